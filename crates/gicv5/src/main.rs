@@ -1,0 +1,2 @@
+//! The GICv5 lab.
+fn main() {}
