@@ -1,1 +1,48 @@
-fn main() {}
+//! Chores of the project: `cargo xtask CHORE`. This file only chooses the chore; each has a module of its own.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::print_stdout,
+    reason = "a chore reports to the person or the gate that runs it"
+)]
+#![allow(
+    clippy::print_stderr,
+    reason = "progress and findings go to standard error"
+)]
+
+mod bare_metal;
+mod coverage;
+mod licences;
+mod workspace;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// Chores of the project. Each exits with 0 if everything held, 1 if something did not.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    BareMetal(bare_metal::Args),
+    Coverage(coverage::Args),
+    Licences(licences::Args),
+}
+
+fn main() -> ExitCode {
+    let result = match Args::parse().chore {
+        Chore::BareMetal(args) => bare_metal::run(&args),
+        Chore::Coverage(args) => coverage::run(&args),
+        Chore::Licences(args) => licences::run(&args),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
