@@ -11,7 +11,9 @@
 
 mod bare_metal;
 mod coverage;
+mod generated;
 mod licences;
+mod registers;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +32,7 @@ enum Chore {
     BareMetal(bare_metal::Args),
     Coverage(coverage::Args),
     Licences(licences::Args),
+    Registers(registers::Args),
 }
 
 fn main() -> ExitCode {
@@ -37,6 +40,7 @@ fn main() -> ExitCode {
         Chore::BareMetal(args) => bare_metal::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Licences(args) => licences::run(&args),
+        Chore::Registers(args) => registers::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
