@@ -10,6 +10,7 @@
 )]
 
 mod bare_metal;
+mod break_facts;
 mod coverage;
 mod generated;
 mod licences;
@@ -30,6 +31,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Chore {
     BareMetal(bare_metal::Args),
+    BreakFacts(break_facts::Args),
     Coverage(coverage::Args),
     Licences(licences::Args),
     Registers(registers::Args),
@@ -38,6 +40,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::BareMetal(args) => bare_metal::run(&args),
+        Chore::BreakFacts(args) => break_facts::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Licences(args) => licences::run(&args),
         Chore::Registers(args) => registers::run(&args),
