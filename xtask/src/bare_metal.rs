@@ -36,24 +36,18 @@ enum Core {
 pub(crate) fn run(Args {}: &Args) -> Result<()> {
     let shell = workspace::shell()?;
     let build = build_command(&shell, &find_core(&shell)?);
-    build
-        .args(PACKAGES.iter().flat_map(|package| ["--package", package]))
-        .run()?;
+    build.args(PACKAGES.iter().flat_map(|package| ["--package", package])).run()?;
     println!("bare metal: {} build for {TARGET}", PACKAGES.join(", "));
     Ok(())
 }
 
 fn find_core(shell: &Shell) -> Result<Core> {
-    let libdir = cmd!(shell, "rustc --print target-libdir --target {TARGET}")
-        .quiet()
-        .read()?;
+    let libdir = cmd!(shell, "rustc --print target-libdir --target {TARGET}").quiet().read()?;
     if Path::new(&libdir).is_dir() {
         return Ok(Core::Installed);
     }
     if Path::new(DISTRIBUTION_RUSTC).is_file() {
-        let sysroot = cmd!(shell, "{DISTRIBUTION_RUSTC} --print sysroot")
-            .quiet()
-            .read()?;
+        let sysroot = cmd!(shell, "{DISTRIBUTION_RUSTC} --print sysroot").quiet().read()?;
         let source = Path::new(&sysroot).join("lib/rustlib/src/rust/library");
         ensure!(
             source.join("core/src/lib.rs").is_file(),
@@ -76,9 +70,6 @@ fn build_command<'a>(shell: &'a Shell, core: &Core) -> Cmd<'a> {
     match core {
         Core::Installed => build,
         // Building the standard library is unstable; the variable lets a released compiler do it.
-        Core::FromSource(rustc) => build
-            .env("RUSTC", rustc)
-            .env("RUSTC_BOOTSTRAP", "1")
-            .arg("-Zbuild-std=core,alloc"),
+        Core::FromSource(rustc) => build.env("RUSTC", rustc).env("RUSTC_BOOTSTRAP", "1").arg("-Zbuild-std=core,alloc"),
     }
 }

@@ -33,10 +33,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let scratch = Scratch::new()?;
     let mut places = scratch.places()?;
-    ensure!(
-        !places.is_empty(),
-        "no number to break in {SOURCES}: its form is not known here"
-    );
+    ensure!(!places.is_empty(), "no number to break in {SOURCES}: its form is not known here");
     let found = places.len();
     let mut random = Random(args.seed);
     if !args.all {
@@ -53,12 +50,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for place in &places {
         let change = random.pick(place.declaration.changes());
         let verdict = scratch.verdict_on(place, &change)?;
-        println!(
-            "{}:{}: {} -> {change}: {verdict}",
-            place.file.display(),
-            place.line,
-            place.declaration
-        );
+        println!("{}:{}: {} -> {change}: {verdict}", place.file.display(), place.line, place.declaration);
         *match verdict {
             Verdict::Test(_) => &mut by_test,
             Verdict::Compiler(_) => &mut by_compiler,
@@ -110,10 +102,10 @@ impl Declaration {
         if let Some((head, _)) = line.split_once(" => \"") {
             let (name, code) = head.split_once(" = ")?;
             let text = Piece::Text(format!("{name} = "));
-            return name.chars().all(is_of_name).then(|| Declaration {
-                pieces: [vec![text], pieces(code)].concat(),
-                is_range: false,
-            });
+            return name
+                .chars()
+                .all(is_of_name)
+                .then(|| Declaration { pieces: [vec![text], pieces(code)].concat(), is_range: false });
         }
         if !line.starts_with('[') && !line.starts_with("0x") {
             return None;
@@ -123,11 +115,7 @@ impl Declaration {
             return None;
         }
         let pieces = pieces(head);
-        let is_range = pieces
-            .iter()
-            .filter(|piece| !matches!(piece, Piece::Text(_)))
-            .count()
-            == 2;
+        let is_range = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count() == 2;
         Some(Declaration { pieces, is_range })
     }
 
@@ -151,30 +139,16 @@ impl Declaration {
     /// The declaration with the chosen numbers one higher or lower; `None` if one of them is 0 and cannot go lower.
     fn with(&self, up: bool, chosen: impl Fn(usize) -> bool) -> Option<Declaration> {
         let step = |value: u64| {
-            if up {
-                value.checked_add(1)
-            } else {
-                value.checked_sub(1)
-            }
+            if up { value.checked_add(1) } else { value.checked_sub(1) }
         };
-        let pieces = self
-            .pieces
-            .iter()
-            .enumerate()
-            .map(|(at, piece)| match piece {
-                Piece::Decimal(value) if chosen(at) => step(*value).map(Piece::Decimal),
-                Piece::Hexadecimal { value, digits } if chosen(at) => {
-                    step(*value).map(|value| Piece::Hexadecimal {
-                        value,
-                        digits: *digits,
-                    })
-                }
-                piece => Some(piece.clone()),
-            });
-        Some(Declaration {
-            pieces: pieces.collect::<Option<_>>()?,
-            is_range: self.is_range,
-        })
+        let pieces = self.pieces.iter().enumerate().map(|(at, piece)| match piece {
+            Piece::Decimal(value) if chosen(at) => step(*value).map(Piece::Decimal),
+            Piece::Hexadecimal { value, digits } if chosen(at) => {
+                step(*value).map(|value| Piece::Hexadecimal { value, digits: *digits })
+            }
+            piece => Some(piece.clone()),
+        });
+        Some(Declaration { pieces: pieces.collect::<Option<_>>()?, is_range: self.is_range })
     }
 }
 
@@ -199,17 +173,13 @@ fn pieces(text: &str) -> Vec<Piece> {
     while !rest.is_empty() {
         let radix = if rest.starts_with("0x") { 16 } else { 10 };
         let digits = if radix == 16 { &rest[2..] } else { rest };
-        let end = digits
-            .find(|c: char| !c.is_digit(radix))
-            .unwrap_or(digits.len());
+        let end = digits.find(|c: char| !c.is_digit(radix)).unwrap_or(digits.len());
         let (number, after) = digits.split_at(end);
         match u64::from_str_radix(number, radix) {
             Ok(value) if radix == 16 => pieces.push(Piece::Hexadecimal { value, digits: end }),
             Ok(value) => pieces.push(Piece::Decimal(value)),
             Err(_) => {
-                let end = rest
-                    .find(|c: char| c.is_ascii_digit())
-                    .unwrap_or(rest.len());
+                let end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
                 let (text, after) = rest.split_at(end.max(1));
                 pieces.push(Piece::Text(text.to_owned()));
                 rest = after;
@@ -263,24 +233,16 @@ impl Scratch {
         let folder = workspace::root()?.join("target/break-facts");
         let root = folder.join("workspace");
         shell.remove_path(&root)?;
-        let files = cmd!(
-            shell,
-            "git ls-files --cached --others --exclude-standard -z"
-        )
-        .quiet()
-        .read()?;
-        for file in files
-            .split('\0')
-            .filter(|file| !file.is_empty() && shell.path_exists(file))
-        {
-            shell.copy_file(file, root.join(file))?;
+        let files = cmd!(shell, "git ls-files --cached --others --exclude-standard -z").quiet().read()?;
+        for file in files.split('\0').filter(|file| !file.is_empty() && shell.path_exists(file)) {
+            let copy = root.join(file);
+            if let Some(folder) = copy.parent() {
+                shell.create_dir(folder)?;
+            }
+            shell.copy_file(file, copy)?;
         }
         shell.change_dir(&root);
-        Ok(Scratch {
-            shell,
-            root,
-            target: folder.join("build"),
-        })
+        Ok(Scratch { shell, root, target: folder.join("build") })
     }
 
     /// Every declaration with a number in the sources.
@@ -305,19 +267,10 @@ impl Scratch {
         let source = self.shell.read_file(&place.file)?;
         let (was, becomes) = (place.declaration.to_string(), change.to_string());
         let lines = source.split('\n').enumerate().map(|(index, line)| {
-            if index + 1 == place.line {
-                line.replacen(&was, &becomes, 1)
-            } else {
-                line.to_owned()
-            }
+            if index + 1 == place.line { line.replacen(&was, &becomes, 1) } else { line.to_owned() }
         });
         let broken = lines.collect::<Vec<_>>().join("\n");
-        ensure!(
-            broken != source,
-            "{}:{}: `{was}` is not there any more",
-            place.file.display(),
-            place.line
-        );
+        ensure!(broken != source, "{}:{}: `{was}` is not there any more", place.file.display(), place.line);
         self.shell.write_file(&place.file, broken)?;
         let verdict = self.verdict();
         self.shell.write_file(&place.file, source)?;
@@ -325,19 +278,12 @@ impl Scratch {
     }
 
     fn verdict(&self) -> Result<Verdict> {
-        let build = self
-            .cargo_test()
-            .arg("--no-run")
-            .quiet()
-            .ignore_status()
-            .output()?;
+        let build = self.cargo_test().arg("--no-run").quiet().ignore_status().output()?;
         if !build.status.success() {
             let messages = String::from_utf8_lossy(&build.stderr);
             let first = messages.lines().find(|line| line.starts_with("error"));
             return Ok(Verdict::Compiler(
-                first
-                    .with_context(|| format!("the build failed without an error: {messages}"))?
-                    .to_owned(),
+                first.with_context(|| format!("the build failed without an error: {messages}"))?.to_owned(),
             ));
         }
         let test = self.cargo_test().quiet().ignore_status().output()?;
@@ -350,23 +296,13 @@ impl Scratch {
             .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
             .map(str::to_owned)
             .collect();
-        ensure!(
-            !failed.is_empty(),
-            "the test ended without naming what failed: {report}"
-        );
+        ensure!(!failed.is_empty(), "the test ended without naming what failed: {report}");
         Ok(Verdict::Test(failed))
     }
 
     fn cargo_test(&self) -> Cmd<'_> {
         workspace::cargo(&self.shell)
-            .args([
-                "test",
-                "--locked",
-                "--package",
-                "gicv5-arch",
-                "--test",
-                "facts",
-            ])
+            .args(["test", "--locked", "--package", "gicv5-arch", "--test", "facts"])
             .arg("--target-dir")
             .arg(&self.target)
     }
@@ -415,39 +351,27 @@ mod tests {
 
     fn changes(line: &str) -> Vec<String> {
         let declaration = Declaration::find(line).unwrap();
-        declaration
-            .changes()
-            .iter()
-            .map(ToString::to_string)
-            .collect()
+        declaration.changes().iter().map(ToString::to_string).collect()
     }
 
     #[test]
     fn a_range_moves_as_a_whole_and_at_either_end() {
         assert_eq!(
             changes("[19:16] IAFFID_BITS iaffid_bits: BitsMinusOne;"),
-            [
-                "[20:17]", "[20:16]", "[19:17]", "[18:15]", "[18:16]", "[19:15]"
-            ]
+            ["[20:17]", "[20:16]", "[19:17]", "[18:15]", "[18:16]", "[19:15]"]
         );
     }
 
     #[test]
     fn nothing_goes_below_zero() {
-        assert_eq!(
-            changes("[1:0] INT_DOM int_dom: Domain;"),
-            ["[2:1]", "[2:0]", "[1:1]", "[0:0]"]
-        );
+        assert_eq!(changes("[1:0] INT_DOM int_dom: Domain;"), ["[2:1]", "[2:0]", "[1:1]", "[0:0]"]);
         assert_eq!(changes("[0] IDLE idle: bool;"), ["[1]"]);
     }
 
     #[test]
     fn an_offset_keeps_its_form() {
         assert_eq!(changes("0x00c IRS_IDR3: u32 RO {"), ["0x00d", "0x00b"]);
-        assert_eq!(
-            changes("0xffbc IRS_DEVARCH: u32 RO {"),
-            ["0xffbd", "0xffbb"]
-        );
+        assert_eq!(changes("0xffbc IRS_DEVARCH: u32 RO {"), ["0xffbd", "0xffbb"]);
     }
 
     #[test]
@@ -457,10 +381,9 @@ mod tests {
 
     #[test]
     fn other_lines_and_tests_are_left_alone() {
-        let source = "/// [3:1] of it\nlet x = 5;\n#[doc = \"x\"]\n[7] FLAG flag: bool;\n#[cfg(test)]\n[8] NOT not: bool;\n";
-        let found: Vec<_> = declarations(source)
-            .map(|(line, found)| (line, found.to_string()))
-            .collect();
+        let source =
+            "/// [3:1] of it\nlet x = 5;\n#[doc = \"x\"]\n[7] FLAG flag: bool;\n#[cfg(test)]\n[8] NOT not: bool;\n";
+        let found: Vec<_> = declarations(source).map(|(line, found)| (line, found.to_string())).collect();
         assert_eq!(found, [(4, "[7]".to_owned())]);
     }
 

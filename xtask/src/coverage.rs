@@ -13,12 +13,7 @@ use xshell::{Shell, cmd};
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Package to measure; may be given several times
-    #[arg(
-        short,
-        long = "package",
-        value_name = "NAME",
-        default_value = "gicv5-arch"
-    )]
+    #[arg(short, long = "package", value_name = "NAME", default_value = "gicv5-arch")]
     package: Vec<String>,
 
     /// Least line coverage of each package, in percent
@@ -36,11 +31,7 @@ struct Lines {
 impl Lines {
     /// Nothing to cover counts as covered.
     fn percent(self) -> f64 {
-        if self.count == 0 {
-            100.0
-        } else {
-            self.covered as f64 * 100.0 / self.count as f64
-        }
+        if self.count == 0 { 100.0 } else { self.covered as f64 * 100.0 / self.count as f64 }
     }
 
     fn add(&mut self, other: Lines) {
@@ -56,11 +47,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for package in &args.package {
         let total = measure(&shell, &tools, package)?;
         if total.percent() < args.min {
-            below.push(format!(
-                "{package} has {:.2} % line coverage, less than {} %",
-                total.percent(),
-                args.min
-            ));
+            below.push(format!("{package} has {:.2} % line coverage, less than {} %", total.percent(), args.min));
         }
     }
     ensure!(below.is_empty(), "{}", below.join("; "));
@@ -80,9 +67,7 @@ fn measure(shell: &Shell, tools: &Tools, package: &str) -> Result<Lines> {
         // Where `cargo test` would run them.
         let _there = shell.push_dir(&manifest_dir);
         for test in &tests.executables {
-            cmd!(shell, "{test} --quiet")
-                .env("LLVM_PROFILE_FILE", counters.join("%m-%p.profraw"))
-                .run()?;
+            cmd!(shell, "{test} --quiet").env("LLVM_PROFILE_FILE", counters.join("%m-%p.profraw")).run()?;
         }
     }
 
@@ -92,31 +77,16 @@ fn measure(shell: &Shell, tools: &Tools, package: &str) -> Result<Lines> {
         .into_iter()
         .filter(|path| path.extension().is_some_and(|end| end == "profraw"))
         .collect();
-    ensure!(
-        !raw.is_empty(),
-        "the tests of {package} wrote no counters to {}",
-        counters.display()
-    );
+    ensure!(!raw.is_empty(), "the tests of {package} wrote no counters to {}", counters.display());
     let profdata = &tools.profdata;
-    cmd!(
-        shell,
-        "{profdata} merge --sparse {raw...} --output {merged}"
-    )
-    .quiet()
-    .run()?;
+    cmd!(shell, "{profdata} merge --sparse {raw...} --output {merged}").quiet().run()?;
 
     let cov = &tools.cov;
-    let objects = tests
-        .executables
-        .iter()
-        .flat_map(|test| [PathBuf::from("--object"), test.clone()]);
-    let json = cmd!(
-        shell,
-        "{cov} export --format text --summary-only --instr-profile {merged}"
-    )
-    .args(objects)
-    .quiet()
-    .read()?;
+    let objects = tests.executables.iter().flat_map(|test| [PathBuf::from("--object"), test.clone()]);
+    let json = cmd!(shell, "{cov} export --format text --summary-only --instr-profile {merged}")
+        .args(objects)
+        .quiet()
+        .read()?;
     report(package, &manifest_dir.join("src"), &json)
 }
 
@@ -134,19 +104,10 @@ fn build_tests(shell: &Shell, tools: &Tools, package: &str, work: &Path) -> Resu
         manifest_path: Option<PathBuf>,
     }
     let host = &tools.host;
-    let flags = format!(
-        "{} -Cinstrument-coverage",
-        std::env::var("RUSTFLAGS").unwrap_or_default()
-    );
+    let flags = format!("{} -Cinstrument-coverage", std::env::var("RUSTFLAGS").unwrap_or_default());
     // Naming the target keeps the counters out of build scripts and procedural macros.
     let messages = workspace::cargo(shell)
-        .args([
-            "test",
-            "--locked",
-            "--no-run",
-            "--message-format",
-            "json-render-diagnostics",
-        ])
+        .args(["test", "--locked", "--no-run", "--message-format", "json-render-diagnostics"])
         .args(["--package", package, "--lib", "--tests", "--target", host])
         .arg("--target-dir")
         .arg(work)
@@ -155,8 +116,7 @@ fn build_tests(shell: &Shell, tools: &Tools, package: &str, work: &Path) -> Resu
     let mut executables = Vec::new();
     let mut manifest_dir = None;
     for line in messages.lines() {
-        let message: Message =
-            serde_json::from_str(line).context("reading what cargo test --no-run printed")?;
+        let message: Message = serde_json::from_str(line).context("reading what cargo test --no-run printed")?;
         if message.reason == "compiler-artifact"
             && let (Some(executable), Some(manifest)) = (message.executable, message.manifest_path)
         {
@@ -165,10 +125,7 @@ fn build_tests(shell: &Shell, tools: &Tools, package: &str, work: &Path) -> Resu
         }
     }
     let manifest_dir = manifest_dir.with_context(|| format!("{package} has no tests"))?;
-    Ok(Tests {
-        executables,
-        manifest_dir,
-    })
+    Ok(Tests { executables, manifest_dir })
 }
 
 /// Prints the lines of each file below `source` and returns their sum.
@@ -198,10 +155,7 @@ fn report(package: &str, source: &Path, json: &str) -> Result<Lines> {
 
     let export: Export = serde_json::from_str(json).context("reading what llvm-cov printed")?;
     let mut total = Lines::default();
-    println!(
-        "{:>8} {:>8} {:>9}  {package}",
-        "lines", "covered", "percent"
-    );
+    println!("{:>8} {:>8} {:>9}  {package}", "lines", "covered", "percent");
     for file in export.data.iter().flat_map(|data| &data.files) {
         let Ok(name) = file.filename.strip_prefix(source) else {
             continue;
@@ -209,19 +163,10 @@ fn report(package: &str, source: &Path, json: &str) -> Result<Lines> {
         let LineSummary { count, covered } = file.summary.lines;
         let lines = Lines { count, covered };
         total.add(lines);
-        println!(
-            "{count:>8} {covered:>8} {:>8.2}%  {}",
-            lines.percent(),
-            name.display()
-        );
+        println!("{count:>8} {covered:>8} {:>8.2}%  {}", lines.percent(), name.display());
     }
     ensure!(total.count != 0, "llvm-cov names no line of {package}");
-    println!(
-        "{:>8} {:>8} {:>8.2}%  total",
-        total.count,
-        total.covered,
-        total.percent()
-    );
+    println!("{:>8} {:>8} {:>8.2}%  total", total.count, total.covered, total.percent());
     Ok(total)
 }
 
@@ -243,33 +188,16 @@ impl Tools {
                 .with_context(|| format!("rustc -vV prints no `{name}`"))
         };
         let host = field("host:")?.to_owned();
-        let major = field("LLVM version:")?
-            .split('.')
-            .next()
-            .unwrap_or_default()
-            .to_owned();
+        let major = field("LLVM version:")?.split('.').next().unwrap_or_default().to_owned();
         let sysroot = cmd!(shell, "rustc --print sysroot").quiet().read()?;
-        let component = Path::new(&sysroot)
-            .join("lib/rustlib")
-            .join(&host)
-            .join("bin");
+        let component = Path::new(&sysroot).join("lib/rustlib").join(&host).join("bin");
         let find = |name, variable| find_tool(shell, name, variable, &major, &component);
-        Ok(Tools {
-            profdata: find("llvm-profdata", "LLVM_PROFDATA")?,
-            cov: find("llvm-cov", "LLVM_COV")?,
-            host,
-        })
+        Ok(Tools { profdata: find("llvm-profdata", "LLVM_PROFDATA")?, cov: find("llvm-cov", "LLVM_COV")?, host })
     }
 }
 
 /// A tool of LLVM `major`: the one the variable names, or the first of the usual places that has that version.
-fn find_tool(
-    shell: &Shell,
-    name: &str,
-    variable: &str,
-    major: &str,
-    component: &Path,
-) -> Result<PathBuf> {
+fn find_tool(shell: &Shell, name: &str, variable: &str, major: &str, component: &Path) -> Result<PathBuf> {
     if let Some(path) = std::env::var_os(variable) {
         return Ok(path.into());
     }
@@ -280,10 +208,7 @@ fn find_tool(
         name.into(),
     ];
     for place in places {
-        let version = cmd!(shell, "{place} --version")
-            .quiet()
-            .ignore_stderr()
-            .read();
+        let version = cmd!(shell, "{place} --version").quiet().ignore_stderr().read();
         if version.is_ok_and(|version| version.contains(&format!("LLVM version {major}."))) {
             return Ok(place);
         }

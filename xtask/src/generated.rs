@@ -28,9 +28,7 @@ fn apply_at(root: &Path, mode: Mode, path: &str, text: &str, command: &str) -> R
             println!("wrote {path}: {} lines", text.lines().count());
         }
         Mode::Check => {
-            let present = shell
-                .read_file(path)
-                .with_context(|| format!("{path} is missing; run `{command}`"))?;
+            let present = shell.read_file(path).with_context(|| format!("{path} is missing; run `{command}`"))?;
             if let Some(difference) = first_difference(&present, text) {
                 bail!("{path} is not current; run `{command}`\n{difference}");
             }
@@ -50,11 +48,7 @@ fn first_difference(present: &str, wanted: &str) -> Option<String> {
         let (is, should) = (present.next(), wanted.next());
         if is != should {
             let show = |line: Option<&str>| line.unwrap_or("(end of file)").to_owned();
-            return Some(format!(
-                "line {number}:\n- {}\n+ {}",
-                show(is),
-                show(should)
-            ));
+            return Some(format!("line {number}:\n- {}\n+ {}", show(is), show(should)));
         }
     }
     None
@@ -67,18 +61,9 @@ mod tests {
     #[test]
     fn the_first_line_that_differs_is_shown() {
         assert_eq!(first_difference("a\nb\n", "a\nb\n"), None);
-        assert_eq!(
-            first_difference("a\nb\n", "a\nc\n").unwrap(),
-            "line 2:\n- b\n+ c"
-        );
-        assert_eq!(
-            first_difference("a\n", "a\nb\n").unwrap(),
-            "line 2:\n- \n+ b"
-        );
-        assert_eq!(
-            first_difference("a", "a\n").unwrap(),
-            "line 2:\n- (end of file)\n+ "
-        );
+        assert_eq!(first_difference("a\nb\n", "a\nc\n").unwrap(), "line 2:\n- b\n+ c");
+        assert_eq!(first_difference("a\n", "a\nb\n").unwrap(), "line 2:\n- \n+ b");
+        assert_eq!(first_difference("a", "a\n").unwrap(), "line 2:\n- (end of file)\n+ ");
     }
 
     #[test]
@@ -86,18 +71,10 @@ mod tests {
         let shell = Shell::new().unwrap();
         let folder = shell.create_temp_dir().unwrap();
         let apply = |mode, text| apply_at(folder.path(), mode, "page.md", text, "make it");
-        assert!(
-            apply(Mode::Check, "new\n")
-                .unwrap_err()
-                .to_string()
-                .contains("missing")
-        );
+        assert!(apply(Mode::Check, "new\n").unwrap_err().to_string().contains("missing"));
         apply(Mode::Write, "old\n").unwrap();
         let stale = apply(Mode::Check, "new\n").unwrap_err().to_string();
-        assert!(
-            stale.contains("make it") && stale.contains("- old\n+ new"),
-            "{stale}"
-        );
+        assert!(stale.contains("make it") && stale.contains("- old\n+ new"), "{stale}");
         apply(Mode::Write, "new\n").unwrap();
         apply(Mode::Check, "new\n").unwrap();
     }

@@ -44,22 +44,14 @@ struct Package {
 
 pub(crate) fn run(Args {}: &Args) -> Result<()> {
     let shell = workspace::shell()?;
-    let json = workspace::cargo(&shell)
-        .args(["metadata", "--locked", "--format-version", "1"])
-        .quiet()
-        .read()?;
-    let metadata: Metadata =
-        serde_json::from_str(&json).context("reading what cargo metadata printed")?;
+    let json = workspace::cargo(&shell).args(["metadata", "--locked", "--format-version", "1"]).quiet().read()?;
+    let metadata: Metadata = serde_json::from_str(&json).context("reading what cargo metadata printed")?;
     let offenders = offenders(&metadata)?;
     for offender in &offenders {
         eprintln!("{offender}");
     }
     if !offenders.is_empty() {
-        bail!(
-            "{} objections to {} packages",
-            offenders.len(),
-            metadata.packages.len()
-        );
+        bail!("{} objections to {} packages", offenders.len(), metadata.packages.len());
     }
     println!(
         "licences: {} packages, all under permissive licences, all from crates.io or this workspace",
@@ -72,25 +64,15 @@ pub(crate) fn run(Args {}: &Args) -> Result<()> {
 fn offenders(metadata: &Metadata) -> Result<Vec<String>> {
     let mut offenders = Vec::new();
     for package in &metadata.packages {
-        let Package {
-            id,
-            name,
-            version,
-            license,
-            source,
-        } = package;
+        let Package { id, name, version, license, source } = package;
         if let Some(objection) = licence_objection(license.as_deref())? {
             offenders.push(format!("{name} {version}: {objection}"));
         }
         match source {
             Some(source) if source == REGISTRY => {}
-            Some(source) => offenders.push(format!(
-                "{name} {version}: comes from {source}, not from crates.io"
-            )),
+            Some(source) => offenders.push(format!("{name} {version}: comes from {source}, not from crates.io")),
             None if metadata.workspace_members.contains(id) => {}
-            None => offenders.push(format!(
-                "{name} {version}: comes from a path outside the workspace"
-            )),
+            None => offenders.push(format!("{name} {version}: comes from a path outside the workspace")),
         }
     }
     Ok(offenders)
@@ -105,33 +87,18 @@ fn licence_objection(license: Option<&str>) -> Result<Option<String>> {
     let expression = match Expression::parse_mode(license, ParseMode::LAX) {
         Ok(expression) => expression,
         Err(error) => {
-            return Ok(Some(format!(
-                "licence `{license}` cannot be read: {}",
-                error.reason
-            )));
+            return Ok(Some(format!("licence `{license}` cannot be read: {}", error.reason)));
         }
     };
-    let allowed = ALLOWED
-        .iter()
-        .map(|allowed| Expression::parse(allowed))
-        .collect::<Result<Vec<_>, _>>()?;
+    let allowed = ALLOWED.iter().map(|allowed| Expression::parse(allowed)).collect::<Result<Vec<_>, _>>()?;
     let is_allowed = |wanted: &spdx::LicenseReq| {
-        allowed
-            .iter()
-            .flat_map(Expression::requirements)
-            .any(|ExpressionReq { req, .. }| req == wanted)
+        allowed.iter().flat_map(Expression::requirements).any(|ExpressionReq { req, .. }| req == wanted)
     };
     Ok(match expression.evaluate_with_failures(is_allowed) {
         Ok(()) => None,
         Err(refused) => {
-            let names: Vec<_> = refused
-                .iter()
-                .map(|refused| refused.req.to_string())
-                .collect();
-            Some(format!(
-                "licence `{license}` needs {}, which is not on the list",
-                names.join(", ")
-            ))
+            let names: Vec<_> = refused.iter().map(|refused| refused.req.to_string()).collect();
+            Some(format!("licence `{license}` needs {}, which is not on the list", names.join(", ")))
         }
     })
 }
@@ -160,11 +127,7 @@ mod tests {
     #[test]
     fn copyleft_is_refused_and_named() {
         assert!(objection("MPL-2.0").unwrap().contains("MPL-2.0"));
-        assert!(
-            objection("GPL-3.0-or-later")
-                .unwrap()
-                .contains("GPL-3.0-or-later")
-        );
+        assert!(objection("GPL-3.0-or-later").unwrap().contains("GPL-3.0-or-later"));
     }
 
     #[test]
@@ -193,12 +156,7 @@ mod tests {
             workspace_members: Vec::new(),
         };
         assert!(offenders(&package(Some(REGISTRY))).unwrap().is_empty());
-        assert_eq!(
-            offenders(&package(Some("git+https://example.org/a-crate")))
-                .unwrap()
-                .len(),
-            1
-        );
+        assert_eq!(offenders(&package(Some("git+https://example.org/a-crate"))).unwrap().len(), 1);
         assert_eq!(offenders(&package(None)).unwrap().len(), 1);
     }
 }

@@ -1,13 +1,7 @@
 //! Chores of the project: `cargo xtask CHORE`. This file only chooses the chore; each has a module of its own.
 #![forbid(unsafe_code)]
-#![allow(
-    clippy::print_stdout,
-    reason = "a chore reports to the person or the gate that runs it"
-)]
-#![allow(
-    clippy::print_stderr,
-    reason = "progress and findings go to standard error"
-)]
+#![allow(clippy::print_stdout, reason = "a chore reports to the person or the gate that runs it")]
+#![allow(clippy::print_stderr, reason = "progress and findings go to standard error")]
 
 mod bare_metal;
 mod break_facts;

@@ -59,27 +59,12 @@ fn page(table: &RegisterTable) -> Result<String, fmt::Error> {
 
 /// The items of a class by place; those whose place nobody knows come last, in the order of the file.
 fn items(table: &RegisterTable, class: Class) -> Vec<&Register> {
-    let mut items: Vec<_> = table
-        .registers
-        .iter()
-        .filter(|register| register.class == class)
-        .collect();
+    let mut items: Vec<_> = table.registers.iter().filter(|register| register.class == class).collect();
     items.sort_by_key(|register| match register.location {
         Location::Offset(offset) => (0, u64::from(offset)),
         Location::Encoding(encoding) => {
-            let numbers = [
-                encoding.op0,
-                encoding.op1,
-                encoding.crn,
-                encoding.crm,
-                encoding.op2,
-            ];
-            (
-                0,
-                numbers
-                    .iter()
-                    .fold(0, |key, &number| key << 8 | u64::from(number)),
-            )
+            let numbers = [encoding.op0, encoding.op1, encoding.crn, encoding.crm, encoding.op2];
+            (0, numbers.iter().fold(0, |key, &number| key << 8 | u64::from(number)))
         }
         Location::Table => (0, 0),
         Location::Unknown => (1, 0),
@@ -100,20 +85,11 @@ fn opening(out: &mut String, table: &RegisterTable) -> fmt::Result {
          - A reset value is given where a source shows one.\n\n\
          ## Contents\n",
         table.registers.len(),
-        table
-            .registers
-            .iter()
-            .map(|register| register.fields.len())
-            .sum::<usize>(),
+        table.registers.iter().map(|register| register.fields.len()).sum::<usize>(),
     )?;
     for &class in &table.classes {
         let title = section_title(class);
-        writeln!(
-            out,
-            "- [{title}](#{}): {}",
-            anchor(title),
-            items(table, class).len()
-        )?;
+        writeln!(out, "- [{title}](#{}): {}", anchor(title), items(table, class).len())?;
     }
     for (title, _) in CLOSING_SECTIONS {
         writeln!(out, "- [{title}](#{})", anchor(title))?;
@@ -162,9 +138,7 @@ fn overview(out: &mut String, class: Class, items: &[&Register]) -> fmt::Result 
             &[
                 &place,
                 &format!("[{title}](#{})", anchor(&title)),
-                &register
-                    .width
-                    .map_or_else(|| "–".to_owned(), |width| width.to_string()),
+                &register.width.map_or_else(|| "–".to_owned(), |width| width.to_string()),
                 &access(register),
                 &register.purpose,
             ],
@@ -175,20 +149,12 @@ fn overview(out: &mut String, class: Class, items: &[&Register]) -> fmt::Result 
 
 /// Everything known about one item.
 fn detail(out: &mut String, register: &Register) -> fmt::Result {
-    writeln!(
-        out,
-        "\n### {}\n\n{}\n",
-        title(register),
-        text(&register.purpose)
-    )?;
+    writeln!(out, "\n### {}\n\n{}\n", title(register), text(&register.purpose))?;
     let mut facts = vec![place(register)];
     if let Some(indices) = register.indices {
         facts.push(match indices.stride {
             Some(stride) => {
-                format!(
-                    "indices {} to {}, {stride} bytes apart",
-                    indices.first, indices.last
-                )
+                format!("indices {} to {}, {stride} bytes apart", indices.first, indices.last)
             }
             None => format!("indices {} to {}", indices.first, indices.last),
         });
@@ -210,14 +176,8 @@ fn detail(out: &mut String, register: &Register) -> fmt::Result {
             Operand::None => ("xzr", 31),
             Operand::Xt | Operand::Result => ("x0", 0),
         };
-        facts.push(format!(
-            "{form}, {operand}, from {}",
-            instruction.min_el.name()
-        ));
-        facts.push(format!(
-            "word `{:#010x}` with `{name}`",
-            instruction.word(number)
-        ));
+        facts.push(format!("{form}, {operand}, from {}", instruction.min_el.name()));
+        facts.push(format!("word `{:#010x}` with `{name}`", instruction.word(number)));
     } else {
         facts.push(format!("access {}", access(register)));
     }
@@ -237,10 +197,7 @@ fn detail(out: &mut String, register: &Register) -> fmt::Result {
         facts.push("**removed from the architecture**".to_owned());
     }
     facts.push(format!("sources agreeing: {}", register.confirmed));
-    facts.push(format!(
-        "place from {}",
-        sources(&register.location_sources)
-    ));
+    facts.push(format!("place from {}", sources(&register.location_sources)));
     if !register.field_sources.is_empty() {
         facts.push(format!("fields from {}", sources(&register.field_sources)));
     }
@@ -269,11 +226,7 @@ fn detail(out: &mut String, register: &Register) -> fmt::Result {
         let meaning = meaning(field);
         if several_words {
             let in_word = if field.msb / 64 == field.lsb / 64 {
-                format!(
-                    "{}, {}",
-                    field.lsb / 64,
-                    self::bits(field.msb % 64, field.lsb % 64)
-                )
+                format!("{}, {}", field.lsb / 64, self::bits(field.msb % 64, field.lsb % 64))
             } else {
                 "several".to_owned()
             };
@@ -286,11 +239,7 @@ fn detail(out: &mut String, register: &Register) -> fmt::Result {
 }
 
 fn title(register: &Register) -> String {
-    let index = if register.indices.is_some() {
-        "\\<n>"
-    } else {
-        ""
-    };
+    let index = if register.indices.is_some() { "\\<n>" } else { "" };
     match &register.view {
         Some(view) => format!("{}{index} ({view})", register.name),
         None => format!("{}{index}", register.name),
@@ -324,28 +273,17 @@ fn access(register: &Register) -> String {
 }
 
 fn bits(msb: u16, lsb: u16) -> String {
-    if msb == lsb {
-        msb.to_string()
-    } else {
-        format!("{msb}:{lsb}")
-    }
+    if msb == lsb { msb.to_string() } else { format!("{msb}:{lsb}") }
 }
 
 fn meaning(field: &Field) -> String {
     let mut parts = Vec::new();
     if let Some(width) = field.element_width {
         let bits = if width == 1 { "bit" } else { "bits" };
-        parts.push(format!(
-            "{} elements of {width} {bits}",
-            field.width() / width
-        ));
+        parts.push(format!("{} elements of {width} {bits}", field.width() / width));
     }
     if !field.values.is_empty() {
-        let values: Vec<_> = field
-            .values
-            .iter()
-            .map(|named| format!("{} = {}", named.value, named.meaning))
-            .collect();
+        let values: Vec<_> = field.values.iter().map(|named| format!("{} = {}", named.value, named.meaning)).collect();
         parts.push(values.join(", "));
     }
     parts.extend(field.note.clone());
@@ -361,35 +299,12 @@ fn ppis(out: &mut String, table: &RegisterTable) -> fmt::Result {
 }
 
 fn limits(out: &mut String, table: &RegisterTable) -> fmt::Result {
-    table_head(
-        out,
-        &[
-            "Field or size",
-            "Least",
-            "Most",
-            "Coding",
-            "Agreeing",
-            "From",
-            "Remark",
-        ],
-    )?;
+    table_head(out, &["Field or size", "Least", "Most", "Coding", "Agreeing", "From", "Remark"])?;
     for limit in &table.limits {
-        let Limit {
-            field,
-            min,
-            max,
-            coding,
-            sources: ids,
-            confirmed,
-            note,
-            ..
-        } = limit;
+        let Limit { field, min, max, coding, sources: ids, confirmed, note, .. } = limit;
         let least = min.map_or_else(|| "–".to_owned(), |min| min.to_string());
         let (max, confirmed) = (max.to_string(), confirmed.to_string());
-        row(
-            out,
-            &[field, &least, &max, coding, &confirmed, &sources(ids), note],
-        )?;
+        row(out, &[field, &least, &max, coding, &confirmed, &sources(ids), note])?;
     }
     Ok(())
 }
@@ -399,25 +314,13 @@ fn alignments(out: &mut String, table: &RegisterTable) -> fmt::Result {
     for alignment in &table.alignments {
         let confirmed = alignment.confirmed.to_string();
         let from = sources(&alignment.sources);
-        row(
-            out,
-            &[
-                &alignment.address,
-                &alignment.rule,
-                &alignment.size,
-                &confirmed,
-                &from,
-            ],
-        )?;
+        row(out, &[&alignment.address, &alignment.rule, &alignment.size, &confirmed, &from])?;
     }
     Ok(())
 }
 
 fn status_pairs(out: &mut String, table: &RegisterTable) -> fmt::Result {
-    writeln!(
-        out,
-        "A write takes effect some time later; the register on the right says when.\n"
-    )?;
+    writeln!(out, "A write takes effect some time later; the register on the right says when.\n")?;
     table_head(out, &["Written", "Polled until IDLE"])?;
     for pair in &table.status_pairs {
         row(out, &[&pair.writes.join(", "), &pair.poll])?;
@@ -426,16 +329,10 @@ fn status_pairs(out: &mut String, table: &RegisterTable) -> fmt::Result {
 }
 
 fn disagreements(out: &mut String, table: &RegisterTable) -> fmt::Result {
-    writeln!(
-        out,
-        "Where sources contradict each other, what the project uses and why.\n"
-    )?;
+    writeln!(out, "Where sources contradict each other, what the project uses and why.\n")?;
     table_head(out, &["About", "Who says what", "Used here", "Reason"])?;
     for entry in &table.disagreements {
-        row(
-            out,
-            &[&entry.topic, &entry.claims, &entry.decision, &entry.reason],
-        )?;
+        row(out, &[&entry.topic, &entry.claims, &entry.decision, &entry.reason])?;
     }
     Ok(())
 }
@@ -449,20 +346,11 @@ fn gaps(out: &mut String, table: &RegisterTable) -> fmt::Result {
 }
 
 fn sources(ids: &[String]) -> String {
-    if ids.is_empty() {
-        "–".to_owned()
-    } else {
-        ids.join(" ")
-    }
+    if ids.is_empty() { "–".to_owned() } else { ids.join(" ") }
 }
 
 fn table_head(out: &mut String, cells: &[&str]) -> fmt::Result {
-    writeln!(
-        out,
-        "| {} |\n|{}",
-        cells.join(" | "),
-        "---|".repeat(cells.len())
-    )
+    writeln!(out, "| {} |\n|{}", cells.join(" | "), "---|".repeat(cells.len()))
 }
 
 fn row(out: &mut String, cells: &[&str]) -> fmt::Result {
@@ -486,11 +374,7 @@ fn sentence(note: &str) -> String {
     let Some(first) = chars.next() else {
         return note;
     };
-    let end = if note.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
+    let end = if note.ends_with(['.', '!', '?']) { "" } else { "." };
     format!("{}{}{end}", first.to_uppercase(), chars.as_str())
 }
 
@@ -522,19 +406,13 @@ mod tests {
         for register in &gicv5_facts::registers().unwrap().registers {
             let heading = format!("\n### {}\n", title(register));
             let (_, after) = page.split_once(&heading).expect(&heading);
-            let section = after
-                .split("\n### ")
-                .next()
-                .unwrap()
-                .split("\n## ")
-                .next()
-                .unwrap();
+            let section = after.split("\n### ").next().unwrap().split("\n## ").next().unwrap();
             assert!(section.contains(&text(&register.purpose)), "{heading}");
             for field in &register.fields {
                 let row = format!("| {} |", bits(field.msb, field.lsb));
-                let has_field = section.lines().any(|line| {
-                    line.starts_with(&row) && line.contains(&format!(" {} |", text(&field.name)))
-                });
+                let has_field = section
+                    .lines()
+                    .any(|line| line.starts_with(&row) && line.contains(&format!(" {} |", text(&field.name))));
                 assert!(has_field, "{heading}{}", field.name);
             }
         }
@@ -547,18 +425,8 @@ mod tests {
         assert!(table.sources.iter().all(|source| cell(&source.covers)));
         assert!(table.ppis.iter().all(|ppi| cell(&ppi.r#use)));
         assert!(table.limits.iter().all(|limit| cell(&limit.note)));
-        assert!(
-            table
-                .alignments
-                .iter()
-                .all(|alignment| cell(&alignment.rule))
-        );
-        assert!(
-            table
-                .status_pairs
-                .iter()
-                .all(|pair| cell(&pair.writes.join(", ")))
-        );
+        assert!(table.alignments.iter().all(|alignment| cell(&alignment.rule)));
+        assert!(table.status_pairs.iter().all(|pair| cell(&pair.writes.join(", "))));
         assert!(table.disagreements.iter().all(|entry| cell(&entry.reason)));
         assert!(table.gaps.iter().all(|gap| cell(gap)));
     }
@@ -567,10 +435,7 @@ mod tests {
     fn every_link_on_the_page_leads_to_one_heading() {
         let page = the_page();
         let mut headings = HashSet::new();
-        for heading in page
-            .lines()
-            .filter_map(|line| line.trim_start_matches('#').strip_prefix(' '))
-        {
+        for heading in page.lines().filter_map(|line| line.trim_start_matches('#').strip_prefix(' ')) {
             assert!(headings.insert(anchor(heading)), "{heading} stands twice");
         }
         for link in page.split("](#").skip(1) {
