@@ -193,10 +193,8 @@ fn pieces(text: &str) -> Vec<Piece> {
 
 /// The declarations of a source file by line number, tests left out.
 fn declarations(source: &str) -> impl Iterator<Item = (usize, Declaration)> {
-    source
-        .lines()
+    workspace::lines_before_tests(source)
         .enumerate()
-        .take_while(|(_, line)| line.trim() != "#[cfg(test)]")
         .filter_map(|(index, line)| Some((index + 1, Declaration::find(line.trim_start())?)))
 }
 
@@ -381,8 +379,7 @@ mod tests {
 
     #[test]
     fn other_lines_and_tests_are_left_alone() {
-        let source =
-            "/// [3:1] of it\nlet x = 5;\n#[doc = \"x\"]\n[7] FLAG flag: bool;\n#[cfg(test)]\n[8] NOT not: bool;\n";
+        let source = "/// [3:1] of it\nlet x = 5;\n#[doc = \"x\"]\n[7] FLAG flag: bool;\n#[cfg(test)]\nmod tests {\n[8] NOT not: bool;\n";
         let found: Vec<_> = declarations(source).map(|(line, found)| (line, found.to_string())).collect();
         assert_eq!(found, [(4, "[7]".to_owned())]);
     }

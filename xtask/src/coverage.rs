@@ -6,6 +6,7 @@
 use crate::workspace;
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use xshell::{Shell, cmd};
 
@@ -21,22 +22,17 @@ pub(crate) struct Args {
     min: f64,
 }
 
-/// Covered lines of a file or of a package.
-#[derive(Clone, Copy, Default)]
+/// Lines that could run and lines that did, of a file or of a package. Tests are not counted.
+#[derive(Default)]
 struct Lines {
-    count: u64,
-    covered: u64,
+    count: usize,
+    covered: usize,
 }
 
 impl Lines {
     /// Nothing to cover counts as covered.
-    fn percent(self) -> f64 {
+    fn percent(&self) -> f64 {
         if self.count == 0 { 100.0 } else { self.covered as f64 * 100.0 / self.count as f64 }
-    }
-
-    fn add(&mut self, other: Lines) {
-        self.count += other.count;
-        self.covered += other.covered;
     }
 }
 
@@ -83,11 +79,8 @@ fn measure(shell: &Shell, tools: &Tools, package: &str) -> Result<Lines> {
 
     let cov = &tools.cov;
     let objects = tests.executables.iter().flat_map(|test| [PathBuf::from("--object"), test.clone()]);
-    let json = cmd!(shell, "{cov} export --format text --summary-only --instr-profile {merged}")
-        .args(objects)
-        .quiet()
-        .read()?;
-    report(package, &manifest_dir.join("src"), &json)
+    let lcov = cmd!(shell, "{cov} export --format lcov --instr-profile {merged}").args(objects).quiet().read()?;
+    report(shell, package, &manifest_dir.join("src"), &lcov)
 }
 
 /// The test executables of a package and where they run.
@@ -128,46 +121,51 @@ fn build_tests(shell: &Shell, tools: &Tools, package: &str, work: &Path) -> Resu
     Ok(Tests { executables, manifest_dir })
 }
 
-/// Prints the lines of each file below `source` and returns their sum.
-fn report(package: &str, source: &Path, json: &str) -> Result<Lines> {
-    #[derive(Deserialize)]
-    struct Export {
-        data: Vec<Data>,
-    }
-    #[derive(Deserialize)]
-    struct Data {
-        files: Vec<File>,
-    }
-    #[derive(Deserialize)]
-    struct File {
-        filename: PathBuf,
-        summary: Summary,
-    }
-    #[derive(Deserialize)]
-    struct Summary {
-        lines: LineSummary,
-    }
-    #[derive(Deserialize)]
-    struct LineSummary {
-        count: u64,
-        covered: u64,
-    }
-
-    let export: Export = serde_json::from_str(json).context("reading what llvm-cov printed")?;
+/// Prints what was covered of each file below `source`, and returns the sum.
+fn report(shell: &Shell, package: &str, source: &Path, lcov: &str) -> Result<Lines> {
     let mut total = Lines::default();
-    println!("{:>8} {:>8} {:>9}  {package}", "lines", "covered", "percent");
-    for file in export.data.iter().flat_map(|data| &data.files) {
-        let Ok(name) = file.filename.strip_prefix(source) else {
-            continue;
-        };
-        let LineSummary { count, covered } = file.summary.lines;
-        let lines = Lines { count, covered };
-        total.add(lines);
-        println!("{count:>8} {covered:>8} {:>8.2}%  {}", lines.percent(), name.display());
+    println!("{:>7} {:>7} {:>8}  {package}", "lines", "covered", "percent");
+    for (file, hits) in hits(lcov)? {
+        let Ok(name) = file.strip_prefix(source) else { continue };
+        let code = workspace::lines_before_tests(&shell.read_file(&file)?).count();
+        let hits: Vec<_> = hits.into_iter().filter(|&(line, _)| line <= code).collect();
+        let missed: Vec<_> = hits.iter().filter(|&(_, count)| *count == 0).map(|&(line, _)| line).collect();
+        let lines = Lines { count: hits.len(), covered: hits.len() - missed.len() };
+        print!("{:>7} {:>7} {:>7.2}%  {}", lines.count, lines.covered, lines.percent(), name.display());
+        println!("{}{}", if missed.is_empty() { "" } else { ", not covered: " }, ranges(&missed));
+        total.count += lines.count;
+        total.covered += lines.covered;
     }
     ensure!(total.count != 0, "llvm-cov names no line of {package}");
-    println!("{:>8} {:>8} {:>8.2}%  total", total.count, total.covered, total.percent());
+    println!("{:>7} {:>7} {:>7.2}%  total", total.count, total.covered, total.percent());
     Ok(total)
+}
+
+/// How often each line of each file ran, from what llvm-cov prints in the format of lcov.
+fn hits(lcov: &str) -> Result<BTreeMap<PathBuf, BTreeMap<usize, u64>>> {
+    let mut files = BTreeMap::new();
+    let mut file: Option<&mut BTreeMap<usize, u64>> = None;
+    for record in lcov.lines() {
+        match (record.split_once(':'), &mut file) {
+            (Some(("SF", path)), _) => file = Some(files.entry(PathBuf::from(path)).or_default()),
+            (Some(("DA", line)), Some(lines)) => {
+                let (line, count) = line.split_once(',').with_context(|| format!("`{record}` has no count"))?;
+                *lines.entry(line.parse()?).or_default() += count.parse::<u64>()?;
+            }
+            _ => {}
+        }
+    }
+    Ok(files)
+}
+
+/// Line numbers in order, neighbours drawn together: `3-5, 9`.
+fn ranges(lines: &[usize]) -> String {
+    let groups = lines.chunk_by(|line, next| line + 1 == *next).filter_map(|group| match group {
+        [line] => Some(line.to_string()),
+        [first, .., last] => Some(format!("{first}-{last}")),
+        [] => None,
+    });
+    groups.collect::<Vec<_>>().join(", ")
 }
 
 /// LLVM's coverage tools of the compiler's version.
@@ -217,4 +215,28 @@ fn find_tool(shell: &Shell, name: &str, variable: &str, major: &str, component: 
         "no {name} of LLVM {major}, the version of rustc; install it with `rustup component add llvm-tools`, \
          on Debian with `apt-get install llvm-{major}`, or name it in {variable}"
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_of_a_line_add_up_over_records() {
+        let hits = hits("SF:/a.rs\nFN:1,f\nDA:1,2\nDA:2,0\nend_of_record\nSF:/a.rs\nDA:1,3\n").unwrap();
+        assert_eq!(hits[Path::new("/a.rs")], BTreeMap::from([(1, 5), (2, 0)]));
+        assert!(super::hits("SF:/a.rs\nDA:1\n").is_err());
+    }
+
+    #[test]
+    fn neighbouring_lines_are_drawn_together() {
+        assert_eq!(ranges(&[3, 4, 5, 9, 11, 12]), "3-5, 9, 11-12");
+        assert_eq!(ranges(&[]), "");
+    }
+
+    #[test]
+    fn a_file_without_code_is_covered_whole() {
+        assert_eq!(Lines::default().percent(), 100.0);
+        assert_eq!(Lines { count: 4, covered: 3 }.percent(), 75.0);
+    }
 }
