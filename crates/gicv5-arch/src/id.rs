@@ -6,7 +6,7 @@
 use core::fmt;
 
 use arbitrary_int::traits::Integer;
-use arbitrary_int::{u3, u7, u24};
+use arbitrary_int::{u3, u4, u7, u24};
 
 use crate::layout::{newtype_field, values};
 
@@ -237,8 +237,8 @@ impl Ppi {
 
     /// The index of the priority register that holds this PPI's priority, 0 to 15: ID / 8 (PPI-1).
     #[must_use]
-    pub const fn priority_register(self) -> usize {
-        (self.0.value() / 8) as usize
+    pub const fn priority_register(self) -> u4 {
+        u4::new(self.0.value() / 8)
     }
 
     /// The PPI's byte in its priority register, 0 to 7: ID mod 8 (PPI-1).
@@ -641,7 +641,7 @@ mod tests {
             assert_eq!(ppi.bank().index(), id as usize / 64);
             assert_eq!(ppi.mask(), 1 << (id % 64));
             assert_eq!(ppi.bank().ppi(arbitrary_int::u6::new(id as u8 % 64)), ppi);
-            assert_eq!(ppi.priority_register() * 8 + usize::from(ppi.priority_slot().value()), id as usize);
+            assert_eq!(u32::from(ppi.priority_register()) * 8 + u32::from(ppi.priority_slot()), id);
         }
         assert_eq!(PpiBank::ALL.map(PpiBank::index), [0, 1]);
     }
