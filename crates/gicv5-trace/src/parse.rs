@@ -1,0 +1,506 @@
+//! One line into one event. Bytes only: no allocation, no UTF-8 decoding, no regular expression.
+
+use crate::event::{
+    AccessSize, AcknowledgeFailure, Candidate, Domain, Event, HandlingMode, Interrupt, InterruptType, NoCandidate,
+    RoutingMode, Space,
+};
+
+/// What is wrong with a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The line does not start like an event of this device.
+    NotAnEvent,
+    /// It does, but no such event is known.
+    UnknownEvent,
+    /// The text is not what the event's format says.
+    Malformed {
+        /// The first byte that does not fit, counted from 1.
+        column: usize,
+        expected: &'static str,
+    },
+    /// A number that does not fit its field.
+    OutOfRange {
+        /// Where the number starts, counted from 1.
+        column: usize,
+        field: &'static str,
+        max: u64,
+    },
+}
+
+/// The first word every line of this device has.
+const PREFIX: &[u8] = b"gicv5_";
+/// IDs are 24 bits (GEN-1).
+const MAX_ID: u64 = 0xff_ffff;
+/// A configuration frame is 64 KiB (GEN-9).
+const MAX_OFFSET: u64 = 0xffff;
+
+/// Splits an event's name (without the prefix) from its text. The text starts with the separating space.
+pub(crate) fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let tail = line.strip_prefix(PREFIX)?;
+    let end = tail.iter().position(|&b| b == b' ').unwrap_or(tail.len());
+    // QEMU's error messages start with a function name and a colon, and some functions are called like events.
+    let (name, text) = tail.split_at_checked(end)?;
+    if name.last() == Some(&b':') {
+        return None;
+    }
+    Some((name, text))
+}
+
+/// Parses one line without its newline.
+pub(crate) fn parse(line: &[u8]) -> Result<Event, Fault> {
+    let (name, text) = split_name(line).ok_or(Fault::NotAnEvent)?;
+    let mut c = Cursor { length: line.len(), rest: text };
+    let event = match name {
+        b"irs_recalc_hppi" => irs_candidate(&mut c)?,
+        b"update_irq_fiq" => signals(&mut c)?,
+        b"recalc_ppi_hppi" => ppi_candidate(&mut c)?,
+        b"set_pending" => set_pending(&mut c)?,
+        b"gicr_cdia" => acknowledge(&mut c)?,
+        b"cdeoi" => priority_drop(&mut c)?,
+        b"cddi" => deactivate_request(&mut c)?,
+        b"activate" => activate(&mut c)?,
+        b"deactivate" => deactivate(&mut c)?,
+        b"update_ppi_state" => ppi_wire(&mut c)?,
+        b"set_enabled" => set_enabled(&mut c)?,
+        b"set_priority" => set_priority(&mut c)?,
+        b"set_handling" => set_handling(&mut c)?,
+        b"set_target" => set_target(&mut c)?,
+        b"request_config" => request_config(&mut c)?,
+        b"gicr_cdia_fail" => acknowledge_fail(&mut c)?,
+        b"irs_recalc_hppi_fail" => irs_no_candidate(&mut c)?,
+        b"spi" => spi_wire(&mut c)?,
+        b"spi_state" => spi_state(&mut c)?,
+        b"read" => read(&mut c)?,
+        b"write" => write(&mut c)?,
+        b"badread" => bad_read(&mut c)?,
+        b"badwrite" => bad_write(&mut c)?,
+        b"ist_valid" => ist_valid(&mut c)?,
+        b"ist_invalid" => ist_invalid(&mut c)?,
+        b"common_realize" => realize(&mut c)?,
+        _ => return Err(Fault::UnknownEvent),
+    };
+    if c.rest.is_empty() { Ok(event) } else { Err(c.expected("end of line")) }
+}
+
+fn irs_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" IAFFID ")?;
+    let iaffid = c.u16("IAFFID")?;
+    c.text(": new HPPI ID ")?;
+    let intid = c.hex32("HPPI ID")?;
+    c.text(" prio ")?;
+    let priority = c.u8("prio", u8::MAX)?;
+    Ok(Event::IrsCandidate { domain, iaffid, candidate: Candidate { intid, priority } })
+}
+
+fn irs_no_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" IAFFID ")?;
+    let iaffid = c.u16("IAFFID")?;
+    c.text(": no HPPI: ")?;
+    let reason =
+        c.one_of("a reason", [NoCandidate::UnknownIaffid, NoCandidate::IrsDisabled].map(|r| (r.words(), r)))?;
+    Ok(Event::IrsNoCandidate { domain, iaffid, reason })
+}
+
+fn ppi_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.cpu_domain()?;
+    c.text(" new PPI HPPI id ")?;
+    let intid = c.hex32("PPI HPPI id")?;
+    c.text(" prio ")?;
+    let priority = c.u8("prio", u8::MAX)?;
+    Ok(Event::PpiCandidate { domain, candidate: Candidate { intid, priority } })
+}
+
+fn signals(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" now IRQ ")?;
+    let irq = c.bit("IRQ")?;
+    c.text(" FIQ ")?;
+    let fiq = c.bit("FIQ")?;
+    c.text(" NMI ")?;
+    let nmi = c.bit("NMI")?;
+    Ok(Event::Signals { irq, fiq, nmi })
+}
+
+fn acknowledge(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.cpu_domain()?;
+    c.text(" CDIA acknowledge of interrupt ")?;
+    let intid = c.hex32("interrupt")?;
+    Ok(Event::Acknowledge { domain, intid })
+}
+
+fn acknowledge_fail(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.cpu_domain()?;
+    c.text(" CDIA attempt failed: ")?;
+    let reason = c.one_of(
+        "a reason",
+        [AcknowledgeFailure::NothingAvailable, AcknowledgeFailure::NotAnNmi, AcknowledgeFailure::IsAnNmi]
+            .map(|r| (r.words(), r)),
+    )?;
+    Ok(Event::AcknowledgeFail { domain, reason })
+}
+
+fn priority_drop(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.cpu_domain()?;
+    c.text(" CDEOI performing priority drop")?;
+    Ok(Event::PriorityDrop { domain })
+}
+
+fn deactivate_request(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.cpu_domain()?;
+    c.text(" CDDI deactivating interrupt ID ")?;
+    let intid = c.hex32("interrupt ID")?;
+    Ok(Event::DeactivateRequest { domain, intid })
+}
+
+fn ppi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" PPI ")?;
+    let ppi = c.u8("PPI", 63)?;
+    c.text(" source level now ")?;
+    let high = c.bit("level")?;
+    Ok(Event::PpiWire { ppi, high })
+}
+
+fn activate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS Activate ")?;
+    let interrupt = c.interrupt()?;
+    Ok(Event::Activate { interrupt })
+}
+
+fn deactivate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS Deactivate ")?;
+    let interrupt = c.interrupt()?;
+    Ok(Event::Deactivate { interrupt })
+}
+
+fn set_pending(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS SetPending ")?;
+    let interrupt = c.interrupt()?;
+    c.text(" pending ")?;
+    let pending = c.bit("pending")?;
+    Ok(Event::SetPending { interrupt, pending })
+}
+
+fn set_enabled(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS SetEnabled ")?;
+    let interrupt = c.interrupt()?;
+    c.text(" enabled ")?;
+    let enabled = c.bit("enabled")?;
+    Ok(Event::SetEnabled { interrupt, enabled })
+}
+
+fn set_priority(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS SetPriority ")?;
+    let interrupt = c.interrupt()?;
+    c.text(" prio ")?;
+    let priority = c.u8("prio", 31)?;
+    Ok(Event::SetPriority { interrupt, priority })
+}
+
+fn set_handling(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS SetHandling ")?;
+    let interrupt = c.interrupt()?;
+    c.text(" handling ")?;
+    let mode = if c.bit("handling")? { HandlingMode::Level } else { HandlingMode::Edge };
+    Ok(Event::SetHandling { interrupt, mode })
+}
+
+fn set_target(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS SetTarget ")?;
+    let interrupt = c.interrupt()?;
+    c.text(" IAFFID ")?;
+    let iaffid = c.u16("IAFFID")?;
+    c.text(" routingmode ")?;
+    let routing = if c.bit("routingmode")? { RoutingMode::OneOfN } else { RoutingMode::Targeted };
+    Ok(Event::SetTarget { interrupt, iaffid, routing })
+}
+
+fn request_config(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS RequestConfig ")?;
+    let interrupt = c.interrupt()?;
+    c.text(" ICSR ")?;
+    let icsr = c.hex("ICSR", u64::MAX)?;
+    Ok(Event::RequestConfig { interrupt, icsr })
+}
+
+fn spi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 SPI ID ")?;
+    let id = c.u32("SPI ID", MAX_ID)?;
+    c.text(" asserted at level ")?;
+    let high = c.bit("level")?;
+    Ok(Event::SpiWire { id, high })
+}
+
+fn spi_state(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS SPI ID ")?;
+    let id = c.u32("SPI ID", MAX_ID)?;
+    c.text(" now level ")?;
+    let high = c.bit("level")?;
+    c.text(" pending ")?;
+    let pending = c.bit("pending")?;
+    c.text(" active ")?;
+    let active = c.bit("active")?;
+    Ok(Event::SpiState { id, high, pending, active })
+}
+
+fn read(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" config frame read: offset ")?;
+    let offset = c.offset()?;
+    let (data, size) = c.data_and_size()?;
+    Ok(Event::Read { domain, offset, data, size })
+}
+
+fn bad_read(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" config frame read: offset ")?;
+    let offset = c.offset()?;
+    let size = c.size()?;
+    c.text(": error")?;
+    Ok(Event::BadRead { domain, offset, size })
+}
+
+fn write(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" config frame write: offset ")?;
+    let offset = c.offset()?;
+    let (data, size) = c.data_and_size()?;
+    Ok(Event::Write { domain, offset, data, size })
+}
+
+fn bad_write(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" config frame write: offset ")?;
+    let offset = c.offset()?;
+    let (data, size) = c.data_and_size()?;
+    c.text(": error")?;
+    Ok(Event::BadWrite { domain, offset, data, size })
+}
+
+fn ist_valid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" IST now valid: base ")?;
+    let base = c.hex("base", u64::MAX)?;
+    c.text(" id_bits ")?;
+    let id_bits = c.u8("id_bits", 24)?;
+    c.text(" l2_idx_bits ")?;
+    let l2_index_bits = c.u8("l2_idx_bits", 24)?;
+    c.text(" IST entry size ")?;
+    let entry_size = c.u8("IST entry size", 16)?;
+    c.text(" 2-level ")?;
+    let two_level = c.bit("2-level")?;
+    Ok(Event::IstValid { domain, base, id_bits, l2_index_bits, entry_size, two_level })
+}
+
+fn ist_invalid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    let domain = c.irs_domain()?;
+    c.text(" IST no longer valid")?;
+    Ok(Event::IstInvalid { domain })
+}
+
+fn realize(c: &mut Cursor<'_>) -> Result<Event, Fault> {
+    c.text(" GICv5 IRS realized: IRS ID ")?;
+    let irs_id = c.u16("IRS ID")?;
+    c.text(", ")?;
+    let cpus = c.u32("CPUs", 0xffff)?;
+    c.text(" CPUs, SPI base ")?;
+    let spi_base = c.u32("SPI base", MAX_ID)?;
+    c.text(", SPI IRS range ")?;
+    let spi_irs_range = c.u32("SPI IRS range", MAX_ID + 1)?;
+    c.text(", SPI range ")?;
+    let spi_range = c.u32("SPI range", MAX_ID + 1)?;
+    Ok(Event::Realize { irs_id, cpus, spi_base, spi_irs_range, spi_range })
+}
+
+struct Cursor<'a> {
+    length: usize,
+    rest: &'a [u8],
+}
+
+impl<'a> Cursor<'a> {
+    fn column(&self) -> usize {
+        self.length - self.rest.len() + 1
+    }
+
+    #[cold]
+    fn expected(&self, expected: &'static str) -> Fault {
+        Fault::Malformed { column: self.column(), expected }
+    }
+
+    #[inline]
+    fn text(&mut self, text: &'static str) -> Result<(), Fault> {
+        match self.rest.strip_prefix(text.as_bytes()) {
+            Some(rest) => {
+                self.rest = rest;
+                Ok(())
+            }
+            None => Err(self.mismatch(text)),
+        }
+    }
+
+    /// Skips what does match, so that the column is that of the first byte that does not.
+    #[cold]
+    fn mismatch(&mut self, text: &'static str) -> Fault {
+        let same = self.rest.iter().zip(text.as_bytes()).take_while(|(a, b)| a == b).count();
+        self.rest = self.rest.get(same..).unwrap_or_default();
+        self.expected(text)
+    }
+
+    #[inline]
+    fn one_of<T: Copy, const N: usize>(
+        &mut self,
+        what: &'static str,
+        choices: [(&'static str, T); N],
+    ) -> Result<T, Fault> {
+        for (text, value) in choices {
+            if let Some(rest) = self.rest.strip_prefix(text.as_bytes()) {
+                self.rest = rest;
+                return Ok(value);
+            }
+        }
+        Err(self.expected(what))
+    }
+
+    #[inline]
+    fn domain_word(&mut self) -> Result<Domain, Fault> {
+        self.one_of("a domain", [Domain::NonSecure, Domain::Secure, Domain::El3, Domain::Realm].map(|d| (d.word(), d)))
+    }
+
+    /// `GICv5 IRS NonSecure`: how lines from the IRS name the domain.
+    #[inline]
+    fn irs_domain(&mut self) -> Result<Domain, Fault> {
+        self.text(" GICv5 IRS ")?;
+        self.domain_word()
+    }
+
+    /// `domain 1`: how lines from a CPU interface name it.
+    #[inline]
+    fn cpu_domain(&mut self) -> Result<Domain, Fault> {
+        self.text(" domain ")?;
+        Ok(match self.u8("domain", 3)? {
+            0 => Domain::Secure,
+            1 => Domain::NonSecure,
+            2 => Domain::El3,
+            _ => Domain::Realm,
+        })
+    }
+
+    #[inline]
+    fn interrupt(&mut self) -> Result<Interrupt, Fault> {
+        let domain = self.domain_word()?;
+        self.text(" ")?;
+        let kind = self.one_of(
+            "an interrupt type",
+            [InterruptType::Lpi, InterruptType::Spi, InterruptType::Ppi, InterruptType::Reserved]
+                .map(|t| (t.word(), t)),
+        )?;
+        self.text(" virtual:")?;
+        let space = if self.bit("virtual")? { Space::Virtual } else { Space::Physical };
+        self.text(" ID ")?;
+        let id = self.u32("ID", MAX_ID)?;
+        Ok(Interrupt { domain, kind, space, id })
+    }
+
+    fn offset(&mut self) -> Result<u32, Fault> {
+        let offset = self.hex("offset", MAX_OFFSET)?;
+        Ok(offset as u32)
+    }
+
+    fn data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
+        self.text(" data ")?;
+        let column = self.column();
+        let data = self.hex("data", u64::MAX)?;
+        let size = self.size()?;
+        let max = u64::from(u32::MAX);
+        if size == AccessSize::Word && data > max {
+            return Err(Fault::OutOfRange { column, field: "data", max });
+        }
+        Ok((data, size))
+    }
+
+    fn size(&mut self) -> Result<AccessSize, Fault> {
+        self.text(" size ")?;
+        self.one_of("4 or 8", [("4", AccessSize::Word), ("8", AccessSize::Doubleword)])
+    }
+
+    #[inline]
+    fn bit(&mut self, field: &'static str) -> Result<bool, Fault> {
+        Ok(self.decimal(field, 1)? == 1)
+    }
+
+    #[inline]
+    fn u8(&mut self, field: &'static str, max: u8) -> Result<u8, Fault> {
+        Ok(self.decimal(field, u64::from(max))? as u8)
+    }
+
+    #[inline]
+    fn u16(&mut self, field: &'static str) -> Result<u16, Fault> {
+        Ok(self.decimal(field, u64::from(u16::MAX))? as u16)
+    }
+
+    /// `max` is at most `u32::MAX`.
+    #[inline]
+    fn u32(&mut self, field: &'static str, max: u64) -> Result<u32, Fault> {
+        Ok(self.decimal(field, max)? as u32)
+    }
+
+    #[inline]
+    fn hex32(&mut self, field: &'static str) -> Result<u32, Fault> {
+        Ok(self.hex(field, u64::from(u32::MAX))? as u32)
+    }
+
+    /// A decimal number of at most `max`, which is at most `u32::MAX`: the sum cannot wrap.
+    ///
+    /// Leading zeros are refused, here and in [`hex`](Self::hex): QEMU writes none, so a line that is read is exactly
+    /// the line its event is written as.
+    #[inline]
+    fn decimal(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
+        let start = self.column();
+        let leading_zero = matches!(self.rest, [b'0', b'0'..=b'9', ..]);
+        let mut value = 0_u64;
+        let mut digits = 0_usize;
+        while let Some((&byte, rest)) = self.rest.split_first() {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                break;
+            }
+            value = value * 10 + u64::from(digit);
+            if value > max {
+                return Err(Fault::OutOfRange { column: start, field, max });
+            }
+            digits += 1;
+            self.rest = rest;
+        }
+        if digits == 0 || leading_zero {
+            return Err(self.expected(field));
+        }
+        Ok(value)
+    }
+
+    /// `0x` and a hexadecimal number of at most `max`, which has the form 2^n - 1.
+    #[inline]
+    fn hex(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
+        self.text("0x")?;
+        let start = self.column();
+        let leading_zero = matches!(self.rest, [b'0', b'0'..=b'9' | b'a'..=b'f', ..]);
+        let mut value = 0_u64;
+        let mut digits = 0_usize;
+        while let Some((&byte, rest)) = self.rest.split_first() {
+            let digit = match byte {
+                b'0'..=b'9' => byte - b'0',
+                b'a'..=b'f' => byte - b'a' + 10,
+                _ => break,
+            };
+            if value > max >> 4 {
+                return Err(Fault::OutOfRange { column: start, field, max });
+            }
+            value = value << 4 | u64::from(digit);
+            digits += 1;
+            self.rest = rest;
+        }
+        if digits == 0 || leading_zero {
+            return Err(self.expected(field));
+        }
+        Ok(value)
+    }
+}
