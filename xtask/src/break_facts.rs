@@ -96,27 +96,30 @@ enum Piece {
 impl Declaration {
     /// The declaration at the start of a trimmed line, if there is one.
     ///
-    /// The forms are those of the macros in `gicv5-arch`: `[msb:lsb] NAME`, `[bit] NAME`, `0xoffset NAME` and
-    /// `Name = code => "meaning"`.
+    /// The forms are those of the macros in `gicv5-arch`: `[msb:lsb] NAME`, `[bit] NAME`, `0xoffset NAME`,
+    /// `NAME (op0 op1 CRn CRm op2)` and `Name = code => "meaning"`.
     fn find(line: &str) -> Option<Declaration> {
-        if let Some((head, _)) = line.split_once(" => \"") {
+        if line.starts_with('[') || line.starts_with("0x") {
+            let (place, name) = line.split_once(' ')?;
+            let pieces = pieces(place);
+            let is_range = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count() == 2;
+            return name.starts_with(|c: char| c.is_ascii_uppercase()).then_some(Declaration { pieces, is_range });
+        }
+        let (name, between, numbers) = if let Some((head, _)) = line.split_once(" => \"") {
             let (name, code) = head.split_once(" = ")?;
-            let text = Piece::Text(format!("{name} = "));
-            return name
-                .chars()
-                .all(is_of_name)
-                .then(|| Declaration { pieces: [vec![text], pieces(code)].concat(), is_range: false });
-        }
-        if !line.starts_with('[') && !line.starts_with("0x") {
-            return None;
-        }
-        let (head, name) = line.split_once(' ')?;
-        if !name.starts_with(|c: char| c.is_ascii_uppercase()) {
-            return None;
-        }
-        let pieces = pieces(head);
-        let is_range = pieces.iter().filter(|piece| !matches!(piece, Piece::Text(_))).count() == 2;
-        Some(Declaration { pieces, is_range })
+            (name, " = ", code)
+        } else {
+            let (name, rest) = line.split_once(" (")?;
+            let (numbers, _) = rest.split_once(')')?;
+            (name, " (", numbers)
+        };
+        let is_declaration = name.starts_with(|c: char| c.is_ascii_uppercase())
+            && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            && numbers.starts_with(|c: char| c.is_ascii_digit())
+            && numbers.chars().all(|c| c.is_ascii_digit() || c == ' ');
+        let mut pieces = pieces(numbers);
+        pieces.insert(0, Piece::Text(format!("{name}{between}")));
+        is_declaration.then_some(Declaration { pieces, is_range: false })
     }
 
     /// Every way to change a number by one. The two numbers of a range also move together: that keeps the width, so
@@ -160,10 +163,6 @@ impl fmt::Display for Declaration {
             Piece::Hexadecimal { value, digits } => write!(f, "0x{value:0digits$x}"),
         })
     }
-}
-
-fn is_of_name(c: char) -> bool {
-    c.is_alphanumeric() || c == '_'
 }
 
 /// Splits text at its numbers.
@@ -378,10 +377,28 @@ mod tests {
     }
 
     #[test]
+    fn each_number_of_an_encoding_changes_alone() {
+        assert_eq!(
+            changes("ICC_CR0_EL1 (3 1 12 0 1) RW: ICC_CR0_EL1;"),
+            [
+                "ICC_CR0_EL1 (4 1 12 0 1",
+                "ICC_CR0_EL1 (3 2 12 0 1",
+                "ICC_CR0_EL1 (3 1 13 0 1",
+                "ICC_CR0_EL1 (3 1 12 1 1",
+                "ICC_CR0_EL1 (3 1 12 0 2",
+                "ICC_CR0_EL1 (2 1 12 0 1",
+                "ICC_CR0_EL1 (3 0 12 0 1",
+                "ICC_CR0_EL1 (3 1 11 0 1",
+                "ICC_CR0_EL1 (3 1 12 0 0",
+            ]
+        );
+    }
+
+    #[test]
     fn other_lines_and_tests_are_left_alone() {
-        let source = "/// [3:1] of it\nlet x = 5;\n#[doc = \"x\"]\n[7] FLAG flag: bool;\n#[cfg(test)]\nmod tests {\n[8] NOT not: bool;\n";
+        let source = "/// [3:1] of it\nlet x = 5;\nSysReg (a 1 2);\n#[doc = \"x\"]\nPpi = n => \"x\",\n[7] FLAG flag: bool;\n#[cfg(test)]\nmod tests {\n[8] NOT not: bool;\n";
         let found: Vec<_> = declarations(source).map(|(line, found)| (line, found.to_string())).collect();
-        assert_eq!(found, [(4, "[7]".to_owned())]);
+        assert_eq!(found, [(6, "[7]".to_owned())]);
     }
 
     #[test]
