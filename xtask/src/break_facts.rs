@@ -17,11 +17,11 @@ const SOURCES: &str = "crates/gicv5-arch/src";
 /// Break numbers in gicv5-arch one at a time and see that its facts test notices
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// How many numbers to break, drawn at random
+    /// How many declarations to break, drawn at random
     #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "all")]
     sample: usize,
 
-    /// Break every number once; takes hours
+    /// Break every declaration once, which takes more than an hour
     #[arg(long)]
     all: bool,
 
@@ -97,7 +97,7 @@ impl Declaration {
     /// The declaration at the start of a trimmed line, if there is one.
     ///
     /// The forms are those of the macros in `gicv5-arch`: `[msb:lsb] NAME`, `[bit] NAME`, `0xoffset NAME`,
-    /// `NAME (op0 op1 CRn CRm op2)` and `Name = code => "meaning"`.
+    /// `NAME (op0 op1 CRn CRm op2)`, `NAME "NAME" (op1 CRm op2)` and `Name = code => "meaning"`.
     fn find(line: &str) -> Option<Declaration> {
         if line.starts_with('[') || line.starts_with("0x") {
             let (place, name) = line.split_once(' ')?;
@@ -114,7 +114,7 @@ impl Declaration {
             (name, " (", numbers)
         };
         let is_declaration = name.starts_with(|c: char| c.is_ascii_uppercase())
-            && name.chars().all(|c| c.is_alphanumeric() || c == '_')
+            && name.chars().all(|c| c.is_alphanumeric() || "_ \"".contains(c))
             && numbers.starts_with(|c: char| c.is_ascii_digit())
             && numbers.chars().all(|c| c.is_ascii_digit() || c == ' ');
         let mut pieces = pieces(numbers);
@@ -391,6 +391,14 @@ mod tests {
                 "ICC_CR0_EL1 (3 1 11 0 1",
                 "ICC_CR0_EL1 (3 1 12 0 0",
             ]
+        );
+    }
+
+    #[test]
+    fn an_instruction_has_its_name_left_alone() {
+        assert_eq!(
+            changes("GSB_SYS \"GSB SYS\" (0 0 0) EL1 NoOperand;"),
+            ["GSB_SYS \"GSB SYS\" (1 0 0", "GSB_SYS \"GSB SYS\" (0 1 0", "GSB_SYS \"GSB SYS\" (0 0 1"]
         );
     }
 
