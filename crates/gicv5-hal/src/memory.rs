@@ -1,0 +1,207 @@
+//! Memory that an IRS walks.
+
+use core::ops::Range;
+
+use gicv5_arch::PhysAddr;
+
+use crate::IrsIndex;
+
+/// What a block of table memory must look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct BlockLayout {
+    size: u64,
+    alignment: u64,
+    highest: PhysAddr,
+}
+
+/// A [`BlockLayout`] that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BlockLayoutError {
+    /// The size is zero.
+    #[error("a block of no bytes")]
+    Empty,
+    /// The alignment is not a power of two.
+    #[error("alignment {alignment:#x} is not a power of two")]
+    Alignment {
+        /// The alignment asked for, in bytes.
+        alignment: u64,
+    },
+    /// The block cannot lie at or below the highest address, wherever it starts.
+    #[error("a block of {size:#x} bytes aligned to {alignment:#x} does not fit below {highest}")]
+    NoRoom {
+        /// The size asked for, in bytes.
+        size: u64,
+        /// The alignment asked for, in bytes.
+        alignment: u64,
+        /// The highest address the block may include.
+        highest: PhysAddr,
+    },
+}
+
+impl BlockLayout {
+    /// A block of `size` bytes, starting at a multiple of `alignment` bytes, none of whose bytes lies above `highest`
+    /// (the end of what the IRS can address, IRS_IDR0.PA_RANGE, and of what the table entry's field can hold).
+    ///
+    /// # Errors
+    ///
+    /// [`BlockLayoutError`] if no block can be like that.
+    pub const fn new(size: u64, alignment: u64, highest: PhysAddr) -> Result<BlockLayout, BlockLayoutError> {
+        if size == 0 {
+            return Err(BlockLayoutError::Empty);
+        }
+        if !alignment.is_power_of_two() {
+            return Err(BlockLayoutError::Alignment { alignment });
+        }
+        if size - 1 > highest.raw() {
+            return Err(BlockLayoutError::NoRoom { size, alignment, highest });
+        }
+        Ok(BlockLayout { size, alignment, highest })
+    }
+
+    /// Size in bytes, at least 1.
+    #[must_use]
+    pub const fn size(self) -> u64 {
+        self.size
+    }
+
+    /// Alignment in bytes, a power of two.
+    #[must_use]
+    pub const fn alignment(self) -> u64 {
+        self.alignment
+    }
+
+    /// The highest address that the block may include.
+    #[must_use]
+    pub const fn highest(self) -> PhysAddr {
+        self.highest
+    }
+}
+
+/// There is no memory for a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no table memory for {} bytes aligned to {:#x} at or below {}", layout.size(), layout.alignment(), layout.highest())]
+pub struct AllocError {
+    /// What was asked for.
+    pub layout: BlockLayout,
+}
+
+/// A block of table memory: physically contiguous, owned by whoever holds it.
+///
+/// Dropping a block frees nothing: memory goes back only by [`TableMemory::free`], so that memory an IRS may still touch
+/// cannot go back by accident. For that reason a block must not be `Clone`.
+pub trait Block: Send + Sync {
+    /// The physical address of its first byte.
+    fn address(&self) -> PhysAddr;
+
+    /// Its size in bytes: what was asked for, not what the allocator rounded it to.
+    fn size(&self) -> u64;
+}
+
+/// Whether an IRS sees the caches of the PEs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Coherency {
+    /// It does: a store barrier publishes (COH-1).
+    Coherent,
+    /// It does not: what it shall read must be cleaned to memory, what it wrote must be invalidated before it is read
+    /// (COH-2, COH-4).
+    NonCoherent,
+}
+
+/// Memory that an IRS walks, shared with the host's allocator.
+///
+/// Loads and stores are whole, little-endian and aligned to their width (COH-8); they are relaxed, and ordered with the
+/// IRS only by the maintenance methods. `offset` is in bytes from the start of the block. An access that does not lie in
+/// the block or is not aligned is the caller's mistake: the implementation ignores it (a load returns 0) and may report it,
+/// but never touches other memory.
+///
+/// Accesses and maintenance may be made from anywhere and never wait. [`allocate`](Self::allocate) and
+/// [`free`](Self::free) may be called wherever the host allows its allocator to be called; the libraries above call them
+/// only from the operations that say so, never from an interrupt handler, never with a lock of theirs held.
+///
+/// # Implementation safety
+///
+/// The implementor promises, for every block that `allocate` returns and until it is given to `free`:
+///
+/// - the `size()` bytes at `address()` are real, physically contiguous memory, all zero when returned, zero also as the
+///   IRS sees it, and lie within what the layout asked for;
+/// - nobody but the holder of the block and the hardware accesses these bytes, and they share no cache line with
+///   anything the host writes while it does not know about the IRS, if the layout's size and alignment are multiples of the
+///   line (COH-6);
+/// - no other live block overlaps it.
+#[allow(unsafe_code)]
+// SAFETY: a declaration; what an implementor promises is above.
+pub unsafe trait TableMemory: Sync {
+    /// A block of this memory.
+    type Block: Block;
+
+    /// Allocates a zeroed block.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] if there is no memory. That is an ordinary outcome: nothing is printed.
+    fn allocate(&self, layout: BlockLayout) -> Result<Self::Block, AllocError>;
+
+    /// Gives a block back. The caller must know, by a completed command, that no IRS touches it any more (VMT-7, VM-6,
+    /// IST-7).
+    fn free(&self, block: Self::Block);
+
+    /// Loads 32 bits.
+    fn load32(&self, block: &Self::Block, offset: u64) -> u32;
+
+    /// Stores 32 bits.
+    fn store32(&self, block: &Self::Block, offset: u64, value: u32);
+
+    /// Loads 64 bits.
+    fn load64(&self, block: &Self::Block, offset: u64) -> u64;
+
+    /// Stores 64 bits.
+    fn store64(&self, block: &Self::Block, offset: u64, value: u64);
+
+    /// Whether this IRS sees the caches of the PEs. Constant.
+    fn coherency(&self, irs: IrsIndex) -> Coherency;
+
+    /// The cache line in bytes: the unit in which maintenance works, a power of two. Constant.
+    fn cache_line(&self) -> u64;
+
+    /// Writes the dirty lines that these bytes lie in back to memory and drops them from the caches, to the point of
+    /// coherency (`DC CIVAC` for each line). Whole lines are affected, neighbours included (VMT-21).
+    fn clean_invalidate(&self, block: &Self::Block, bytes: Range<u64>);
+
+    /// Drops the lines that these bytes lie in from the caches, so that the next load sees memory (`DC IVAC` for each line;
+    /// an implementation may clean as well). Whole lines are affected: a neighbour's dirty bytes are lost.
+    fn invalidate(&self, block: &Self::Block, bytes: Range<u64>);
+
+    /// A store barrier: stores and maintenance before it are visible to a coherent IRS, or are in memory, before any
+    /// register write after it (`DSB ISHST`; with maintenance before it, `DSB ISH`).
+    fn barrier(&self);
+
+    /// Makes stores to these bytes visible to an IRS: the one way to do it, whatever the IRS's coherency (COH-1 to COH-3).
+    /// The barrier is never conditional.
+    fn publish(&self, irs: IrsIndex, block: &Self::Block, bytes: Range<u64>) {
+        if self.coherency(irs) == Coherency::NonCoherent {
+            // The stores must have reached the cache before it is cleaned (COH-2).
+            self.barrier();
+            self.clean_invalidate(block, bytes);
+        }
+        self.barrier();
+    }
+
+    /// Makes what an IRS has written to these bytes visible to loads. To be called after the IRS has confirmed that it has
+    /// written (COH-4, COH-9).
+    fn acquire(&self, irs: IrsIndex, block: &Self::Block, bytes: Range<u64>) {
+        if self.coherency(irs) == Coherency::NonCoherent {
+            self.invalidate(block, bytes);
+            self.barrier();
+        }
+    }
+
+    /// Prepares bytes that share a cache line with entries the IRS owns for being rewritten: no stale copy of a neighbour
+    /// must be in the cache when the line is written back later (VMT-21, COH-7). To be called before the first load or store
+    /// of the change, with the IRS lock held; [`publish`](Self::publish) follows the last.
+    fn prepare(&self, irs: IrsIndex, block: &Self::Block, bytes: Range<u64>) {
+        if self.coherency(irs) == Coherency::NonCoherent {
+            self.clean_invalidate(block, bytes);
+            self.barrier();
+        }
+    }
+}
