@@ -1,0 +1,707 @@
+//! Where QEMU is known to differ from the rules: a checked list.
+//!
+//! Every entry carries a script that shows the difference. [`Known::check`] runs it: QEMU must still answer as
+//! the entry says, so a repaired defect is noticed, and a machine that follows the rules must answer as the
+//! rule says. [`explain`] decides whether a disagreement found by chance is one of these.
+
+use std::collections::BTreeMap;
+
+use crate::compare::{Disagreement, frame_writes};
+use crate::layout::{FRAME_BYTES, SPIS, offset};
+use crate::operation::{Answer, Fact, Frame, Level, Operation, ParseError, Width, number, pieces};
+
+/// What a difference is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// QEMU breaks a rule.
+    Defect,
+    /// A rule leaves it to the implementation.
+    Choice,
+    /// No rule says anything.
+    Unspecified,
+}
+
+/// One known difference.
+#[derive(Debug, Clone, Copy)]
+pub struct Known {
+    /// Its name in reports.
+    pub name: &'static str,
+    /// What it is.
+    pub kind: Kind,
+    /// The rule, or the register fact, that it is about.
+    pub rule: &'static str,
+    /// What QEMU does.
+    pub qemu: &'static str,
+    /// What the rule says.
+    pub says: &'static str,
+    /// The versions of QEMU in which it was seen.
+    pub versions: &'static str,
+    /// Operations that show it, in the text form of [`operation`](crate::operation), from reset. After an
+    /// operation may stand `qemu VALUE` and `rule VALUE` (the value read), `candidates COUNT` (how many PEs
+    /// QEMU re-evaluates, with four of them) and `pending 0` or `pending 1` (of the SPI as QEMU shows it).
+    pub script: &'static str,
+    explains: fn(&History, &Operation, &Disagreement) -> bool,
+}
+
+/// The list.
+pub const KNOWN: &[Known] = &[
+    Known {
+        name: "devarch-architect-shift",
+        kind: Kind::Defect,
+        rule: "IRS_DEVARCH",
+        qemu: "puts the architect field at bit 31 instead of 21",
+        says: "ARCHITECT is bits 31:21, so the register reads 0x47705a19",
+        versions: "11.1.3",
+        script: "read32 0xffbc qemu 0x80105a19 rule 0x47705a19",
+        explains: |_, operation, _| reads(operation, offset::DEVARCH, 4),
+    },
+    Known {
+        name: "pe-selr-compares-reserved-bits",
+        kind: Kind::Defect,
+        rule: "IRS_PE_SELR",
+        qemu: "looks for a PE whose IAFFID is the whole register: V and ONLINE are 0 when a reserved bit is set",
+        says: "IAFFID is bits 15:0, the others are reserved and ignored",
+        versions: "11.1.3",
+        script: "write32 0x140 0x10001
+                 read32 0x144 qemu 0x1 rule 0x7",
+        explains: |history, operation, _| {
+            history.pe_selr >> 16 != 0 && reads(operation, offset::PE_STATUSR, 4)
+        },
+    },
+    Known {
+        name: "spi-selr-reads-zero",
+        kind: Kind::Defect,
+        rule: "IRS_SPI_SELR",
+        qemu: "does not implement reads of the register: they return 0",
+        says: "the register is read-write and reads back what was written, as IRS_PE_SELR does",
+        versions: "11.1.3",
+        script: "write32 0x108 5
+                 read32 0x118 qemu 3 rule 3
+                 read32 0x108 qemu 0 rule 5",
+        explains: |_, operation, _| reads(operation, offset::SPI_SELR, 4),
+    },
+    Known {
+        name: "cr0-acts-when-read",
+        kind: Kind::Defect,
+        rule: "GEN-21",
+        qemu: "re-evaluates the candidates when IRS_CR0 is read, not when it is written",
+        says: "a change of IRSEN recalls or re-evaluates all candidates",
+        versions: "11.1.3",
+        script: "write32 0x80 1 candidates 0
+                 read32 0x80 qemu 3 rule 3 candidates 4",
+        // A late candidate: none where there should be one, or one where there should be none.
+        explains: |history, _, on| {
+            history.cr0_unread
+                && matches!(
+                    on,
+                    Disagreement::Fact {
+                        reference: Fact::Candidate { .. },
+                        ..
+                    }
+                )
+        },
+    },
+    Known {
+        name: "map-l2-beyond-the-ist",
+        kind: Kind::Defect,
+        rule: "IST-27",
+        qemu: "does not compare the ID in IRS_MAP_L2_ISTR with the size of the IST, and sets bit 0 of whatever lies behind the level-1 table",
+        says: "an ID at or above 2^LPI_ID_BITS is unreachable: the write is ignored",
+        versions: "11.1.3",
+        script: "write32 0x190 0x1000e
+                 write64 0x180 0x40100001
+                 write32 0x1c0 0x4000
+                 load64 0x40100080 qemu 1 rule 0",
+        explains: |history, operation, on| history.wrong_map(operation, on, WrongMap::Beyond),
+    },
+    Known {
+        name: "ist-base-keeps-alignment-bits",
+        kind: Kind::Defect,
+        rule: "IST-12",
+        qemu: "uses every bit of IRS_IST_BASER.ADDR, also those below the alignment that the shape of the table demands",
+        says: "the bits below the alignment are treated as zero",
+        versions: "11.1.3",
+        script: "store64 0x40100000 0x40120000
+                 store64 0x40100040 0x40120000
+                 write32 0x190 0x1000e
+                 write64 0x180 0x40100041
+                 write32 0x1c0 0
+                 load64 0x40100000 qemu 0x40120000 rule 0x40120001
+                 load64 0x40100040 qemu 0x40120001 rule 0x40120000",
+        explains: |history, operation, on| {
+            history.wrong_map(operation, on, WrongMap::Misaligned)
+                || matches!(on, Disagreement::Fact { reference: Fact::IstValid { base, .. }, .. }
+                    if history.aligned_base() != *base)
+        },
+    },
+    Known {
+        name: "reserved-bits-are-stored",
+        kind: Kind::Choice,
+        rule: "reserved bits of IRS_CR1, IRS_PE_SELR, IRS_IST_BASER and IRS_IST_CFGR",
+        qemu: "stores reserved bits and returns them",
+        says: "software ignores reserved bits on reads: they may be stored or read as zero",
+        versions: "11.1.3",
+        script: "write32 0x84 0xffffffff
+                 read32 0x84 qemu 0xffffffff
+                 write32 0x140 0xffff0000
+                 read32 0x140 qemu 0xffff0000
+                 write32 0x190 0xffffffff
+                 read32 0x190 qemu 0xffffffff
+                 write64 0x180 0xfffffffffffffffe
+                 read64 0x180 qemu 0xfffffffffffffffe",
+        explains: |_, operation, on| {
+            let Disagreement::Value {
+                reference: Some(reference),
+                subject: Some(subject),
+            } = on
+            else {
+                return false;
+            };
+            let differing = reference ^ subject;
+            differing & !bits_of(operation, RESERVED) == 0
+        },
+    },
+    Known {
+        name: "narrow-accesses-do-nothing",
+        kind: Kind::Unspecified,
+        rule: "GEN-9",
+        qemu: "8 and 16 bit accesses, and such pieces of an unaligned access, read as zero and are ignored",
+        says: "only 32 and 64 bit accesses are described",
+        versions: "11.1.3",
+        script: "read8 0x0 qemu 0
+                 read16 0x0 qemu 0
+                 write16 0x140 1
+                 read32 0x140 qemu 0
+                 read64 0x3 qemu 0x4f000400",
+        explains: |_, operation, on| {
+            let Operation::Read { offset, width } = *operation else {
+                return false;
+            };
+            let narrow: u64 = pieces(offset, width)
+                .filter(|(_, piece)| *piece < Width::W32)
+                .fold(0, |mask, (at, piece)| {
+                    mask | piece.truncate(u64::MAX) << ((at - offset) * 8)
+                });
+            differs_only_in(on, narrow)
+        },
+    },
+    Known {
+        name: "wide-accesses-to-narrow-registers-do-nothing",
+        kind: Kind::Unspecified,
+        rule: "GEN-9",
+        qemu: "a 64 bit access to two 32 bit registers reads as zero and is ignored; only IRS_IST_BASER takes 64 bits",
+        says: "64 bit registers accept 32 bit halves; nothing is said of the reverse",
+        versions: "11.1.3",
+        script: "read64 0x0 qemu 0
+                 write64 0x140 3
+                 read32 0x140 qemu 0
+                 read64 0x180 qemu 0",
+        explains: |_, operation, _| {
+            let Operation::Read { offset, width } = *operation else {
+                return false;
+            };
+            pieces(offset, width).any(|(at, piece)| piece == Width::W64 && at != offset::IST_BASER)
+        },
+    },
+    Known {
+        name: "resampling-a-high-edge-spi-pends-it",
+        kind: Kind::Unspecified,
+        rule: "SPI-5",
+        qemu: "IRS_SPI_RESAMPLER on an edge SPI with a high wire makes it pending, with a low wire does nothing",
+        says: "resampling repeats the sampling of SPI-3, which for a change to edge with a high wire clears pending; for a change that is none it says nothing",
+        versions: "11.1.3",
+        script: "line 9 high pending 1
+                 write32 0x108 9
+                 write32 0x114 1
+                 write32 0x114 0
+                 write32 0x110 9 pending 1
+                 line 9 low pending 1
+                 write32 0x110 9 pending 1
+                 write32 0x114 1
+                 write32 0x110 9 pending 0",
+        explains: |history, _, on| {
+            matches!(on, Disagreement::Fact { reference: Fact::Spi { spi, .. }, .. }
+                if history.resampled_high.contains_key(spi))
+        },
+    },
+];
+
+/// Reserved bits of the registers that QEMU stores whole: byte offset and mask.
+const RESERVED: &[(u64, u64)] = &[
+    (offset::CR1, 0xffff_0000),
+    (offset::PE_SELR, 0xffff_0000),
+    (offset::IST_BASER, 0x0000_003e),
+    (offset::IST_BASER + 4, 0xff00_0000),
+    (offset::IST_CFGR, 0xfffe_fe00),
+];
+
+/// The entry that explains a disagreement at the last of `operations`.
+pub fn explain(operations: &[Operation], on: &Disagreement) -> Option<&'static Known> {
+    let operation = operations.last()?;
+    let history = History::of(operations);
+    KNOWN
+        .iter()
+        .find(|known| (known.explains)(&history, operation, on))
+}
+
+/// Whether an operation reads any of the bytes of a register.
+fn reads(operation: &Operation, register: u64, bytes: u64) -> bool {
+    matches!(*operation, Operation::Read { offset, width }
+        if offset < register + bytes && offset + width.bytes() > register)
+}
+
+/// The bits of the value that `operation` reads which belong to the given bits of 32 bit registers.
+fn bits_of(operation: &Operation, masks: &[(u64, u64)]) -> u64 {
+    let Operation::Read { offset, width } = *operation else {
+        return 0;
+    };
+    let mut bits = 0;
+    for byte in 0..width.bytes() {
+        for &(register, mask) in masks {
+            if let Some(at @ 0..4) = (offset + byte).checked_sub(register) {
+                bits |= ((mask >> (at * 8)) & 0xff) << (byte * 8);
+            }
+        }
+    }
+    bits
+}
+
+fn differs_only_in(on: &Disagreement, bits: u64) -> bool {
+    matches!(on, Disagreement::Value { reference: Some(reference), subject: Some(subject) }
+        if (reference ^ subject) & !bits == 0)
+}
+
+/// In which way QEMU's idea of an `IRS_MAP_L2_ISTR` write was wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum WrongMap {
+    Beyond,
+    Misaligned,
+}
+
+/// What an explanation may have to know about the operations before.
+#[derive(Debug, Default)]
+struct History {
+    cr0_unread: bool,
+    pe_selr: u64,
+    ist_cfgr: u64,
+    ist_baser: u64,
+    /// Entries whose VALID bit QEMU may have set, or failed to set, wrongly.
+    wrong_maps: BTreeMap<u64, WrongMap>,
+    levels: BTreeMap<u32, Level>,
+    /// SPIs that were resampled while their wire was high.
+    resampled_high: BTreeMap<u32, ()>,
+}
+
+impl History {
+    fn of(operations: &[Operation]) -> Self {
+        let mut history = Self::default();
+        for operation in operations {
+            match *operation {
+                Operation::Line { spi, level } => {
+                    history.levels.insert(spi, level);
+                }
+                Operation::Read { .. } if reads(operation, offset::CR0, 4) => {
+                    history.cr0_unread = false;
+                }
+                _ => {}
+            }
+            for (at, width, value) in frame_writes(std::slice::from_ref(operation)) {
+                history.write(at, width, value);
+            }
+        }
+        history
+    }
+
+    /// Follows QEMU, including its defects.
+    fn write(&mut self, at: u64, width: Width, value: u64) {
+        let low = 0xffff_ffff;
+        match (at, width) {
+            (offset::CR0, Width::W32) => self.cr0_unread = true,
+            (offset::PE_SELR, Width::W32) => self.pe_selr = value,
+            (offset::IST_BASER, Width::W64) => self.write_base(value),
+            (offset::IST_BASER, Width::W32) => self.write_base(self.ist_baser & !low | value),
+            (a, Width::W32) if a == offset::IST_BASER + 4 => {
+                self.write_base(self.ist_baser & low | value << 32);
+            }
+            (offset::IST_CFGR, Width::W32) if self.ist_baser & 1 == 0 => self.ist_cfgr = value,
+            (offset::MAP_L2_ISTR, Width::W32) => self.map(value & 0xff_ffff),
+            (offset::SPI_RESAMPLER, Width::W32) => {
+                let spi = u32::try_from(value & 0xff_ffff).unwrap_or(SPIS);
+                if self.levels.get(&spi) == Some(&Level::High) {
+                    self.resampled_high.insert(spi, ());
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// LPI-1: while VALID is 1 only VALID changes.
+    fn write_base(&mut self, value: u64) {
+        match (self.ist_baser & 1, value & 1) {
+            (0, _) => self.ist_baser = value,
+            (_, 0) => self.ist_baser &= !1,
+            _ => {}
+        }
+    }
+
+    fn base(&self) -> u64 {
+        self.ist_baser & 0x00ff_ffff_ffff_ffc0
+    }
+
+    /// IST-28: LPI ID bits as QEMU's IRS clamps them, 14 to 24.
+    fn id_bits(&self) -> u64 {
+        (self.ist_cfgr & 0x1f).clamp(14, 24)
+    }
+
+    /// log2 of the bytes of an entry over 4; the reserved value counts as 4 bytes (IST-9).
+    fn entry_size(&self) -> u64 {
+        match (self.ist_cfgr >> 7) & 3 {
+            3 => 0,
+            size => size,
+        }
+    }
+
+    /// log2 of the entries of a level-2 table (IST-14); the reserved size counts as 4 KiB.
+    fn l2_index_bits(&self) -> u64 {
+        let size = match (self.ist_cfgr >> 5) & 3 {
+            3 => 0,
+            size => size,
+        };
+        10 - self.entry_size() + 2 * size
+    }
+
+    fn two_level(&self) -> bool {
+        self.ist_cfgr >> 16 & 1 != 0
+    }
+
+    /// The base as IST-12 and IST-13 have it.
+    fn aligned_base(&self) -> u64 {
+        let n = if self.two_level() {
+            (self.id_bits() + 2).saturating_sub(self.l2_index_bits())
+        } else {
+            self.id_bits() + 1 + self.entry_size()
+        };
+        self.base() & !((2_u64 << n.max(5)) - 1)
+    }
+
+    fn map(&mut self, id: u64) {
+        if self.ist_baser & 1 == 0 || !self.two_level() {
+            return;
+        }
+        let index = (id >> self.l2_index_bits()) * 8;
+        if id >> self.id_bits() != 0 {
+            self.wrong_maps
+                .insert(self.base() + index, WrongMap::Beyond);
+        } else if self.aligned_base() != self.base() {
+            self.wrong_maps
+                .insert(self.base() + index, WrongMap::Misaligned);
+            self.wrong_maps
+                .insert(self.aligned_base() + index, WrongMap::Misaligned);
+        }
+    }
+
+    /// Whether a load differs in nothing but a VALID bit that such a map set or did not set.
+    fn wrong_map(&self, operation: &Operation, on: &Disagreement, way: WrongMap) -> bool {
+        let Operation::Load { address, .. } = *operation else {
+            return false;
+        };
+        differs_only_in(on, 1) && self.wrong_maps.get(&address) == Some(&way)
+    }
+}
+
+/// Whose answers a script is checked against.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// QEMU: the values, candidates and pending states of the script.
+    Qemu,
+    /// A machine that follows the rules: the values after `rule`.
+    Rule,
+}
+
+/// Why a script does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum CheckError<E: std::error::Error> {
+    /// A line of the script is not one.
+    #[error("line {line} of the script of {name}")]
+    Script {
+        /// The entry.
+        name: &'static str,
+        /// Line in the script, from 1.
+        line: usize,
+        /// What is wrong.
+        #[source]
+        source: ParseError,
+    },
+    /// The machine failed.
+    #[error("running the script of {name}")]
+    Machine {
+        /// The entry.
+        name: &'static str,
+        /// How.
+        #[source]
+        source: E,
+    },
+    /// The machine answers something else.
+    #[error("{name}: {operation}: {what} is {found}, the list says {expected}")]
+    Answer {
+        /// The entry.
+        name: &'static str,
+        /// The operation.
+        operation: Operation,
+        /// What was compared.
+        what: &'static str,
+        /// What the machine answers.
+        found: String,
+        /// What the list says.
+        expected: String,
+    },
+}
+
+/// One line of a script.
+struct Step {
+    operation: Operation,
+    qemu: Option<u64>,
+    rule: Option<u64>,
+    candidates: Option<u64>,
+    pending: Option<u64>,
+}
+
+fn step(line: &str) -> Result<Step, ParseError> {
+    let mut words = line.split_whitespace();
+    let operation = Operation::parse(&mut words)?;
+    let mut step = Step {
+        operation,
+        qemu: None,
+        rule: None,
+        candidates: None,
+        pending: None,
+    };
+    while let Some(word) = words.next() {
+        let slot = match word {
+            "qemu" => &mut step.qemu,
+            "rule" => &mut step.rule,
+            "candidates" => &mut step.candidates,
+            "pending" => &mut step.pending,
+            other => return Err(ParseError::Trailing(other.to_owned())),
+        };
+        *slot = Some(number("an expectation", words.next())?);
+    }
+    Ok(step)
+}
+
+impl Known {
+    /// Runs the script on a machine with four PEs; for [`Side::Qemu`] it must trace.
+    pub fn check<F: Frame>(&self, machine: &mut F, side: Side) -> Result<(), CheckError<F::Error>> {
+        let steps = self
+            .script
+            .lines()
+            .enumerate()
+            .map(|(index, line)| {
+                step(line).map_err(|source| CheckError::Script {
+                    name: self.name,
+                    line: index + 1,
+                    source,
+                })
+            })
+            .collect::<Result<Vec<_>, _>>()?;
+        let operations: Vec<Operation> = steps.iter().map(|step| step.operation).collect();
+        let answers = machine
+            .run(&operations)
+            .map_err(|source| CheckError::Machine {
+                name: self.name,
+                source,
+            })?;
+        for (step, answer) in steps.iter().zip(&answers) {
+            self.check_step(step, answer, side)?;
+        }
+        Ok(())
+    }
+
+    fn check_step<E: std::error::Error>(
+        &self,
+        step: &Step,
+        answer: &Answer,
+        side: Side,
+    ) -> Result<(), CheckError<E>> {
+        let expect = |what, expected: Option<u64>, found: Option<u64>| match expected {
+            Some(expected) if found != Some(expected) => Err(CheckError::Answer {
+                name: self.name,
+                operation: step.operation,
+                what,
+                found: found.map_or("missing".to_owned(), |found| format!("{found:#x}")),
+                expected: format!("{expected:#x}"),
+            }),
+            _ => Ok(()),
+        };
+        if side == Side::Rule {
+            return expect("the value", step.rule, answer.value);
+        }
+        expect("the value", step.qemu, answer.value)?;
+        let candidates = answer
+            .facts
+            .iter()
+            .filter(|fact| matches!(fact, Fact::Candidate { .. }))
+            .count();
+        expect(
+            "the number of candidates",
+            step.candidates,
+            Some(candidates as u64),
+        )?;
+        let pending = answer.facts.iter().rev().find_map(|fact| match fact {
+            Fact::Spi { pending, .. } => Some(u64::from(*pending)),
+            _ => None,
+        });
+        expect("the pending state", step.pending, pending)
+    }
+}
+
+/// Checks the state after reset: every aligned 32 bit word of the frame against
+/// [`RESET`](crate::layout::RESET). Returns offset, value found and value listed of each that differs.
+pub fn check_reset<F: Frame>(machine: &mut F) -> Result<Vec<(u64, u64, u64)>, F::Error> {
+    let sequence: Vec<Operation> = (0..FRAME_BYTES)
+        .step_by(4)
+        .map(|offset| Operation::Read {
+            offset,
+            width: Width::W32,
+        })
+        .collect();
+    let answers = machine.run(&sequence)?;
+    let listed = |offset| {
+        crate::layout::RESET
+            .iter()
+            .find(|&&(at, ..)| at == offset)
+            .map_or(0, |&(_, _, value)| u64::from(value))
+    };
+    Ok((0..FRAME_BYTES)
+        .step_by(4)
+        .zip(answers)
+        .map(|(offset, answer)| (offset, answer.value.unwrap_or(0), listed(offset)))
+        .filter(|(_, found, listed)| found != listed)
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::operation::from_text;
+
+    fn value(reference: u64, subject: u64) -> Disagreement {
+        Disagreement::Value {
+            reference: Some(reference),
+            subject: Some(subject),
+        }
+    }
+
+    /// The name of the entry that explains a disagreement at the end of `text`.
+    fn explained(text: &str, on: &Disagreement) -> Option<&'static str> {
+        explain(&from_text(text).unwrap(), on).map(|known| known.name)
+    }
+
+    #[test]
+    fn every_script_parses_and_shows_a_difference() {
+        for known in KNOWN {
+            let steps: Vec<Step> = known
+                .script
+                .lines()
+                .map(|line| step(line).unwrap())
+                .collect();
+            let shown = steps.iter().any(|step| match known.kind {
+                Kind::Defect => step.qemu != step.rule || step.candidates == Some(0),
+                Kind::Choice | Kind::Unspecified => step.qemu.is_some() || step.pending.is_some(),
+            });
+            assert!(shown, "{}", known.name);
+        }
+    }
+
+    #[test]
+    fn every_value_that_a_script_shows_is_explained_by_its_own_entry() {
+        for known in KNOWN {
+            let mut so_far = Vec::new();
+            for line in known.script.lines() {
+                let step = step(line).unwrap();
+                so_far.push(step.operation);
+                if let (Some(qemu), Some(rule)) = (step.qemu, step.rule)
+                    && qemu != rule
+                {
+                    let found = explain(&so_far, &value(qemu, rule)).map(|known| known.name);
+                    assert_eq!(found, Some(known.name), "{line}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_difference_next_to_a_known_one_is_not_explained() {
+        // One PE further, one bit further, one entry further.
+        assert_eq!(
+            explained("write32 0x140 5\nread32 0x144", &value(1, 7)),
+            None
+        );
+        assert_eq!(
+            explained(
+                "write32 0x84 0xffffffff\nread32 0x84",
+                &value(0xffff_7fff, 0xffff_ffff)
+            ),
+            None
+        );
+        assert_eq!(explained("read32 0xffb8", &value(1, 0)), None);
+        let beyond = "write32 0x190 0x1000e\nwrite64 0x180 0x40100001\nwrite32 0x1c0 0x4000\n";
+        assert_eq!(
+            explained(&format!("{beyond}load64 0x40100080"), &value(1, 0)),
+            Some("map-l2-beyond-the-ist")
+        );
+        assert_eq!(
+            explained(&format!("{beyond}load64 0x40100080"), &value(3, 0)),
+            None
+        );
+        assert_eq!(
+            explained(&format!("{beyond}load64 0x40100088"), &value(1, 0)),
+            None
+        );
+        // The ID fits into 15 bits; the base is aligned for both shapes.
+        let inside = beyond.replace("0x1000e", "0x1000f");
+        assert_eq!(
+            explained(&format!("{inside}load64 0x40100080"), &value(1, 0)),
+            None
+        );
+        assert_eq!(explained("read64 0x180", &value(1, 0)), None);
+    }
+
+    #[test]
+    fn narrow_and_wide_accesses_are_explained_only_where_they_are_narrow_or_wide() {
+        assert_eq!(
+            explained("read16 0x0", &value(0, 0x1d)),
+            Some("narrow-accesses-do-nothing")
+        );
+        // Bytes 1 to 4 of this one come from an aligned 32 bit access.
+        assert_eq!(explained("read64 0x3", &value(0x100, 0x200)), None);
+        assert_eq!(
+            explained("read64 0x3", &value(0, 0x7f)),
+            Some("narrow-accesses-do-nothing")
+        );
+        assert_eq!(
+            explained("read64 0x0", &value(0, 0x4f)),
+            Some("wide-accesses-to-narrow-registers-do-nothing")
+        );
+    }
+
+    #[test]
+    fn the_alignment_of_an_ist_follows_its_shape() {
+        let base = |cfgr: u64, baser: u64| {
+            History {
+                ist_cfgr: cfgr,
+                ist_baser: baser,
+                ..History::default()
+            }
+            .aligned_base()
+        };
+        // Linear, 2^14 entries of 4 bytes: 64 KiB.
+        assert_eq!(base(14, 0x4011_ffc1), 0x4011_0000);
+        // Linear, 2^14 entries of 16 bytes: 256 KiB.
+        assert_eq!(base(14 | 2 << 7, 0x4017_ffc1), 0x4014_0000);
+        // Two levels of 2^4 and 2^10: 128 bytes.
+        assert_eq!(base(14 | 1 << 16, 0x4010_00c1), 0x4010_0080);
+        // One level-1 entry: the floor of 64 bytes.
+        assert_eq!(base(14 | 1 << 16 | 2 << 5, 0x4010_00c1), 0x4010_00c0);
+    }
+}

@@ -1,0 +1,675 @@
+//! QEMU under qtest, as a [`Frame`].
+//!
+//! `-accel qtest` gives a machine whose CPUs execute nothing; a line protocol on standard input and output
+//! reads and writes physical addresses and drives device inputs. Commands are answered in order, so a whole
+//! sequence goes down the pipe before the first answer is awaited: that is thirty times faster than asking
+//! for each answer. Resets go through QMP on a second connection.
+//!
+//! QEMU ends itself on a command it does not understand and on a wire that does not exist, so only checked
+//! commands are sent. All waits are bounded; an end of QEMU is reported with its last words.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{self, BufRead, BufReader, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::install::Installation;
+use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES};
+use crate::operation::{Answer, Fact, Frame, Level, Operation, Verdict, Width};
+use crate::trace::{self, Line, MARKER, MARKERS};
+
+/// Why QEMU gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QemuError {
+    /// It could not be started.
+    #[error("cannot start QEMU")]
+    Start(#[source] io::Error),
+    /// The directory or socket for its monitor could not be made.
+    #[error("cannot {what} {}", path.display())]
+    Socket {
+        /// What was tried.
+        what: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// The error of the system.
+        #[source]
+        source: io::Error,
+    },
+    /// It ended by itself.
+    #[error("QEMU ended ({status}) {after}; its last words:\n{last_words}")]
+    Ended {
+        /// Exit status.
+        status: ExitStatus,
+        /// What it was asked last.
+        after: String,
+        /// The end of its standard error, without trace lines.
+        last_words: String,
+    },
+    /// It did not answer in time.
+    #[error("QEMU gave no answer within {seconds} s {after}; its last words:\n{last_words}")]
+    Silent {
+        /// How long it was given.
+        seconds: u64,
+        /// What it was asked.
+        after: String,
+        /// The end of its standard error, without trace lines.
+        last_words: String,
+    },
+    /// It answered something else than `OK`.
+    #[error("QEMU answers {reply:?} to {command:?}")]
+    Reply {
+        /// What it was asked.
+        command: String,
+        /// What it said.
+        reply: String,
+    },
+    /// Its monitor answered something unexpected.
+    #[error("QEMU's monitor answers {reply} to {command}")]
+    Monitor {
+        /// What it was asked.
+        command: String,
+        /// What it said.
+        reply: String,
+    },
+    /// The machine has no device of the type `arm-gicv5`.
+    #[error("QEMU's machine has no arm-gicv5 device")]
+    NoGic,
+    /// The operation names a place that is not there; QEMU would end on it or answer for another device.
+    #[error("{operation} is outside the machine: the frame has {FRAME_BYTES:#x} bytes, SPIs go from 0 to {}", SPIS - 1)]
+    Outside {
+        /// The operation.
+        operation: Operation,
+    },
+}
+
+/// Whether QEMU traces what its IRS does, which gives [`Fact`]s and costs half the speed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trace {
+    /// Answers carry values only.
+    Off,
+    /// Answers carry values and facts.
+    On,
+}
+
+/// How to start QEMU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Number of PEs, 1 to 512; their IAFFIDs count from 0.
+    pub pes: u32,
+    /// `IRS_IDR0.IRSID`.
+    pub irs_id: u16,
+    /// Whether to trace.
+    pub trace: Trace,
+    /// How long to wait for any one answer.
+    pub timeout: Duration,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            pes: 4,
+            irs_id: 0,
+            trace: Trace::On,
+            timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+/// A running QEMU.
+#[derive(Debug)]
+pub struct Qemu {
+    child: Child,
+    /// To the thread that writes standard input: a write must not block while QEMU waits for us to read.
+    input: Sender<String>,
+    output: Receiver<String>,
+    errors: Receiver<String>,
+    monitor: BufReader<UnixStream>,
+    gic: String,
+    high: BTreeSet<u32>,
+    marker: u64,
+    /// Reset events seen.
+    resets: u64,
+    words: VecDeque<String>,
+    settings: Settings,
+    directory: PathBuf,
+}
+
+/// Lines of standard error kept for an error message.
+const LAST_WORDS: usize = 20;
+
+impl Qemu {
+    /// Starts a machine.
+    pub fn start(installation: &Installation, settings: Settings) -> Result<Self, QemuError> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!(
+            "gicv5-qtest-{}-{}",
+            std::process::id(),
+            COUNT.fetch_add(1, Ordering::Relaxed)
+        );
+        let (here, there) = installation.shared();
+        let (directory, there) = (here.join(&name), there.join(&name));
+        fs::create_dir_all(&directory).map_err(|source| QemuError::Socket {
+            what: "create",
+            path: directory.clone(),
+            source,
+        })?;
+        let mut command = installation.command();
+        command
+            .args(["-M", "virt,gic-version=x-5", "-cpu", "max", "-m", "128"])
+            .args(["-display", "none", "-nodefaults", "-no-user-config"])
+            .args(["-accel", "qtest", "-qtest", "stdio", "-qtest-log", "none"])
+            .args(["-smp", &settings.pes.to_string()])
+            .args(["-global", &format!("arm-gicv5.irsid={}", settings.irs_id)])
+            .arg("-qmp")
+            .arg(format!(
+                "unix:{},server=on,wait=off",
+                there.join("qmp").display()
+            ));
+        if settings.trace == Trace::On {
+            command.args(["-d", "trace:gicv5_*"]);
+        }
+        let spawned = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = match spawned {
+            Ok(child) => child,
+            Err(error) => {
+                // Nothing is in it yet.
+                let _ = fs::remove_dir(&directory);
+                return Err(QemuError::Start(error));
+            }
+        };
+        let input = writer(child.stdin.take());
+        let output = reader(child.stdout.take());
+        let errors = reader(child.stderr.take());
+        let socket = directory.join("qmp");
+        let connected = connect(&mut child, &socket, settings.timeout);
+        let mut guard = Unconnected {
+            child: Some(child),
+            directory: Some(directory),
+        };
+        let stream = match connected {
+            Ok(stream) => stream,
+            Err(Connect::Socket(source)) => {
+                return Err(QemuError::Socket {
+                    what: "connect to",
+                    path: socket,
+                    source,
+                });
+            }
+            Err(Connect::Ended(status)) => {
+                let words: Vec<String> = drain(&errors);
+                return Err(QemuError::Ended {
+                    status,
+                    after: "while starting".to_owned(),
+                    last_words: words.join("\n"),
+                });
+            }
+        };
+        let (Some(child), Some(directory)) = (guard.child.take(), guard.directory.take()) else {
+            return Err(QemuError::NoGic);
+        };
+        let mut qemu = Self {
+            child,
+            input,
+            output,
+            errors,
+            monitor: BufReader::new(stream),
+            gic: String::new(),
+            high: BTreeSet::new(),
+            marker: 0,
+            resets: 0,
+            words: VecDeque::new(),
+            settings,
+            directory,
+        };
+        // The greeting, then leave negotiation mode.
+        qemu.monitor_line("its greeting")?;
+        qemu.monitor("qmp_capabilities", Value::Null)?;
+        let devices = qemu.monitor(
+            "qom-list",
+            serde_json::json!({"path": "/machine/unattached"}),
+        )?;
+        qemu.gic = devices
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(|entry| entry.get("type").and_then(Value::as_str) == Some("child<arm-gicv5>"))
+            .and_then(|entry| entry.get("name").and_then(Value::as_str))
+            .map(|name| format!("/machine/unattached/{name}"))
+            .ok_or(QemuError::NoGic)?;
+        qemu.reset()?;
+        Ok(qemu)
+    }
+
+    /// What it was started with.
+    pub fn settings(&self) -> Settings {
+        self.settings
+    }
+
+    /// Sends commands, one a line, and returns as many answers; each is what follows `OK`.
+    fn exchange(&mut self, commands: &str) -> Result<Vec<String>, QemuError> {
+        // A send fails only if the writer is gone, and it goes only when QEMU does: the wait below says why.
+        let _ = self.input.send(commands.to_owned());
+        let mut answers = Vec::new();
+        for command in commands.lines() {
+            let reply = loop {
+                let line = self.wait(&format!("after {command:?}"))?;
+                // Interception of device outputs is not used, but its reports would come unasked.
+                if !line.starts_with("IRQ ") {
+                    break line;
+                }
+            };
+            match reply.strip_prefix("OK") {
+                Some(rest) => answers.push(rest.trim().to_owned()),
+                None => {
+                    return Err(QemuError::Reply {
+                        command: command.to_owned(),
+                        reply,
+                    });
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn wait(&mut self, after: &str) -> Result<String, QemuError> {
+        match self.output.recv_timeout(self.settings.timeout) {
+            Ok(line) => Ok(line),
+            Err(reason) => Err(self.failure(reason, after)),
+        }
+    }
+
+    /// Why a pipe gave nothing.
+    fn failure(&mut self, reason: RecvTimeoutError, after: &str) -> QemuError {
+        let silent = reason == RecvTimeoutError::Timeout;
+        let ended = if silent {
+            self.child.try_wait().ok().flatten()
+        } else {
+            None
+        };
+        // Closing its end first lets the pipe of standard error come to its end.
+        let _ = self.child.kill();
+        let status = self.child.wait();
+        for line in drain(&self.errors) {
+            self.remember(&line);
+        }
+        let last_words = Vec::from(self.words.clone()).join("\n");
+        match (silent && ended.is_none(), status) {
+            (false, Ok(status)) => QemuError::Ended {
+                status,
+                after: after.to_owned(),
+                last_words,
+            },
+            _ => QemuError::Silent {
+                seconds: self.settings.timeout.as_secs(),
+                after: after.to_owned(),
+                last_words,
+            },
+        }
+    }
+
+    fn remember(&mut self, line: &str) {
+        if trace::parse(line) == Line::Words {
+            if self.words.len() == LAST_WORDS {
+                self.words.pop_front();
+            }
+            self.words.push_back(line.to_owned());
+        }
+    }
+
+    /// The command that leaves a mark in the trace.
+    fn mark(&mut self, commands: &mut String) {
+        let at = FRAME + MARKER + self.marker * 4;
+        self.marker = (self.marker + 1) % MARKERS;
+        // Writing to a string does not fail.
+        let _ = writeln!(commands, "readl {at:#x}");
+    }
+
+    /// The facts up to the mark with this number.
+    fn facts(&mut self, mark: u64) -> Result<Vec<Fact>, QemuError> {
+        let mut facts = Vec::new();
+        loop {
+            let line = match self.errors.recv_timeout(self.settings.timeout) {
+                Ok(line) => line,
+                Err(reason) => return Err(self.failure(reason, "in its trace")),
+            };
+            match trace::parse(&line) {
+                Line::Fact(fact) => facts.push(fact),
+                Line::Marker(found) if found == mark => return Ok(facts),
+                Line::Marker(_) | Line::Known => {}
+                Line::Words => self.remember(&line),
+            }
+        }
+    }
+
+    fn monitor_line(&mut self, after: &str) -> Result<Value, QemuError> {
+        let mut line = String::new();
+        let read = self.monitor.read_line(&mut line);
+        match read {
+            Ok(1..) => serde_json::from_str(&line).map_err(|_| QemuError::Monitor {
+                command: after.to_owned(),
+                reply: line.trim().to_owned(),
+            }),
+            Ok(0) => Err(self.failure(RecvTimeoutError::Disconnected, &format!("after {after}"))),
+            Err(error) => {
+                let late = matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
+                );
+                let reason = if late {
+                    RecvTimeoutError::Timeout
+                } else {
+                    RecvTimeoutError::Disconnected
+                };
+                Err(self.failure(reason, &format!("after {after}")))
+            }
+        }
+    }
+
+    /// Performs a monitor command; events that come before its answer are dropped.
+    fn monitor(&mut self, command: &str, arguments: Value) -> Result<Value, QemuError> {
+        let mut request = serde_json::json!({ "execute": command });
+        if let (Some(object), false) = (request.as_object_mut(), arguments.is_null()) {
+            object.insert("arguments".to_owned(), arguments);
+        }
+        // A failure to write shows as the missing answer.
+        let _ = self
+            .monitor
+            .get_mut()
+            .write_all(format!("{request}\n").as_bytes());
+        loop {
+            let mut reply = self.monitor_line(command)?;
+            if let Some(value) = reply.get_mut("return") {
+                return Ok(value.take());
+            }
+            self.resets += u64::from(is_reset(&reply));
+            if reply.get("event").is_none() {
+                return Err(QemuError::Monitor {
+                    command: command.to_owned(),
+                    reply: reply.to_string(),
+                });
+            }
+        }
+    }
+
+    /// The qtest command of an operation.
+    fn command(&mut self, operation: &Operation) -> Result<String, QemuError> {
+        let letter = |width| match width {
+            Width::W8 => 'b',
+            Width::W16 => 'w',
+            Width::W32 => 'l',
+            Width::W64 => 'q',
+        };
+        Ok(match *operation {
+            Operation::Read { offset, width } if offset < FRAME_BYTES => {
+                format!("read{} {:#x}", letter(width), FRAME + offset)
+            }
+            Operation::Write {
+                offset,
+                width,
+                value,
+            } if offset < FRAME_BYTES => {
+                format!("write{} {:#x} {value:#x}", letter(width), FRAME + offset)
+            }
+            Operation::Load { address, width } => format!("read{} {address:#x}", letter(width)),
+            Operation::Store {
+                address,
+                width,
+                value,
+            } => {
+                format!("write{} {address:#x} {value:#x}", letter(width))
+            }
+            Operation::Line { spi, level } if spi < SPIS => {
+                match level {
+                    Level::High => self.high.insert(spi),
+                    Level::Low => self.high.remove(&spi),
+                };
+                format!(
+                    "set_irq_in {} unnamed-gpio-in {spi} {}",
+                    self.gic,
+                    u8::from(level == Level::High)
+                )
+            }
+            _ => {
+                return Err(QemuError::Outside {
+                    operation: *operation,
+                });
+            }
+        })
+    }
+
+    /// Performs operations without a reset; one answer for each.
+    pub fn perform_all(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, QemuError> {
+        let tracing = self.settings.trace == Trace::On;
+        let mut commands = String::new();
+        let mut mark = self.marker;
+        for operation in operations {
+            let _ = writeln!(commands, "{}", self.command(operation)?);
+            if tracing {
+                self.mark(&mut commands);
+            }
+        }
+        let replies = self.exchange(&commands)?;
+        let step = if tracing { 2 } else { 1 };
+        let mut answers = Vec::with_capacity(operations.len());
+        for (operation, reply) in operations.iter().zip(replies.iter().step_by(step)) {
+            let width = match *operation {
+                Operation::Read { width, .. } | Operation::Load { width, .. } => Some(width),
+                _ => None,
+            };
+            let value = match width {
+                None => None,
+                Some(width) => {
+                    let digits = reply.strip_prefix("0x").unwrap_or_default();
+                    let value = u64::from_str_radix(digits, 16).map_err(|_| QemuError::Reply {
+                        command: operation.to_string(),
+                        reply: reply.clone(),
+                    })?;
+                    Some(width.truncate(value))
+                }
+            };
+            let facts = if tracing {
+                self.facts(mark)?
+            } else {
+                Vec::new()
+            };
+            mark = (mark + 1) % MARKERS;
+            answers.push(Answer { value, facts });
+        }
+        Ok(answers)
+    }
+
+    fn one(&mut self, operation: Operation) -> Result<Answer, QemuError> {
+        Ok(self.perform_all(&[operation])?.pop().unwrap_or_default())
+    }
+}
+
+impl Frame for Qemu {
+    type Error = QemuError;
+
+    fn reset(&mut self) -> Result<(), QemuError> {
+        // A reset forgets the levels that QEMU's IRS has seen but not those that its wires have.
+        let mut commands = String::new();
+        for spi in std::mem::take(&mut self.high) {
+            let _ = writeln!(commands, "set_irq_in {} unnamed-gpio-in {spi} 0", self.gic);
+        }
+        let _ = writeln!(
+            commands,
+            "memset {:#x} {:#x} 0x0",
+            TABLES.start,
+            TABLES.end - TABLES.start
+        );
+        self.exchange(&commands)?;
+        let before = self.resets;
+        self.monitor("system_reset", Value::Null)?;
+        // The answer means that a reset is due; the event, which may come first, that it has happened.
+        while self.resets == before {
+            let event = self.monitor_line("system_reset")?;
+            self.resets += u64::from(is_reset(&event));
+        }
+        if self.settings.trace == Trace::On {
+            let mark = self.marker;
+            let mut commands = String::new();
+            self.mark(&mut commands);
+            self.exchange(&commands)?;
+            self.facts(mark)?;
+        }
+        Ok(())
+    }
+
+    fn read(&mut self, offset: u64, width: Width) -> Result<Answer, QemuError> {
+        self.one(Operation::Read { offset, width })
+    }
+
+    fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<Answer, QemuError> {
+        self.one(Operation::Write {
+            offset,
+            width,
+            value,
+        })
+    }
+
+    fn load(&mut self, address: u64, width: Width) -> Result<Answer, QemuError> {
+        self.one(Operation::Load { address, width })
+    }
+
+    fn store(&mut self, address: u64, width: Width, value: u64) -> Result<Answer, QemuError> {
+        self.one(Operation::Store {
+            address,
+            width,
+            value,
+        })
+    }
+
+    fn line(&mut self, spi: u32, level: Level) -> Result<Answer, QemuError> {
+        self.one(Operation::Line { spi, level })
+    }
+
+    fn confirm(&mut self, _: &Fact) -> Result<Verdict, QemuError> {
+        Ok(Verdict::NotComparable)
+    }
+
+    fn run(&mut self, sequence: &[Operation]) -> Result<Vec<Answer>, QemuError> {
+        self.reset()?;
+        self.perform_all(sequence)
+    }
+}
+
+impl Drop for Qemu {
+    fn drop(&mut self) {
+        end(&mut self.child, &self.directory);
+    }
+}
+
+fn is_reset(message: &Value) -> bool {
+    message.get("event").and_then(Value::as_str) == Some("RESET")
+}
+
+/// A QEMU without a monitor yet, which ends with this value.
+struct Unconnected {
+    child: Option<Child>,
+    directory: Option<PathBuf>,
+}
+
+impl Drop for Unconnected {
+    fn drop(&mut self) {
+        if let (Some(child), Some(directory)) = (&mut self.child, &self.directory) {
+            end(child, directory);
+        }
+    }
+}
+
+/// Ends QEMU and removes its directory. Failures leave an empty directory at worst.
+fn end(child: &mut Child, directory: &PathBuf) {
+    let _ = child.kill();
+    let _ = child.wait();
+    let _ = fs::remove_dir_all(directory);
+}
+
+enum Connect {
+    Socket(io::Error),
+    Ended(ExitStatus),
+}
+
+/// Connects to the monitor as soon as QEMU has made its socket.
+fn connect(child: &mut Child, socket: &PathBuf, timeout: Duration) -> Result<UnixStream, Connect> {
+    let deadline = Instant::now() + timeout;
+    loop {
+        match UnixStream::connect(socket) {
+            Ok(stream) => {
+                stream
+                    .set_read_timeout(Some(timeout))
+                    .map_err(Connect::Socket)?;
+                stream
+                    .set_write_timeout(Some(timeout))
+                    .map_err(Connect::Socket)?;
+                return Ok(stream);
+            }
+            Err(error) if Instant::now() > deadline => return Err(Connect::Socket(error)),
+            Err(_) => {}
+        }
+        if let Ok(Some(status)) = child.try_wait() {
+            return Err(Connect::Ended(status));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A thread that writes what it is sent; it ends with its sender or with the pipe.
+fn writer(pipe: Option<impl Write + Send + 'static>) -> Sender<String> {
+    let (sender, receiver) = mpsc::channel::<String>();
+    if let Some(mut pipe) = pipe {
+        thread::spawn(move || {
+            for text in receiver {
+                if pipe
+                    .write_all(text.as_bytes())
+                    .and_then(|()| pipe.flush())
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+    sender
+}
+
+/// A thread that sends every line it reads; it ends with the pipe.
+fn reader(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
+    let (sender, receiver) = mpsc::channel();
+    if let Some(pipe) = pipe {
+        thread::spawn(move || {
+            for line in BufReader::new(pipe).split(b'\n') {
+                let Ok(line) = line else { return };
+                if sender
+                    .send(String::from_utf8_lossy(&line).trim_end().to_owned())
+                    .is_err()
+                {
+                    return;
+                }
+            }
+        });
+    }
+    receiver
+}
+
+/// What is left in a pipe whose other end is closed, or closes soon.
+fn drain(receiver: &Receiver<String>) -> Vec<String> {
+    let mut lines = Vec::new();
+    while let Ok(line) = receiver.recv_timeout(Duration::from_millis(500)) {
+        lines.push(line);
+    }
+    lines
+}
