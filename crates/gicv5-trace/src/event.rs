@@ -2,55 +2,26 @@
 
 use std::fmt;
 
-/// An interrupt domain (GEN-4), with the number that lines from a CPU interface use for it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Domain {
-    /// Secure, 0.
-    Secure = 0,
-    /// Non-secure, 1: the only one QEMU 11.1 implements.
-    NonSecure = 1,
-    /// EL3, 2.
-    El3 = 2,
-    /// Realm, 3.
-    Realm = 3,
-}
+use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, Structure};
+use gicv5_arch::{Iaffid, IntId, IntType, IrsIntId, Lpi, Ppi, Priority, Spi};
 
-impl Domain {
-    /// The word that IRS lines use for the domain.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Secure => "Secure",
-            Self::NonSecure => "NonSecure",
-            Self::El3 => "EL3",
-            Self::Realm => "Realm",
-        }
+/// The word that IRS lines use for a domain.
+pub(crate) const fn domain_word(domain: Domain) -> &'static str {
+    match domain {
+        Domain::Secure => "Secure",
+        Domain::NonSecure => "NonSecure",
+        Domain::El3 => "EL3",
+        Domain::Realm => "Realm",
     }
 }
 
-/// The type an instruction named for its interrupt (GEN-1).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum InterruptType {
-    /// Private peripheral interrupt.
-    Ppi,
-    /// Logical peripheral interrupt.
-    Lpi,
-    /// Shared peripheral interrupt.
-    Spi,
-    /// Any other value of the type field: the IRS ignores the instruction.
-    Reserved,
-}
-
-impl InterruptType {
-    /// The word that IRS lines use for the type.
-    #[must_use]
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Ppi => "PPI",
-            Self::Lpi => "LPI",
-            Self::Spi => "SPI",
-            Self::Reserved => "RESERVED",
-        }
+/// The word that IRS lines use for an interrupt type; `None` is a reserved one.
+pub(crate) const fn type_word(int_type: Option<IntType>) -> &'static str {
+    match int_type {
+        Some(IntType::Ppi) => "PPI",
+        Some(IntType::Lpi) => "LPI",
+        Some(IntType::Spi) => "SPI",
+        None => "RESERVED",
     }
 }
 
@@ -68,30 +39,24 @@ pub enum Space {
 pub struct Interrupt {
     /// The domain the instruction acted in.
     pub domain: Domain,
-    /// The type field.
-    pub kind: InterruptType,
+    /// The type; `None` stands for the reserved ones, which the IRS ignores (GEN-1).
+    pub int_type: Option<IntType>,
     /// Physical or virtual.
     pub space: Space,
     /// The ID, 24 bits: without the type.
     pub id: u32,
 }
 
-/// How an acknowledge treats Pending (ISM-3, ISM-4).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum HandlingMode {
-    /// `handling 0`.
-    Edge,
-    /// `handling 1`.
-    Level,
-}
-
-/// How an interrupt is routed (RTE-1, RTE-2).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum RoutingMode {
-    /// `routingmode 0`.
-    Targeted,
-    /// `routingmode 1`. Without `IRS_IDR0.ONE_N` the bit is ignored (RTE-3).
-    OneOfN,
+impl Interrupt {
+    /// The interrupt, if it is one that the IRS keeps: the instructions of the IRS mean nothing for others (INS-8).
+    #[must_use]
+    pub fn irs_int_id(&self) -> Option<IrsIntId> {
+        match self.int_type? {
+            IntType::Ppi => None,
+            IntType::Lpi => Lpi::new(self.id).ok().map(Into::into),
+            IntType::Spi => Spi::new(self.id).ok().map(Into::into),
+        }
+    }
 }
 
 /// Width of a register access.
@@ -130,6 +95,13 @@ impl Candidate {
     pub const NO_PRIORITY: u8 = 255;
     /// Nothing to offer.
     pub const NONE: Self = Self { intid: 0, priority: Self::NO_PRIORITY };
+
+    /// The interrupt and its priority; `None` for [`NONE`](Self::NONE) and for what no hardware could offer.
+    #[must_use]
+    pub fn interrupt(self) -> Option<(IntId, Priority)> {
+        let priority = Priority::new(self.priority.into()).ok()?;
+        Some((IntId::from_raw(self.intid).ok()?, priority))
+    }
 }
 
 /// Why an IRS had no candidate to compute.
@@ -249,7 +221,7 @@ pub enum Event {
         /// Bytes per entry: 4, 8 or 16.
         entry_size: u8,
         /// `IRS_IST_CFGR.STRUCTURE`.
-        two_level: bool,
+        structure: Structure,
     },
     /// `gicv5_ist_invalid`: `IRS_IST_BASER.VALID` went from 1 to 0.
     IstInvalid {
@@ -258,15 +230,15 @@ pub enum Event {
     },
     /// `gicv5_spi`: the wire of an SPI changed. Only changes are traced.
     SpiWire {
-        /// SPI ID.
-        id: u32,
+        /// Which SPI.
+        spi: Spi,
         /// The new level of the wire.
         high: bool,
     },
     /// `gicv5_spi_state`: the SPI after its wire was sampled.
     SpiState {
-        /// SPI ID.
-        id: u32,
+        /// Which SPI.
+        spi: Spi,
         /// The wire.
         high: bool,
         /// Pending.
@@ -278,8 +250,8 @@ pub enum Event {
     SetPriority {
         /// Which interrupt.
         interrupt: Interrupt,
-        /// The priority written, 0 to 31, before PRI-2 drops bits.
-        priority: u8,
+        /// The priority written, before PRI-2 drops bits.
+        priority: Priority,
     },
     /// `gicv5_set_enabled`: CDEN or CDDIS.
     SetEnabled {
@@ -307,7 +279,7 @@ pub enum Event {
         /// Which interrupt.
         interrupt: Interrupt,
         /// The new affinity.
-        iaffid: u16,
+        iaffid: Iaffid,
         /// The new routing mode.
         routing: RoutingMode,
     },
@@ -333,7 +305,7 @@ pub enum Event {
         /// In which domain.
         domain: Domain,
         /// To which PE.
-        iaffid: u16,
+        iaffid: Iaffid,
         /// What.
         candidate: Candidate,
     },
@@ -342,7 +314,7 @@ pub enum Event {
         /// In which domain.
         domain: Domain,
         /// To which PE.
-        iaffid: u16,
+        iaffid: Iaffid,
         /// Why.
         reason: NoCandidate,
     },
@@ -390,8 +362,8 @@ pub enum Event {
     },
     /// `gicv5_update_ppi_state`: the wire of a PPI of one PE changed. Only changes are traced.
     PpiWire {
-        /// PPI ID, 0 to 63.
-        ppi: u8,
+        /// Which PPI, 0 to 63.
+        ppi: Ppi,
         /// The new level of the wire.
         high: bool,
     },
@@ -437,8 +409,8 @@ impl fmt::Display for Interrupt {
         write!(
             f,
             "{} {} virtual:{} ID {}",
-            self.domain.word(),
-            self.kind.word(),
+            domain_word(self.domain),
+            type_word(self.int_type),
             u8::from(self.space == Space::Virtual),
             self.id
         )
@@ -458,49 +430,50 @@ impl fmt::Display for Event {
             Self::Read { domain, offset, data, size } => write!(
                 f,
                 " GICv5 IRS {} config frame read: offset 0x{offset:x} data 0x{data:x} size {}",
-                domain.word(),
+                domain_word(domain),
                 size.bytes()
             ),
             Self::BadRead { domain, offset, size } => write!(
                 f,
                 " GICv5 IRS {} config frame read: offset 0x{offset:x} size {}: error",
-                domain.word(),
+                domain_word(domain),
                 size.bytes()
             ),
             Self::Write { domain, offset, data, size } => write!(
                 f,
                 " GICv5 IRS {} config frame write: offset 0x{offset:x} data 0x{data:x} size {}",
-                domain.word(),
+                domain_word(domain),
                 size.bytes()
             ),
             Self::BadWrite { domain, offset, data, size } => write!(
                 f,
                 " GICv5 IRS {} config frame write: offset 0x{offset:x} data 0x{data:x} size {}: error",
-                domain.word(),
+                domain_word(domain),
                 size.bytes()
             ),
-            Self::IstValid { domain, base, id_bits, l2_index_bits, entry_size, two_level } => write!(
+            Self::IstValid { domain, base, id_bits, l2_index_bits, entry_size, structure } => write!(
                 f,
                 " GICv5 IRS {} IST now valid: base 0x{base:x} id_bits {id_bits} l2_idx_bits {l2_index_bits} \
                  IST entry size {entry_size} 2-level {}",
-                domain.word(),
-                bit(two_level)
+                domain_word(domain),
+                bit(structure == Structure::TwoLevel)
             ),
             Self::IstInvalid { domain } => {
-                write!(f, " GICv5 IRS {} IST no longer valid", domain.word())
+                write!(f, " GICv5 IRS {} IST no longer valid", domain_word(domain))
             }
-            Self::SpiWire { id, high } => {
-                write!(f, " GICv5 SPI ID {id} asserted at level {}", bit(high))
+            Self::SpiWire { spi, high } => {
+                write!(f, " GICv5 SPI ID {} asserted at level {}", spi.id(), bit(high))
             }
-            Self::SpiState { id, high, pending, active } => write!(
+            Self::SpiState { spi, high, pending, active } => write!(
                 f,
-                " GICv5 IRS SPI ID {id} now level {} pending {} active {}",
+                " GICv5 IRS SPI ID {} now level {} pending {} active {}",
+                spi.id(),
                 bit(high),
                 bit(pending),
                 bit(active)
             ),
             Self::SetPriority { interrupt, priority } => {
-                write!(f, " GICv5 IRS SetPriority {interrupt} prio {priority}")
+                write!(f, " GICv5 IRS SetPriority {interrupt} prio {}", priority.number())
             }
             Self::SetEnabled { interrupt, enabled } => {
                 write!(f, " GICv5 IRS SetEnabled {interrupt} enabled {}", bit(enabled))
@@ -513,7 +486,8 @@ impl fmt::Display for Event {
             }
             Self::SetTarget { interrupt, iaffid, routing } => write!(
                 f,
-                " GICv5 IRS SetTarget {interrupt} IAFFID {iaffid} routingmode {}",
+                " GICv5 IRS SetTarget {interrupt} IAFFID {} routingmode {}",
+                iaffid.raw_value(),
                 bit(routing == RoutingMode::OneOfN)
             ),
             Self::RequestConfig { interrupt, icsr } => {
@@ -523,36 +497,45 @@ impl fmt::Display for Event {
             Self::Deactivate { interrupt } => write!(f, " GICv5 IRS Deactivate {interrupt}"),
             Self::IrsCandidate { domain, iaffid, candidate } => write!(
                 f,
-                " GICv5 IRS {} IAFFID {iaffid}: new HPPI ID 0x{:x} prio {}",
-                domain.word(),
+                " GICv5 IRS {} IAFFID {}: new HPPI ID 0x{:x} prio {}",
+                domain_word(domain),
+                iaffid.raw_value(),
                 candidate.intid,
                 candidate.priority
             ),
             Self::IrsNoCandidate { domain, iaffid, reason } => {
-                write!(f, " GICv5 IRS {} IAFFID {iaffid}: no HPPI: {}", domain.word(), reason.words())
+                write!(
+                    f,
+                    " GICv5 IRS {} IAFFID {}: no HPPI: {}",
+                    domain_word(domain),
+                    iaffid.raw_value(),
+                    reason.words()
+                )
             }
             Self::PpiCandidate { domain, candidate } => write!(
                 f,
                 " domain {} new PPI HPPI id 0x{:x} prio {}",
-                domain as u8, candidate.intid, candidate.priority
+                domain.raw_value(),
+                candidate.intid,
+                candidate.priority
             ),
             Self::Acknowledge { domain, intid } => {
-                write!(f, " domain {} CDIA acknowledge of interrupt 0x{intid:x}", domain as u8)
+                write!(f, " domain {} CDIA acknowledge of interrupt 0x{intid:x}", domain.raw_value())
             }
             Self::AcknowledgeFail { domain, reason } => {
-                write!(f, " domain {} CDIA attempt failed: {}", domain as u8, reason.words())
+                write!(f, " domain {} CDIA attempt failed: {}", domain.raw_value(), reason.words())
             }
             Self::PriorityDrop { domain } => {
-                write!(f, " domain {} CDEOI performing priority drop", domain as u8)
+                write!(f, " domain {} CDEOI performing priority drop", domain.raw_value())
             }
             Self::DeactivateRequest { domain, intid } => {
-                write!(f, " domain {} CDDI deactivating interrupt ID 0x{intid:x}", domain as u8)
+                write!(f, " domain {} CDDI deactivating interrupt ID 0x{intid:x}", domain.raw_value())
             }
             Self::Signals { irq, fiq, nmi } => {
                 write!(f, " now IRQ {} FIQ {} NMI {}", bit(irq), bit(fiq), bit(nmi))
             }
             Self::PpiWire { ppi, high } => {
-                write!(f, " PPI {ppi} source level now {}", bit(high))
+                write!(f, " PPI {} source level now {}", ppi.id(), bit(high))
             }
         }
     }

@@ -1,8 +1,11 @@
 //! One line into one event. Bytes only: no allocation, no UTF-8 decoding, no regular expression.
 
+use arbitrary_int::u2;
+use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, Structure};
+use gicv5_arch::{Iaffid, IntType, Ppi, Priority, Spi};
+
 use crate::event::{
-    AccessSize, AcknowledgeFailure, Candidate, Domain, Event, HandlingMode, Interrupt, InterruptType, NoCandidate,
-    RoutingMode, Space,
+    AccessSize, AcknowledgeFailure, Candidate, Event, Interrupt, NoCandidate, Space, domain_word, type_word,
 };
 
 /// What is wrong with a line.
@@ -85,7 +88,7 @@ pub(crate) fn parse(line: &[u8]) -> Result<Event, Fault> {
 fn irs_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" IAFFID ")?;
-    let iaffid = c.u16("IAFFID")?;
+    let iaffid = c.iaffid()?;
     c.text(": new HPPI ID ")?;
     let intid = c.hex32("HPPI ID")?;
     c.text(" prio ")?;
@@ -96,7 +99,7 @@ fn irs_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 fn irs_no_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" IAFFID ")?;
-    let iaffid = c.u16("IAFFID")?;
+    let iaffid = c.iaffid()?;
     c.text(": no HPPI: ")?;
     let reason =
         c.one_of("a reason", [NoCandidate::UnknownIaffid, NoCandidate::IrsDisabled].map(|r| (r.words(), r)))?;
@@ -155,7 +158,7 @@ fn deactivate_request(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 
 fn ppi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" PPI ")?;
-    let ppi = c.u8("PPI", 63)?;
+    let ppi = c.newtype("PPI", 63, Ppi::new)?;
     c.text(" source level now ")?;
     let high = c.bit("level")?;
     Ok(Event::PpiWire { ppi, high })
@@ -193,7 +196,7 @@ fn set_priority(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 IRS SetPriority ")?;
     let interrupt = c.interrupt()?;
     c.text(" prio ")?;
-    let priority = c.u8("prio", 31)?;
+    let priority = c.newtype("prio", 31, Priority::new)?;
     Ok(Event::SetPriority { interrupt, priority })
 }
 
@@ -209,7 +212,7 @@ fn set_target(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 IRS SetTarget ")?;
     let interrupt = c.interrupt()?;
     c.text(" IAFFID ")?;
-    let iaffid = c.u16("IAFFID")?;
+    let iaffid = c.iaffid()?;
     c.text(" routingmode ")?;
     let routing = if c.bit("routingmode")? { RoutingMode::OneOfN } else { RoutingMode::Targeted };
     Ok(Event::SetTarget { interrupt, iaffid, routing })
@@ -225,29 +228,29 @@ fn request_config(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 
 fn spi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 SPI ID ")?;
-    let id = c.u32("SPI ID", MAX_ID)?;
+    let spi = c.newtype("SPI ID", MAX_ID, Spi::new)?;
     c.text(" asserted at level ")?;
     let high = c.bit("level")?;
-    Ok(Event::SpiWire { id, high })
+    Ok(Event::SpiWire { spi, high })
 }
 
 fn spi_state(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 IRS SPI ID ")?;
-    let id = c.u32("SPI ID", MAX_ID)?;
+    let spi = c.newtype("SPI ID", MAX_ID, Spi::new)?;
     c.text(" now level ")?;
     let high = c.bit("level")?;
     c.text(" pending ")?;
     let pending = c.bit("pending")?;
     c.text(" active ")?;
     let active = c.bit("active")?;
-    Ok(Event::SpiState { id, high, pending, active })
+    Ok(Event::SpiState { spi, high, pending, active })
 }
 
 fn read(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" config frame read: offset ")?;
     let offset = c.offset()?;
-    let (data, size) = c.data_and_size()?;
+    let (data, size) = c.read_data_and_size()?;
     Ok(Event::Read { domain, offset, data, size })
 }
 
@@ -264,7 +267,7 @@ fn write(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" config frame write: offset ")?;
     let offset = c.offset()?;
-    let (data, size) = c.data_and_size()?;
+    let (data, size) = c.written_data_and_size()?;
     Ok(Event::Write { domain, offset, data, size })
 }
 
@@ -272,7 +275,7 @@ fn bad_write(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" config frame write: offset ")?;
     let offset = c.offset()?;
-    let (data, size) = c.data_and_size()?;
+    let (data, size) = c.written_data_and_size()?;
     c.text(": error")?;
     Ok(Event::BadWrite { domain, offset, data, size })
 }
@@ -288,8 +291,8 @@ fn ist_valid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" IST entry size ")?;
     let entry_size = c.u8("IST entry size", 16)?;
     c.text(" 2-level ")?;
-    let two_level = c.bit("2-level")?;
-    Ok(Event::IstValid { domain, base, id_bits, l2_index_bits, entry_size, two_level })
+    let structure = if c.bit("2-level")? { Structure::TwoLevel } else { Structure::Linear };
+    Ok(Event::IstValid { domain, base, id_bits, l2_index_bits, entry_size, structure })
 }
 
 fn ist_invalid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
@@ -363,7 +366,10 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn domain_word(&mut self) -> Result<Domain, Fault> {
-        self.one_of("a domain", [Domain::NonSecure, Domain::Secure, Domain::El3, Domain::Realm].map(|d| (d.word(), d)))
+        self.one_of(
+            "a domain",
+            [Domain::NonSecure, Domain::Secure, Domain::El3, Domain::Realm].map(|d| (domain_word(d), d)),
+        )
     }
 
     /// `GICv5 IRS NonSecure`: how lines from the IRS name the domain.
@@ -377,28 +383,23 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn cpu_domain(&mut self) -> Result<Domain, Fault> {
         self.text(" domain ")?;
-        Ok(match self.u8("domain", 3)? {
-            0 => Domain::Secure,
-            1 => Domain::NonSecure,
-            2 => Domain::El3,
-            _ => Domain::Realm,
-        })
+        let number = self.u8("domain", 3)?;
+        Ok(Domain::new_with_raw_value(u2::extract_u8(number, 0)))
     }
 
     #[inline]
     fn interrupt(&mut self) -> Result<Interrupt, Fault> {
         let domain = self.domain_word()?;
         self.text(" ")?;
-        let kind = self.one_of(
+        let int_type = self.one_of(
             "an interrupt type",
-            [InterruptType::Lpi, InterruptType::Spi, InterruptType::Ppi, InterruptType::Reserved]
-                .map(|t| (t.word(), t)),
+            [Some(IntType::Lpi), Some(IntType::Spi), Some(IntType::Ppi), None].map(|t| (type_word(t), t)),
         )?;
         self.text(" virtual:")?;
         let space = if self.bit("virtual")? { Space::Virtual } else { Space::Physical };
         self.text(" ID ")?;
         let id = self.u32("ID", MAX_ID)?;
-        Ok(Interrupt { domain, kind, space, id })
+        Ok(Interrupt { domain, int_type, space, id })
     }
 
     fn offset(&mut self) -> Result<u32, Fault> {
@@ -406,11 +407,16 @@ impl<'a> Cursor<'a> {
         Ok(offset as u32)
     }
 
-    fn data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
+    /// Data of a read is an answer and not judged: QEMU 11.1 prints IRS_DEVARCH sign-extended to 64 bits.
+    fn read_data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
         self.text(" data ")?;
-        let column = self.column();
         let data = self.hex("data", u64::MAX)?;
-        let size = self.size()?;
+        Ok((data, self.size()?))
+    }
+
+    fn written_data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
+        let column = self.column() + " data 0x".len();
+        let (data, size) = self.read_data_and_size()?;
         let max = u64::from(u32::MAX);
         if size == AccessSize::Word && data > max {
             return Err(Fault::OutOfRange { column, field: "data", max });
@@ -436,6 +442,19 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn u16(&mut self, field: &'static str) -> Result<u16, Fault> {
         Ok(self.decimal(field, u64::from(u16::MAX))? as u16)
+    }
+
+    #[inline]
+    fn iaffid(&mut self) -> Result<Iaffid, Fault> {
+        self.u16("IAFFID").map(Iaffid::new)
+    }
+
+    /// A number of a type of its own. `max` is the largest that `new` accepts, for the message.
+    #[inline]
+    fn newtype<T, E>(&mut self, field: &'static str, max: u64, new: fn(u32) -> Result<T, E>) -> Result<T, Fault> {
+        let column = self.column();
+        let number = self.u32(field, max)?;
+        new(number).map_err(|_| Fault::OutOfRange { column, field, max })
     }
 
     /// `max` is at most `u32::MAX`.

@@ -87,3 +87,24 @@ fn every_line_of_the_random_recording_is_read() {
         ])
     );
 }
+
+#[test]
+fn every_line_of_the_register_recording_is_read() {
+    assert_eq!(
+        counts("irs-registers-2cpu.trace.zst"),
+        BTreeMap::from([
+            ("gicv5_badread", 28),
+            ("gicv5_badwrite", 34),
+            ("gicv5_common_realize", 1),
+            ("gicv5_irs_recalc_hppi", 354),
+            ("gicv5_irs_recalc_hppi_fail", 274),
+            ("gicv5_ist_invalid", 39),
+            ("gicv5_ist_valid", 39),
+            ("gicv5_read", 1050),
+            ("gicv5_spi", 153),
+            ("gicv5_spi_state", 247),
+            ("gicv5_update_irq_fiq", 564),
+            ("gicv5_write", 1026),
+        ])
+    );
+}
