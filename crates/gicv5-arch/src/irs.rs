@@ -733,7 +733,9 @@ impl IrsReg {
     /// The registers that hold IDs and describe the implementation; they never change.
     #[must_use]
     pub const fn is_identification(self) -> bool {
-        self.offset() < IrsReg::IRS_CR0.offset() || self.offset() >= IrsReg::IRS_DEVARCH.offset()
+        self.offset() < IrsReg::IRS_CR0.offset()
+            || self.offset() >= IrsReg::IRS_DEVARCH.offset()
+            || matches!(self, IrsReg::IRS_MEC_IDR | IrsReg::IRS_MPAM_IDR)
     }
 
     /// Where to see that a write to this register has finished; `None` for registers whose writes act at once or that
