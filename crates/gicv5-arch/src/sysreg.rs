@@ -801,69 +801,69 @@ sysregs! {
     /// Highest priority pending interrupt of the EL3 domain.
     ICC_HPPIR_EL3 (3 6 12 9 1) RO: HPPIR;
     /// Active priorities of the resident VPE.
-    ICV_APR_EL1 (3 1 12 0 0) RW: APR;
+    ICV_APR_EL1 [via ICC_APR_EL1] RW: APR;
     /// Virtual interrupt delivery enable.
-    ICV_CR0_EL1 (3 1 12 0 1) RW: ICV_CR0_EL1;
+    ICV_CR0_EL1 [via ICC_CR0_EL1] RW: ICV_CR0_EL1;
     /// Virtual priority mask. Self-synchronising.
-    ICV_PCR_EL1 (3 1 12 0 2) RW: PCR;
+    ICV_PCR_EL1 [via ICC_PCR_EL1] RW: PCR;
     /// Highest priority pending virtual interrupt.
-    ICV_HPPIR_EL1 (3 0 12 10 3) RO: HPPIR;
+    ICV_HPPIR_EL1 [via ICC_HPPIR_EL1] RO: HPPIR;
     /// Handling mode of the virtual PPIs.
-    ICV_PPI_HMR0_EL1 (3 0 12 10 0) RO: PPI_HMR;
+    ICV_PPI_HMR0_EL1 [via ICC_PPI_HMR0_EL1] RO: PPI_HMR;
     /// Virtual PPI enables.
-    ICV_PPI_ENABLER0_EL1 (3 0 12 10 6) RW: PPI_ENABLER;
+    ICV_PPI_ENABLER0_EL1 [via ICC_PPI_ENABLER0_EL1] RW: PPI_ENABLER;
     /// Clears virtual PPI active bits.
-    ICV_PPI_CACTIVER0_EL1 (3 0 12 13 0) RW: PPI_ACTIVER;
+    ICV_PPI_CACTIVER0_EL1 [via ICC_PPI_CACTIVER0_EL1] RW: PPI_ACTIVER;
     /// Sets virtual PPI active bits.
-    ICV_PPI_SACTIVER0_EL1 (3 0 12 13 2) RW: PPI_ACTIVER;
+    ICV_PPI_SACTIVER0_EL1 [via ICC_PPI_SACTIVER0_EL1] RW: PPI_ACTIVER;
     /// Clears virtual PPI pending bits.
-    ICV_PPI_CPENDR0_EL1 (3 0 12 13 4) RW: PPI_PENDR;
+    ICV_PPI_CPENDR0_EL1 [via ICC_PPI_CPENDR0_EL1] RW: PPI_PENDR;
     /// Sets virtual PPI pending bits.
-    ICV_PPI_SPENDR0_EL1 (3 0 12 13 6) RW: PPI_PENDR;
+    ICV_PPI_SPENDR0_EL1 [via ICC_PPI_SPENDR0_EL1] RW: PPI_PENDR;
     /// Handling mode of the virtual PPIs.
-    ICV_PPI_HMR1_EL1 (3 0 12 10 1) RO: PPI_HMR;
+    ICV_PPI_HMR1_EL1 [via ICC_PPI_HMR1_EL1] RO: PPI_HMR;
     /// Virtual PPI enables.
-    ICV_PPI_ENABLER1_EL1 (3 0 12 10 7) RW: PPI_ENABLER;
+    ICV_PPI_ENABLER1_EL1 [via ICC_PPI_ENABLER1_EL1] RW: PPI_ENABLER;
     /// Clears virtual PPI active bits.
-    ICV_PPI_CACTIVER1_EL1 (3 0 12 13 1) RW: PPI_ACTIVER;
+    ICV_PPI_CACTIVER1_EL1 [via ICC_PPI_CACTIVER1_EL1] RW: PPI_ACTIVER;
     /// Sets virtual PPI active bits.
-    ICV_PPI_SACTIVER1_EL1 (3 0 12 13 3) RW: PPI_ACTIVER;
+    ICV_PPI_SACTIVER1_EL1 [via ICC_PPI_SACTIVER1_EL1] RW: PPI_ACTIVER;
     /// Clears virtual PPI pending bits.
-    ICV_PPI_CPENDR1_EL1 (3 0 12 13 5) RW: PPI_PENDR;
+    ICV_PPI_CPENDR1_EL1 [via ICC_PPI_CPENDR1_EL1] RW: PPI_PENDR;
     /// Sets virtual PPI pending bits.
-    ICV_PPI_SPENDR1_EL1 (3 0 12 13 7) RW: PPI_PENDR;
+    ICV_PPI_SPENDR1_EL1 [via ICC_PPI_SPENDR1_EL1] RW: PPI_PENDR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR0_EL1 (3 0 12 14 0) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR0_EL1 [via ICC_PPI_PRIORITYR0_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR1_EL1 (3 0 12 14 1) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR1_EL1 [via ICC_PPI_PRIORITYR1_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR2_EL1 (3 0 12 14 2) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR2_EL1 [via ICC_PPI_PRIORITYR2_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR3_EL1 (3 0 12 14 3) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR3_EL1 [via ICC_PPI_PRIORITYR3_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR4_EL1 (3 0 12 14 4) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR4_EL1 [via ICC_PPI_PRIORITYR4_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR5_EL1 (3 0 12 14 5) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR5_EL1 [via ICC_PPI_PRIORITYR5_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR6_EL1 (3 0 12 14 6) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR6_EL1 [via ICC_PPI_PRIORITYR6_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR7_EL1 (3 0 12 14 7) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR7_EL1 [via ICC_PPI_PRIORITYR7_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR8_EL1 (3 0 12 15 0) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR8_EL1 [via ICC_PPI_PRIORITYR8_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR9_EL1 (3 0 12 15 1) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR9_EL1 [via ICC_PPI_PRIORITYR9_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR10_EL1 (3 0 12 15 2) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR10_EL1 [via ICC_PPI_PRIORITYR10_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR11_EL1 (3 0 12 15 3) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR11_EL1 [via ICC_PPI_PRIORITYR11_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR12_EL1 (3 0 12 15 4) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR12_EL1 [via ICC_PPI_PRIORITYR12_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR13_EL1 (3 0 12 15 5) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR13_EL1 [via ICC_PPI_PRIORITYR13_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR14_EL1 (3 0 12 15 6) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR14_EL1 [via ICC_PPI_PRIORITYR14_EL1] RW: PPI_PRIORITYR;
     /// Virtual PPI priorities, eight per register.
-    ICV_PPI_PRIORITYR15_EL1 (3 0 12 15 7) RW: PPI_PRIORITYR;
+    ICV_PPI_PRIORITYR15_EL1 [via ICC_PPI_PRIORITYR15_EL1] RW: PPI_PRIORITYR;
     /// Hypervisor view of the virtual active priorities.
     ICH_APR_EL2 (3 4 12 8 4) RW: APR;
     /// Highest priority pending virtual interrupt, as the hypervisor sees it.
