@@ -38,6 +38,7 @@ extern crate std;
 
 mod address;
 pub mod entry;
+pub mod geometry;
 mod id;
 pub mod insn;
 pub mod irs;
