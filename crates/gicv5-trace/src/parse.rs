@@ -40,7 +40,7 @@ const MAX_OFFSET: u64 = 0xffff;
 /// Splits an event's name (without the prefix) from its text. The text starts with the separating space.
 pub(crate) fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let tail = line.strip_prefix(PREFIX)?;
-    let end = tail.iter().position(|&b| b == b' ').unwrap_or(tail.len());
+    let end = memchr::memchr(b' ', tail).unwrap_or(tail.len());
     // QEMU's error messages start with a function name and a colon, and some functions are called like events.
     let (name, text) = tail.split_at_checked(end)?;
     if name.last() == Some(&b':') {
@@ -431,7 +431,14 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn bit(&mut self, field: &'static str) -> Result<bool, Fault> {
-        Ok(self.decimal(field, 1)? == 1)
+        match self.rest {
+            // Almost every field of almost every line: the last digit of its number.
+            [digit @ (b'0' | b'1'), rest @ ..] if !matches!(rest, [b'0'..=b'9', ..]) => {
+                self.rest = rest;
+                Ok(*digit == b'1')
+            }
+            _ => Ok(self.decimal(field, 1)? == 1),
+        }
     }
 
     #[inline]
@@ -474,25 +481,16 @@ impl<'a> Cursor<'a> {
     /// the line its event is written as.
     #[inline]
     fn decimal(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
-        let start = self.column();
-        let leading_zero = matches!(self.rest, [b'0', b'0'..=b'9', ..]);
         let mut value = 0_u64;
-        let mut digits = 0_usize;
-        while let Some((&byte, rest)) = self.rest.split_first() {
-            let digit = byte.wrapping_sub(b'0');
-            if digit > 9 {
-                break;
-            }
-            value = value * 10 + u64::from(digit);
+        let mut rest = self.rest;
+        while let [byte @ b'0'..=b'9', tail @ ..] = rest {
+            value = value * 10 + u64::from(byte - b'0');
             if value > max {
-                return Err(Fault::OutOfRange { column: start, field, max });
+                return Err(Fault::OutOfRange { column: self.column(), field, max });
             }
-            digits += 1;
-            self.rest = rest;
+            rest = tail;
         }
-        if digits == 0 || leading_zero {
-            return Err(self.expected(field));
-        }
+        self.end_number(field, rest)?;
         Ok(value)
     }
 
@@ -500,26 +498,32 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn hex(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
         self.text("0x")?;
-        let start = self.column();
-        let leading_zero = matches!(self.rest, [b'0', b'0'..=b'9' | b'a'..=b'f', ..]);
         let mut value = 0_u64;
-        let mut digits = 0_usize;
-        while let Some((&byte, rest)) = self.rest.split_first() {
-            let digit = match byte {
-                b'0'..=b'9' => byte - b'0',
-                b'a'..=b'f' => byte - b'a' + 10,
+        let mut rest = self.rest;
+        loop {
+            let (digit, tail) = match rest {
+                [byte @ b'0'..=b'9', tail @ ..] => (byte - b'0', tail),
+                [byte @ b'a'..=b'f', tail @ ..] => (byte - b'a' + 10, tail),
                 _ => break,
             };
             if value > max >> 4 {
-                return Err(Fault::OutOfRange { column: start, field, max });
+                return Err(Fault::OutOfRange { column: self.column(), field, max });
             }
             value = value << 4 | u64::from(digit);
-            digits += 1;
-            self.rest = rest;
+            rest = tail;
         }
-        if digits == 0 || leading_zero {
+        self.end_number(field, rest)?;
+        Ok(value)
+    }
+
+    /// Moves on to `rest`, if there were digits before it and no needless zero.
+    #[inline]
+    fn end_number(&mut self, field: &'static str, rest: &'a [u8]) -> Result<(), Fault> {
+        let digits = self.rest.len() - rest.len();
+        if digits == 0 || (digits > 1 && self.rest.first() == Some(&b'0')) {
             return Err(self.expected(field));
         }
-        Ok(value)
+        self.rest = rest;
+        Ok(())
     }
 }
