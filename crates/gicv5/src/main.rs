@@ -1,2 +1,21 @@
-//! The GICv5 lab.
-fn main() {}
+//! The GICv5 lab: the architecture on the command line.
+//!
+//! [`cli`] reads the arguments and turns the result of a command into an exit status. Each command is a module of its
+//! own with its arguments and a function that runs it: [`decode`], [`explain`].
+#![forbid(unsafe_code)]
+
+mod cli;
+mod decode;
+mod explain;
+mod failure;
+mod number;
+mod output;
+mod suggest;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let mut stdout = anstream::stdout().lock();
+    let mut stderr = anstream::stderr().lock();
+    ExitCode::from(cli::run(std::env::args_os(), &mut stdout, &mut stderr))
+}

@@ -1,0 +1,273 @@
+//! `gicv5 explain`: the behaviour rules by id.
+
+use std::io::Write;
+
+use gicv5_facts::{Note, Rule, RuleBook};
+use serde::Serialize;
+
+use crate::failure::Failure;
+use crate::output::{self, FAINT, HEADING, NAME, quote, styled};
+use crate::suggest;
+
+const AFTER_HELP: &str = "\
+ID is one of
+  VMT-15                 a rule
+  VMT                    every rule of a group
+  hazard-6               a mistake in a source that must not be copied
+  question-1             an open question
+  pitfall-2              one of the rules most often got wrong
+Ids are taken in any case; hazard, question and pitfall alone show all of them.
+SW is the hypervisor, or the guest where a rule says so. CU{a|b} is CONSTRAINED UNPREDICTABLE with the outcomes a and b.
+SWERR may be latched in the software error registers. (inferred) marks what no source states.
+
+Examples:
+  $ gicv5 explain VMT-15
+  $ gicv5 explain DB-11 hazard-6 question-1
+  $ gicv5 explain LIFE
+  $ gicv5 explain --json DB-9
+  $ gicv5 explain --list";
+
+/// Arguments of `gicv5 explain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Rules, groups, hazards or questions
+    #[arg(value_name = "ID", required_unless_present = "list", conflicts_with = "list")]
+    ids: Vec<String>,
+    /// Lists every id with its text
+    #[arg(long)]
+    list: bool,
+    /// Prints one JSON document (docs/json.md)
+    #[arg(long)]
+    json: bool,
+}
+
+/// The numbered lists beside the rules.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Hazard,
+    Question,
+    Pitfall,
+}
+
+impl Kind {
+    const ALL: [Self; 3] = [Self::Hazard, Self::Question, Self::Pitfall];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Hazard => "hazard",
+            Self::Question => "question",
+            Self::Pitfall => "pitfall",
+        }
+    }
+
+    fn title(self) -> &'static str {
+        match self {
+            Self::Hazard => "a mistake in a source that must not be copied",
+            Self::Question => "open question",
+            Self::Pitfall => "one of the rules most often got wrong",
+        }
+    }
+
+    fn notes(self, book: &RuleBook) -> &[Note] {
+        match self {
+            Self::Hazard => &book.hazards,
+            Self::Question => &book.open_questions,
+            Self::Pitfall => &book.most_often_wrong,
+        }
+    }
+}
+
+/// Something that has an id.
+enum Item<'a> {
+    Rule(&'a Rule),
+    Note(Kind, &'a Note),
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+struct Document<'a> {
+    count: usize,
+    rule_list: Vec<RuleReport<'a>>,
+    note_list: Vec<NoteReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct RuleReport<'a> {
+    id: &'a str,
+    group: &'a str,
+    group_title: &'a str,
+    text: &'a str,
+    who: &'a str,
+    r#else: &'a str,
+    source: &'a str,
+    source_list: Vec<SourceReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct SourceReport<'a> {
+    text: &'a str,
+    name_list: Vec<NameReport<'a>>,
+}
+
+#[derive(Serialize)]
+struct NameReport<'a> {
+    tag: &'a str,
+    meaning: &'a str,
+}
+
+#[derive(Serialize)]
+struct NoteReport<'a> {
+    id: String,
+    kind: Kind,
+    text: &'a str,
+}
+
+pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+    let book = gicv5_facts::rules()?;
+    let mut items = Vec::new();
+    if args.list {
+        items.extend(book.rules.iter().map(Item::Rule));
+        for kind in Kind::ALL {
+            items.extend(kind.notes(book).iter().map(|note| Item::Note(kind, note)));
+        }
+    }
+    for id in &args.ids {
+        items.extend(find(book, id)?);
+    }
+    if args.json {
+        output::json(out, &document(&items))?;
+    } else if args.list {
+        list(&items, out)?;
+    } else {
+        for (index, item) in items.iter().enumerate() {
+            if index > 0 {
+                writeln!(out)?;
+            }
+            print(item, out)?;
+        }
+    }
+    Ok(())
+}
+
+/// What an id names: a rule, a note, or all of a group.
+fn find<'a>(book: &'a RuleBook, id: &str) -> Result<Vec<Item<'a>>, Failure> {
+    if let Some(rule) = book.rule(id) {
+        return Ok(vec![Item::Rule(rule)]);
+    }
+    for kind in Kind::ALL {
+        let notes = kind.notes(book);
+        if id.eq_ignore_ascii_case(kind.name()) {
+            return Ok(notes.iter().map(|note| Item::Note(kind, note)).collect());
+        }
+        let note = notes.iter().find(|note| id.eq_ignore_ascii_case(&note_id(kind, note)));
+        if let Some(note) = note {
+            return Ok(vec![Item::Note(kind, note)]);
+        }
+    }
+    let group: Vec<_> = book.rules.iter().filter(|rule| rule.group.eq_ignore_ascii_case(id)).map(Item::Rule).collect();
+    if group.is_empty() { Err(Failure::BadInput(unknown(book, id))) } else { Ok(group) }
+}
+
+fn note_id(kind: Kind, note: &Note) -> String {
+    format!("{}-{}", kind.name(), note.number)
+}
+
+fn unknown(book: &RuleBook, id: &str) -> String {
+    let prefix = id.rsplit_once('-').map_or(id, |(prefix, _)| prefix);
+    if let Some(rule) = book.rules.iter().rev().find(|rule| rule.group.eq_ignore_ascii_case(prefix)) {
+        return format!("no rule {}; {} goes from {}-1 to {}", quote(id), rule.group, rule.group, rule.id);
+    }
+    for kind in Kind::ALL {
+        if let Some(last) = kind.notes(book).last()
+            && prefix.eq_ignore_ascii_case(kind.name())
+        {
+            return format!(
+                "no {} {}; they go from {}-1 to {}",
+                kind.name(),
+                quote(id),
+                kind.name(),
+                note_id(kind, last)
+            );
+        }
+    }
+    let mut names: Vec<String> = book.rules.iter().map(|rule| rule.id.clone()).collect();
+    names.extend(book.groups.iter().map(|group| group.id.clone()));
+    for kind in Kind::ALL {
+        names.push(kind.name().to_owned());
+        names.extend(kind.notes(book).iter().map(|note| note_id(kind, note)));
+    }
+    let nearest = suggest::nearest(id, names.iter().map(String::as_str));
+    let hint = suggest::hint(&nearest, "gicv5 explain --list shows all");
+    format!("no rule, group, hazard or question {}; {hint}", quote(id))
+}
+
+fn document<'a>(items: &[Item<'a>]) -> Document<'a> {
+    let mut document = Document { count: items.len(), rule_list: Vec::new(), note_list: Vec::new() };
+    for item in items {
+        match item {
+            Item::Rule(rule) => document.rule_list.push(RuleReport {
+                id: &rule.id,
+                group: &rule.group,
+                group_title: &rule.group_title,
+                text: &rule.text,
+                who: &rule.who,
+                r#else: &rule.otherwise,
+                source: &rule.source,
+                source_list: rule
+                    .sources
+                    .iter()
+                    .map(|source| SourceReport {
+                        text: &source.text,
+                        name_list: source
+                            .names
+                            .iter()
+                            .map(|name| NameReport { tag: &name.tag, meaning: &name.meaning })
+                            .collect(),
+                    })
+                    .collect(),
+            }),
+            Item::Note(kind, note) => {
+                document.note_list.push(NoteReport { id: note_id(*kind, note), kind: *kind, text: &note.text });
+            }
+        }
+    }
+    document
+}
+
+fn list(items: &[Item<'_>], out: &mut dyn Write) -> std::io::Result<()> {
+    for item in items {
+        match item {
+            Item::Rule(rule) => writeln!(out, "{}  {}", styled(NAME, format!("{:11}", rule.id)), rule.text)?,
+            Item::Note(kind, note) => {
+                writeln!(out, "{}  {}", styled(NAME, format!("{:11}", note_id(*kind, note))), note.text)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn print(item: &Item<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+    match item {
+        Item::Rule(rule) => {
+            writeln!(out, "{}  {}", styled(HEADING, &rule.id), styled(FAINT, &rule.group_title))?;
+            writeln!(out, "  {}", rule.text)?;
+            for (label, text) in [("who", &rule.who), ("else", &rule.otherwise), ("source", &rule.source)] {
+                writeln!(out, "  {}  {text}", styled(NAME, format!("{label:6}")))?;
+            }
+            let mut shown: Vec<&str> = Vec::new();
+            for name in rule.sources.iter().flat_map(|source| &source.names) {
+                if !shown.contains(&name.tag.as_str()) {
+                    shown.push(&name.tag);
+                    writeln!(out, "          {}", styled(FAINT, format!("{}: {}", name.tag, name.meaning)))?;
+                }
+            }
+            Ok(())
+        }
+        Item::Note(kind, note) => {
+            writeln!(out, "{}  {}", styled(HEADING, note_id(*kind, note)), styled(FAINT, kind.title()))?;
+            writeln!(out, "  {}", note.text)
+        }
+    }
+}

@@ -1,0 +1,32 @@
+//! Why a command could not do what it was asked to.
+
+use std::io;
+
+use gicv5_facts::FactsError;
+use thiserror::Error;
+
+/// A command that failed. The text is one line, without a full stop.
+#[derive(Debug, Error)]
+pub(crate) enum Failure {
+    /// Arguments that make no sense.
+    #[error("{0}")]
+    BadInput(String),
+    /// The output could not be written.
+    #[error("cannot write the output: {0}")]
+    Output(#[from] io::Error),
+    /// The facts built into the program are damaged. A test keeps this from happening.
+    #[error(transparent)]
+    Facts(#[from] FactsError),
+}
+
+impl Failure {
+    /// The exit status. A reader that went away (`| head`) has seen what it wanted.
+    pub(crate) fn status(&self) -> u8 {
+        if self.is_broken_pipe() { 0 } else { 2 }
+    }
+
+    /// Whether the reader of the output went away.
+    pub(crate) fn is_broken_pipe(&self) -> bool {
+        matches!(self, Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe)
+    }
+}
