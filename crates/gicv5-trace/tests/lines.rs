@@ -260,7 +260,7 @@ fn a_wrong_text_is_named_with_the_column_of_the_first_wrong_byte() {
         ),
         (
             "gicv5_set_priority GICv5 IRS SetPriority NonSecure LPI virtual:0 ID 07 prio 1",
-            "line 1, column 71: gicv5_set_priority: expected \"ID\"",
+            "line 1, column 69: gicv5_set_priority: expected \"ID\"",
         ),
         ("gicv5_spi GICv5 SPI ID -1 asserted at level 1", "line 1, column 24: gicv5_spi: expected \"SPI ID\""),
         (
