@@ -1,7 +1,10 @@
 //! Running one sequence on two machines.
 
-use crate::operation::{Answer, Fact, Frame, Operation, Verdict, pieces};
 use std::fmt;
+
+use gicv5_trace::Event;
+
+use crate::operation::{Answer, Frame, Operation, Verdict, pieces};
 
 /// What two machines disagree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,10 +16,10 @@ pub enum Disagreement {
         /// Value the subject read.
         subject: Option<u64>,
     },
-    /// The reference told a fact that does not hold in the subject.
-    Fact {
-        /// What the reference told.
-        reference: Fact,
+    /// The reference's trace says what does not hold in the subject.
+    Event {
+        /// What it says.
+        reference: Event,
         /// What holds in the subject, in words.
         subject: String,
     },
@@ -42,18 +45,10 @@ impl fmt::Display for Difference {
         };
         match &self.on {
             Disagreement::Value { reference, subject } => {
-                write!(
-                    f,
-                    "the reference reads {}, the subject {}",
-                    value(reference),
-                    value(subject)
-                )
+                write!(f, "the reference reads {}, the subject {}", value(reference), value(subject))
             }
-            Disagreement::Fact { reference, subject } => {
-                write!(
-                    f,
-                    "the reference shows {reference:?}, the subject {subject}"
-                )
+            Disagreement::Event { reference, subject } => {
+                write!(f, "the reference says {reference}; the subject: {subject}")
             }
         }
     }
@@ -66,9 +61,9 @@ pub struct Tally {
     pub sequences: u64,
     /// Operations that were performed on both machines.
     pub operations: u64,
-    /// Values read and facts told that were compared.
+    /// Values read and trace events that were compared.
     pub checks: u64,
-    /// Facts the subject could not compare.
+    /// Trace events the subject could not compare.
     pub not_comparable: u64,
     /// Disagreements that the list of known differences explains.
     pub explained: u64,
@@ -116,10 +111,7 @@ pub fn compare<R: Frame, S: Frame>(
 ) -> Result<Option<Difference>, CompareError<R::Error, S::Error>> {
     let answers = reference.run(sequence).map_err(CompareError::Reference)?;
     if answers.len() != sequence.len() {
-        return Err(CompareError::Short {
-            answers: answers.len(),
-            operations: sequence.len(),
-        });
+        return Err(CompareError::Short { answers: answers.len(), operations: sequence.len() });
     }
     subject.reset().map_err(CompareError::Subject)?;
     tally.sequences += 1;
@@ -130,22 +122,16 @@ pub fn compare<R: Frame, S: Frame>(
         if expected.value.is_some() || answer.value.is_some() {
             tally.checks += 1;
             if expected.value != answer.value {
-                disagreements.push(Disagreement::Value {
-                    reference: expected.value,
-                    subject: answer.value,
-                });
+                disagreements.push(Disagreement::Value { reference: expected.value, subject: answer.value });
             }
         }
-        for fact in last_words(expected) {
-            match subject.confirm(fact).map_err(CompareError::Subject)? {
+        for event in last_words(expected) {
+            match subject.confirm(event).map_err(CompareError::Subject)? {
                 Verdict::Agrees => tally.checks += 1,
                 Verdict::NotComparable => tally.not_comparable += 1,
                 Verdict::Differs(subject) => {
                     tally.checks += 1;
-                    disagreements.push(Disagreement::Fact {
-                        reference: *fact,
-                        subject,
-                    });
+                    disagreements.push(Disagreement::Event { reference: *event, subject });
                 }
             }
         }
@@ -154,39 +140,28 @@ pub fn compare<R: Frame, S: Frame>(
             if explain(so_far, &on) {
                 tally.explained += 1;
             } else {
-                return Ok(Some(Difference {
-                    index,
-                    operation: *operation,
-                    on,
-                }));
+                return Ok(Some(Difference { index, operation: *operation, on }));
             }
         }
     }
     Ok(None)
 }
 
-/// The facts of an answer that are still true at its end: the last one about each thing.
-fn last_words(answer: &Answer) -> impl Iterator<Item = &Fact> {
-    let same_thing = |a: &Fact, b: &Fact| match (a, b) {
-        (Fact::Spi { spi: a, .. }, Fact::Spi { spi: b, .. }) => a == b,
-        (Fact::Candidate { iaffid: a, .. }, Fact::Candidate { iaffid: b, .. }) => a == b,
-        (Fact::IstValid { .. } | Fact::IstInvalid, Fact::IstValid { .. } | Fact::IstInvalid) => {
-            true
-        }
+/// The events of an answer that are still true at its end: the last one about each thing.
+fn last_words(answer: &Answer) -> impl Iterator<Item = &Event> {
+    let same_thing = |a: &Event, b: &Event| match (a, b) {
+        (Event::SpiState { spi: a, .. }, Event::SpiState { spi: b, .. }) => a == b,
+        (
+            Event::IrsCandidate { iaffid: a, .. } | Event::IrsNoCandidate { iaffid: a, .. },
+            Event::IrsCandidate { iaffid: b, .. } | Event::IrsNoCandidate { iaffid: b, .. },
+        ) => a == b,
+        (Event::IstValid { .. } | Event::IstInvalid { .. }, Event::IstValid { .. } | Event::IstInvalid { .. }) => true,
         _ => false,
     };
-    answer
-        .facts
-        .iter()
-        .enumerate()
-        .filter_map(move |(index, fact)| {
-            let superseded = answer
-                .facts
-                .iter()
-                .skip(index + 1)
-                .any(|later| same_thing(fact, later));
-            (!superseded).then_some(fact)
-        })
+    answer.events.iter().enumerate().filter_map(move |(index, event)| {
+        let superseded = answer.events.iter().skip(index + 1).any(|later| same_thing(event, later));
+        (!superseded).then_some(event)
+    })
 }
 
 /// The aligned pieces of every frame write in `operations`, in order: offset, width and value.
@@ -195,11 +170,7 @@ fn last_words(answer: &Answer) -> impl Iterator<Item = &Fact> {
 pub fn frame_writes(operations: &[Operation]) -> impl Iterator<Item = (u64, crate::Width, u64)> {
     operations.iter().flat_map(|operation| {
         let cut: Vec<_> = match *operation {
-            Operation::Write {
-                offset,
-                width,
-                value,
-            } => pieces(offset, width)
+            Operation::Write { offset, width, value } => pieces(offset, width)
                 .map(|(at, piece)| (at, piece, piece.truncate(value >> ((at - offset) * 8))))
                 .collect(),
             _ => Vec::new(),
@@ -212,6 +183,7 @@ pub fn frame_writes(operations: &[Operation]) -> impl Iterator<Item = (u64, crat
 mod tests {
     use super::*;
     use crate::operation::{Level, Width};
+    use gicv5_arch::Spi;
     use std::convert::Infallible;
 
     /// A machine with one register that may stick, and one wire.
@@ -230,10 +202,7 @@ mod tests {
             Ok(())
         }
         fn read(&mut self, _: u64, width: Width) -> Result<Answer, Infallible> {
-            Ok(Answer {
-                value: Some(width.truncate(self.register)),
-                facts: Vec::new(),
-            })
+            Ok(Answer { value: Some(width.truncate(self.register)), events: Vec::new() })
         }
         fn write(&mut self, _: u64, _: Width, value: u64) -> Result<Answer, Infallible> {
             if self.sticks_at != Some(self.register) {
@@ -242,131 +211,60 @@ mod tests {
             Ok(Answer::default())
         }
         fn load(&mut self, _: u64, _: Width) -> Result<Answer, Infallible> {
-            Ok(Answer {
-                value: Some(0),
-                facts: Vec::new(),
-            })
+            Ok(Answer { value: Some(0), events: Vec::new() })
         }
         fn store(&mut self, _: u64, _: Width, _: u64) -> Result<Answer, Infallible> {
             Ok(Answer::default())
         }
         fn line(&mut self, spi: u32, level: Level) -> Result<Answer, Infallible> {
             self.wire = Some((spi, level));
-            let fact = |pending| Fact::Spi {
-                spi,
-                level,
-                pending,
-                active: false,
-            };
-            // The first fact is overtaken by the second within the same operation.
-            Ok(Answer {
-                value: None,
-                facts: vec![fact(false), fact(true)],
-            })
+            let spi = Spi::new(spi).unwrap();
+            let state = |pending| Event::SpiState { spi, high: level == Level::High, pending, active: false };
+            // The first event is overtaken by the second within the same operation.
+            Ok(Answer { value: None, events: vec![state(false), state(true)] })
         }
-        fn confirm(&mut self, fact: &Fact) -> Result<Verdict, Infallible> {
-            Ok(match fact {
-                Fact::Spi { pending: true, .. } => Verdict::Agrees,
-                Fact::Spi { .. } => Verdict::Differs("pending".into()),
+        fn confirm(&mut self, event: &Event) -> Result<Verdict, Infallible> {
+            Ok(match event {
+                Event::SpiState { pending: true, .. } => Verdict::Agrees,
+                Event::SpiState { .. } => Verdict::Differs("pending".into()),
                 _ => Verdict::NotComparable,
             })
         }
     }
 
-    const WRITE: fn(u64) -> Operation = |value| Operation::Write {
-        offset: 0,
-        width: Width::W32,
-        value,
-    };
-    const READ: Operation = Operation::Read {
-        offset: 0,
-        width: Width::W32,
-    };
+    const WRITE: fn(u64) -> Operation = |value| Operation::Write { offset: 0, width: Width::W32, value };
+    const READ: Operation = Operation::Read { offset: 0, width: Width::W32 };
 
     #[test]
     fn equal_machines_have_no_difference_and_every_read_counts() {
-        let sequence = [
-            WRITE(1),
-            READ,
-            Operation::Line {
-                spi: 3,
-                level: Level::High,
-            },
-            READ,
-        ];
+        let sequence = [WRITE(1), READ, Operation::Line { spi: 3, level: Level::High }, READ];
         let mut tally = Tally::default();
-        let found = compare(
-            &mut Toy::default(),
-            &mut Toy::default(),
-            &sequence,
-            &mut tally,
-            |_, _| false,
-        );
+        let found = compare(&mut Toy::default(), &mut Toy::default(), &sequence, &mut tally, |_, _| false);
         assert_eq!(found.unwrap(), None);
-        assert_eq!(
-            tally,
-            Tally {
-                sequences: 1,
-                operations: 4,
-                checks: 3,
-                ..Tally::default()
-            }
-        );
+        assert_eq!(tally, Tally { sequences: 1, operations: 4, checks: 3, ..Tally::default() });
     }
 
     #[test]
     fn the_first_difference_is_found_unless_it_is_explained() {
         let sequence = [WRITE(7), READ, WRITE(9), READ];
-        let mut stuck = Toy {
-            sticks_at: Some(7),
-            ..Toy::default()
-        };
+        let mut stuck = Toy { sticks_at: Some(7), ..Toy::default() };
         let mut tally = Tally::default();
-        let found = compare(
-            &mut stuck,
-            &mut Toy::default(),
-            &sequence,
-            &mut tally,
-            |_, _| false,
-        )
-        .unwrap();
-        let expected = Disagreement::Value {
-            reference: Some(7),
-            subject: Some(9),
-        };
-        assert_eq!(
-            found,
-            Some(Difference {
-                index: 3,
-                operation: READ,
-                on: expected.clone()
-            })
-        );
-        let explained = compare(
-            &mut stuck,
-            &mut Toy::default(),
-            &sequence,
-            &mut tally,
-            |so_far, on| so_far.len() == 4 && *on == expected,
-        );
+        let found = compare(&mut stuck, &mut Toy::default(), &sequence, &mut tally, |_, _| false).unwrap();
+        let expected = Disagreement::Value { reference: Some(7), subject: Some(9) };
+        assert_eq!(found, Some(Difference { index: 3, operation: READ, on: expected.clone() }));
+        let explained = compare(&mut stuck, &mut Toy::default(), &sequence, &mut tally, |so_far, on| {
+            so_far.len() == 4 && *on == expected
+        });
         assert_eq!((explained.unwrap(), tally.explained), (None, 1));
     }
 
     #[test]
     fn an_unaligned_write_is_seen_in_its_aligned_pieces() {
-        let write = Operation::Write {
-            offset: 0x182,
-            width: Width::W64,
-            value: 0x1122_3344_5566_7788,
-        };
+        let write = Operation::Write { offset: 0x182, width: Width::W64, value: 0x1122_3344_5566_7788 };
         let writes: Vec<_> = frame_writes(&[write]).collect();
         assert_eq!(
             writes,
-            [
-                (0x182, Width::W16, 0x7788),
-                (0x184, Width::W32, 0x3344_5566),
-                (0x188, Width::W16, 0x1122)
-            ]
+            [(0x182, Width::W16, 0x7788), (0x184, Width::W32, 0x3344_5566), (0x188, Width::W16, 0x1122)]
         );
     }
 }

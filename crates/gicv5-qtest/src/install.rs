@@ -17,11 +17,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The first QEMU with `gic-version=x-5`.
-pub const OLDEST: Version = Version {
-    major: 11,
-    minor: 1,
-    micro: 0,
-};
+pub const OLDEST: Version = Version { major: 11, minor: 1, micro: 0 };
 
 /// A QEMU version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,20 +39,10 @@ impl std::fmt::Display for Version {
 impl Version {
     /// The version in the first line of `qemu-system-aarch64 --version`.
     pub fn parse(text: &str) -> Option<Self> {
-        let word = text
-            .lines()
-            .next()?
-            .split_once("version ")?
-            .1
-            .split(' ')
-            .next()?;
+        let word = text.lines().next()?.split_once("version ")?.1.split(' ').next()?;
         let mut numbers = word.split('.').map(str::parse);
         let mut next = || numbers.next()?.ok();
-        Some(Self {
-            major: next()?,
-            minor: next()?,
-            micro: next().unwrap_or(0),
-        })
+        Some(Self { major: next()?, minor: next()?, micro: next().unwrap_or(0) })
     }
 }
 
@@ -83,9 +69,7 @@ pub enum InstallError {
     #[error("no place for QEMU: set GICV5_QEMU_ROOT, XDG_CACHE_HOME or HOME")]
     NoPlace,
     /// The apt sources name no Debian mirror.
-    #[error(
-        "no Debian mirror in {looked_at}: set GICV5_DEBIAN_MIRROR to the URL of one (it ends in /debian)"
-    )]
+    #[error("no Debian mirror in {looked_at}: set GICV5_DEBIAN_MIRROR to the URL of one (it ends in /debian)")]
     NoMirror {
         /// The files that were read.
         looked_at: String,
@@ -186,10 +170,8 @@ impl Installation {
     /// Finds a QEMU, without installing anything.
     pub fn find(environment: &Environment) -> Result<Self, InstallError> {
         if let Some(path) = &environment.qemu {
-            return Self::probe(path.clone(), None).map_err(|reason| InstallError::Named {
-                path: PathBuf::from(path),
-                reason,
-            });
+            return Self::probe(path.clone(), None)
+                .map_err(|reason| InstallError::Named { path: PathBuf::from(path), reason });
         }
         let mut tried = match Self::probe(PROGRAM.into(), None) {
             Ok(found) => return Ok(found),
@@ -209,40 +191,22 @@ impl Installation {
 
     /// Runs the program far enough to know that it has the machine.
     fn probe(program: OsString, root: Option<PathBuf>) -> Result<Self, String> {
-        let mut found = Self {
-            program,
-            root,
-            version: OLDEST,
-        };
+        let mut found = Self { program, root, version: OLDEST };
         let output = |arguments: &[&str]| {
             let mut command = found.command();
             command.args(arguments).stdin(Stdio::null());
-            command
-                .output()
-                .map_err(|error| format!("cannot be run ({error})"))
+            command.output().map_err(|error| format!("cannot be run ({error})"))
         };
         let text = String::from_utf8_lossy(&output(&["--version"])?.stdout).into_owned();
         let version = Version::parse(&text).ok_or("does not print its version")?;
         if version < OLDEST {
-            return Err(format!(
-                "is version {version}, {OLDEST} is the first with a GICv5"
-            ));
+            return Err(format!("is version {version}, {OLDEST} is the first with a GICv5"));
         }
         // Writing the device tree is the shortest run that builds the machine.
-        let built = output(&[
-            "-M",
-            "virt,gic-version=x-5,dumpdtb=/dev/null",
-            "-cpu",
-            "max",
-            "-display",
-            "none",
-        ])?;
+        let built = output(&["-M", "virt,gic-version=x-5,dumpdtb=/dev/null", "-cpu", "max", "-display", "none"])?;
         if !built.status.success() {
             let words = String::from_utf8_lossy(&built.stderr);
-            return Err(format!(
-                "has no GICv5: {}",
-                words.lines().next().unwrap_or("it says nothing")
-            ));
+            return Err(format!("has no GICv5: {}", words.lines().next().unwrap_or("it says nothing")));
         }
         found.version = version;
         Ok(found)
@@ -281,10 +245,7 @@ const PROGRAM_IN_ROOT: &str = "usr/bin/qemu-system-aarch64";
 ///
 /// `progress` is told each step before it starts. An installation that was cut short leaves only a directory
 /// whose name ends in `.partial`, which the next one replaces.
-pub fn install(
-    environment: &Environment,
-    mut progress: impl FnMut(&str),
-) -> Result<Installation, InstallError> {
+pub fn install(environment: &Environment, mut progress: impl FnMut(&str)) -> Result<Installation, InstallError> {
     let root = environment.root()?;
     let beside = |suffix: &str| {
         let mut name = root.clone().into_os_string();
@@ -315,46 +276,24 @@ pub fn install(
         if partial.exists() {
             fs::remove_dir_all(&partial).map_err(io("remove", &partial))?;
         }
-        progress(&format!(
-            "installing a minimal Debian sid in {}",
-            root.display()
-        ));
+        progress(&format!("installing a minimal Debian sid in {}", root.display()));
         let keyring = "debootstrap is in Debian's and Ubuntu's package of that name";
         let mut command = Command::new("debootstrap");
-        command
-            .args(["--variant=minbase", "sid"])
-            .arg(&partial)
-            .arg(&mirror);
+        command.args(["--variant=minbase", "sid"]).arg(&partial).arg(&mirror);
         step("debootstrap", "debootstrap", keyring, command, &log)?;
         progress("installing qemu-system-arm there");
         let mut command = Command::new("chroot");
         command
             .arg(&partial)
-            .args([
-                "apt-get",
-                "install",
-                "-y",
-                "-qq",
-                "--no-install-recommends",
-                "qemu-system-arm",
-            ])
+            .args(["apt-get", "install", "-y", "-qq", "--no-install-recommends", "qemu-system-arm"])
             .env("DEBIAN_FRONTEND", "noninteractive");
-        step(
-            "apt-get install qemu-system-arm",
-            "chroot",
-            "it is part of coreutils",
-            command,
-            &log,
-        )?;
+        step("apt-get install qemu-system-arm", "chroot", "it is part of coreutils", command, &log)?;
         fs::rename(&partial, &root).map_err(io("rename", &partial))?;
     }
     let files = root.join("files");
     fs::create_dir_all(&files).map_err(io("create", &files))?;
-    Installation::probe(PROGRAM.into(), Some(root.clone())).map_err(|reason| {
-        InstallError::NotFound {
-            tried: format!("the one in {} {reason}", root.display()),
-        }
-    })
+    Installation::probe(PROGRAM.into(), Some(root.clone()))
+        .map_err(|reason| InstallError::NotFound { tried: format!("the one in {} {reason}", root.display()) })
 }
 
 /// Runs one program of the installation with its output in the log.
@@ -365,68 +304,35 @@ fn step(
     mut command: Command,
     log: &Path,
 ) -> Result<(), InstallError> {
-    let io = |what| {
-        move |source| InstallError::Io {
-            what,
-            path: log.to_owned(),
-            source,
-        }
-    };
-    let file = File::options()
-        .create(true)
-        .append(true)
-        .open(log)
-        .map_err(io("open"))?;
+    let io = |what| move |source| InstallError::Io { what, path: log.to_owned(), source };
+    let file = File::options().create(true).append(true).open(log).map_err(io("open"))?;
     let second = file.try_clone().map_err(io("open"))?;
     let status = command
         .stdin(Stdio::null())
         .stdout(file)
         .stderr(second)
         .status()
-        .map_err(|source| InstallError::Missing {
-            program,
-            hint,
-            source,
-        })?;
+        .map_err(|source| InstallError::Missing { program, hint, source })?;
     if status.success() {
         return Ok(());
     }
-    let text = fs::read(log)
-        .map(|text| String::from_utf8_lossy(&text).into_owned())
-        .unwrap_or_default();
+    let text = fs::read(log).map(|text| String::from_utf8_lossy(&text).into_owned()).unwrap_or_default();
     let lines: Vec<&str> = text.lines().collect();
-    let tail = lines
-        .get(lines.len().saturating_sub(8)..)
-        .unwrap_or_default()
-        .join("\n");
-    Err(InstallError::Step {
-        step,
-        status,
-        log: log.to_owned(),
-        tail,
-    })
+    let tail = lines.get(lines.len().saturating_sub(8)..).unwrap_or_default().join("\n");
+    Err(InstallError::Step { step, status, log: log.to_owned(), tail })
 }
 
 /// The Debian mirror that this machine's apt uses.
 fn mirror_of_this_machine() -> Result<String, InstallError> {
     let directory = Path::new("/etc/apt/sources.list.d");
     let mut files: Vec<PathBuf> = fs::read_dir(directory)
-        .map(|entries| {
-            entries
-                .filter_map(|entry| Some(entry.ok()?.path()))
-                .collect()
-        })
+        .map(|entries| entries.filter_map(|entry| Some(entry.ok()?.path())).collect())
         .unwrap_or_default();
     files.sort();
     files.push("/etc/apt/sources.list".into());
     files
         .iter()
-        .filter(|path| {
-            matches!(
-                path.extension().and_then(OsStr::to_str),
-                Some("sources" | "list")
-            )
-        })
+        .filter(|path| matches!(path.extension().and_then(OsStr::to_str), Some("sources" | "list")))
         .filter_map(|path| fs::read_to_string(path).ok())
         .find_map(|text| debian_mirror(&text))
         .ok_or_else(|| InstallError::NoMirror {
@@ -438,8 +344,7 @@ fn mirror_of_this_machine() -> Result<String, InstallError> {
 ///
 /// A Debian archive ends in `/debian`; `/debian-security` and other people's archives do not hold sid.
 fn debian_mirror(text: &str) -> Option<String> {
-    let is_archive =
-        |url: &&str| url.contains("://") && url.trim_end_matches('/').ends_with("/debian");
+    let is_archive = |url: &&str| url.contains("://") && url.trim_end_matches('/').ends_with("/debian");
     text.lines()
         .map(str::trim)
         .filter(|line| line.starts_with("URIs:") || line.starts_with("deb "))
@@ -454,14 +359,8 @@ mod tests {
     #[test]
     fn the_version_is_read_from_distribution_and_plain_builds() {
         let version = |text| Version::parse(text).map(|version| version.to_string());
-        assert_eq!(
-            version("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1)\nCopyright"),
-            Some("11.1.3".into())
-        );
-        assert_eq!(
-            version("QEMU emulator version 11.2\n"),
-            Some("11.2.0".into())
-        );
+        assert_eq!(version("QEMU emulator version 11.1.3 (Debian 1:11.1.3+ds-1)\nCopyright"), Some("11.1.3".into()));
+        assert_eq!(version("QEMU emulator version 11.2\n"), Some("11.2.0".into()));
         assert_eq!(version("something else"), None);
         assert!(Version::parse("QEMU emulator version 11.0.50") < Some(OLDEST));
     }
@@ -469,15 +368,9 @@ mod tests {
     #[test]
     fn the_mirror_comes_from_either_format_and_is_no_security_archive() {
         let modern = "Types: deb\nURIs: http://mirror.example/debian-security\n\nTypes: deb\nURIs: http://mirror.example/debian\n";
-        assert_eq!(
-            debian_mirror(modern).as_deref(),
-            Some("http://mirror.example/debian")
-        );
+        assert_eq!(debian_mirror(modern).as_deref(), Some("http://mirror.example/debian"));
         let line = "# deb http://old.example/debian sid main\ndeb [signed-by=/k] https://mirror.example/debian/ bookworm main\n";
-        assert_eq!(
-            debian_mirror(line).as_deref(),
-            Some("https://mirror.example/debian/")
-        );
+        assert_eq!(debian_mirror(line).as_deref(), Some("https://mirror.example/debian/"));
         assert_eq!(debian_mirror("URIs: https://other.example/apt\n"), None);
     }
 
@@ -490,36 +383,18 @@ mod tests {
             ..Environment::default()
         };
         assert_eq!(environment.root().unwrap(), Path::new("/somewhere"));
-        let environment = Environment {
-            root: None,
-            ..environment
-        };
+        let environment = Environment { root: None, ..environment };
         assert_eq!(environment.root().unwrap(), Path::new("/cache/gicv5/qemu"));
-        let environment = Environment {
-            cache: None,
-            ..environment
-        };
-        assert_eq!(
-            environment.root().unwrap(),
-            Path::new("/home/user/.cache/gicv5/qemu")
-        );
-        assert!(matches!(
-            Environment::default().root(),
-            Err(InstallError::NoPlace)
-        ));
+        let environment = Environment { cache: None, ..environment };
+        assert_eq!(environment.root().unwrap(), Path::new("/home/user/.cache/gicv5/qemu"));
+        assert!(matches!(Environment::default().root(), Err(InstallError::NoPlace)));
     }
 
     #[test]
     fn a_named_program_that_is_no_qemu_is_an_error_and_not_skipped() {
-        let environment = Environment {
-            qemu: Some("/bin/true".into()),
-            ..Environment::default()
-        };
+        let environment = Environment { qemu: Some("/bin/true".into()), ..Environment::default() };
         let error = Installation::find(&environment).unwrap_err();
         assert!(matches!(error, InstallError::Named { .. }), "{error}");
-        assert!(
-            error.to_string().contains("does not print its version"),
-            "{error}"
-        );
+        assert!(error.to_string().contains("does not print its version"), "{error}");
     }
 }

@@ -4,11 +4,13 @@
 //! the entry says, so a repaired defect is noticed, and a machine that follows the rules must answer as the
 //! rule says. [`explain`] decides whether a disagreement found by chance is one of these.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+
+use gicv5_trace::Event;
 
 use crate::compare::{Disagreement, frame_writes};
 use crate::layout::{FRAME_BYTES, SPIS, offset};
-use crate::operation::{Answer, Fact, Frame, Level, Operation, ParseError, Width, number, pieces};
+use crate::operation::{Answer, Frame, Level, Operation, ParseError, Width, number, pieces};
 
 /// What a difference is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,9 +66,7 @@ pub const KNOWN: &[Known] = &[
         versions: "11.1.3",
         script: "write32 0x140 0x10001
                  read32 0x144 qemu 0x1 rule 0x7",
-        explains: |history, operation, _| {
-            history.pe_selr >> 16 != 0 && reads(operation, offset::PE_STATUSR, 4)
-        },
+        explains: |history, operation, _| history.pe_selr >> 16 != 0 && reads(operation, offset::PE_STATUSR, 4),
     },
     Known {
         name: "spi-selr-reads-zero",
@@ -94,10 +94,7 @@ pub const KNOWN: &[Known] = &[
             history.cr0_unread
                 && matches!(
                     on,
-                    Disagreement::Fact {
-                        reference: Fact::Candidate { .. },
-                        ..
-                    }
+                    Disagreement::Event { reference: Event::IrsCandidate { .. } | Event::IrsNoCandidate { .. }, .. }
                 )
         },
     },
@@ -130,7 +127,7 @@ pub const KNOWN: &[Known] = &[
                  load64 0x40100040 qemu 0x40120001 rule 0x40120000",
         explains: |history, operation, on| {
             history.wrong_map(operation, on, WrongMap::Misaligned)
-                || matches!(on, Disagreement::Fact { reference: Fact::IstValid { base, .. }, .. }
+                || matches!(on, Disagreement::Event { reference: Event::IstValid { base, .. }, .. }
                     if history.aligned_base() != *base)
         },
     },
@@ -150,11 +147,7 @@ pub const KNOWN: &[Known] = &[
                  write64 0x180 0xfffffffffffffffe
                  read64 0x180 qemu 0xfffffffffffffffe",
         explains: |_, operation, on| {
-            let Disagreement::Value {
-                reference: Some(reference),
-                subject: Some(subject),
-            } = on
-            else {
+            let Disagreement::Value { reference: Some(reference), subject: Some(subject) } = on else {
                 return false;
             };
             let differing = reference ^ subject;
@@ -179,9 +172,7 @@ pub const KNOWN: &[Known] = &[
             };
             let narrow: u64 = pieces(offset, width)
                 .filter(|(_, piece)| *piece < Width::W32)
-                .fold(0, |mask, (at, piece)| {
-                    mask | piece.truncate(u64::MAX) << ((at - offset) * 8)
-                });
+                .fold(0, |mask, (at, piece)| mask | piece.truncate(u64::MAX) << ((at - offset) * 8));
             differs_only_in(on, narrow)
         },
     },
@@ -220,8 +211,8 @@ pub const KNOWN: &[Known] = &[
                  write32 0x114 1
                  write32 0x110 9 pending 0",
         explains: |history, _, on| {
-            matches!(on, Disagreement::Fact { reference: Fact::Spi { spi, .. }, .. }
-                if history.resampled_high.contains_key(spi))
+            matches!(on, Disagreement::Event { reference: Event::SpiState { spi, .. }, .. }
+                if history.resampled_high.contains(&spi.id()))
         },
     },
 ];
@@ -239,9 +230,7 @@ const RESERVED: &[(u64, u64)] = &[
 pub fn explain(operations: &[Operation], on: &Disagreement) -> Option<&'static Known> {
     let operation = operations.last()?;
     let history = History::of(operations);
-    KNOWN
-        .iter()
-        .find(|known| (known.explains)(&history, operation, on))
+    KNOWN.iter().find(|known| (known.explains)(&history, operation, on))
 }
 
 /// Whether an operation reads any of the bytes of a register.
@@ -289,7 +278,7 @@ struct History {
     wrong_maps: BTreeMap<u64, WrongMap>,
     levels: BTreeMap<u32, Level>,
     /// SPIs that were resampled while their wire was high.
-    resampled_high: BTreeMap<u32, ()>,
+    resampled_high: BTreeSet<u32>,
 }
 
 impl History {
@@ -328,7 +317,7 @@ impl History {
             (offset::SPI_RESAMPLER, Width::W32) => {
                 let spi = u32::try_from(value & 0xff_ffff).unwrap_or(SPIS);
                 if self.levels.get(&spi) == Some(&Level::High) {
-                    self.resampled_high.insert(spi, ());
+                    self.resampled_high.insert(spi);
                 }
             }
             _ => {}
@@ -390,13 +379,10 @@ impl History {
         }
         let index = (id >> self.l2_index_bits()) * 8;
         if id >> self.id_bits() != 0 {
-            self.wrong_maps
-                .insert(self.base() + index, WrongMap::Beyond);
+            self.wrong_maps.insert(self.base() + index, WrongMap::Beyond);
         } else if self.aligned_base() != self.base() {
-            self.wrong_maps
-                .insert(self.base() + index, WrongMap::Misaligned);
-            self.wrong_maps
-                .insert(self.aligned_base() + index, WrongMap::Misaligned);
+            self.wrong_maps.insert(self.base() + index, WrongMap::Misaligned);
+            self.wrong_maps.insert(self.aligned_base() + index, WrongMap::Misaligned);
         }
     }
 
@@ -469,13 +455,7 @@ struct Step {
 fn step(line: &str) -> Result<Step, ParseError> {
     let mut words = line.split_whitespace();
     let operation = Operation::parse(&mut words)?;
-    let mut step = Step {
-        operation,
-        qemu: None,
-        rule: None,
-        candidates: None,
-        pending: None,
-    };
+    let mut step = Step { operation, qemu: None, rule: None, candidates: None, pending: None };
     while let Some(word) = words.next() {
         let slot = match word {
             "qemu" => &mut step.qemu,
@@ -497,32 +477,18 @@ impl Known {
             .lines()
             .enumerate()
             .map(|(index, line)| {
-                step(line).map_err(|source| CheckError::Script {
-                    name: self.name,
-                    line: index + 1,
-                    source,
-                })
+                step(line).map_err(|source| CheckError::Script { name: self.name, line: index + 1, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let operations: Vec<Operation> = steps.iter().map(|step| step.operation).collect();
-        let answers = machine
-            .run(&operations)
-            .map_err(|source| CheckError::Machine {
-                name: self.name,
-                source,
-            })?;
+        let answers = machine.run(&operations).map_err(|source| CheckError::Machine { name: self.name, source })?;
         for (step, answer) in steps.iter().zip(&answers) {
             self.check_step(step, answer, side)?;
         }
         Ok(())
     }
 
-    fn check_step<E: std::error::Error>(
-        &self,
-        step: &Step,
-        answer: &Answer,
-        side: Side,
-    ) -> Result<(), CheckError<E>> {
+    fn check_step<E: std::error::Error>(&self, step: &Step, answer: &Answer, side: Side) -> Result<(), CheckError<E>> {
         let expect = |what, expected: Option<u64>, found: Option<u64>| match expected {
             Some(expected) if found != Some(expected) => Err(CheckError::Answer {
                 name: self.name,
@@ -538,17 +504,13 @@ impl Known {
         }
         expect("the value", step.qemu, answer.value)?;
         let candidates = answer
-            .facts
+            .events
             .iter()
-            .filter(|fact| matches!(fact, Fact::Candidate { .. }))
+            .filter(|event| matches!(event, Event::IrsCandidate { .. } | Event::IrsNoCandidate { .. }))
             .count();
-        expect(
-            "the number of candidates",
-            step.candidates,
-            Some(candidates as u64),
-        )?;
-        let pending = answer.facts.iter().rev().find_map(|fact| match fact {
-            Fact::Spi { pending, .. } => Some(u64::from(*pending)),
+        expect("the number of candidates", step.candidates, Some(candidates as u64))?;
+        let pending = answer.events.iter().rev().find_map(|event| match event {
+            Event::SpiState { pending, .. } => Some(u64::from(*pending)),
             _ => None,
         });
         expect("the pending state", step.pending, pending)
@@ -558,19 +520,12 @@ impl Known {
 /// Checks the state after reset: every aligned 32 bit word of the frame against
 /// [`RESET`](crate::layout::RESET). Returns offset, value found and value listed of each that differs.
 pub fn check_reset<F: Frame>(machine: &mut F) -> Result<Vec<(u64, u64, u64)>, F::Error> {
-    let sequence: Vec<Operation> = (0..FRAME_BYTES)
-        .step_by(4)
-        .map(|offset| Operation::Read {
-            offset,
-            width: Width::W32,
-        })
-        .collect();
+    let sequence: Vec<Operation> =
+        (0..FRAME_BYTES).step_by(4).map(|offset| Operation::Read { offset, width: Width::W32 }).collect();
     let answers = machine.run(&sequence)?;
     let listed = |offset| {
-        crate::layout::RESET
-            .iter()
-            .find(|&&(at, ..)| at == offset)
-            .map_or(0, |&(_, _, value)| u64::from(value))
+        let found = crate::layout::RESET.iter().find(|(register, _)| u64::from(register.offset()) == offset);
+        found.map_or(0, |&(_, value)| u64::from(value))
     };
     Ok((0..FRAME_BYTES)
         .step_by(4)
@@ -586,10 +541,7 @@ mod tests {
     use crate::operation::from_text;
 
     fn value(reference: u64, subject: u64) -> Disagreement {
-        Disagreement::Value {
-            reference: Some(reference),
-            subject: Some(subject),
-        }
+        Disagreement::Value { reference: Some(reference), subject: Some(subject) }
     }
 
     /// The name of the entry that explains a disagreement at the end of `text`.
@@ -600,11 +552,7 @@ mod tests {
     #[test]
     fn every_script_parses_and_shows_a_difference() {
         for known in KNOWN {
-            let steps: Vec<Step> = known
-                .script
-                .lines()
-                .map(|line| step(line).unwrap())
-                .collect();
+            let steps: Vec<Step> = known.script.lines().map(|line| step(line).unwrap()).collect();
             let shown = steps.iter().any(|step| match known.kind {
                 Kind::Defect => step.qemu != step.rule || step.candidates == Some(0),
                 Kind::Choice | Kind::Unspecified => step.qemu.is_some() || step.pending.is_some(),
@@ -633,68 +581,32 @@ mod tests {
     #[test]
     fn a_difference_next_to_a_known_one_is_not_explained() {
         // One PE further, one bit further, one entry further.
-        assert_eq!(
-            explained("write32 0x140 5\nread32 0x144", &value(1, 7)),
-            None
-        );
-        assert_eq!(
-            explained(
-                "write32 0x84 0xffffffff\nread32 0x84",
-                &value(0xffff_7fff, 0xffff_ffff)
-            ),
-            None
-        );
+        assert_eq!(explained("write32 0x140 5\nread32 0x144", &value(1, 7)), None);
+        assert_eq!(explained("write32 0x84 0xffffffff\nread32 0x84", &value(0xffff_7fff, 0xffff_ffff)), None);
         assert_eq!(explained("read32 0xffb8", &value(1, 0)), None);
         let beyond = "write32 0x190 0x1000e\nwrite64 0x180 0x40100001\nwrite32 0x1c0 0x4000\n";
-        assert_eq!(
-            explained(&format!("{beyond}load64 0x40100080"), &value(1, 0)),
-            Some("map-l2-beyond-the-ist")
-        );
-        assert_eq!(
-            explained(&format!("{beyond}load64 0x40100080"), &value(3, 0)),
-            None
-        );
-        assert_eq!(
-            explained(&format!("{beyond}load64 0x40100088"), &value(1, 0)),
-            None
-        );
+        assert_eq!(explained(&format!("{beyond}load64 0x40100080"), &value(1, 0)), Some("map-l2-beyond-the-ist"));
+        assert_eq!(explained(&format!("{beyond}load64 0x40100080"), &value(3, 0)), None);
+        assert_eq!(explained(&format!("{beyond}load64 0x40100088"), &value(1, 0)), None);
         // The ID fits into 15 bits; the base is aligned for both shapes.
         let inside = beyond.replace("0x1000e", "0x1000f");
-        assert_eq!(
-            explained(&format!("{inside}load64 0x40100080"), &value(1, 0)),
-            None
-        );
+        assert_eq!(explained(&format!("{inside}load64 0x40100080"), &value(1, 0)), None);
         assert_eq!(explained("read64 0x180", &value(1, 0)), None);
     }
 
     #[test]
     fn narrow_and_wide_accesses_are_explained_only_where_they_are_narrow_or_wide() {
-        assert_eq!(
-            explained("read16 0x0", &value(0, 0x1d)),
-            Some("narrow-accesses-do-nothing")
-        );
+        assert_eq!(explained("read16 0x0", &value(0, 0x1d)), Some("narrow-accesses-do-nothing"));
         // Bytes 1 to 4 of this one come from an aligned 32 bit access.
         assert_eq!(explained("read64 0x3", &value(0x100, 0x200)), None);
-        assert_eq!(
-            explained("read64 0x3", &value(0, 0x7f)),
-            Some("narrow-accesses-do-nothing")
-        );
-        assert_eq!(
-            explained("read64 0x0", &value(0, 0x4f)),
-            Some("wide-accesses-to-narrow-registers-do-nothing")
-        );
+        assert_eq!(explained("read64 0x3", &value(0, 0x7f)), Some("narrow-accesses-do-nothing"));
+        assert_eq!(explained("read64 0x0", &value(0, 0x4f)), Some("wide-accesses-to-narrow-registers-do-nothing"));
     }
 
     #[test]
     fn the_alignment_of_an_ist_follows_its_shape() {
-        let base = |cfgr: u64, baser: u64| {
-            History {
-                ist_cfgr: cfgr,
-                ist_baser: baser,
-                ..History::default()
-            }
-            .aligned_base()
-        };
+        let base =
+            |cfgr: u64, baser: u64| History { ist_cfgr: cfgr, ist_baser: baser, ..History::default() }.aligned_base();
         // Linear, 2^14 entries of 4 bytes: 64 KiB.
         assert_eq!(base(14, 0x4011_ffc1), 0x4011_0000);
         // Linear, 2^14 entries of 16 bytes: 256 KiB.

@@ -44,7 +44,7 @@
 //! `set_irq_in PATH unnamed-gpio-in N LEVEL` drives SPI N. Any level other than 0 is high; a level that does not
 //! change is no event. N from 256 on makes QEMU abort. A system reset forgets the level that the IRS saw.
 //!
-//! **What can be seen.** Reads; memory; and the trace, from which [`Fact`]s are taken: the pending state of an SPI
+//! **What can be seen.** Reads; memory; and the trace, from which the [events](Answer::events) are taken: the pending state of an SPI
 //! after a wire moved or a resample, the shape in force of an IST that became valid, and candidates. No
 //! register shows an SPI's pending, enable or priority; without a CPU that executes GIC instructions nothing
 //! can be enabled, so every candidate told is "none" and no IRQ or FIQ rises. What needs instructions
@@ -71,4 +71,4 @@ pub mod random;
 pub mod shrink;
 mod trace;
 
-pub use operation::{Answer, Fact, Frame, Level, Operation, Verdict, Width, pieces};
+pub use operation::{Answer, Frame, Level, Operation, Verdict, Width, pieces};

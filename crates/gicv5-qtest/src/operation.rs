@@ -17,6 +17,8 @@
 use std::fmt;
 use std::str::FromStr;
 
+use gicv5_trace::Event;
+
 /// The width of one access.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Width {
@@ -126,29 +128,15 @@ impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::Read { offset, width } => write!(f, "read{} {offset:#x}", width.bits()),
-            Self::Write {
-                offset,
-                width,
-                value,
-            } => {
+            Self::Write { offset, width, value } => {
                 write!(f, "write{} {offset:#x} {value:#x}", width.bits())
             }
             Self::Load { address, width } => write!(f, "load{} {address:#x}", width.bits()),
-            Self::Store {
-                address,
-                width,
-                value,
-            } => {
+            Self::Store { address, width, value } => {
                 write!(f, "store{} {address:#x} {value:#x}", width.bits())
             }
-            Self::Line {
-                spi,
-                level: Level::Low,
-            } => write!(f, "line {spi} low"),
-            Self::Line {
-                spi,
-                level: Level::High,
-            } => write!(f, "line {spi} high"),
+            Self::Line { spi, level: Level::Low } => write!(f, "line {spi} low"),
+            Self::Line { spi, level: Level::High } => write!(f, "line {spi} high"),
         }
     }
 }
@@ -157,14 +145,10 @@ impl fmt::Display for Operation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// The first word is none of the known verbs with a width of 8, 16, 32 or 64.
-    #[error(
-        "{0:?} is not an operation: expected read, write, load or store with a width (read32), or line"
-    )]
+    #[error("{0:?} is not an operation: expected read, write, load or store with a width (read32), or line")]
     Verb(String),
     /// A number is missing or not a number.
-    #[error(
-        "{word:?} is not a number for {what}: write it in decimal or as 0x and hexadecimal digits"
-    )]
+    #[error("{word:?} is not a number for {what}: write it in decimal or as 0x and hexadecimal digits")]
     Number {
         /// What the number would have been.
         what: &'static str,
@@ -188,10 +172,7 @@ pub(crate) fn number(what: &'static str, word: Option<&str>) -> Result<u64, Pars
         _ if word.starts_with('+') => "".parse(),
         _ => word.parse(),
     };
-    parsed.map_err(|_| ParseError::Number {
-        what,
-        word: word.to_owned(),
-    })
+    parsed.map_err(|_| ParseError::Number { what, word: word.to_owned() })
 }
 
 impl FromStr for Operation {
@@ -218,36 +199,22 @@ impl Operation {
                 "high" => Level::High,
                 other => return Err(ParseError::Level(other.to_owned())),
             };
-            let spi = u32::try_from(spi).map_err(|_| ParseError::Number {
-                what: "an SPI ID",
-                word: spi.to_string(),
-            })?;
+            let spi =
+                u32::try_from(spi).map_err(|_| ParseError::Number { what: "an SPI ID", word: spi.to_string() })?;
             return Ok(Self::Line { spi, level });
         }
         let unknown = || ParseError::Verb(verb.to_owned());
-        let digits = verb
-            .find(|c: char| c.is_ascii_digit())
-            .ok_or_else(unknown)?;
+        let digits = verb.find(|c: char| c.is_ascii_digit()).ok_or_else(unknown)?;
         let (name, bits) = verb.split_at_checked(digits).ok_or_else(unknown)?;
-        let width = bits
-            .parse()
-            .ok()
-            .and_then(Width::from_bits)
-            .ok_or_else(unknown)?;
+        let width = bits.parse().ok().and_then(Width::from_bits).ok_or_else(unknown)?;
         Ok(match name {
-            "read" => Self::Read {
-                offset: number("an offset", words.next())?,
-                width,
-            },
+            "read" => Self::Read { offset: number("an offset", words.next())?, width },
             "write" => Self::Write {
                 offset: number("an offset", words.next())?,
                 width,
                 value: width.truncate(number("a value", words.next())?),
             },
-            "load" => Self::Load {
-                address: number("an address", words.next())?,
-                width,
-            },
+            "load" => Self::Load { address: number("an address", words.next())?, width },
             "store" => Self::Store {
                 address: number("an address", words.next())?,
                 width,
@@ -272,53 +239,14 @@ pub fn pieces(offset: u64, width: Width) -> impl Iterator<Item = (u64, Width)> {
     let end = offset.saturating_add(width.bytes());
     let mut at = offset;
     std::iter::from_fn(move || {
-        let piece = Width::ALL.into_iter().rev().find(|piece| {
-            at.is_multiple_of(piece.bytes()) && end.saturating_sub(at) >= piece.bytes()
-        })?;
+        let piece = Width::ALL
+            .into_iter()
+            .rev()
+            .find(|piece| at.is_multiple_of(piece.bytes()) && end.saturating_sub(at) >= piece.bytes())?;
         let start = at;
         at += piece.bytes();
         Some((start, piece))
     })
-}
-
-/// What a machine was seen to do beside answering: a state that is true right after the operation.
-///
-/// QEMU tells these in its trace. They are partial: no word about an interrupt is no news.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Fact {
-    /// State of an SPI.
-    Spi {
-        /// SPI ID.
-        spi: u32,
-        /// The wire.
-        level: Level,
-        /// The Pending bit.
-        pending: bool,
-        /// The Active bit.
-        active: bool,
-    },
-    /// The candidate HPPI the IRS offers a PE.
-    Candidate {
-        /// The PE.
-        iaffid: u32,
-        /// INTID (with type bits) and priority; `None` when nothing is offered.
-        hppi: Option<(u32, u8)>,
-    },
-    /// The physical LPI IST became valid with this shape.
-    IstValid {
-        /// Physical address of the first entry.
-        base: u64,
-        /// Number of LPI ID bits in force.
-        id_bits: u8,
-        /// Number of ID bits that index one level-2 table.
-        l2_index_bits: u8,
-        /// Bytes per entry.
-        entry_bytes: u8,
-        /// Whether the IST has two levels.
-        two_level: bool,
-    },
-    /// The physical LPI IST stopped being valid.
-    IstInvalid,
 }
 
 /// What a machine answers to one operation.
@@ -326,11 +254,12 @@ pub enum Fact {
 pub struct Answer {
     /// The value read, cut to the width; `None` for an operation that reads nothing.
     pub value: Option<u64>,
-    /// What else was seen, in order. Empty on a machine that does not tell.
-    pub facts: Vec<Fact>,
+    /// What the machine's trace says beside, in order: answers only, no inputs. They are partial: no event about
+    /// an interrupt is no news. Empty on a machine that does not trace.
+    pub events: Vec<Event>,
 }
 
-/// Whether a machine agrees with a [`Fact`] about another one.
+/// Whether a machine agrees with a trace event of another one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
     /// It is true here too.
@@ -365,24 +294,16 @@ pub trait Frame {
     /// Drives a wire.
     fn line(&mut self, spi: u32, level: Level) -> Result<Answer, Self::Error>;
 
-    /// Compares a fact about another machine, right after the same operation, with the state of this one.
-    fn confirm(&mut self, fact: &Fact) -> Result<Verdict, Self::Error>;
+    /// Compares what another machine's trace says, right after the same operation, with the state of this one.
+    fn confirm(&mut self, event: &Event) -> Result<Verdict, Self::Error>;
 
     /// Performs one operation.
     fn perform(&mut self, operation: &Operation) -> Result<Answer, Self::Error> {
         match *operation {
             Operation::Read { offset, width } => self.read(offset, width),
-            Operation::Write {
-                offset,
-                width,
-                value,
-            } => self.write(offset, width, value),
+            Operation::Write { offset, width, value } => self.write(offset, width, value),
             Operation::Load { address, width } => self.load(address, width),
-            Operation::Store {
-                address,
-                width,
-                value,
-            } => self.store(address, width, value),
+            Operation::Store { address, width, value } => self.store(address, width, value),
             Operation::Line { spi, level } => self.line(spi, level),
         }
     }
@@ -392,19 +313,13 @@ pub trait Frame {
     /// A machine behind a pipe overrides this to send the sequence in one go.
     fn run(&mut self, sequence: &[Operation]) -> Result<Vec<Answer>, Self::Error> {
         self.reset()?;
-        sequence
-            .iter()
-            .map(|operation| self.perform(operation))
-            .collect()
+        sequence.iter().map(|operation| self.perform(operation)).collect()
     }
 }
 
 /// The text form of a sequence: one operation a line, each line ended.
 pub fn to_text(sequence: &[Operation]) -> String {
-    sequence
-        .iter()
-        .map(|operation| format!("{operation}\n"))
-        .collect()
+    sequence.iter().map(|operation| format!("{operation}\n")).collect()
 }
 
 /// The sequence in `text`; an error names the line, counted from 1.
@@ -430,24 +345,14 @@ mod tests {
         prop_oneof![
             (any::<u64>(), width()).prop_map(|(offset, width)| Operation::Read { offset, width }),
             (any::<u64>(), width(), any::<u64>()).prop_map(|(offset, width, value)| {
-                Operation::Write {
-                    offset,
-                    width,
-                    value: width.truncate(value),
-                }
+                Operation::Write { offset, width, value: width.truncate(value) }
             }),
             (any::<u64>(), width()).prop_map(|(address, width)| Operation::Load { address, width }),
             (any::<u64>(), width(), any::<u64>()).prop_map(|(address, width, value)| {
-                Operation::Store {
-                    address,
-                    width,
-                    value: width.truncate(value),
-                }
+                Operation::Store { address, width, value: width.truncate(value) }
             }),
-            (any::<u32>(), prop::bool::ANY).prop_map(|(spi, high)| Operation::Line {
-                spi,
-                level: if high { Level::High } else { Level::Low }
-            }),
+            (any::<u32>(), prop::bool::ANY)
+                .prop_map(|(spi, high)| Operation::Line { spi, level: if high { Level::High } else { Level::Low } }),
         ]
     }
 
@@ -478,25 +383,10 @@ mod tests {
     fn comments_and_empty_lines_are_skipped_and_errors_name_their_line() {
         let text = "# two level\n\nwrite32 0x190 0x1000e # shape\nline 5 up\n";
         assert_eq!(from_text(text), Err((4, ParseError::Level("up".into()))));
-        assert!(matches!(
-            "read24 0x0".parse::<Operation>(),
-            Err(ParseError::Verb(_))
-        ));
-        assert!(matches!(
-            "read32".parse::<Operation>(),
-            Err(ParseError::Number { .. })
-        ));
-        assert!(matches!(
-            "read32 +4".parse::<Operation>(),
-            Err(ParseError::Number { .. })
-        ));
-        assert!(matches!(
-            "read32 0x+4".parse::<Operation>(),
-            Err(ParseError::Number { .. })
-        ));
-        assert!(matches!(
-            "read32 4 4".parse::<Operation>(),
-            Err(ParseError::Trailing(_))
-        ));
+        assert!(matches!("read24 0x0".parse::<Operation>(), Err(ParseError::Verb(_))));
+        assert!(matches!("read32".parse::<Operation>(), Err(ParseError::Number { .. })));
+        assert!(matches!("read32 +4".parse::<Operation>(), Err(ParseError::Number { .. })));
+        assert!(matches!("read32 0x+4".parse::<Operation>(), Err(ParseError::Number { .. })));
+        assert!(matches!("read32 4 4".parse::<Operation>(), Err(ParseError::Trailing(_))));
     }
 }

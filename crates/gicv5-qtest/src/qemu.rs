@@ -20,11 +20,12 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use gicv5_trace::{Event, TraceError};
 use serde_json::Value;
 
 use crate::install::Installation;
 use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES};
-use crate::operation::{Answer, Fact, Frame, Level, Operation, Verdict, Width};
+use crate::operation::{Answer, Frame, Level, Operation, Verdict, Width};
 use crate::trace::{self, Line, MARKER, MARKERS};
 
 /// Why QEMU gave no answer.
@@ -80,6 +81,9 @@ pub enum QemuError {
         /// What it said.
         reply: String,
     },
+    /// A line of its trace has an unknown form.
+    #[error("QEMU's trace cannot be read")]
+    Trace(#[source] TraceError),
     /// The machine has no device of the type `arm-gicv5`.
     #[error("QEMU's machine has no arm-gicv5 device")]
     NoGic,
@@ -91,12 +95,12 @@ pub enum QemuError {
     },
 }
 
-/// Whether QEMU traces what its IRS does, which gives [`Fact`]s and costs half the speed.
+/// Whether QEMU traces what its IRS does, which gives [events](Answer::events) and costs half the speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trace {
     /// Answers carry values only.
     Off,
-    /// Answers carry values and facts.
+    /// Answers carry values and events.
     On,
 }
 
@@ -115,12 +119,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            pes: 4,
-            irs_id: 0,
-            trace: Trace::On,
-            timeout: Duration::from_secs(20),
-        }
+        Self { pes: 4, irs_id: 0, trace: Trace::On, timeout: Duration::from_secs(20) }
     }
 }
 
@@ -150,11 +149,7 @@ impl Qemu {
     /// Starts a machine.
     pub fn start(installation: &Installation, settings: Settings) -> Result<Self, QemuError> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "gicv5-qtest-{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("gicv5-qtest-{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         let (here, there) = installation.shared();
         let (directory, there) = (here.join(&name), there.join(&name));
         fs::create_dir_all(&directory).map_err(|source| QemuError::Socket {
@@ -170,18 +165,11 @@ impl Qemu {
             .args(["-smp", &settings.pes.to_string()])
             .args(["-global", &format!("arm-gicv5.irsid={}", settings.irs_id)])
             .arg("-qmp")
-            .arg(format!(
-                "unix:{},server=on,wait=off",
-                there.join("qmp").display()
-            ));
+            .arg(format!("unix:{},server=on,wait=off", there.join("qmp").display()));
         if settings.trace == Trace::On {
             command.args(["-d", "trace:gicv5_*"]);
         }
-        let spawned = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn();
+        let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = match spawned {
             Ok(child) => child,
             Err(error) => {
@@ -195,18 +183,11 @@ impl Qemu {
         let errors = reader(child.stderr.take());
         let socket = directory.join("qmp");
         let connected = connect(&mut child, &socket, settings.timeout);
-        let mut guard = Unconnected {
-            child: Some(child),
-            directory: Some(directory),
-        };
+        let mut guard = Unconnected { child: Some(child), directory: Some(directory) };
         let stream = match connected {
             Ok(stream) => stream,
             Err(Connect::Socket(source)) => {
-                return Err(QemuError::Socket {
-                    what: "connect to",
-                    path: socket,
-                    source,
-                });
+                return Err(QemuError::Socket { what: "connect to", path: socket, source });
             }
             Err(Connect::Ended(status)) => {
                 let words: Vec<String> = drain(&errors);
@@ -237,10 +218,7 @@ impl Qemu {
         // The greeting, then leave negotiation mode.
         qemu.monitor_line("its greeting")?;
         qemu.monitor("qmp_capabilities", Value::Null)?;
-        let devices = qemu.monitor(
-            "qom-list",
-            serde_json::json!({"path": "/machine/unattached"}),
-        )?;
+        let devices = qemu.monitor("qom-list", serde_json::json!({"path": "/machine/unattached"}))?;
         qemu.gic = devices
             .as_array()
             .into_iter()
@@ -274,10 +252,7 @@ impl Qemu {
             match reply.strip_prefix("OK") {
                 Some(rest) => answers.push(rest.trim().to_owned()),
                 None => {
-                    return Err(QemuError::Reply {
-                        command: command.to_owned(),
-                        reply,
-                    });
+                    return Err(QemuError::Reply { command: command.to_owned(), reply });
                 }
             }
         }
@@ -294,11 +269,7 @@ impl Qemu {
     /// Why a pipe gave nothing.
     fn failure(&mut self, reason: RecvTimeoutError, after: &str) -> QemuError {
         let silent = reason == RecvTimeoutError::Timeout;
-        let ended = if silent {
-            self.child.try_wait().ok().flatten()
-        } else {
-            None
-        };
+        let ended = if silent { self.child.try_wait().ok().flatten() } else { None };
         // Closing its end first lets the pipe of standard error come to its end.
         let _ = self.child.kill();
         let status = self.child.wait();
@@ -307,21 +278,13 @@ impl Qemu {
         }
         let last_words = Vec::from(self.words.clone()).join("\n");
         match (silent && ended.is_none(), status) {
-            (false, Ok(status)) => QemuError::Ended {
-                status,
-                after: after.to_owned(),
-                last_words,
-            },
-            _ => QemuError::Silent {
-                seconds: self.settings.timeout.as_secs(),
-                after: after.to_owned(),
-                last_words,
-            },
+            (false, Ok(status)) => QemuError::Ended { status, after: after.to_owned(), last_words },
+            _ => QemuError::Silent { seconds: self.settings.timeout.as_secs(), after: after.to_owned(), last_words },
         }
     }
 
     fn remember(&mut self, line: &str) {
-        if trace::parse(line) == Line::Words {
+        if matches!(trace::parse(line), Ok(Line::Words)) {
             if self.words.len() == LAST_WORDS {
                 self.words.pop_front();
             }
@@ -337,18 +300,18 @@ impl Qemu {
         let _ = writeln!(commands, "readl {at:#x}");
     }
 
-    /// The facts up to the mark with this number.
-    fn facts(&mut self, mark: u64) -> Result<Vec<Fact>, QemuError> {
-        let mut facts = Vec::new();
+    /// The IRS's answers up to the mark with this number.
+    fn events(&mut self, mark: u64) -> Result<Vec<Event>, QemuError> {
+        let mut events = Vec::new();
         loop {
             let line = match self.errors.recv_timeout(self.settings.timeout) {
                 Ok(line) => line,
                 Err(reason) => return Err(self.failure(reason, "in its trace")),
             };
-            match trace::parse(&line) {
-                Line::Fact(fact) => facts.push(fact),
-                Line::Marker(found) if found == mark => return Ok(facts),
-                Line::Marker(_) | Line::Known => {}
+            match trace::parse(&line).map_err(QemuError::Trace)? {
+                Line::Answer(event) => events.push(event),
+                Line::Marker(found) if found == mark => return Ok(events),
+                Line::Marker(_) | Line::Other => {}
                 Line::Words => self.remember(&line),
             }
         }
@@ -358,21 +321,12 @@ impl Qemu {
         let mut line = String::new();
         let read = self.monitor.read_line(&mut line);
         match read {
-            Ok(1..) => serde_json::from_str(&line).map_err(|_| QemuError::Monitor {
-                command: after.to_owned(),
-                reply: line.trim().to_owned(),
-            }),
+            Ok(1..) => serde_json::from_str(&line)
+                .map_err(|_| QemuError::Monitor { command: after.to_owned(), reply: line.trim().to_owned() }),
             Ok(0) => Err(self.failure(RecvTimeoutError::Disconnected, &format!("after {after}"))),
             Err(error) => {
-                let late = matches!(
-                    error.kind(),
-                    io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut
-                );
-                let reason = if late {
-                    RecvTimeoutError::Timeout
-                } else {
-                    RecvTimeoutError::Disconnected
-                };
+                let late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
+                let reason = if late { RecvTimeoutError::Timeout } else { RecvTimeoutError::Disconnected };
                 Err(self.failure(reason, &format!("after {after}")))
             }
         }
@@ -385,10 +339,7 @@ impl Qemu {
             object.insert("arguments".to_owned(), arguments);
         }
         // A failure to write shows as the missing answer.
-        let _ = self
-            .monitor
-            .get_mut()
-            .write_all(format!("{request}\n").as_bytes());
+        let _ = self.monitor.get_mut().write_all(format!("{request}\n").as_bytes());
         loop {
             let mut reply = self.monitor_line(command)?;
             if let Some(value) = reply.get_mut("return") {
@@ -396,10 +347,7 @@ impl Qemu {
             }
             self.resets += u64::from(is_reset(&reply));
             if reply.get("event").is_none() {
-                return Err(QemuError::Monitor {
-                    command: command.to_owned(),
-                    reply: reply.to_string(),
-                });
+                return Err(QemuError::Monitor { command: command.to_owned(), reply: reply.to_string() });
             }
         }
     }
@@ -416,19 +364,11 @@ impl Qemu {
             Operation::Read { offset, width } if offset < FRAME_BYTES => {
                 format!("read{} {:#x}", letter(width), FRAME + offset)
             }
-            Operation::Write {
-                offset,
-                width,
-                value,
-            } if offset < FRAME_BYTES => {
+            Operation::Write { offset, width, value } if offset < FRAME_BYTES => {
                 format!("write{} {:#x} {value:#x}", letter(width), FRAME + offset)
             }
             Operation::Load { address, width } => format!("read{} {address:#x}", letter(width)),
-            Operation::Store {
-                address,
-                width,
-                value,
-            } => {
+            Operation::Store { address, width, value } => {
                 format!("write{} {address:#x} {value:#x}", letter(width))
             }
             Operation::Line { spi, level } if spi < SPIS => {
@@ -436,16 +376,10 @@ impl Qemu {
                     Level::High => self.high.insert(spi),
                     Level::Low => self.high.remove(&spi),
                 };
-                format!(
-                    "set_irq_in {} unnamed-gpio-in {spi} {}",
-                    self.gic,
-                    u8::from(level == Level::High)
-                )
+                format!("set_irq_in {} unnamed-gpio-in {spi} {}", self.gic, u8::from(level == Level::High))
             }
             _ => {
-                return Err(QemuError::Outside {
-                    operation: *operation,
-                });
+                return Err(QemuError::Outside { operation: *operation });
             }
         })
     }
@@ -473,20 +407,14 @@ impl Qemu {
                 None => None,
                 Some(width) => {
                     let digits = reply.strip_prefix("0x").unwrap_or_default();
-                    let value = u64::from_str_radix(digits, 16).map_err(|_| QemuError::Reply {
-                        command: operation.to_string(),
-                        reply: reply.clone(),
-                    })?;
+                    let value = u64::from_str_radix(digits, 16)
+                        .map_err(|_| QemuError::Reply { command: operation.to_string(), reply: reply.clone() })?;
                     Some(width.truncate(value))
                 }
             };
-            let facts = if tracing {
-                self.facts(mark)?
-            } else {
-                Vec::new()
-            };
+            let events = if tracing { self.events(mark)? } else { Vec::new() };
             mark = (mark + 1) % MARKERS;
-            answers.push(Answer { value, facts });
+            answers.push(Answer { value, events });
         }
         Ok(answers)
     }
@@ -505,12 +433,7 @@ impl Frame for Qemu {
         for spi in std::mem::take(&mut self.high) {
             let _ = writeln!(commands, "set_irq_in {} unnamed-gpio-in {spi} 0", self.gic);
         }
-        let _ = writeln!(
-            commands,
-            "memset {:#x} {:#x} 0x0",
-            TABLES.start,
-            TABLES.end - TABLES.start
-        );
+        let _ = writeln!(commands, "memset {:#x} {:#x} 0x0", TABLES.start, TABLES.end - TABLES.start);
         self.exchange(&commands)?;
         let before = self.resets;
         self.monitor("system_reset", Value::Null)?;
@@ -524,7 +447,7 @@ impl Frame for Qemu {
             let mut commands = String::new();
             self.mark(&mut commands);
             self.exchange(&commands)?;
-            self.facts(mark)?;
+            self.events(mark)?;
         }
         Ok(())
     }
@@ -534,11 +457,7 @@ impl Frame for Qemu {
     }
 
     fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<Answer, QemuError> {
-        self.one(Operation::Write {
-            offset,
-            width,
-            value,
-        })
+        self.one(Operation::Write { offset, width, value })
     }
 
     fn load(&mut self, address: u64, width: Width) -> Result<Answer, QemuError> {
@@ -546,18 +465,14 @@ impl Frame for Qemu {
     }
 
     fn store(&mut self, address: u64, width: Width, value: u64) -> Result<Answer, QemuError> {
-        self.one(Operation::Store {
-            address,
-            width,
-            value,
-        })
+        self.one(Operation::Store { address, width, value })
     }
 
     fn line(&mut self, spi: u32, level: Level) -> Result<Answer, QemuError> {
         self.one(Operation::Line { spi, level })
     }
 
-    fn confirm(&mut self, _: &Fact) -> Result<Verdict, QemuError> {
+    fn confirm(&mut self, _: &Event) -> Result<Verdict, QemuError> {
         Ok(Verdict::NotComparable)
     }
 
@@ -609,12 +524,8 @@ fn connect(child: &mut Child, socket: &PathBuf, timeout: Duration) -> Result<Uni
     loop {
         match UnixStream::connect(socket) {
             Ok(stream) => {
-                stream
-                    .set_read_timeout(Some(timeout))
-                    .map_err(Connect::Socket)?;
-                stream
-                    .set_write_timeout(Some(timeout))
-                    .map_err(Connect::Socket)?;
+                stream.set_read_timeout(Some(timeout)).map_err(Connect::Socket)?;
+                stream.set_write_timeout(Some(timeout)).map_err(Connect::Socket)?;
                 return Ok(stream);
             }
             Err(error) if Instant::now() > deadline => return Err(Connect::Socket(error)),
@@ -633,11 +544,7 @@ fn writer(pipe: Option<impl Write + Send + 'static>) -> Sender<String> {
     if let Some(mut pipe) = pipe {
         thread::spawn(move || {
             for text in receiver {
-                if pipe
-                    .write_all(text.as_bytes())
-                    .and_then(|()| pipe.flush())
-                    .is_err()
-                {
+                if pipe.write_all(text.as_bytes()).and_then(|()| pipe.flush()).is_err() {
                     return;
                 }
             }
@@ -653,10 +560,7 @@ fn reader(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
         thread::spawn(move || {
             for line in BufReader::new(pipe).split(b'\n') {
                 let Ok(line) = line else { return };
-                if sender
-                    .send(String::from_utf8_lossy(&line).trim_end().to_owned())
-                    .is_err()
-                {
+                if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
                     return;
                 }
             }

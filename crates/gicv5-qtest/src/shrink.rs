@@ -35,10 +35,7 @@ pub fn shrink<E>(
 }
 
 /// Removes runs of operations, the longest first, the last one first: what follows a difference goes at once.
-fn remove<E>(
-    best: &mut Vec<Operation>,
-    ask: &mut impl FnMut(&[Operation]) -> Result<bool, E>,
-) -> Result<(), E> {
+fn remove<E>(best: &mut Vec<Operation>, ask: &mut impl FnMut(&[Operation]) -> Result<bool, E>) -> Result<(), E> {
     let mut run = best.len().next_power_of_two();
     while run > 0 {
         let mut end = best.len();
@@ -58,10 +55,7 @@ fn remove<E>(
 }
 
 /// Replaces operations by simpler ones.
-fn simplify<E>(
-    best: &mut Vec<Operation>,
-    ask: &mut impl FnMut(&[Operation]) -> Result<bool, E>,
-) -> Result<(), E> {
+fn simplify<E>(best: &mut Vec<Operation>, ask: &mut impl FnMut(&[Operation]) -> Result<bool, E>) -> Result<(), E> {
     for index in 0..best.len() {
         // Each simpler form is strictly simpler than the last, so this ends.
         'again: while let Some(&operation) = best.get(index) {
@@ -85,50 +79,25 @@ fn simplify<E>(
 fn simpler(operation: Operation) -> Vec<Operation> {
     let values = |width: Width, value: u64| {
         let zero = (value != 0).then_some(0);
-        let fewer = (0..width.bits())
-            .rev()
-            .map(move |bit| value & !(1_u64 << bit));
-        zero.into_iter()
-            .chain(fewer.filter(move |&fewer| fewer != value))
+        let fewer = (0..width.bits()).rev().map(move |bit| value & !(1_u64 << bit));
+        zero.into_iter().chain(fewer.filter(move |&fewer| fewer != value))
     };
     match operation {
         Operation::Read { .. } | Operation::Load { .. } => Vec::new(),
-        Operation::Write {
-            offset,
-            width,
-            value,
-        } => values(width, value)
-            .map(|value| Operation::Write {
-                offset,
-                width,
-                value,
-            })
-            .collect(),
-        Operation::Store {
-            address,
-            width,
-            value,
-        } => values(width, value)
-            .map(|value| Operation::Store {
-                address,
-                width,
-                value,
-            })
-            .collect(),
+        Operation::Write { offset, width, value } => {
+            values(width, value).map(|value| Operation::Write { offset, width, value }).collect()
+        }
+        Operation::Store { address, width, value } => {
+            values(width, value).map(|value| Operation::Store { address, width, value }).collect()
+        }
         Operation::Line { spi, level } => {
             let mut forms = Vec::new();
             if spi != 0 {
                 forms.push(Operation::Line { spi: 0, level });
-                forms.push(Operation::Line {
-                    spi: spi / 2,
-                    level,
-                });
+                forms.push(Operation::Line { spi: spi / 2, level });
             }
             if level == Level::High {
-                forms.push(Operation::Line {
-                    spi,
-                    level: Level::Low,
-                });
+                forms.push(Operation::Line { spi, level: Level::Low });
             }
             forms
         }
@@ -145,10 +114,7 @@ mod tests {
     fn count_of(sequence: &[Operation], wanted: &[Operation]) -> usize {
         // Length of the longest prefix of `wanted` that occurs in order.
         let mut wanted = wanted.iter().peekable();
-        sequence
-            .iter()
-            .filter(|operation| wanted.next_if(|next| next == operation).is_some())
-            .count()
+        sequence.iter().filter(|operation| wanted.next_if(|next| next == operation).is_some()).count()
     }
 
     proptest! {
@@ -184,15 +150,9 @@ mod tests {
 
     #[test]
     fn values_lose_every_bit_that_does_not_matter() {
-        let write = |value| Operation::Write {
-            offset: 0x140,
-            width: Width::W32,
-            value,
-        };
+        let write = |value| Operation::Write { offset: 0x140, width: Width::W32, value };
         let short = shrink(&[write(0xdead_beef)], usize::MAX, |candidate| {
-            Ok::<_, Infallible>(
-                matches!(candidate, [Operation::Write { value, .. }] if value & 0x8001 == 0x8001),
-            )
+            Ok::<_, Infallible>(matches!(candidate, [Operation::Write { value, .. }] if value & 0x8001 == 0x8001))
         });
         assert_eq!(short, Ok(vec![write(0x8001)]));
     }
