@@ -1,5 +1,7 @@
 //! `gicv5 decode intid`: an interrupt ID with its type.
 
+use gicv5_arch::values::HandlingMode;
+use gicv5_arch::{Ppi, PpiBank, PpiHandling};
 use gicv5_facts::RegisterTable;
 
 use super::meaning;
@@ -30,24 +32,7 @@ pub(crate) fn decode(table: &RegisterTable, value: u32) -> Report {
         findings.problem(None, format!("reserved bits 28:24 are not zero ({reserved:#x})"), &["GEN-1"]);
     }
     match int_type {
-        1 if id > 127 => {
-            findings.problem(Some("ID"), "there are 128 PPIs, so the largest number is 127", &["PPI-1"]);
-        }
-        1 if id > 63 => findings.remark("PPIs 64 to 127 are IMPLEMENTATION DEFINED", &["PPI-1"]),
-        1 if architected.is_none() => {
-            findings.remark("an architected number to which no source gives a use", &["PPI-1", "PPI-2"]);
-        }
-        1 => {
-            findings.remark(
-                match id {
-                    3 => "handling mode edge, fixed",
-                    24 => "handling mode IMPLEMENTATION DEFINED, fixed",
-                    _ => "handling mode level, fixed",
-                },
-                &["PPI-3"],
-            );
-            findings.remark("private to its PE; configured by system registers, not by GIC instructions", &["INS-8"]);
-        }
+        1 => ppi(value & 0x00ff_ffff, &mut findings),
         2 => findings.remark("LPI numbers are private to an interrupt domain, virtual ones to a VM", &["GEN-3"]),
         3 => findings
             .remark("physical SPI numbers are shared by all domains, virtual ones are private to a VM", &["GEN-3"]),
@@ -83,4 +68,29 @@ pub(crate) fn decode(table: &RegisterTable, value: u32) -> Report {
         problems: findings.problems,
         remarks: findings.remarks,
     }
+}
+
+/// What is to be known of a PPI.
+fn ppi(id: u32, findings: &mut Findings) {
+    let Ok(ppi) = Ppi::new(id) else {
+        findings.problem(Some("ID"), "there are 128 PPIs, so the largest number is 127", &["PPI-1"]);
+        return;
+    };
+    match (ppi.bank(), ppi.architected()) {
+        (PpiBank::ImplementationDefined, _) => {
+            findings.remark("PPIs 64 to 127 are IMPLEMENTATION DEFINED", &["PPI-1"]);
+        }
+        (PpiBank::Architected, None) => {
+            findings.remark("an architected number to which no source gives a use", &["PPI-1", "PPI-2"]);
+        }
+        (PpiBank::Architected, Some(_)) => {
+            let mode = match ppi.handling() {
+                PpiHandling::Architected(HandlingMode::Edge) => "edge",
+                PpiHandling::Architected(HandlingMode::Level) => "level",
+                PpiHandling::ImplementationDefined => "IMPLEMENTATION DEFINED",
+            };
+            findings.remark(format!("handling mode {mode}, fixed"), &["PPI-3"]);
+        }
+    }
+    findings.remark("private to its PE; configured by system registers, not by GIC instructions", &["INS-8"]);
 }

@@ -4,7 +4,6 @@ use gicv5_facts::{Class, Field, RegisterTable};
 
 use super::register::{Numbering, Subject, address, is_address};
 use super::report::Element;
-use super::sizes;
 use crate::output::{bytes, count};
 
 /// `PPI 27 (CNTV)`, or `PPI 40` where the architecture gives no name.
@@ -108,7 +107,7 @@ fn specific(subject: &Subject<'_>, field: &Field, value: u64) -> Option<String> 
         "SPI_RANGE" | "SPI_IRS_RANGE" => count(value, "SPI"),
         "IW_RANGE" => count((value + 1) * 32, "wire"),
         "INT_DOMS" => domains(value),
-        "IST_L2SZ" | "L2SZ" if field.values.is_empty() => sizes::level_2_set(value),
+        "IST_L2SZ" | "L2SZ" if field.values.is_empty() => level_2_sizes(value),
         "ISTMD_SZ" if subject.is_clear("ISTMD") => "not used, ISTMD=0".to_owned(),
         "ISTMD_SZ" => format!("16-byte entries from {value} ID bits on, 8-byte ones below"),
         "VMD_SZ" if subject.is_clear("VMD") => "not used, VMD=0".to_owned(),
@@ -156,6 +155,17 @@ fn priorities(value: u64) -> String {
         return "no priority active".to_owned();
     }
     format!("active: {}", ranges((0..64).filter(|bit| value >> bit & 1 == 1)))
+}
+
+/// The sizes of a bitmap of level-2 sizes, lowest bit 4 KiB.
+pub(crate) fn level_2_sizes(bitmap: u64) -> String {
+    let names: Vec<&str> = ["4 KiB", "16 KiB", "64 KiB"]
+        .into_iter()
+        .enumerate()
+        .filter(|(bit, _)| bitmap >> bit & 1 == 1)
+        .map(|(_, name)| name)
+        .collect();
+    if names.is_empty() { "no level-2 size".to_owned() } else { names.join(", ") }
 }
 
 fn domains(value: u64) -> String {

@@ -12,7 +12,6 @@ mod name;
 mod register;
 mod remarks;
 mod report;
-mod sizes;
 mod text;
 
 use std::io::Write;

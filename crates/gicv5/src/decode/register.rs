@@ -21,6 +21,16 @@ impl Subject<'_> {
         self.register.field(field).map_or(0, |field| field.extract(self.words))
     }
 
+    /// One of the 64-bit words, lowest first; zero beyond the last.
+    pub(crate) fn word(&self, index: usize) -> u64 {
+        self.words.get(index).copied().unwrap_or(0)
+    }
+
+    /// The low 32 bits.
+    pub(crate) fn low(&self) -> u32 {
+        u32::try_from(self.word(0) & 0xffff_ffff).unwrap_or(0)
+    }
+
     /// Whether a field is not zero.
     pub(crate) fn is(&self, field: &str) -> bool {
         self.get(field) != 0

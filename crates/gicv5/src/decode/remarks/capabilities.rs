@@ -1,8 +1,12 @@
 //! Identification registers: what the numbers amount to.
 
+use gicv5_arch::geometry::{VmTableLimits, VpeTableLimits};
+use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4};
+use gicv5_arch::values::Levels;
+
+use super::super::meaning::level_2_sizes;
 use super::super::register::Subject;
 use super::super::report::Findings;
-use super::super::sizes;
 use crate::output::{bytes, count};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
@@ -99,10 +103,7 @@ fn idr2(subject: &Subject<'_>, findings: &mut Findings) {
     match (subject.is("IST_LEVELS"), subject.get("IST_L2SZ")) {
         (true, 0) => findings.problem(Some("IST_L2SZ"), "two-level tables without any level-2 size", &["IST-15"]),
         (true, sizes) => findings.remark(
-            format!(
-                "interrupt state tables are linear, or two-level with level-2 tables of {}",
-                sizes::level_2_set(sizes)
-            ),
+            format!("interrupt state tables are linear, or two-level with level-2 tables of {}", level_2_sizes(sizes)),
             &["IST-14", "IST-15"],
         ),
         (false, _) => findings.remark("interrupt state tables are linear only", &["IST-15"]),
@@ -114,17 +115,21 @@ fn idr3(subject: &Subject<'_>, findings: &mut Findings) {
         findings.remark("all zero: no virtualisation in this domain (IRS_IDR0.VIRT=0)", &["GEN-7"]);
         return;
     }
-    let id_bits = subject.get("VM_ID_BITS");
-    let levels = if subject.is("VMT_LEVELS") { "linear or two-level" } else { "linear" };
-    let descriptor = if !subject.is("VMD") {
-        "no VM descriptors".to_owned()
-    } else {
-        format!("VM descriptors of {}", bytes(1 << subject.get("VMD_SZ")))
+    // Limits that the architecture does not allow have been reported already.
+    let Ok(limits) = VmTableLimits::from_idr3(IRS_IDR3::new_with_raw_value(subject.low())) else { return };
+    let levels = match limits.levels() {
+        Levels::Linear => "linear",
+        Levels::TwoLevel => "linear or two-level",
     };
+    let descriptor = match limits.descriptor() {
+        None => "no VM descriptors".to_owned(),
+        Some(descriptor) => format!("VM descriptors of {}", bytes(descriptor.footprint().size())),
+    };
+    let id_bits = limits.vm_id_bits();
     findings.remark(
         format!(
             "VM tables {levels}, {} for VM IDs (up to {} VMs), {descriptor}",
-            count(id_bits, "bit"),
+            count(id_bits.into(), "bit"),
             1_u64 << id_bits
         ),
         &["VMT-8", "VMT-11", "VM-10"],
@@ -136,13 +141,14 @@ fn idr4(subject: &Subject<'_>, findings: &mut Findings) {
         findings.remark("all zero: no virtualisation in this domain (IRS_IDR0.VIRT=0)", &["GEN-7"]);
         return;
     }
-    let id_bits = subject.get("VPE_ID_BITS") + 1;
+    let Ok(limits) = VpeTableLimits::from_idr4(IRS_IDR4::new_with_raw_value(subject.low())) else { return };
+    let id_bits = limits.vpe_id_bits();
     findings.remark(
         format!(
             "up to {} for each VM ({} for VPE IDs, stored as count minus one), a descriptor of {} for each VPE",
             count(1 << id_bits, "VPE"),
-            count(id_bits, "bit"),
-            bytes(1_u64.checked_shl(u32::try_from(subject.get("VPED_SZ")).unwrap_or(64)).unwrap_or(0))
+            count(id_bits.into(), "bit"),
+            bytes(limits.descriptor().footprint().size())
         ),
         &["VPE-1", "VPE-4", "VPE-7"],
     );

@@ -1,5 +1,6 @@
 //! System registers of the CPU interface.
 
+use gicv5_arch::ActivePriorities;
 use gicv5_facts::{Access, Class, Location, Register, RegisterTable};
 
 use super::super::register::Subject;
@@ -77,18 +78,16 @@ fn hppir(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 fn active_priorities(subject: &Subject<'_>, findings: &mut Findings) {
-    let bits = subject.get("P");
-    if bits == 0 {
+    let Some(running) = ActivePriorities::new_with_raw_value(subject.low()).running() else {
         findings.remark("the running priority is idle: anything the mask lets through is taken", &["PRI-5"]);
-    } else {
-        let running = bits.trailing_zeros();
-        let above = match running {
-            0 => "nothing preempts".to_owned(),
-            1 => "only priority 0 preempts".to_owned(),
-            _ => format!("only priorities 0 to {} preempt", running - 1),
-        };
-        findings.remark(format!("the running priority is {running}: {above}"), &["PRI-4", "PRI-5"]);
-    }
+        return;
+    };
+    let above = match running.number() {
+        0 => "nothing preempts".to_owned(),
+        1 => "only priority 0 preempts".to_owned(),
+        number => format!("only priorities 0 to {} preempt", number - 1),
+    };
+    findings.remark(format!("the running priority is {}: {above}", running.number()), &["PRI-4", "PRI-5"]);
 }
 
 fn vmcr(subject: &Subject<'_>, findings: &mut Findings) {

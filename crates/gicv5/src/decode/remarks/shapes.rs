@@ -1,8 +1,10 @@
 //! Base and configuration registers of the tables: what they make of memory.
 
+use gicv5_arch::geometry::{IstGeometry, VmTableGeometry};
+use gicv5_arch::irs::{IRS_IST_CFGR, IRS_VMT_CFGR};
+
 use super::super::register::Subject;
 use super::super::report::Findings;
-use super::super::sizes::Ist;
 use crate::output::{bytes, count};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
@@ -30,57 +32,74 @@ pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
 }
 
 fn ist_cfgr(subject: &Subject<'_>, findings: &mut Findings) {
-    let id_bits = subject.get("LPI_ID_BITS");
-    let shape = Ist::new(id_bits, subject.get("ISTSZ"), subject.get("L2SZ"), subject.is("STRUCTURE"));
-    if let Some(shape) = shape {
-        describe_ist(shape, "", findings);
+    // Reserved codes have been reported already.
+    if let Ok(ist) = IstGeometry::from_cfgr(IRS_IST_CFGR::new_with_raw_value(subject.low())) {
+        describe_ist(ist, None, findings);
     }
     findings.remark("read when IRS_IST_BASER.VALID goes from 0 to 1; ignored while it is 1", &["LPI-1"]);
 }
 
-/// Size, alignment and oddities of an interrupt state table; `which` begins the sentence.
-pub(super) fn describe_ist(shape: Ist, which: &str, findings: &mut Findings) {
-    findings.remark(
-        format!("{which}{} {}", if which.is_empty() { "" } else { ":" }, shape.describe()).trim_start().to_owned(),
-        if shape.two_level { &["IST-13", "IST-14", "IST-17"] } else { &["IST-12"] },
-    );
-    if shape.two_level && shape.id_bits <= shape.level_2_bits() {
+/// Size and alignment of an interrupt state table; `which` begins the sentence.
+pub(super) fn describe_ist(ist: IstGeometry, which: Option<&str>, findings: &mut Findings) {
+    let which = which.map_or_else(String::new, |which| format!("{which}: "));
+    let base = ist.base();
+    let entry = ist.entry_size().bytes();
+    let aligned = format!("base aligned to {}", bytes(base.alignment()));
+    let Some(level_2) = ist.level2() else {
+        let entries = count(1 << ist.id_bits(), "entry");
         findings.remark(
-            format!("one level-2 table already covers {} ID bits, so two levels gain nothing", shape.level_2_bits()),
-            &["IST-16"],
+            format!("{which}linear: {entries} of {entry} bytes ({}), {aligned}", bytes(base.size())),
+            &["IST-12"],
         );
+        return;
+    };
+    let behind = level_2.size() / entry;
+    findings.remark(
+        format!(
+            "{which}two-level: {} of 8 bytes ({}), each naming a level-2 table of {} with {behind} entries of {entry} bytes; {aligned}",
+            count(ist.l1_entries().into(), "level-1 entry"),
+            bytes(base.size()),
+            bytes(level_2.size())
+        ),
+        &["IST-13", "IST-14", "IST-17"],
+    );
+    if behind >> ist.id_bits() != 0 {
+        findings.remark("one level-2 table is enough for all IDs, so two levels gain nothing", &["IST-16"]);
     }
 }
 
 fn vmt_cfgr(subject: &Subject<'_>, findings: &mut Findings) {
-    let id_bits = subject.get("VM_ID_BITS");
-    if subject.is("STRUCTURE") {
-        let entries = 1_u64 << id_bits.saturating_sub(7);
-        findings.remark(
-            format!(
-                "two-level: {} of 8 bytes ({}, base aligned to that), each naming a level-2 table of 4 KiB with 128 entries of 32 bytes",
-                count(entries, "level-1 entry"),
-                bytes(8 * entries)
-            ),
-            &["VMT-9", "VMT-10"],
-        );
-        if id_bits <= 7 {
-            findings.remark("one level-2 table covers all VM IDs, so two levels gain nothing", &["VMT-9"]);
-        }
-    } else {
-        findings.remark(
-            format!(
-                "linear: {} entries of 32 bytes ({}), base aligned to that",
-                1_u64 << id_bits,
-                bytes(32 << id_bits)
-            ),
-            &["VMT-8", "VMT-10"],
-        );
+    if let Ok(table) = VmTableGeometry::from_cfgr(IRS_VMT_CFGR::new_with_raw_value(subject.low())) {
+        describe_vm_table(table, findings);
     }
     findings.remark(
         "read when IRS_VMT_BASER.VALID goes from 0 to 1; ignored while it is 1; IRS_IDR3 says which shapes there are",
         &["VMT-4", "VMT-11"],
     );
+}
+
+fn describe_vm_table(table: VmTableGeometry, findings: &mut Findings) {
+    let base = table.base();
+    let aligned = format!("base aligned to {}", bytes(base.alignment()));
+    let Some(level_2) = table.level2() else {
+        let entries = count(1 << table.vm_id_bits(), "entry");
+        findings
+            .remark(format!("linear: {entries} of 32 bytes ({}), {aligned}", bytes(base.size())), &["VMT-8", "VMT-10"]);
+        return;
+    };
+    findings.remark(
+        format!(
+            "two-level: {} of 8 bytes ({}), each naming a level-2 table of {} with {} entries of 32 bytes; {aligned}",
+            count(table.l1_entries().into(), "level-1 entry"),
+            bytes(base.size()),
+            bytes(level_2.size()),
+            level_2.size() / 32
+        ),
+        &["VMT-9", "VMT-10"],
+    );
+    if table.l1_entries() == 1 {
+        findings.remark("one level-2 table is enough for all VM IDs, so two levels gain nothing", &["VMT-9"]);
+    }
 }
 
 fn base(subject: &Subject<'_>, findings: &mut Findings, what: &str, rules: &'static [&'static str]) {

@@ -1,8 +1,10 @@
 //! Entries of the VM table, VPE table and interrupt state tables.
 
+use gicv5_arch::entry::{L2_VMTE_IST, L2_VMTE_VPET};
+use gicv5_arch::geometry::{IstGeometry, VpeTableGeometry};
+
 use super::super::register::Subject;
 use super::super::report::Findings;
-use super::super::sizes::Ist;
 use super::shapes::describe_ist;
 use crate::output::{bytes, count};
 
@@ -76,33 +78,37 @@ fn vpe_table(subject: &Subject<'_>, findings: &mut Findings) {
         }
         return;
     }
-    let size = 8_u64 << id_bits;
+    // A number of ID bits that the architecture does not allow has been reported already.
+    let word = L2_VMTE_VPET::new_with_raw_value(subject.word(1));
+    let Ok(table) = VpeTableGeometry::from_vmte_word(word) else { return };
+    let footprint = table.footprint();
     findings.remark(
-        format!("VPE table at {address:#x}: {} of 8 bytes ({})", count(1 << id_bits, "entry"), bytes(size)),
+        format!(
+            "VPE table at {address:#x}: {} of 8 bytes ({})",
+            count(table.entries().into(), "entry"),
+            bytes(footprint.size())
+        ),
         &["VPE-1", "VPE-2"],
     );
-    misaligned(address, size, "VPET_ADDR", "the table's size", &["VPE-1"], findings);
+    misaligned(address, footprint.alignment(), "VPET_ADDR", "the table's size", &["VPE-1"], findings);
 }
 
 /// One of the two interrupt state tables of a VM.
 fn ist(subject: &Subject<'_>, which: &str, findings: &mut Findings) {
-    let get = |field: &str| subject.get(&format!("{which}_{field}"));
+    let word = L2_VMTE_IST::new_with_raw_value(subject.word(if which == "LPI" { 2 } else { 3 }));
     let field = format!("{which}_IST_ADDR");
     let address = subject.address(&field);
-    let (id_bits, entry_size, level_2_size) = (get("ID_BITS"), get("ISTSZ"), get("L2SZ"));
-    let two_level = get("STRUCTURE") == 1;
-    let valid = get("IST_VALID") == 1;
-    let described = address != 0 || id_bits != 0 || entry_size != 0 || level_2_size != 0 || two_level;
-    if !described && !valid {
+    let valid = word.ist_valid();
+    if word.raw_value() == 0 {
         findings.remark(format!("no {which} table described"), &["IST-1", "IST-29"]);
         return;
     }
-    if let Some(shape) = Ist::new(id_bits, entry_size, level_2_size, two_level) {
-        let what = format!("{which} table at {address:#x}, {}", count(id_bits, "ID bit"));
-        describe_ist(shape, &what, findings);
+    if let Ok(ist) = IstGeometry::from_vmte_word(word) {
+        let what = format!("{which} table at {address:#x}, {}", count(ist.id_bits().into(), "ID bit"));
+        describe_ist(ist, Some(&what), findings);
         misaligned(
             address,
-            shape.base_alignment(),
+            ist.base().alignment(),
             &field,
             "the alignment of its shape",
             &["IST-12", "IST-13"],
