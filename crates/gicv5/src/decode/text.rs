@@ -114,7 +114,7 @@ fn place(view: &View) -> String {
         Some(access) => parts.push(format!("{access} (inferred)")),
     }
     if view.offset.is_none() && view.encoding.is_none() && view.class != "memory-entry" {
-        parts.push("place not known".to_owned());
+        parts.push(if view.class == "cpuif-sysreg" { "encoding not known" } else { "offset not known" }.to_owned());
     } else if view.confirmed == 1 {
         parts.push("known from one source".to_owned());
     }

@@ -75,6 +75,12 @@ pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
             &["VPE-15", "VPE-10"],
         ),
         "IRS_PE_CR0" => findings.remark("without IRS_IDR0.ONE_N it is RAZ/WI or reads 1", &["RTE-3"]),
+        "IRS_VPE_HPPIR" => {
+            if subject.is_clear("HPPIV") {
+                findings.remark("HPPIV=0: the VPE has no candidate, TYPE and ID are meaningless", &["HPPI-9"]);
+            }
+            findings.remark("the candidate of the VPE selected by IRS_VPE_SELR; reading it changes nothing", &["VPE-16"]);
+        }
         "IRS_SETLPIR" => findings.remark(
             "makes the LPI of the frame's domain pending, as an edge; an LPI that cannot be reached is ignored",
             &["LPI-4"],

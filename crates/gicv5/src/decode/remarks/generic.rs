@@ -17,7 +17,6 @@ pub(super) fn check(subject: &Subject<'_>, findings: &mut Findings) {
             limits(field, value, limit, findings);
         }
     }
-    disagreements(subject.table, subject.register, findings);
     if subject.register.status.is_some() {
         findings.remark("no longer part of the architecture: current hardware has no such register", &[]);
     }

@@ -33,12 +33,13 @@ pub(crate) fn all(subject: &Subject<'_>, findings: &mut Findings) {
     instructions::remark(subject, findings);
     its::remark(subject, findings);
     status::remark(subject, findings);
+    generic::disagreements(subject.table, subject.register, findings);
 }
 
 /// What is to be known of an instruction, whatever its operand.
 pub(crate) fn of_instruction(table: &RegisterTable, register: &Register, findings: &mut Findings) {
-    generic::disagreements(table, register, findings);
     instructions::always(register, findings);
+    generic::disagreements(table, register, findings);
 }
 
 /// Where the sources contradict each other.
