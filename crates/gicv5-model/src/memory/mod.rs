@@ -1,0 +1,1129 @@
+//! Physical memory as hardware sees it.
+//!
+//! # Theory of operation
+//!
+//! Memory is a window of RAM in 4 KiB pages, which exist once something has been stored in them and are zero until then.
+//! Every word has two sides.
+//!
+//! The **IRS's side** is what the IRS reads and writes. While the IRS owns a structure it acts on what the structure
+//! contained when it took it over, and on its own writes since: it has the structure in its caches and never reads it again
+//! (VMT-19). Stores of software to it are reported and not seen.
+//!
+//! The **PEs' side** is what software loads and stores. All PEs are coherent with each other, so there is one.
+//!
+//! | IRS | [`Eagerness`] | what is between the two sides |
+//! |---|---|---|
+//! | coherent | `Strict` | a store buffer of any length: stores reach memory at a [`barrier`](Memory::barrier) (COH-1) |
+//! | non-coherent | `Strict` | a cache that holds every line, as old as the rules allow: it changes by the PEs' stores, and by maintenance and the barrier after it (COH-2, COH-4) |
+//! | either | `Random` | the same, but stores, write-backs and refills also happen at moments drawn from the seed |
+//! | either | `Early` | nothing: all happens at once |
+//!
+//! The strict cache is the adversary that speculative loads make possible: it has fetched every line before anybody asked,
+//! so that a missing invalidate is always visible, and so is an invalidate that came before the IRS wrote (COH-4).
+//!
+//! A cache writes whole lines. When a dirty line is written back, the words of it that software has not stored go with it,
+//! as old as they are; if that would change what the IRS has written in the meantime, VMT-21 is reported.
+//!
+//! # Ownership
+//!
+//! Each 8 bytes are in one of three states. *Free*: software may do anything. *Owned* by the IRS: a store is a
+//! violation of the rule of the [`Structure`], and a load returns poison, except for the bits that the IRS keeps up to date
+//! in memory, the valid bits (VMT-22). *Fillable*: an invalid entry of a live table, which software may fill as long as it
+//! leaves the valid bit 0 (VMT-13, VMT-17, VPE-5, IST-18).
+//!
+//! The engine says what becomes what, with [`own`](Memory::own), [`fill`](Memory::fill) and [`disown`](Memory::disown).
+//! Claims are not nested: the last one on a word counts, and what one structure points to is memory of its own.
+//!
+//! # Cost
+//!
+//! A page costs its 4 KiB, the list of its claims 2 KiB if they are not all alike and nothing if they are, and what the PEs
+//! hold of it 4 KiB and a little.
+
+mod heap;
+mod owner;
+mod page;
+
+use core::ops::Range;
+
+use gicv5_arch::PhysAddr;
+use gicv5_hal::{AllocError, Block, BlockLayout, Coherency};
+
+pub use heap::{Accounts, BlockId, BlockRecord, ModelBlock, Placement};
+pub use owner::{Claim, Owner, Structure, StructureRules};
+
+use crate::event::{Event, Maintenance, Width};
+use crate::fault::CallFaults;
+use crate::report::Report;
+use crate::rng::Rng;
+use crate::violation::{MEM_1, MEM_2, Place};
+use heap::Heap;
+use owner::Code;
+use page::{Clobbered, GRANULES, Halves, Lines, PAGE, Page, PeView};
+
+/// When effects happen that the architecture allows to happen earlier than it requires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Eagerness {
+    /// As late as is allowed, so that what is missing shows.
+    Strict,
+    /// At moments drawn from the seed.
+    Random,
+    /// At once.
+    Early,
+}
+
+/// What memory a machine has, and how it behaves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryConfig {
+    /// The first byte of RAM, a multiple of 4 KiB.
+    pub base: PhysAddr,
+    /// The size of RAM in bytes, a multiple of 4 KiB, at most 1 TiB. Memory that is not used costs nothing.
+    pub size: u64,
+    /// How much at the start of RAM the allocator leaves alone, in bytes, a multiple of 4 KiB.
+    pub reserved: u64,
+    /// Whether the IRSs see the caches of the PEs.
+    pub coherency: Coherency,
+    /// The cache line in bytes, a power of two from 32 to 2048.
+    pub cache_line: u64,
+    /// When effects happen that may happen early.
+    pub eagerness: Eagerness,
+    /// Where the allocator puts blocks.
+    pub placement: Placement,
+    /// The seed of everything that memory chooses by chance.
+    pub seed: u64,
+}
+
+impl Default for MemoryConfig {
+    /// 4 GiB at 2 GiB, coherent, lines of 64 bytes, strict.
+    fn default() -> MemoryConfig {
+        MemoryConfig {
+            base: PhysAddr::new(0x8000_0000).unwrap_or(ZERO),
+            size: 4 << 30,
+            reserved: 0,
+            coherency: Coherency::Coherent,
+            cache_line: 64,
+            eagerness: Eagerness::Strict,
+            placement: Placement::Lowest,
+            seed: 0,
+        }
+    }
+}
+
+const ZERO: PhysAddr = match PhysAddr::new(0) {
+    Ok(zero) => zero,
+    Err(_) => unreachable!(),
+};
+
+/// A [`MemoryConfig`] that makes no sense.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemoryConfigError {
+    /// RAM does not start or end at a page, or is empty, or too big, or ends above the highest address.
+    #[error("RAM of {size:#x} bytes at {base}: it must be 1 to 2^40 bytes in whole pages of 4 KiB, and end below 2^56")]
+    Ram {
+        /// Where it would start.
+        base: PhysAddr,
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// What the allocator leaves alone is not in whole pages, or is all there is.
+    #[error("{reserved:#x} bytes withheld from the allocator: it must be whole pages of 4 KiB, and less than RAM")]
+    Reserved {
+        /// How many bytes.
+        reserved: u64,
+    },
+    /// The cache line is no power of two, or not from 32 to 2048.
+    #[error("cache line of {cache_line} bytes: it must be a power of two from 32 to 2048")]
+    CacheLine {
+        /// How many bytes.
+        cache_line: u64,
+    },
+}
+
+/// There is no memory where the IRS wanted to access it, or the address is not a multiple of the width.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no memory at {address}")]
+pub struct BusError {
+    /// Where.
+    pub address: PhysAddr,
+}
+
+/// How often software has done what.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    /// Loads.
+    pub loads: u64,
+    /// Stores.
+    pub stores: u64,
+    /// Lines that were to be cleaned and invalidated.
+    pub lines_cleaned: u64,
+    /// Lines that were to be invalidated only.
+    pub lines_invalidated: u64,
+    /// Barriers.
+    pub barriers: u64,
+}
+
+/// What is between the PEs and the IRS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Between {
+    Nothing,
+    StoreBuffer,
+    Cache,
+}
+
+/// Pages that follow each other in RAM; those that nothing was stored in are not there.
+type Chunk = [Option<Box<Page>>; CHUNK];
+const CHUNK: usize = 512;
+
+/// The memory of a machine. See the [module's documentation](self).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Memory {
+    config: MemoryConfig,
+    between: Between,
+    chunks: Vec<Option<Box<Chunk>>>,
+    /// Pages that the next barrier has something to do for.
+    listed: Vec<u64>,
+    /// Pages that may have dirty lines in the cache.
+    may_be_dirty: Vec<u64>,
+    clobbered: Clobbered,
+    heap: Heap,
+    faults: CallFaults,
+    counters: Counters,
+    rng: Rng,
+}
+
+/// The words of a page that a range of bytes touches.
+struct Part {
+    /// The number of the page in RAM.
+    page: u64,
+    granules: Range<usize>,
+}
+
+/// Cuts a range of bytes of RAM into its pages.
+fn parts(bytes: Range<u64>) -> impl Iterator<Item = Part> {
+    let pages = if bytes.is_empty() { 0..0 } else { bytes.start / PAGE..(bytes.end - 1) / PAGE + 1 };
+    pages.map(move |page| {
+        let first = bytes.start.max(page * PAGE) - page * PAGE;
+        let last = bytes.end.min(page * PAGE + PAGE) - page * PAGE;
+        Part { page, granules: first as usize / 8..(last as usize).div_ceil(8) }
+    })
+}
+
+impl Memory {
+    /// Makes memory, all zero.
+    ///
+    /// # Errors
+    ///
+    /// [`MemoryConfigError`] if the configuration makes no sense.
+    pub fn new(config: MemoryConfig) -> Result<Memory, MemoryConfigError> {
+        let MemoryConfig { base, size, reserved, cache_line, .. } = config;
+        let pages = size != 0 && size.is_multiple_of(PAGE) && base.is_aligned_to(PAGE);
+        if !pages || size > 1 << 40 || base.offset(size - 1).is_err() {
+            return Err(MemoryConfigError::Ram { base, size });
+        }
+        if reserved >= size || !reserved.is_multiple_of(PAGE) {
+            return Err(MemoryConfigError::Reserved { reserved });
+        }
+        if !(32..=2048).contains(&cache_line) || !cache_line.is_power_of_two() {
+            return Err(MemoryConfigError::CacheLine { cache_line });
+        }
+        let between = match (config.eagerness, config.coherency) {
+            (Eagerness::Early, _) => Between::Nothing,
+            (_, Coherency::Coherent) => Between::StoreBuffer,
+            (_, Coherency::NonCoherent) => Between::Cache,
+        };
+        Ok(Memory {
+            between,
+            chunks: Vec::new(),
+            listed: Vec::new(),
+            may_be_dirty: Vec::new(),
+            clobbered: Clobbered::new(),
+            heap: Heap::new(config.placement, reserved..size),
+            faults: CallFaults::default(),
+            counters: Counters::default(),
+            rng: Rng::new(config.seed),
+            config,
+        })
+    }
+
+    /// How it was made.
+    #[must_use]
+    pub const fn config(&self) -> &MemoryConfig {
+        &self.config
+    }
+
+    /// How often software has done what.
+    #[must_use]
+    pub const fn counters(&self) -> Counters {
+        self.counters
+    }
+
+    /// Where an address is in RAM, if it is there and a multiple of `alignment`.
+    #[inline]
+    fn offset(&self, address: PhysAddr, alignment: u64) -> Option<u64> {
+        let offset = address.raw().wrapping_sub(self.config.base.raw());
+        (offset < self.config.size && offset & (alignment - 1) == 0).then_some(offset)
+    }
+
+    /// Where a range is in RAM, if all of it is there.
+    fn range(&self, address: PhysAddr, size: u64) -> Option<Range<u64>> {
+        let start = self.offset(address, 1)?;
+        let end = start.checked_add(size)?;
+        (end <= self.config.size).then_some(start..end)
+    }
+
+    /// The address of a place in RAM.
+    fn address(&self, offset: u64) -> PhysAddr {
+        // The end of RAM is an address, so this one is too.
+        self.config.base.offset(offset).unwrap_or(self.config.base)
+    }
+
+    #[inline]
+    fn page(&self, page: u64) -> Option<&Page> {
+        self.chunks.get(page as usize / CHUNK)?.as_deref()?.get(page as usize % CHUNK)?.as_deref()
+    }
+
+    #[inline]
+    fn page_mut(&mut self, page: u64) -> Option<&mut Page> {
+        page_mut(&mut self.chunks, page)
+    }
+
+    /// The page, which is made if it is not there. `None` is for pages outside RAM only.
+    fn make_page(&mut self, page: u64) -> Option<&mut Page> {
+        let chunk = page as usize / CHUNK;
+        if self.chunks.len() <= chunk {
+            self.chunks.resize_with(chunk + 1, || None);
+        }
+        let chunk = self.chunks.get_mut(chunk)?.get_or_insert_with(|| Box::new([const { None }; CHUNK]));
+        Some(chunk.get_mut(page as usize % CHUNK)?.get_or_insert_with(Page::new))
+    }
+
+    /// The words that a line of the page has.
+    fn line(&self, line: usize) -> Range<usize> {
+        let granules = self.config.cache_line as usize / 8;
+        line * granules..(line + 1) * granules
+    }
+}
+
+fn page_mut(chunks: &mut [Option<Box<Chunk>>], page: u64) -> Option<&mut Page> {
+    chunks.get_mut(page as usize / CHUNK)?.as_deref_mut()?.get_mut(page as usize % CHUNK)?.as_deref_mut()
+}
+
+/// The IRS's side.
+impl Memory {
+    /// Loads 64 bits as the IRS sees them.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 8.
+    #[inline]
+    pub fn irs_load64(&self, address: PhysAddr) -> Result<u64, BusError> {
+        let offset = self.offset(address, 8).ok_or(BusError { address })?;
+        Ok(self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8)))
+    }
+
+    /// Loads 32 bits as the IRS sees them.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 4.
+    #[inline]
+    pub fn irs_load32(&self, address: PhysAddr) -> Result<u32, BusError> {
+        let offset = self.offset(address, 4).ok_or(BusError { address })?;
+        let word = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
+        Ok((word >> (offset % 8 * 8)) as u32)
+    }
+
+    /// Stores 64 bits as the IRS. Nothing the PEs have in a cache changes.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 8.
+    #[inline]
+    pub fn irs_store64(&mut self, address: PhysAddr, value: u64) -> Result<(), BusError> {
+        let offset = self.offset(address, 8).ok_or(BusError { address })?;
+        self.irs_store(offset, Halves::BOTH, value);
+        Ok(())
+    }
+
+    /// Stores 32 bits as the IRS. Nothing the PEs have in a cache changes.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 4.
+    #[inline]
+    pub fn irs_store32(&mut self, address: PhysAddr, value: u32) -> Result<(), BusError> {
+        let offset = self.offset(address, 4).ok_or(BusError { address })?;
+        let (halves, value) = half(offset, value);
+        self.irs_store(offset, halves, value);
+        Ok(())
+    }
+
+    #[inline]
+    fn irs_store(&mut self, offset: u64, halves: Halves, value: u64) {
+        let granule = (offset % PAGE) as usize / 8;
+        if self.between == Between::Cache {
+            // What the PEs see must not change by what the IRS writes now.
+            self.remember(offset / PAGE);
+        }
+        if !self.clobbered.is_empty() {
+            // The IRS's word goes to memory whole.
+            self.clobbered.remove(&(offset & !7));
+        }
+        let page = match page_mut(&mut self.chunks, offset / PAGE) {
+            Some(page) => page,
+            None => match self.make_page(offset / PAGE) {
+                Some(page) => page,
+                None => return,
+            },
+        };
+        page.set(granule, halves, value);
+    }
+
+    /// Gives the page a copy of its own for the PEs, as they see it now. A random cache has some lines of it, a strict one
+    /// all.
+    #[cold]
+    fn copy_for_pes(&mut self, page: u64) {
+        let present = match self.config.eagerness {
+            Eagerness::Random => Lines::random(&mut self.rng),
+            Eagerness::Strict | Eagerness::Early => Lines::ALL,
+        };
+        self.make_page(page);
+        let Memory { chunks, clobbered, .. } = self;
+        if let Some(page_ref) = page_mut(chunks, page) {
+            let mut pe = PeView::new();
+            pe.present = present;
+            for granule in 0..GRANULES {
+                pe.set(granule, Halves::BOTH, page_ref.fetch(clobbered, page * PAGE, granule));
+            }
+            page_ref.pe = Some(pe);
+        }
+    }
+
+    #[inline]
+    fn remember(&mut self, page: u64) {
+        if self.page(page).is_none_or(|page| page.pe.is_none()) {
+            self.copy_for_pes(page);
+        }
+    }
+}
+
+/// A 32-bit value in its place in a word.
+const fn half(offset: u64, value: u32) -> (Halves, u64) {
+    match offset & 4 {
+        0 => (Halves::LOW, value as u64),
+        _ => (Halves::HIGH, (value as u64) << 32),
+    }
+}
+
+/// The PEs' side.
+impl Memory {
+    /// Loads 64 bits as software does. Where there is no memory, or the address is not a multiple of 8, MEM-1 is reported
+    /// and 0 loaded.
+    pub fn load64(&mut self, report: &mut Report, address: PhysAddr) -> u64 {
+        match self.offset(address, 8) {
+            Some(offset) => self.load(report, offset),
+            None => no_memory(report, address),
+        }
+    }
+
+    /// Loads 32 bits as software does. Where there is no memory, or the address is not a multiple of 4, MEM-1 is reported
+    /// and 0 loaded.
+    pub fn load32(&mut self, report: &mut Report, address: PhysAddr) -> u32 {
+        match self.offset(address, 4) {
+            Some(offset) => (self.load(report, offset & !7) >> (offset % 8 * 8)) as u32,
+            None => no_memory(report, address) as u32,
+        }
+    }
+
+    /// Stores 64 bits as software does. Where there is no memory, or the address is not a multiple of 8, MEM-1 is reported
+    /// and nothing stored.
+    ///
+    /// Where the IRS owns the memory, the rule of its structure is reported and the IRS does not see the store.
+    pub fn store64(&mut self, report: &mut Report, address: PhysAddr, value: u64) {
+        match self.offset(address, 8) {
+            Some(offset) => self.store(report, offset, Width::W64, value),
+            None => _ = no_memory(report, address),
+        }
+    }
+
+    /// Stores 32 bits as software does; otherwise like [`store64`](Self::store64).
+    pub fn store32(&mut self, report: &mut Report, address: PhysAddr, value: u32) {
+        match self.offset(address, 4) {
+            Some(offset) => self.store(report, offset, Width::W32, u64::from(value)),
+            None => _ = no_memory(report, address),
+        }
+    }
+
+    fn load(&mut self, report: &mut Report, offset: u64) -> u64 {
+        self.counters.loads += 1;
+        if self.config.eagerness == Eagerness::Random {
+            self.moment(report);
+            self.refill_by_chance(offset);
+        }
+        let (base, granule) = (offset & !(PAGE - 1), (offset % PAGE) as usize / 8);
+        let Memory { chunks, clobbered, .. } = self;
+        let Some(page) = page_mut(chunks, offset / PAGE) else {
+            return 0;
+        };
+        let Some(pe) = &mut page.pe else {
+            return page.fetch(clobbered, base, granule);
+        };
+        match self.between {
+            Between::Nothing => page.fetch(clobbered, base, granule),
+            Between::StoreBuffer => {
+                let buffered = pe.dirty(granule);
+                let value = pe.get(granule);
+                buffered.merge(page.fetch(clobbered, base, granule), value)
+            }
+            Between::Cache => {
+                let line = granule / (self.config.cache_line as usize / 8);
+                if !pe.present.contains(line) {
+                    self.fetch_line(offset / PAGE, line);
+                }
+                self.page(offset / PAGE).and_then(|page| page.pe.as_ref()).map_or(0, |pe| pe.get(granule))
+            }
+        }
+    }
+
+    fn store(&mut self, report: &mut Report, offset: u64, width: Width, value: u64) {
+        self.counters.stores += 1;
+        report.event(|| Event::Stored { address: self.address(offset), width, value });
+        if self.config.eagerness == Eagerness::Random {
+            self.moment(report);
+        }
+        let (halves, shifted) = match width {
+            Width::W32 => half(offset, value as u32),
+            Width::W64 => (Halves::BOTH, value),
+        };
+        let granule = (offset % PAGE) as usize / 8;
+        let code = match self.make_page(offset / PAGE) {
+            Some(page) => page.claims.get(granule),
+            None => return,
+        };
+        if !code.is_free() {
+            self.judge_store(report, offset, code, width, value);
+        }
+        match self.between {
+            Between::Cache => self.store_in_cache(report, offset, halves, shifted),
+            Between::StoreBuffer if !code.is_owned() => self.store_in_buffer(offset, halves, shifted),
+            Between::StoreBuffer | Between::Nothing => self.store_in_memory(offset & !7, halves, shifted),
+        }
+    }
+
+    /// Stores what has arrived at memory.
+    fn store_in_memory(&mut self, offset: u64, halves: Halves, value: u64) {
+        let Memory { chunks, clobbered, .. } = self;
+        let Some(page) = page_mut(chunks, offset / PAGE) else {
+            return;
+        };
+        let granule = (offset % PAGE) as usize / 8;
+        if page.claims.get(granule).is_owned() {
+            let word = clobbered.entry(offset).or_insert_with(|| page.get(granule));
+            *word = halves.merge(*word, value);
+        } else {
+            page.set(granule, halves, value);
+        }
+    }
+
+    fn store_in_buffer(&mut self, offset: u64, halves: Halves, value: u64) {
+        let granule = (offset % PAGE) as usize / 8;
+        let Some(page) = self.page_mut(offset / PAGE) else {
+            return;
+        };
+        let pe = page.pe.get_or_insert_with(PeView::new);
+        pe.set(granule, halves, value);
+        pe.set_dirty(granule, halves);
+        if !core::mem::replace(&mut pe.listed, true) {
+            self.listed.push(offset / PAGE);
+        }
+    }
+
+    fn store_in_cache(&mut self, report: &mut Report, offset: u64, halves: Halves, value: u64) {
+        let (page, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
+        let line = granule / (self.config.cache_line as usize / 8);
+        self.remember(page);
+        // Maintenance of the line came first, and must not take this store with it.
+        self.finish_line(report, page, line);
+        if self.pe(page).is_some_and(|pe| !pe.present.contains(line)) {
+            self.fetch_line(page, line);
+        }
+        let Some(pe) = self.pe_mut(page) else {
+            return;
+        };
+        pe.set(granule, halves, value);
+        pe.set_dirty(granule, halves);
+        if !core::mem::replace(&mut pe.may_be_dirty, true) {
+            self.may_be_dirty.push(page);
+        }
+    }
+
+    fn pe(&self, page: u64) -> Option<&PeView> {
+        self.page(page)?.pe.as_deref()
+    }
+
+    fn pe_mut(&mut self, page: u64) -> Option<&mut PeView> {
+        self.page_mut(page)?.pe.as_deref_mut()
+    }
+
+    /// What the checker has to say about a store to memory that is not free.
+    #[cold]
+    fn judge_store(&self, report: &mut Report, offset: u64, code: Code, width: Width, new: u64) {
+        let (page, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
+        let Some(claim) = code.claim() else {
+            return;
+        };
+        let word = self.page(page).map_or(0, |page| page.get(granule));
+        let old = match width {
+            Width::W32 => word >> (offset % 8 * 8) & u64::from(u32::MAX),
+            Width::W64 => word,
+        };
+        let place = Place::Structure(self.address(offset), claim.owner());
+        let rules = claim.owner().structure.rules();
+        match claim {
+            Claim::Owned(_) => {
+                report.violate(rules.stored, place, old, new, || "software stored to memory the IRS owns".into());
+            }
+            Claim::Fillable(_) => {
+                let forbidden = rules.forbidden.get(granule & 3).copied().unwrap_or_default() >> (offset % 8 * 8);
+                if width == Width::W32 {
+                    report.violate("COH-8", place, old, new, || {
+                        "software stored half of an entry of a table in use".into()
+                    });
+                }
+                if new & forbidden != 0 {
+                    report.violate(rules.filled, place, old, new, || {
+                        "software set the valid bit of an entry of a table in use, which is for the IRS to do".into()
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[cold]
+fn no_memory(report: &mut Report, address: PhysAddr) -> u64 {
+    report.violate(MEM_1, Place::Memory(address), 0, 0, || "software accessed what is not there or not aligned".into());
+    0
+}
+
+/// Order: maintenance, barriers, and what happens between them.
+impl Memory {
+    /// Writes the dirty lines that these bytes lie in back to memory and drops them (`DC CIVAC`); done for certain at the
+    /// next barrier.
+    pub fn clean_invalidate(&mut self, report: &mut Report, address: PhysAddr, size: u64) {
+        self.maintain(report, Maintenance::CleanInvalidate, address, size);
+    }
+
+    /// Drops the lines that these bytes lie in (`DC IVAC`); done for certain at the next barrier.
+    ///
+    /// What software has stored in them is lost; if it has stored outside these bytes, COH-7 is reported. A random cache
+    /// sometimes writes it back instead, which the architecture allows.
+    pub fn invalidate(&mut self, report: &mut Report, address: PhysAddr, size: u64) {
+        self.maintain(report, Maintenance::Invalidate, address, size);
+    }
+
+    fn maintain(&mut self, report: &mut Report, op: Maintenance, address: PhysAddr, size: u64) {
+        report.event(|| Event::Maintenance { op, address, size });
+        if self.config.eagerness == Eagerness::Random {
+            self.moment(report);
+        }
+        let Some(bytes) = self.range(address, size) else {
+            no_memory(report, address);
+            return;
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        let lines = (bytes.end - 1) / self.config.cache_line - bytes.start / self.config.cache_line + 1;
+        match op {
+            Maintenance::CleanInvalidate => self.counters.lines_cleaned += lines,
+            Maintenance::Invalidate => self.counters.lines_invalidated += lines,
+        }
+        if self.between != Between::Cache {
+            return;
+        }
+        let per_line = self.config.cache_line as usize / 8;
+        for Part { page, granules } in parts(bytes) {
+            if self.pe(page).is_none() {
+                continue;
+            }
+            for line in granules.start / per_line..granules.end.div_ceil(per_line) {
+                // One after the other: what the line was to do before, it does now.
+                self.finish_line(report, page, line);
+                if op == Maintenance::Invalidate {
+                    self.judge_invalidate(report, page, line, &granules);
+                }
+                let clean = op == Maintenance::CleanInvalidate
+                    || self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2);
+                if let Some(pe) = self.pe_mut(page) {
+                    if clean {
+                        pe.clean.insert(line);
+                    } else {
+                        pe.invalidate.insert(line);
+                    }
+                    if !core::mem::replace(&mut pe.listed, true) {
+                        self.listed.push(page);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports stores that an invalidate loses although it was not about them.
+    fn judge_invalidate(&self, report: &mut Report, page: u64, line: usize, asked: &Range<usize>) {
+        let words = self.line(line);
+        let Some(page_ref) = self.page(page) else {
+            return;
+        };
+        let Some(pe) = &page_ref.pe else {
+            return;
+        };
+        let before = words.start..words.end.min(asked.start);
+        let after = words.start.max(asked.end)..words.end;
+        if let Some(lost) = pe.first_dirty(before).or_else(|| pe.first_dirty(after)) {
+            let place = self.place(page * PAGE + lost as u64 * 8);
+            report.violate("COH-7", place, pe.get(lost), page_ref.get(lost), || {
+                "software invalidated a line and lost its own store to a neighbour, which was not cleaned".into()
+            });
+        }
+    }
+
+    /// A store barrier, after which stores have reached a coherent IRS, and maintenance is done (`DSB`).
+    pub fn barrier(&mut self, report: &mut Report) {
+        self.counters.barriers += 1;
+        report.event(|| Event::MemoryBarrier);
+        for page in core::mem::take(&mut self.listed) {
+            self.finish_page(report, page);
+        }
+    }
+
+    /// Does what a page has to do until the next barrier.
+    fn finish_page(&mut self, report: &mut Report, page: u64) {
+        match self.between {
+            Between::Nothing => {}
+            Between::StoreBuffer => {
+                let Some(pe) = self.page_mut(page).and_then(|page| page.pe.take()) else {
+                    return;
+                };
+                let mut next = 0;
+                while let Some(granule) = pe.first_dirty(next..GRANULES) {
+                    self.store_in_memory(page * PAGE + granule as u64 * 8, pe.dirty(granule), pe.get(granule));
+                    next = granule + 1;
+                }
+            }
+            Between::Cache => {
+                let Some(pe) = self.pe_mut(page) else {
+                    return;
+                };
+                pe.listed = false;
+                for line in pe.clean.union(pe.invalidate).iter() {
+                    self.finish_line(report, page, line);
+                }
+            }
+        }
+    }
+
+    /// Does the maintenance that is outstanding for a line, if any.
+    fn finish_line(&mut self, report: &mut Report, page: u64, line: usize) {
+        let Some(pe) = self.pe_mut(page) else {
+            return;
+        };
+        if pe.clean.contains(line) {
+            self.write_line(report, page, line, true);
+        } else if !pe.invalidate.contains(line) {
+            return;
+        }
+        let words = self.line(line);
+        if let Some(pe) = self.pe_mut(page) {
+            words.for_each(|granule| pe.set_clean(granule));
+            pe.clean.remove(line);
+            pe.invalidate.remove(line);
+        }
+        self.drop_line(page, line);
+    }
+
+    /// The line leaves the cache. A strict cache fetches it again at once.
+    fn drop_line(&mut self, page: u64, line: usize) {
+        if self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2) {
+            if let Some(pe) = self.pe_mut(page) {
+                pe.present.remove(line);
+            }
+        } else {
+            self.fetch_line(page, line);
+        }
+    }
+
+    /// Fetches a line, which is not dirty, from memory.
+    fn fetch_line(&mut self, page: u64, line: usize) {
+        let words = self.line(line);
+        let Memory { chunks, clobbered, .. } = self;
+        let Some(page_ref) = page_mut(chunks, page) else {
+            return;
+        };
+        let Some(mut pe) = page_ref.pe.take() else {
+            return;
+        };
+        for granule in words {
+            pe.set(granule, Halves::BOTH, page_ref.fetch(clobbered, page * PAGE, granule));
+        }
+        pe.present.insert(line);
+        page_ref.pe = Some(pe);
+    }
+
+    /// Writes a line back to memory, whole, if it is dirty. Afterwards it is clean.
+    fn write_line(&mut self, report: &mut Report, page: u64, line: usize, asked: bool) {
+        let words = self.line(line);
+        let Some(pe) = self.pe(page) else {
+            return;
+        };
+        if pe.first_dirty(words.clone()).is_none() {
+            return;
+        }
+        let start = page * PAGE + words.start as u64 * 8;
+        report.event(|| Event::LineWritten { address: self.address(start), asked });
+        for granule in words {
+            self.write_word(report, page, granule);
+        }
+    }
+
+    /// Writes a word of a dirty line back to memory.
+    fn write_word(&mut self, report: &mut Report, page: u64, granule: usize) {
+        let offset = page * PAGE + granule as u64 * 8;
+        let Memory { chunks, clobbered, .. } = self;
+        let Some(page_ref) = page_mut(chunks, page) else {
+            return;
+        };
+        let now = page_ref.fetch(clobbered, page * PAGE, granule);
+        let memory = page_ref.get(granule);
+        let Some(pe) = page_ref.pe.as_deref_mut() else {
+            return;
+        };
+        let stored = pe.dirty(granule);
+        let cached = pe.get(granule);
+        pe.set_clean(granule);
+        // What the line says of bytes that were not stored: does no harm if memory says so too, or would say so to
+        // whoever asked.
+        let stale =
+            stored.merge(cached, 0) != stored.merge(now, 0) && stored.merge(cached, 0) != stored.merge(memory, 0);
+        if stored == Halves::NONE && !stale {
+            return;
+        }
+        if stale {
+            report.violate("VMT-21", self.place(offset), memory, cached, || {
+                "a line written back carried old bytes next to those that software stored, over what the IRS had written"
+                    .into()
+            });
+        }
+        self.store_in_memory(offset, if stale { Halves::BOTH } else { stored }, cached);
+    }
+
+    /// The place that an offset in RAM is.
+    fn place(&self, offset: u64) -> Place {
+        let address = self.address(offset);
+        match self.claim_at(offset) {
+            Some(claim) => Place::Structure(address, claim.owner()),
+            None => Place::Memory(address),
+        }
+    }
+
+    fn claim_at(&self, offset: u64) -> Option<Claim> {
+        self.page(offset / PAGE)?.claims.get((offset % PAGE) as usize / 8).claim()
+    }
+
+    /// A moment at which a random memory may do what it may do early. Every access of software is one; the owner of the
+    /// machine calls it for others, such as time that passes.
+    pub fn moment(&mut self, report: &mut Report) {
+        if self.config.eagerness != Eagerness::Random || !self.rng.chance(1, 8) {
+            return;
+        }
+        if !self.listed.is_empty() {
+            let page = self.listed.swap_remove(self.rng.below(self.listed.len() as u64) as usize);
+            self.finish_page(report, page);
+        }
+        if !self.may_be_dirty.is_empty() {
+            let index = self.rng.below(self.may_be_dirty.len() as u64) as usize;
+            let page = self.may_be_dirty.swap_remove(index);
+            if let Some(pe) = self.pe_mut(page) {
+                pe.may_be_dirty = false;
+                for line in 0..PAGE as usize / self.config.cache_line as usize {
+                    self.write_line(report, page, line, false);
+                }
+            }
+        }
+    }
+
+    /// A random cache may have dropped the line, and fetched it again, since the last time.
+    fn refill_by_chance(&mut self, offset: u64) {
+        if self.between == Between::Cache && self.rng.chance(1, 8) {
+            let (page, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
+            let line = granule / (self.config.cache_line as usize / 8);
+            let words = self.line(line);
+            if self.pe(page).is_some_and(|pe| pe.first_dirty(words).is_none()) {
+                self.fetch_line(page, line);
+            }
+        }
+    }
+}
+
+/// Ownership.
+impl Memory {
+    /// The IRS takes memory into its ownership: from now on it acts on what is there now, and software keeps off.
+    /// Everything is in whole words of 64 bits; partial ones count as whole.
+    ///
+    /// Stores of software that have not reached the IRS are reported, COH-1 for a coherent IRS and COH-2 otherwise; and on a
+    /// non-coherent IRS a structure that shares a line with something else, COH-6.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if not all of it is memory; then nothing changes.
+    pub fn own(&mut self, report: &mut Report, address: PhysAddr, size: u64, owner: Owner) -> Result<(), BusError> {
+        report.event(|| Event::Owned { address, size, owner });
+        self.claim(report, address, size, Claim::Owned(owner))
+    }
+
+    /// Memory becomes part of a live table, in which software may fill it. What [`own`](Self::own) reports is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if not all of it is memory; then nothing changes.
+    pub fn fill(&mut self, report: &mut Report, address: PhysAddr, size: u64, owner: Owner) -> Result<(), BusError> {
+        report.event(|| Event::Fillable { address, size, owner });
+        self.claim(report, address, size, Claim::Fillable(owner))
+    }
+
+    /// Memory goes back to software, with the IRS's last word in it.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if not all of it is memory; then nothing changes.
+    pub fn disown(&mut self, report: &mut Report, address: PhysAddr, size: u64) -> Result<(), BusError> {
+        let bytes = self.range(address, size).ok_or(BusError { address })?;
+        report.event(|| Event::Disowned { address, size });
+        self.set_claims(bytes, Code::FREE);
+        Ok(())
+    }
+
+    /// What software may not do with the word at this address; `None` if it may do anything, or there is no memory.
+    #[must_use]
+    pub fn claim_on(&self, address: PhysAddr) -> Option<Claim> {
+        self.claim_at(self.offset(address, 1)?)
+    }
+
+    fn claim(&mut self, report: &mut Report, address: PhysAddr, size: u64, claim: Claim) -> Result<(), BusError> {
+        let bytes = self.range(address, size).ok_or(BusError { address })?;
+        self.judge_claim(report, bytes.clone(), claim.owner());
+        self.set_claims(bytes, Code::new(claim));
+        Ok(())
+    }
+
+    fn set_claims(&mut self, bytes: Range<u64>, code: Code) {
+        for Part { page, granules } in parts(bytes.clone()) {
+            if code.is_free() {
+                if let Some(page) = self.page_mut(page) {
+                    page.claims.set(granules, code);
+                }
+            } else if let Some(page) = self.make_page(page) {
+                page.claims.set(granules, code);
+            }
+        }
+        if !code.is_owned() && !self.clobbered.is_empty() {
+            // The IRS's word goes to memory.
+            let gone: Vec<u64> = self.clobbered.range(bytes.start & !7..bytes.end).map(|(&offset, _)| offset).collect();
+            for offset in gone {
+                self.clobbered.remove(&offset);
+            }
+        }
+    }
+
+    /// What the checker has to say when the IRS takes memory over.
+    fn judge_claim(&self, report: &mut Report, bytes: Range<u64>, owner: Owner) {
+        if self.between == Between::Nothing {
+            return;
+        }
+        let mut waiting = parts(bytes.clone()).filter_map(|Part { page, granules }| {
+            let page_ref = self.page(page)?;
+            let pe = page_ref.pe.as_ref()?;
+            let granule = pe.first_dirty(granules)?;
+            Some((page * PAGE + granule as u64 * 8, page_ref.get(granule), pe.get(granule)))
+        });
+        if let Some((offset, old, new)) = waiting.next() {
+            let (rule, missing) = match self.between {
+                Between::Cache => ("COH-2", "clean, or the barrier after it"),
+                _ => ("COH-1", "barrier"),
+            };
+            report.violate(rule, Place::Structure(self.address(offset), owner), old, new, || {
+                format!("the IRS took memory over before a store of software had reached it: there was no {missing}")
+            });
+        }
+        if self.between == Between::Cache && owner.structure.rules().whole_lines {
+            let line = self.config.cache_line;
+            let shared = !bytes.start.is_multiple_of(line)
+                || self.heap.block_at(bytes.start).is_some_and(|(start, block)| {
+                    let block = start + block.layout.size();
+                    !bytes.end.is_multiple_of(line) && block < bytes.end.next_multiple_of(line)
+                });
+            if shared {
+                report.violate("COH-6", Place::Structure(self.address(bytes.start), owner), 0, 0, || {
+                    "the IRS took over a structure that shares a cache line with something else".into()
+                });
+            }
+        }
+    }
+
+    /// The first word of a range that is not free.
+    fn first_claim(&self, bytes: Range<u64>) -> Option<(u64, Claim)> {
+        parts(bytes).find_map(|Part { page, granules }| {
+            let (granule, claim) = self.page(page)?.claims.first(granules)?;
+            Some((page * PAGE + granule as u64 * 8, claim))
+        })
+    }
+}
+
+/// Allocation.
+impl Memory {
+    /// Allocates a block, zero for software and for the IRS.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] if nothing free fits, or if this allocation shall fail.
+    pub fn allocate(&mut self, report: &mut Report, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        let failed = || Event::AllocationFailed { size: layout.size(), alignment: layout.alignment() };
+        if self.faults.call() {
+            report.event(failed);
+            return Err(AllocError { layout });
+        }
+        let Some((offset, id)) = self.heap.allocate(&mut self.rng, self.config.base.raw(), layout) else {
+            report.event(failed);
+            return Err(AllocError { layout });
+        };
+        let block = ModelBlock { id, address: self.address(offset), size: layout.size() };
+        report.event(|| Event::Allocated { block: id, address: block.address, size: block.size });
+        let bytes = offset..offset + layout.size();
+        if let Some((at, claim)) = self.first_claim(bytes.clone()) {
+            let rule = claim.owner().structure.rules().freed;
+            report.violate(rule, Place::Structure(self.address(at), claim.owner()), 0, 0, || {
+                format!("memory was allocated again, as {id}, while the IRS owned it")
+            });
+        }
+        self.zero(bytes);
+        Ok(block)
+    }
+
+    /// Gives a block back. If any of it is the IRS's, the rule of its structure is reported; if the block is not live, MEM-2.
+    pub fn free(&mut self, report: &mut Report, block: ModelBlock) {
+        let ModelBlock { id, address, size } = block;
+        let record = self.offset(address, 1).and_then(|offset| Some((offset, self.heap.free(offset, id)?)));
+        let Some((offset, record)) = record else {
+            report.violate(MEM_2, Place::Block(id, 0), 0, 0, || "a block was freed that is not live".into());
+            return;
+        };
+        report.event(|| Event::Freed { block: id, address, size });
+        let bytes = offset..offset + record.layout.size();
+        if let Some((at, claim)) = self.first_claim(bytes.clone()) {
+            let rule = claim.owner().structure.rules().freed;
+            report.violate(rule, Place::Structure(self.address(at), claim.owner()), 0, 0, || {
+                format!("memory was freed, as part of {id}, while the IRS owned it")
+            });
+        }
+        self.forget(bytes);
+    }
+
+    /// Makes words zero on both sides, except those that are the IRS's.
+    fn zero(&mut self, bytes: Range<u64>) {
+        for Part { page, granules } in parts(bytes) {
+            let Some(page) = self.page_mut(page) else {
+                continue;
+            };
+            for granule in granules {
+                if !page.claims.get(granule).is_owned() {
+                    page.set(granule, Halves::BOTH, 0);
+                }
+                if let Some(pe) = &mut page.pe {
+                    pe.set(granule, Halves::BOTH, 0);
+                    pe.set_clean(granule);
+                }
+            }
+        }
+    }
+
+    /// Drops whole pages that nobody needs any more.
+    fn forget(&mut self, bytes: Range<u64>) {
+        for Part { page, granules } in parts(bytes) {
+            let Some(slot) = self
+                .chunks
+                .get_mut(page as usize / CHUNK)
+                .and_then(|chunk| chunk.as_deref_mut()?.get_mut(page as usize % CHUNK))
+            else {
+                continue;
+            };
+            if granules == (0..GRANULES) && slot.as_ref().is_some_and(|page| page.claims.first(0..GRANULES).is_none()) {
+                *slot = None;
+            }
+        }
+    }
+
+    /// Which allocations shall fail. Every call of [`allocate`](Self::allocate) counts.
+    pub const fn allocation_faults(&mut self) -> &mut CallFaults {
+        &mut self.faults
+    }
+
+    /// The live blocks.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        self.heap.accounts()
+    }
+
+    /// How many blocks are live.
+    #[must_use]
+    pub fn live_blocks(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// The address of an access through a block; if it is not inside the block, or not aligned, MEM-1 is reported.
+    pub fn in_block(&self, report: &mut Report, block: &ModelBlock, offset: u64, width: Width) -> Option<PhysAddr> {
+        let inside = offset.checked_add(width.bytes()).is_some_and(|end| end <= block.size());
+        if !inside || !offset.is_multiple_of(width.bytes()) {
+            let size = block.size();
+            report.violate(MEM_1, Place::Block(block.id(), offset), 0, 0, || {
+                format!("software accessed {} bytes outside a block of {size:#x} bytes, or not aligned", width.bytes())
+            });
+            return None;
+        }
+        block.address().offset(offset).ok()
+    }
+
+    /// The part of a block that maintenance is about; if it is not inside the block, MEM-1 is reported and what is inside
+    /// returned, as an address and a size.
+    pub fn bytes_in_block(&self, report: &mut Report, block: &ModelBlock, bytes: Range<u64>) -> (PhysAddr, u64) {
+        let inside = bytes.start.min(block.size())..bytes.end.min(block.size());
+        if inside != bytes {
+            report.violate(MEM_1, Place::Block(block.id(), bytes.start), 0, 0, || {
+                format!(
+                    "software asked for maintenance up to offset {:#x} of a block of {:#x} bytes",
+                    bytes.end,
+                    block.size()
+                )
+            });
+        }
+        let address = block.address().offset(inside.start).unwrap_or(block.address());
+        (address, inside.end.saturating_sub(inside.start))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_store_reaches_a_coherent_irs_at_the_barrier_and_not_before() {
+        let mut report = Report::default();
+        let mut memory = Memory::new(MemoryConfig::default()).unwrap();
+        let layout = BlockLayout::new(64, 64, PhysAddr::new(u64::MAX >> 8).unwrap()).unwrap();
+        let block = memory.allocate(&mut report, layout).unwrap();
+        memory.store64(&mut report, block.address(), 7);
+        assert_eq!(memory.load64(&mut report, block.address()), 7);
+        assert_eq!(memory.irs_load64(block.address()), Ok(0));
+        memory.barrier(&mut report);
+        assert_eq!(memory.irs_load64(block.address()), Ok(7));
+        assert_eq!(report.checker.count(), 0);
+    }
+}

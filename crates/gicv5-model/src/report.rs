@@ -1,0 +1,45 @@
+//! Where every part of the machine reports to.
+
+use crate::clock::{Clock, Tick};
+use crate::event::{Event, EventLog};
+use crate::violation::{Checker, Place, Violation};
+
+/// The clock, the checker and the event log of a machine: what every part of it is handed when it may have something to
+/// report.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Report {
+    /// The time.
+    pub clock: Clock,
+    /// Broken rules.
+    pub checker: Checker,
+    /// What happened.
+    pub log: EventLog,
+}
+
+impl Report {
+    /// The time.
+    #[must_use]
+    pub const fn now(&self) -> Tick {
+        self.clock.now()
+    }
+
+    /// Reports an event. `event` is called only if somebody observes.
+    #[inline]
+    pub fn event(&mut self, event: impl FnOnce() -> Event) {
+        if self.log.is_observed() {
+            self.log.push(self.clock.now(), event());
+        }
+    }
+
+    /// Reports that a rule is broken. `what` is called only if the checker takes it; it says what happened, in a clause
+    /// that `at` and the place can follow.
+    #[cold]
+    pub fn violate(&mut self, rule: &'static str, place: Place, old: u64, new: u64, what: impl FnOnce() -> String) {
+        if !self.checker.is_enabled() {
+            return;
+        }
+        let violation = Violation { rule, tick: self.clock.now(), place, old, new, what: what() };
+        self.event(|| Event::Violation(Box::new(violation.clone())));
+        self.checker.take(violation);
+    }
+}

@@ -1,0 +1,187 @@
+//! What the checker has to say.
+//!
+//! A violation is a value: the rule that was broken, when, where, what stood there and what was about to, and why that is
+//! wrong. The model goes on after one, in the way the documentation of the method says, so that one run finds more than
+//! the first mistake.
+//!
+//! # Rules that are the model's own
+//!
+//! Most rules are those of `docs/rules.md`. The mistakes that no hardware could notice, because they are made with the
+//! model's allocator, have ids of their own:
+//!
+//! | rule | is broken by |
+//! |---|---|
+//! | [`MEM_1`] | an access to what is no memory or not inside its block, or not aligned to its width |
+//! | [`MEM_2`] | a block freed twice, or freed in a machine that does not know it |
+
+use core::fmt;
+
+use gicv5_arch::insn::GicInsn;
+use gicv5_arch::sysreg::SysReg;
+use gicv5_arch::{PhysAddr, VmId};
+use gicv5_hal::Frame;
+
+use crate::clock::Tick;
+use crate::memory::{BlockId, Owner};
+
+/// An access through a block that is not inside it, or not aligned to its width.
+pub const MEM_1: &str = "MEM-1";
+/// A block freed twice, or freed in a machine that does not know it.
+pub const MEM_2: &str = "MEM-2";
+
+/// Which PE, in the order in which the machine counts them from 0. Not its affinity ID, which the configuration chooses.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PeIndex(pub u16);
+
+impl fmt::Debug for PeIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PE {}", self.0)
+    }
+}
+
+impl fmt::Display for PeIndex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// Where a rule was broken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// In memory that belongs to no structure.
+    Memory(PhysAddr),
+    /// In memory that belongs to a structure of the IRS.
+    Structure(PhysAddr, Owner),
+    /// In a block of table memory, this many bytes from its start.
+    Block(BlockId, u64),
+    /// At a register of an IRS: the frame and the offset in it.
+    Register(Frame, u16),
+    /// At a system register of a PE.
+    SysReg(PeIndex, SysReg),
+    /// At an instruction on a PE.
+    Insn(PeIndex, GicInsn),
+    /// At a VM as a whole.
+    Vm(VmId),
+    /// Nowhere in particular.
+    Machine,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Memory(address) => write!(f, "address {address}"),
+            Place::Structure(address, owner) => write!(f, "address {address} in {owner}"),
+            Place::Block(block, offset) => write!(f, "offset {offset:#x} of {block}"),
+            Place::Register(frame, offset) => {
+                write!(f, "{} of {}", crate::event::RegisterName(*frame, *offset), frame.irs)
+            }
+            Place::SysReg(pe, register) => write!(f, "{register} of {pe}"),
+            Place::Insn(pe, insn) => write!(f, "{insn} on {pe}"),
+            Place::Vm(vm) => fmt::Display::fmt(vm, f),
+            Place::Machine => f.write_str("the machine"),
+        }
+    }
+}
+
+/// A broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Violation {
+    /// The rule: `VMT-15`.
+    pub rule: &'static str,
+    /// When.
+    pub tick: Tick,
+    /// Where.
+    pub place: Place,
+    /// What stood there; 0 where the rule is about no value.
+    pub old: u64,
+    /// What was written, or was about to be; 0 where the rule is about no value.
+    pub new: u64,
+    /// What happened: a clause with its subject, that `at` and the place can follow.
+    pub what: String,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}, at {}", self.rule, self.what, self.place)?;
+        if self.old != 0 || self.new != 0 {
+            write!(f, ", from {:#x} to {:#x}", self.old, self.new)?;
+        }
+        write!(f, " ({})", self.tick)
+    }
+}
+
+impl std::error::Error for Violation {}
+
+/// Collects violations: the first ones whole, the others as a number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checker {
+    violations: Vec<Violation>,
+    capacity: usize,
+    not_kept: u64,
+    enabled: bool,
+}
+
+impl Checker {
+    /// How many violations a checker keeps unless it is told otherwise.
+    pub const DEFAULT_CAPACITY: usize = 1_000;
+
+    /// A checker that keeps this many violations and counts the rest.
+    #[must_use]
+    pub const fn new(capacity: usize) -> Checker {
+        Checker { violations: Vec::new(), capacity, not_kept: 0, enabled: true }
+    }
+
+    /// Whether it takes violations. It does at first.
+    #[must_use]
+    pub const fn is_enabled(&self) -> bool {
+        self.enabled
+    }
+
+    /// Starts or stops taking violations. What the machine does does not depend on it.
+    pub const fn set_enabled(&mut self, enabled: bool) {
+        self.enabled = enabled;
+    }
+
+    /// Takes a violation. True if it was kept or counted, so if the checker is enabled.
+    pub fn take(&mut self, violation: Violation) -> bool {
+        if !self.enabled {
+            return false;
+        }
+        if self.violations.len() < self.capacity {
+            self.violations.push(violation);
+        } else {
+            self.not_kept += 1;
+        }
+        true
+    }
+
+    /// The violations it has kept, oldest first.
+    #[must_use]
+    pub fn violations(&self) -> &[Violation] {
+        &self.violations
+    }
+
+    /// How many there were altogether.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.violations.len() as u64 + self.not_kept
+    }
+
+    /// How many there were that it has not kept.
+    #[must_use]
+    pub const fn not_kept(&self) -> u64 {
+        self.not_kept
+    }
+
+    /// Hands out what it has kept, and starts anew.
+    pub fn drain(&mut self) -> Vec<Violation> {
+        self.not_kept = 0;
+        core::mem::take(&mut self.violations)
+    }
+}
+
+impl Default for Checker {
+    fn default() -> Checker {
+        Checker::new(Checker::DEFAULT_CAPACITY)
+    }
+}
