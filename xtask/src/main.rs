@@ -8,6 +8,7 @@ mod break_facts;
 mod coverage;
 mod generated;
 mod licences;
+mod qtest;
 mod registers;
 mod workspace;
 
@@ -28,6 +29,7 @@ enum Chore {
     BreakFacts(break_facts::Args),
     Coverage(coverage::Args),
     Licences(licences::Args),
+    Qtest(qtest::Args),
     Registers(registers::Args),
 }
 
@@ -37,6 +39,7 @@ fn main() -> ExitCode {
         Chore::BreakFacts(args) => break_facts::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Licences(args) => licences::run(&args),
+        Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),
     };
     match result {
