@@ -17,9 +17,8 @@ use std::sync::OnceLock;
 
 pub use error::FactsError;
 pub use registers::{
-    Access, Alignment, Class, Disagreement, Encoding, ExceptionLevel, Field, FieldValue, Form,
-    IndexRange, Instruction, Limit, Location, Operand, Ppi, Register, RegisterTable, Source,
-    Status, StatusPair, Word,
+    Access, Alignment, Class, Disagreement, Encoding, ExceptionLevel, Field, FieldValue, Form, IndexRange, Instruction,
+    Limit, Location, Operand, Ppi, Register, RegisterTable, Source, Status, StatusPair, Word,
 };
 pub use rules::{Group, Note, Rule, RuleBook, SourceName, SourceRef};
 
@@ -36,10 +35,7 @@ pub const RULES_MD: &str = include_str!("../../../docs/rules.md");
 /// [`FactsError`] if the built-in text is not well formed; every later call gives the same answer.
 pub fn registers() -> Result<&'static RegisterTable, FactsError> {
     static TABLE: OnceLock<Result<RegisterTable, FactsError>> = OnceLock::new();
-    TABLE
-        .get_or_init(|| RegisterTable::parse(REGISTERS_TOML))
-        .as_ref()
-        .map_err(Clone::clone)
+    TABLE.get_or_init(|| RegisterTable::parse(REGISTERS_TOML)).as_ref().map_err(Clone::clone)
 }
 
 /// The behaviour rules, parsed at the first call.
@@ -49,7 +45,5 @@ pub fn registers() -> Result<&'static RegisterTable, FactsError> {
 /// [`FactsError`] if the built-in text is not well formed; every later call gives the same answer.
 pub fn rules() -> Result<&'static RuleBook, FactsError> {
     static BOOK: OnceLock<Result<RuleBook, FactsError>> = OnceLock::new();
-    BOOK.get_or_init(|| RuleBook::parse(RULES_MD))
-        .as_ref()
-        .map_err(Clone::clone)
+    BOOK.get_or_init(|| RuleBook::parse(RULES_MD)).as_ref().map_err(Clone::clone)
 }

@@ -6,9 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::registers::{
-    Access, Class, Encoding, ExceptionLevel, Form, Operand, Ppi, Source, Status, StatusPair,
-};
+use crate::registers::{Access, Class, Encoding, ExceptionLevel, Form, Operand, Ppi, Source, Status, StatusPair};
 use crate::registers::{Alignment, Disagreement, Limit};
 
 #[derive(Deserialize)]

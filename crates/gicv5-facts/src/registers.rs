@@ -110,12 +110,7 @@ impl Class {
     pub fn is_mmio(self) -> bool {
         matches!(
             self,
-            Self::IrsConfig
-                | Self::IrsSetlpi
-                | Self::ItsConfig
-                | Self::ItsTranslate
-                | Self::Iwb
-                | Self::GicPmu
+            Self::IrsConfig | Self::IrsSetlpi | Self::ItsConfig | Self::ItsTranslate | Self::Iwb | Self::GicPmu
         )
     }
 }
@@ -209,11 +204,7 @@ pub struct Encoding {
 impl fmt::Display for Encoding {
     /// The generic name, such as `S3_4_C12_C11_6`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "S{}_{}_C{}_C{}_{}",
-            self.op0, self.op1, self.crn, self.crm, self.op2
-        )
+        write!(f, "S{}_{}_C{}_C{}_{}", self.op0, self.op1, self.crn, self.crm, self.op2)
     }
 }
 
@@ -392,29 +383,20 @@ impl Field {
         let first = usize::from(self.lsb / 64);
         let shift = u32::from(self.lsb % 64);
         let low = word(first) >> shift;
-        let high = if shift == 0 {
-            0
-        } else {
-            word(first + 1) << (64 - shift)
-        };
+        let high = if shift == 0 { 0 } else { word(first + 1) << (64 - shift) };
         (low | high) & mask(self.width())
     }
 
     /// What `value` means, if it has a name.
     #[must_use]
     pub fn meaning(&self, value: u64) -> Option<&str> {
-        self.values
-            .iter()
-            .find(|named| named.value == value)
-            .map(|named| named.meaning.as_str())
+        self.values.iter().find(|named| named.value == value).map(|named| named.meaning.as_str())
     }
 }
 
 /// The `width` lowest bits set.
 fn mask(width: u16) -> u64 {
-    u64::MAX
-        .checked_shr(64 - u32::from(width.min(64)))
-        .unwrap_or(0)
+    u64::MAX.checked_shr(64 - u32::from(width.min(64))).unwrap_or(0)
 }
 
 /// Smallest and largest legal value of a field or a size.
@@ -507,13 +489,8 @@ impl RegisterTable {
     /// [`FactsError::Syntax`] if it is not TOML of that shape or holds an unknown key, [`FactsError::Inconsistent`] if
     /// an item contradicts itself or names something that is not there.
     pub fn parse(text: &str) -> Result<Self, FactsError> {
-        let raw: RawTable =
-            toml::from_str(text).map_err(|error| FactsError::Syntax(error.to_string()))?;
-        let registers = raw
-            .register
-            .into_iter()
-            .map(Register::from_raw)
-            .collect::<Result<Vec<_>, _>>()?;
+        let raw: RawTable = toml::from_str(text).map_err(|error| FactsError::Syntax(error.to_string()))?;
+        let registers = raw.register.into_iter().map(Register::from_raw).collect::<Result<Vec<_>, _>>()?;
         let table = Self {
             title: raw.title,
             schema_version: raw.schema_version,
@@ -533,17 +510,13 @@ impl RegisterTable {
 
     /// The entries with exactly this name: one, or one per view.
     pub fn named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a Register> {
-        self.registers
-            .iter()
-            .filter(move |register| register.name == name)
+        self.registers.iter().filter(move |register| register.name == name)
     }
 
     /// The legal range of a field of a register.
     #[must_use]
     pub fn limit(&self, register: &str, field: &str) -> Option<&Limit> {
-        self.limits
-            .iter()
-            .find(|limit| limit.field.split_once('.') == Some((register, field)))
+        self.limits.iter().find(|limit| limit.field.split_once('.') == Some((register, field)))
     }
 
     /// The architected PPI with this number.
@@ -555,9 +528,7 @@ impl RegisterTable {
     /// Which register reports that a write to `register` has completed.
     #[must_use]
     pub fn status_of(&self, register: &str) -> Option<&StatusPair> {
-        self.status_pairs
-            .iter()
-            .find(|pair| pair.writes.iter().any(|name| name == register))
+        self.status_pairs.iter().find(|pair| pair.writes.iter().any(|name| name == register))
     }
 
     /// The writes whose completion `register` reports.
@@ -567,37 +538,20 @@ impl RegisterTable {
     }
 
     fn check_references(&self) -> Result<(), FactsError> {
-        let sources: BTreeSet<&str> = self
-            .sources
-            .iter()
-            .map(|source| source.id.as_str())
-            .collect();
-        let names: BTreeSet<&str> = self
-            .registers
-            .iter()
-            .map(|register| register.name.as_str())
-            .collect();
+        let sources: BTreeSet<&str> = self.sources.iter().map(|source| source.id.as_str()).collect();
+        let names: BTreeSet<&str> = self.registers.iter().map(|register| register.name.as_str()).collect();
         let mut seen = BTreeSet::new();
         for register in &self.registers {
             if !seen.insert((register.name.as_str(), register.view.as_deref())) {
-                return Err(inconsistent(
-                    &register.name,
-                    "listed twice in the same view",
-                ));
+                return Err(inconsistent(&register.name, "listed twice in the same view"));
             }
             if !self.classes.contains(&register.class) {
-                return Err(inconsistent(
-                    &register.name,
-                    "of a class that the file does not list",
-                ));
+                return Err(inconsistent(&register.name, "of a class that the file does not list"));
             }
             if let Some(twin) = &register.accessed_via
                 && !names.contains(twin.as_str())
             {
-                return Err(inconsistent(
-                    &register.name,
-                    format!("accessed via unknown {twin}"),
-                ));
+                return Err(inconsistent(&register.name, format!("accessed via unknown {twin}")));
             }
             check_sources(&sources, &register.name, &register.location_sources)?;
             check_sources(&sources, &register.name, &register.field_sources)?;
@@ -605,14 +559,9 @@ impl RegisterTable {
         for limit in &self.limits {
             check_sources(&sources, &limit.field, &limit.sources)?;
             if let Some((register, field)) = limit.field.split_once('.')
-                && !self
-                    .named(register)
-                    .any(|entry| entry.fields.iter().any(|candidate| candidate.name == field))
+                && !self.named(register).any(|entry| entry.fields.iter().any(|candidate| candidate.name == field))
             {
-                return Err(inconsistent(
-                    &limit.field,
-                    "a limit of a field that is not there",
-                ));
+                return Err(inconsistent(&limit.field, "a limit of a field that is not there"));
             }
         }
         for alignment in &self.alignments {
@@ -622,10 +571,7 @@ impl RegisterTable {
             let own = pair.poll == StatusPair::OWN_IDLE;
             for name in pair.writes.iter().chain((!own).then_some(&pair.poll)) {
                 if !names.contains(name.as_str()) {
-                    return Err(inconsistent(
-                        &pair.poll,
-                        format!("a status pair with unknown {name}"),
-                    ));
+                    return Err(inconsistent(&pair.poll, format!("a status pair with unknown {name}")));
                 }
             }
         }
@@ -641,10 +587,7 @@ fn check_sources(known: &BTreeSet<&str>, item: &str, used: &[String]) -> Result<
 }
 
 fn inconsistent(item: &str, problem: impl Into<String>) -> FactsError {
-    FactsError::Inconsistent {
-        item: item.to_owned(),
-        problem: problem.into(),
-    }
+    FactsError::Inconsistent { item: item.to_owned(), problem: problem.into() }
 }
 
 impl Register {
@@ -667,12 +610,7 @@ impl Register {
         let bad = |problem: &str| inconsistent(&raw.name, problem);
         let is_instruction = raw.class == Class::GicInstruction;
         let has_encoding = is_instruction || raw.class == Class::CpuifSysreg;
-        let location = match (
-            raw.offset,
-            raw.encoding,
-            raw.offset_unknown,
-            raw.encoding_unknown,
-        ) {
+        let location = match (raw.offset, raw.encoding, raw.offset_unknown, raw.encoding_unknown) {
             (Some(offset), None, false, false) if raw.class.is_mmio() => Location::Offset(offset),
             (None, None, true, false) if raw.class.is_mmio() => Location::Unknown,
             (None, Some(encoding), false, false) if has_encoding => Location::Encoding(encoding),
@@ -681,11 +619,8 @@ impl Register {
             _ => return Err(bad("offset and encoding do not fit the class")),
         };
         if let Location::Encoding(encoding) = location {
-            let in_range = encoding.op0 < 4
-                && encoding.op1 < 8
-                && encoding.crn < 16
-                && encoding.crm < 16
-                && encoding.op2 < 8;
+            let in_range =
+                encoding.op0 < 4 && encoding.op1 < 8 && encoding.crn < 16 && encoding.crm < 16 && encoding.op2 < 8;
             if !in_range {
                 return Err(bad("encoding out of range"));
             }
@@ -699,15 +634,9 @@ impl Register {
         let indices = match (raw.index_min, raw.index_max) {
             (Some(first), Some(last)) if first <= last => {
                 if raw.stride.is_some() != matches!(location, Location::Offset(_)) {
-                    return Err(bad(
-                        "an indexed register has a stride if and only if its offset is known",
-                    ));
+                    return Err(bad("an indexed register has a stride if and only if its offset is known"));
                 }
-                Some(IndexRange {
-                    first,
-                    last,
-                    stride: raw.stride,
-                })
+                Some(IndexRange { first, last, stride: raw.stride })
             }
             (None, None) if raw.stride.is_none() => None,
             _ => return Err(bad("incomplete index range")),
@@ -717,35 +646,21 @@ impl Register {
         }
         let instruction = match (raw.form, raw.operand, raw.min_el, raw.word_x0, raw.word_xzr) {
             (Some(form), Some(operand), Some(min_el), Some(word), None) if is_instruction => {
-                Some(Instruction {
-                    form,
-                    operand,
-                    min_el,
-                    word: Word::X0(word),
-                })
+                Some(Instruction { form, operand, min_el, word: Word::X0(word) })
             }
             (Some(form), Some(operand), Some(min_el), None, Some(word)) if is_instruction => {
-                Some(Instruction {
-                    form,
-                    operand,
-                    min_el,
-                    word: Word::Xzr(word),
-                })
+                Some(Instruction { form, operand, min_el, word: Word::Xzr(word) })
             }
             (None, None, None, None, None) if !is_instruction => None,
             _ => {
-                return Err(bad(
-                    "form, operand, min_el and one word belong to an instruction",
-                ));
+                return Err(bad("form, operand, min_el and one word belong to an instruction"));
             }
         };
         match (raw.width, raw.opaque) {
             (Some(32 | 64 | 256), false) => {}
             (None, true) if raw.fields.is_empty() && raw.size.is_some() => {}
             _ => {
-                return Err(bad(
-                    "a width of 32, 64 or 256 bits, or opaque with a size and no fields",
-                ));
+                return Err(bad("a width of 32, 64 or 256 bits, or opaque with a size and no fields"));
             }
         }
         if raw.entry_bytes.map(|bytes| bytes.saturating_mul(8)) != raw.width.map(u32::from)
@@ -763,10 +678,7 @@ impl Register {
             if field.msb >= below {
                 return Err(inconsistent(
                     &raw.name,
-                    format!(
-                        "field {} overlaps, is out of order or does not fit",
-                        field.name
-                    ),
+                    format!("field {} overlaps, is out of order or does not fit", field.name),
                 ));
             }
             below = field.lsb;

@@ -119,38 +119,28 @@ impl RuleBook {
         let mut section_groups: Vec<Group> = Vec::new();
         let mut ids = BTreeSet::new();
         for (index, line) in text.lines().enumerate() {
-            let bad = |problem: &str| FactsError::Rule {
-                line: index + 1,
-                problem: problem.to_owned(),
-            };
+            let bad = |problem: &str| FactsError::Rule { line: index + 1, problem: problem.to_owned() };
             if let Some(heading) = line.strip_prefix("### ") {
                 if heading == "Source names" {
                     section = Section::SourceNames;
                 }
             } else if let Some(heading) = line.strip_prefix("## ") {
-                (section, section_groups) =
-                    read_heading(heading).ok_or_else(|| bad("an unknown section"))?;
+                (section, section_groups) = read_heading(heading).ok_or_else(|| bad("an unknown section"))?;
                 book.groups.extend(section_groups.iter().cloned());
             } else if line.starts_with("- **") && matches!(section, Section::Rules) {
-                let rule =
-                    read_rule(line, index + 1, &section_groups, &book.source_names).map_err(bad)?;
+                let rule = read_rule(line, index + 1, &section_groups, &book.source_names).map_err(bad)?;
                 if !ids.insert(rule.id.clone()) {
                     return Err(bad("a rule id used twice"));
                 }
                 book.rules.push(rule);
             } else if let Section::SourceNames = section {
-                if let Some(row) = line
-                    .strip_prefix("| ")
-                    .and_then(|row| row.strip_suffix(" |"))
+                if let Some(row) = line.strip_prefix("| ").and_then(|row| row.strip_suffix(" |"))
                     && let Some((tag, meaning)) = row.split_once(" | ")
                     && tag != "tag"
                     && !tag.starts_with("---")
                 {
                     let tag = tag.trim_end_matches("\"...\"").trim_end();
-                    book.source_names.push(SourceName {
-                        tag: tag.to_owned(),
-                        meaning: meaning.to_owned(),
-                    });
+                    book.source_names.push(SourceName { tag: tag.to_owned(), meaning: meaning.to_owned() });
                 }
             } else if !line.trim().is_empty() && line != "---" {
                 let list = match section {
@@ -162,17 +152,12 @@ impl RuleBook {
                         return Err(bad("text between the rules"));
                     }
                 };
-                let (number, text) = line
-                    .split_once(". ")
-                    .ok_or_else(|| bad("not a numbered item"))?;
+                let (number, text) = line.split_once(". ").ok_or_else(|| bad("not a numbered item"))?;
                 let number = number.parse().map_err(|_| bad("not a numbered item"))?;
                 if usize::try_from(number) != Ok(list.len() + 1) {
                     return Err(bad("numbers that do not follow each other"));
                 }
-                list.push(Note {
-                    number,
-                    text: text.to_owned(),
-                });
+                list.push(Note { number, text: text.to_owned() });
             }
         }
         Ok(book)
@@ -181,16 +166,12 @@ impl RuleBook {
     /// The rule with this id, in any case.
     #[must_use]
     pub fn rule(&self, id: &str) -> Option<&Rule> {
-        self.rules
-            .iter()
-            .find(|rule| rule.id.eq_ignore_ascii_case(id))
+        self.rules.iter().find(|rule| rule.id.eq_ignore_ascii_case(id))
     }
 
     /// The rules of a group, given in any case; none if there is no such group.
     pub fn in_group<'a>(&'a self, group: &'a str) -> impl Iterator<Item = &'a Rule> {
-        self.rules
-            .iter()
-            .filter(move |rule| rule.group.eq_ignore_ascii_case(group))
+        self.rules.iter().filter(move |rule| rule.group.eq_ignore_ascii_case(group))
     }
 }
 
@@ -204,30 +185,16 @@ fn read_heading(heading: &str) -> Option<(Section, Vec<Group>)> {
         _ => {}
     }
     let (ids, title) = heading.split_once(" - ")?;
-    let groups = ids
-        .split(" and ")
-        .map(|id| Group {
-            id: id.to_owned(),
-            title: title.to_owned(),
-        })
-        .collect();
+    let groups = ids.split(" and ").map(|id| Group { id: id.to_owned(), title: title.to_owned() }).collect();
     Some((Section::Rules, groups))
 }
 
-fn read_rule(
-    line: &str,
-    number: usize,
-    groups: &[Group],
-    names: &[SourceName],
-) -> Result<Rule, &'static str> {
+fn read_rule(line: &str, number: usize, groups: &[Group], names: &[SourceName]) -> Result<Rule, &'static str> {
     let rest = line.strip_prefix("- **").ok_or("not a rule")?;
     let (id, rest) = rest.split_once("** ").ok_or("an id without an end")?;
     let (group, index) = id.rsplit_once('-').ok_or("an id without a number")?;
     let index = index.parse().map_err(|_| "an id without a number")?;
-    let home = groups
-        .iter()
-        .find(|known| known.id == group)
-        .ok_or("a rule in the wrong section")?;
+    let home = groups.iter().find(|known| known.id == group).ok_or("a rule in the wrong section")?;
     let (text, rest) = rest.split_once(" *Who* ").ok_or("no *Who*")?;
     let (who, rest) = rest.split_once(" *Else* ").ok_or("no *Else*")?;
     let (otherwise, source) = rest.split_once(" *Src* ").ok_or("no *Src*")?;
@@ -243,10 +210,7 @@ fn read_rule(
         source: source.to_owned(),
         sources: split_sources(source)
             .into_iter()
-            .map(|text| SourceRef {
-                text: text.to_owned(),
-                names: names_in(text, names),
-            })
+            .map(|text| SourceRef { text: text.to_owned(), names: names_in(text, names) })
             .collect(),
         line: number,
     })
@@ -271,11 +235,7 @@ fn split_sources(text: &str) -> Vec<&str> {
         }
     }
     parts.extend(text.get(start..));
-    parts
-        .into_iter()
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .collect()
+    parts.into_iter().map(str::trim).filter(|part| !part.is_empty()).collect()
 }
 
 /// The source names that occur in `text` as whole words.
@@ -286,9 +246,7 @@ fn names_in(text: &str, names: &[SourceName]) -> Vec<SourceName> {
         .filter(|name| {
             text.match_indices(&name.tag).any(|(at, found)| {
                 let before = text.get(..at).and_then(|head| head.chars().next_back());
-                let after = text
-                    .get(at + found.len()..)
-                    .and_then(|tail| tail.chars().next());
+                let after = text.get(at + found.len()..).and_then(|tail| tail.chars().next());
                 !before.is_some_and(part_of_a_tag) && !after.is_some_and(part_of_a_tag)
             })
         })

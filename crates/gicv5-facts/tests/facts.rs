@@ -2,50 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use gicv5_facts::{
-    Access, Class, FactsError, Location, RegisterTable, RuleBook, Word, registers, rules,
-};
+use gicv5_facts::{Access, Class, FactsError, Location, RegisterTable, RuleBook, Word, registers, rules};
 
 #[test]
 fn every_register_entry_and_instruction_is_read() {
     let table = registers().unwrap();
-    assert_eq!(
-        table.registers.len(),
-        gicv5_facts::REGISTERS_TOML
-            .matches("\n[[register]]\n")
-            .count()
-    );
-    let count = |class| {
-        table
-            .registers
-            .iter()
-            .filter(|register| register.class == class)
-            .count()
-    };
+    assert_eq!(table.registers.len(), gicv5_facts::REGISTERS_TOML.matches("\n[[register]]\n").count());
+    let count = |class| table.registers.iter().filter(|register| register.class == class).count();
     assert_eq!(count(Class::IrsConfig), 67);
     assert_eq!(count(Class::CpuifSysreg), 112);
     assert_eq!(count(Class::GicInstruction), 29);
     assert_eq!(count(Class::MemoryEntry), 11);
-    assert_eq!(
-        table
-            .registers
-            .iter()
-            .map(|register| register.fields.len())
-            .sum::<usize>(),
-        915
-    );
-    assert_eq!(
-        (table.limits.len(), table.alignments.len(), table.ppis.len()),
-        (19, 12, 18)
-    );
-    assert_eq!(
-        (
-            table.status_pairs.len(),
-            table.disagreements.len(),
-            table.gaps.len()
-        ),
-        (9, 29, 10)
-    );
+    assert_eq!(table.registers.iter().map(|register| register.fields.len()).sum::<usize>(), 915);
+    assert_eq!((table.limits.len(), table.alignments.len(), table.ppis.len()), (19, 12, 18));
+    assert_eq!((table.status_pairs.len(), table.disagreements.len(), table.gaps.len()), (9, 29, 10));
 }
 
 #[test]
@@ -54,10 +24,7 @@ fn an_indexed_register_knows_its_copies_and_an_unplaced_one_says_so() {
     let wires = table.named("IWB_WENABLER").next().unwrap();
     assert_eq!(wires.location, Location::Offset(0x2000));
     let indices = wires.indices.unwrap();
-    assert_eq!(
-        (indices.first, indices.last, indices.stride),
-        (0, 2047, Some(4))
-    );
+    assert_eq!((indices.first, indices.last, indices.stride), (0, 2047, Some(4)));
     let hidden = table.named("ICH_PPI_HVIR0_EL2").next().unwrap();
     assert_eq!(hidden.location, Location::Unknown);
     assert!(!hidden.access_confirmed);
@@ -67,9 +34,7 @@ fn an_indexed_register_knows_its_copies_and_an_unplaced_one_says_so() {
 #[test]
 fn instruction_words_agree_with_the_encodings_beside_them() {
     for register in &registers().unwrap().registers {
-        let (Some(instruction), Location::Encoding(encoding)) =
-            (register.instruction, register.location)
-        else {
+        let (Some(instruction), Location::Encoding(encoding)) = (register.instruction, register.location) else {
             continue;
         };
         let read = u32::from(instruction.form == gicv5_facts::Form::Sysl);
@@ -92,19 +57,11 @@ fn instruction_words_agree_with_the_encodings_beside_them() {
 fn named_values_are_sorted_by_number() {
     for register in &registers().unwrap().registers {
         for field in &register.fields {
-            assert!(
-                field.values.is_sorted_by_key(|named| named.value),
-                "{}.{}",
-                register.name,
-                field.name
-            );
+            assert!(field.values.is_sorted_by_key(|named| named.value), "{}.{}", register.name, field.name);
         }
     }
     let devarch = registers().unwrap().named("IRS_DEVARCH").next().unwrap();
-    assert_eq!(
-        devarch.field("ARCHITECT").unwrap().meaning(0x23b),
-        Some("Arm")
-    );
+    assert_eq!(devarch.field("ARCHITECT").unwrap().meaning(0x23b), Some("Arm"));
 }
 
 #[test]
@@ -123,27 +80,17 @@ fn a_field_is_cut_out_of_the_word_that_holds_it() {
 #[test]
 fn status_registers_and_limits_are_found_by_name() {
     let table = registers().unwrap();
-    assert_eq!(
-        table.status_of("IRS_VPE_DBR").unwrap().poll,
-        "IRS_VPE_STATUSR"
-    );
-    assert_eq!(
-        table.reported_by("IRS_SAVE_VM_STATUSR").unwrap().writes,
-        ["IRS_SAVE_VMR"]
-    );
+    assert_eq!(table.status_of("IRS_VPE_DBR").unwrap().poll, "IRS_VPE_STATUSR");
+    assert_eq!(table.reported_by("IRS_SAVE_VM_STATUSR").unwrap().writes, ["IRS_SAVE_VMR"]);
     assert_eq!(table.limit("IRS_IDR3", "VM_ID_BITS").unwrap().min, Some(8));
     assert_eq!(table.ppi(27).unwrap().name, "CNTV");
     let write_only = table.named("IRS_VMAP_VMR").next().unwrap();
-    assert_eq!(
-        (write_only.access, write_only.access_confirmed),
-        (Some(Access::WriteOnly), false)
-    );
+    assert_eq!((write_only.access, write_only.access_confirmed), (Some(Access::WriteOnly), false));
 }
 
 #[test]
 fn a_key_that_nobody_reads_is_refused() {
-    let extended =
-        gicv5_facts::REGISTERS_TOML.replacen("purpose =", "colour = \"red\"\npurpose =", 1);
+    let extended = gicv5_facts::REGISTERS_TOML.replacen("purpose =", "colour = \"red\"\npurpose =", 1);
     let Err(FactsError::Syntax(message)) = RegisterTable::parse(&extended) else {
         panic!("accepted");
     };
@@ -153,28 +100,16 @@ fn a_key_that_nobody_reads_is_refused() {
 #[test]
 fn a_field_that_overlaps_or_does_not_fit_is_refused() {
     for (from, to) in [
-        (
-            "{ name = \"IRSID\", msb = 31",
-            "{ name = \"IRSID\", msb = 32",
-        ),
-        (
-            "{ name = \"MPAM2\", msb = 13",
-            "{ name = \"MPAM2\", msb = 16",
-        ),
+        ("{ name = \"IRSID\", msb = 31", "{ name = \"IRSID\", msb = 32"),
+        ("{ name = \"MPAM2\", msb = 13", "{ name = \"MPAM2\", msb = 16"),
         ("name = \"IRS_IDR1\"", "name = \"IRS_IDR0\""),
         ("poll = \"IRS_PE_STATUSR\"", "poll = \"IRS_PEE_STATUSR\""),
-        (
-            "generic_name = \"S3_1_C12_C0_0\"",
-            "generic_name = \"S3_1_C12_C0_1\"",
-        ),
+        ("generic_name = \"S3_1_C12_C0_0\"", "generic_name = \"S3_1_C12_C0_1\""),
     ] {
         let broken = gicv5_facts::REGISTERS_TOML.replacen(from, to, 1);
         assert_ne!(broken, gicv5_facts::REGISTERS_TOML, "{from}");
         let result = RegisterTable::parse(&broken);
-        assert!(
-            matches!(result, Err(FactsError::Inconsistent { .. })),
-            "{from}"
-        );
+        assert!(matches!(result, Err(FactsError::Inconsistent { .. })), "{from}");
     }
 }
 
@@ -182,72 +117,36 @@ fn a_field_that_overlaps_or_does_not_fit_is_refused() {
 fn all_rules_are_found_with_unique_ids_and_every_part() {
     let book = rules().unwrap();
     assert_eq!(book.rules.len(), 383);
-    let lines = gicv5_facts::RULES_MD
-        .lines()
-        .filter(|line| line.starts_with("- **") && line.contains("*Src*"));
+    let lines = gicv5_facts::RULES_MD.lines().filter(|line| line.starts_with("- **") && line.contains("*Src*"));
     assert_eq!(lines.count(), 383);
     let ids: BTreeSet<&str> = book.rules.iter().map(|rule| rule.id.as_str()).collect();
     assert_eq!(ids.len(), 383);
     for rule in &book.rules {
-        assert!(
-            !rule.text.is_empty() && !rule.who.is_empty() && !rule.otherwise.is_empty(),
-            "{}",
-            rule.id
-        );
+        assert!(!rule.text.is_empty() && !rule.who.is_empty() && !rule.otherwise.is_empty(), "{}", rule.id);
         assert!(!rule.sources.is_empty(), "{}", rule.id);
-        assert!(
-            !rule.text.contains("*Who*") && !rule.source.contains("*Src*"),
-            "{}",
-            rule.id
-        );
+        assert!(!rule.text.contains("*Who*") && !rule.source.contains("*Src*"), "{}", rule.id);
     }
     for group in &book.groups {
         let numbers: Vec<u32> = book.in_group(&group.id).map(|rule| rule.number).collect();
-        assert_eq!(
-            numbers,
-            (1..=u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>(),
-            "{}",
-            group.id
-        );
+        assert_eq!(numbers, (1..=u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>(), "{}", group.id);
     }
-    assert_eq!(
-        (
-            book.hazards.len(),
-            book.open_questions.len(),
-            book.most_often_wrong.len()
-        ),
-        (13, 21, 10)
-    );
+    assert_eq!((book.hazards.len(), book.open_questions.len(), book.most_often_wrong.len()), (13, 21, 10));
 }
 
 #[test]
 fn a_rule_names_its_sources_in_full() {
     let book = rules().unwrap();
     let rule = book.rule("vmt-20").unwrap();
-    assert_eq!(
-        (rule.group.as_str(), rule.group_title.as_str()),
-        ("VMT", "the VM table")
-    );
+    assert_eq!((rule.group.as_str(), rule.group_title.as_str()), ("VMT", "the VM table"));
     assert_eq!(rule.who, "IRS");
     assert_eq!(rule.otherwise, "ignored, may be SWERR (inferred)");
     assert_eq!(rule.sources.len(), 2);
     assert_eq!(rule.sources[0].names[0].tag, "QM");
     assert_eq!(rule.sources[1].text, "RG");
-    assert!(
-        rule.sources[1].names[0]
-            .meaning
-            .contains("GICv5 Subsystem Details")
-    );
+    assert!(rule.sources[1].names[0].meaning.contains("GICv5 Subsystem Details"));
     // A tag that begins another one is not taken for it.
     let header = book.rule("GEN-23").unwrap();
-    assert_eq!(
-        header.sources[0]
-            .names
-            .iter()
-            .map(|name| name.tag.as_str())
-            .collect::<Vec<_>>(),
-        ["LNX-H"]
-    );
+    assert_eq!(header.sources[0].names.iter().map(|name| name.tag.as_str()).collect::<Vec<_>>(), ["LNX-H"]);
     // A group that shares its section is still a group of its own.
     assert_eq!(book.in_group("hppi").count(), 9);
 }
@@ -255,15 +154,7 @@ fn a_rule_names_its_sources_in_full() {
 #[test]
 fn a_rule_without_a_source_is_refused_with_its_line() {
     let broken = gicv5_facts::RULES_MD.replacen("*Src* RG; QI.", "RG; QI.", 1);
-    let Err(FactsError::Rule { line, problem }) = RuleBook::parse(&broken) else {
-        panic!("accepted")
-    };
+    let Err(FactsError::Rule { line, problem }) = RuleBook::parse(&broken) else { panic!("accepted") };
     assert_eq!(problem, "no *Src*");
-    assert!(
-        gicv5_facts::RULES_MD
-            .lines()
-            .nth(line - 1)
-            .unwrap()
-            .starts_with("- **GEN-1**")
-    );
+    assert!(gicv5_facts::RULES_MD.lines().nth(line - 1).unwrap().starts_with("- **GEN-1**"));
 }
