@@ -52,6 +52,17 @@ impl FieldInfo {
     }
 }
 
+/// The bits of a word that belong to any of these fields; the others are reserved.
+#[must_use]
+pub const fn fields_mask(fields: &[FieldInfo]) -> u64 {
+    let (mut mask, mut rest) = (0, fields);
+    while let Some((field, others)) = rest.split_first() {
+        mask |= field.mask();
+        rest = others;
+    }
+    mask
+}
+
 /// A type that can stand in a field of a layout.
 ///
 /// The trait joins the typed accessor's view of a field (a flag, an ID, an enumeration) to its raw bits.

@@ -1,0 +1,332 @@
+//! What a machine is like: the ID registers its hardware reports, and the choices the architecture leaves open.
+
+use gicv5_arch::geometry::{GeometryError, IstLimits};
+use gicv5_arch::irs::{
+    Component, IRS_AIDR, IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR3, IRS_IDR4, IRS_IDR5, IRS_IDR6, IRS_IDR7, IRS_IIDR,
+};
+use gicv5_arch::sysreg::PpiSet;
+use gicv5_arch::values::{BitsMinusOne, Domain, L2SizeSet, Levels, PaRange, PriBits};
+use gicv5_arch::{Iaffid, Ppi, Spi};
+
+use arbitrary_int::traits::Integer;
+use arbitrary_int::{u3, u4, u5, u12, u25};
+
+use crate::cpu::{CpuConfig, Tie};
+use crate::memory::{MemoryConfig, MemoryConfigError};
+
+/// An IRS, as its ID registers describe it, and the PEs attached to it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IrsConfig {
+    /// IRS_IDR0.
+    pub idr0: IRS_IDR0,
+    /// IRS_IDR1. PE_CNT is the number of `pes`.
+    pub idr1: IRS_IDR1,
+    /// IRS_IDR2.
+    pub idr2: IRS_IDR2,
+    /// IRS_IDR3.
+    pub idr3: IRS_IDR3,
+    /// IRS_IDR4.
+    pub idr4: IRS_IDR4,
+    /// IRS_IDR5: SPIs in the system.
+    pub idr5: IRS_IDR5,
+    /// IRS_IDR6: SPIs of this IRS.
+    pub idr6: IRS_IDR6,
+    /// IRS_IDR7: the first of them.
+    pub idr7: IRS_IDR7,
+    /// IRS_IIDR.
+    pub iidr: IRS_IIDR,
+    /// IRS_AIDR.
+    pub aidr: IRS_AIDR,
+    /// The PEs attached to this IRS.
+    pub pes: Vec<CpuConfig>,
+}
+
+impl IrsConfig {
+    /// An IRS of the Non-secure domain with everything that the physical side of the model can do: LPIs with 24 ID bits,
+    /// linear and two-level ISTs of every size without metadata, a SETLPI frame, software errors, five priority bits, 48
+    /// address bits. It has these PEs, and all `spis` SPIs of the system.
+    #[must_use]
+    pub fn new(pes: Vec<CpuConfig>, spis: u32) -> IrsConfig {
+        let spis = u25::try_new(spis).unwrap_or(u25::MAX);
+        IrsConfig {
+            idr0: IRS_IDR0::ZERO
+                .with_int_dom(Domain::NonSecure)
+                .with_pa_range(PaRange::Bits48)
+                .with_setlpi(true)
+                .with_swe(true),
+            idr1: IRS_IDR1::ZERO
+                .with_pe_cnt(pes.len().try_into().unwrap_or(u16::MAX))
+                .with_iaffid_bits(BitsMinusOne::new_with_raw_value(u4::new(15)))
+                .with_pri_bits(PriBits::Five),
+            idr2: IRS_IDR2::ZERO
+                .with_id_bits(u5::new(24))
+                .with_lpi(true)
+                .with_ist_levels(Levels::TwoLevel)
+                .with_ist_l2sz(L2SizeSet::new_with_raw_value(u3::new(0b111))),
+            idr3: IRS_IDR3::ZERO,
+            idr4: IRS_IDR4::ZERO,
+            idr5: IRS_IDR5::ZERO.with_spi_range(spis),
+            idr6: IRS_IDR6::ZERO.with_spi_irs_range(spis),
+            idr7: IRS_IDR7::ZERO,
+            iidr: IRS_IIDR::ZERO.with_implementer(u12::new(0x7f)),
+            aidr: IRS_AIDR::ZERO.with_component(Component::Irs),
+            pes,
+        }
+    }
+
+    /// The first SPI of this IRS, and how many it has.
+    #[must_use]
+    pub fn spis(&self) -> (u32, u32) {
+        (self.idr7.spi_base().id(), self.idr6.spi_irs_range().value())
+    }
+
+    /// True if this IRS owns the SPI (SPI-1).
+    #[must_use]
+    pub fn owns(&self, spi: Spi) -> bool {
+        let (first, count) = self.spis();
+        spi.id().checked_sub(first).is_some_and(|n| n < count)
+    }
+}
+
+/// When an effect that the architecture lets come late takes place.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum Effects {
+    /// As late as the architecture allows: when the barrier that completes it comes, or after
+    /// [`MachineConfig::effect_latency`] ticks where it must come in finite time (SYN-4). Software that forgets a barrier
+    /// sees the difference.
+    #[default]
+    Late,
+    /// At once, whatever barriers follow.
+    Early,
+    /// At a moment chosen from the seed.
+    Random,
+}
+
+/// What the architecture, or what is known of it, leaves open: one field for each open choice. The default is the one
+/// that `docs/rules.md` takes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Switches {
+    /// A tie between a PPI and the IRS's candidate (HPPI-4).
+    pub tie: Tie,
+    /// When GIC instructions, and writes to registers that do not synchronise themselves, act.
+    pub effects: Effects,
+    /// What IRS_PE_CR0.DPS reads without 1-of-N (RTE-3, and the disagreement about it).
+    pub pe_dps: DpsWithoutOneOfN,
+    /// What a set-pending does to the handling mode (INS-9, open question 17).
+    pub set_pending: SetPending,
+    /// Whether an entry found pending in an IST that becomes valid is noticed (IST-22).
+    pub preset_pending: PresetPending,
+}
+
+/// What IRS_PE_CR0 is without 1-of-N routing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum DpsWithoutOneOfN {
+    /// Reads as zero, writes ignored.
+    #[default]
+    Zero,
+    /// Reads as one, writes ignored.
+    One,
+}
+
+/// What `GIC CDPEND` with 1 does to the handling mode.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum SetPending {
+    /// Nothing.
+    #[default]
+    KeepsHandlingMode,
+    /// Makes it Edge, as a SET_EDGE event does.
+    MakesEdge,
+}
+
+/// What becomes of a Pending bit that software left in an IST.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum PresetPending {
+    /// The interrupt is not offered until something else happens to it.
+    #[default]
+    NotNoticed,
+    /// The interrupt is offered when the IRS first looks at it.
+    Noticed,
+}
+
+/// A machine.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct MachineConfig {
+    /// The IRSs; [`IrsIndex`](gicv5_hal::IrsIndex) counts them from 0. PEs are counted through all of them.
+    pub irses: Vec<IrsConfig>,
+    /// The memory.
+    pub memory: MemoryConfig,
+    /// The open choices.
+    pub switches: Switches,
+    /// Whatever is random comes from this.
+    pub seed: u64,
+    /// Ticks that a register command takes.
+    pub command_latency: u64,
+    /// Ticks after which the effect of a GIC instruction is complete without a GSB, with [`Effects::Late`].
+    pub effect_latency: u64,
+    /// Ticks that a read of a status register takes.
+    pub poll_ticks: u64,
+}
+
+impl MachineConfig {
+    /// A machine with one IRS ([`IrsConfig::new`]), this many PEs with IAFFIDs from 0, and this many SPIs from 0.
+    #[must_use]
+    pub fn new(pes: u16, spis: u32) -> MachineConfig {
+        let pes = (0..pes).map(|n| CpuConfig::new(Iaffid::new(n))).collect();
+        MachineConfig {
+            irses: vec![IrsConfig::new(pes, spis)],
+            memory: MemoryConfig::default(),
+            switches: Switches::default(),
+            seed: 0,
+            command_latency: 1,
+            effect_latency: 16,
+            poll_ticks: 1,
+        }
+    }
+
+    /// Checks that hardware like this could exist and that the model can be it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`], with the register and the reason.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let first = self.irses.first().ok_or(ConfigError::NoIrs)?;
+        let mut owned = Vec::new();
+        let mut seen = Vec::new();
+        for (n, irs) in self.irses.iter().enumerate() {
+            check_irs(n, irs)?;
+            let wrong = |register, value: u32, reason| ConfigError::Register { irs: n, register, value, reason };
+            if irs.idr5 != first.idr5 {
+                return Err(wrong("IRS_IDR5", irs.idr5.raw_value(), "all IRSs report the same number of SPIs (SPI-1)"));
+            }
+            // One IST serves the whole domain, so all must be able to walk it (GEN-13).
+            if irs.idr2 != first.idr2 {
+                return Err(wrong("IRS_IDR2", irs.idr2.raw_value(), "all IRSs of a domain share one LPI IST (GEN-13)"));
+            }
+            let (base, count) = irs.spis();
+            if base.saturating_add(count) > irs.idr5.spi_range().value() {
+                return Err(wrong("IRS_IDR6", irs.idr6.raw_value(), "SPIs beyond those of the system (SPI-1)"));
+            }
+            owned.push((base, count));
+            for cpu in &irs.pes {
+                if seen.contains(&cpu.iaffid) {
+                    return Err(ConfigError::Pe { iaffid: cpu.iaffid, reason: "two PEs have this affinity ID" });
+                }
+                seen.push(cpu.iaffid);
+                check_pe(irs, cpu)?;
+            }
+        }
+        if seen.is_empty() {
+            return Err(ConfigError::NoPe);
+        }
+        owned.retain(|(_, count)| *count != 0);
+        owned.sort_unstable();
+        let overlap = owned.windows(2).find(|pair| match pair {
+            [(base, count), (next, _)] => base + count > *next,
+            _ => false,
+        });
+        if let Some([_, (spi, _)]) = overlap {
+            return Err(ConfigError::SharedSpi { spi: *spi });
+        }
+        Ok(())
+    }
+}
+
+fn check_irs(n: usize, irs: &IrsConfig) -> Result<(), ConfigError> {
+    let wrong = |register, value: u32, reason| Err(ConfigError::Register { irs: n, register, value, reason });
+    let idr0 = irs.idr0;
+    let unsupported = [
+        (idr0.int_dom() != Domain::NonSecure, "the model has the Non-secure domain only"),
+        (idr0.virt(), "the model has no virtual side yet"),
+        (idr0.virt_one_n(), "1-of-N routing needs VIRT, and the model has none"),
+        (idr0.one_n(), "the model has no 1-of-N routing"),
+        (idr0.mec(), "the model has no memory encryption contexts"),
+        (idr0.mpam() || idr0.mpam2(), "the model has no MPAM"),
+        (idr0.pa_range().is_err(), "PA_RANGE is reserved"),
+    ];
+    if let Some((_, reason)) = unsupported.iter().find(|(wrong, _)| *wrong) {
+        return wrong("IRS_IDR0", idr0.raw_value(), reason);
+    }
+    if usize::from(irs.idr1.pe_cnt()) != irs.pes.len() {
+        return wrong("IRS_IDR1", irs.idr1.raw_value(), "PE_CNT is not the number of attached PEs");
+    }
+    if irs.idr1.pri_bits().is_err() {
+        return wrong("IRS_IDR1", irs.idr1.raw_value(), "PRI_BITS is reserved (GEN-11)");
+    }
+    if irs.idr3.raw_value() != 0 {
+        return wrong("IRS_IDR3", irs.idr3.raw_value(), "is zero without VIRT (GEN-7)");
+    }
+    if irs.idr4.raw_value() != 0 {
+        return wrong("IRS_IDR4", irs.idr4.raw_value(), "is zero without VIRT (GEN-7)");
+    }
+    if irs.aidr.component() != Ok(Component::Irs) {
+        return wrong("IRS_AIDR", irs.aidr.raw_value(), "Component is not IRS");
+    }
+    IstLimits::from_idr2(irs.idr2).map_err(|source| ConfigError::Idr2 { irs: n, source })?;
+    Ok(())
+}
+
+fn check_pe(irs: &IrsConfig, cpu: &CpuConfig) -> Result<(), ConfigError> {
+    let wrong = |reason| Err(ConfigError::Pe { iaffid: cpu.iaffid, reason });
+    if u32::from(cpu.iaffid.raw_value()) >> irs.idr1.iaffid_bits().count() != 0 {
+        return wrong("the affinity ID has more bits than IRS_IDR1.IAFFID_BITS");
+    }
+    if !cpu.ppis[0].contains(Ppi::SW_PPI) && cpu.edge_ppis[0].contains(Ppi::SW_PPI) {
+        return wrong("PPI 3 is not implemented, so it has no handling mode (PPI-5)");
+    }
+    if cpu.ppis[0].contains(Ppi::SW_PPI) && !cpu.edge_ppis[0].contains(Ppi::SW_PPI) {
+        return wrong("PPI 3 is edge (PPI-3)");
+    }
+    let may_be_edge = PpiSet::EMPTY.with(Ppi::SW_PPI).with(Ppi::CTIIRQ).raw_value();
+    if cpu.edge_ppis[0].raw_value() & !may_be_edge != 0 {
+        return wrong("an architected PPI other than 3 and 24 is edge (PPI-3)");
+    }
+    Ok(())
+}
+
+/// A machine that cannot be.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no IRS.
+    #[error("a machine needs an IRS")]
+    NoIrs,
+    /// There is no PE.
+    #[error("a machine needs a PE")]
+    NoPe,
+    /// The memory is impossible.
+    #[error(transparent)]
+    Memory(#[from] MemoryConfigError),
+    /// An ID register has a value that no implementation reports, or that the model cannot be.
+    #[error("IRS {irs}: {register} {value:#010x}: {reason}")]
+    Register {
+        /// The index of the IRS.
+        irs: usize,
+        /// The register.
+        register: &'static str,
+        /// Its value.
+        value: u32,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// IRS_IDR2 describes ISTs that cannot be.
+    #[error("IRS {irs}: IRS_IDR2: {source}")]
+    Idr2 {
+        /// The index of the IRS.
+        irs: usize,
+        /// Why not.
+        source: GeometryError,
+    },
+    /// A PE is impossible.
+    #[error("PE with {iaffid}: {reason}")]
+    Pe {
+        /// Its affinity ID.
+        iaffid: Iaffid,
+        /// Why not.
+        reason: &'static str,
+    },
+    /// Two IRSs own the same SPI (SPI-1).
+    #[error("SPI {spi} belongs to two IRSs (SPI-1)")]
+    SharedSpi {
+        /// The SPI.
+        spi: u32,
+    },
+}

@@ -1,0 +1,631 @@
+//! The IRS as software sees it through its frames.
+//!
+//! A write that takes time starts a command, which completes some ticks later; the status register that belongs to it
+//! (GEN-16) reads IDLE=0 until then. Reading a status register lets time pass. The effect of a command takes place when it
+//! completes, all at once.
+
+use gicv5_arch::entry::L1_ISTE;
+use gicv5_arch::geometry::{IstGeometry, IstLimits};
+use gicv5_arch::irs::{
+    IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_PE_CR0, IRS_PE_SELR,
+    IRS_PE_STATUSR, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR, IRS_SWERR_STATUSR,
+    IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IRS_SYNC_STATUSR, IRS_SYNCR, IrsReg, SetLpiReg,
+};
+use gicv5_arch::values::{HandlingMode, IstSize, L2Size, Structure};
+use gicv5_arch::{Addr55_3, IntType, IrsIntId, IrsIntType, PhysAddr, Spi};
+use gicv5_hal::{Frame, FrameKind, IrsIndex};
+
+use crate::clock::Tick;
+use crate::config::DpsWithoutOneOfN;
+use crate::event::{Event, Outcome, Width};
+use crate::interrupts::{Backing, Ist, Unreachable};
+use crate::machine::MachineState;
+use crate::memory::{Owner, Structure as Owned};
+use crate::violation::Place;
+
+/// How a register command goes wrong.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub enum CommandFault {
+    /// It does not complete before [`Machine::recover`](crate::Machine::recover).
+    Never,
+    /// It completes this many ticks later than it would.
+    Late(u64),
+    /// It completes, and has had no effect.
+    Ignored,
+}
+
+/// A command that has not completed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct InFlight {
+    /// The register that was written.
+    register: IrsReg,
+    /// What was written.
+    value: u64,
+    /// When it completes.
+    due: Tick,
+    /// When it would, but for a fault that makes it never complete.
+    without_fault: Tick,
+    /// Whether it has an effect.
+    ignored: bool,
+}
+
+/// An IRS.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct IrsState {
+    /// Whether it forwards: IRSEN, as it has taken effect.
+    pub(crate) enabled: bool,
+    /// IRSEN as last written.
+    cr0: IRS_CR0,
+    cr1: IRS_CR1,
+    spi_selected: IRS_SPI_SELR,
+    spi_valid: bool,
+    pe_selected: IRS_PE_SELR,
+    pe_valid: bool,
+    swerr: IRS_SWERR_STATUSR,
+    syndrome0: IRS_SWERR_SYNDROMER0,
+    syndrome1: IRS_SWERR_SYNDROMER1,
+    in_flight: Vec<InFlight>,
+    commands: u64,
+}
+
+impl IrsState {
+    pub(crate) fn new() -> IrsState {
+        IrsState {
+            enabled: false,
+            cr0: IRS_CR0::ZERO,
+            cr1: IRS_CR1::ZERO,
+            spi_selected: IRS_SPI_SELR::ZERO,
+            spi_valid: false,
+            pe_selected: IRS_PE_SELR::ZERO,
+            pe_valid: false,
+            swerr: IRS_SWERR_STATUSR::ZERO,
+            syndrome0: IRS_SWERR_SYNDROMER0::ZERO,
+            syndrome1: IRS_SWERR_SYNDROMER1::ZERO,
+            in_flight: Vec::new(),
+            commands: 0,
+        }
+    }
+
+    /// How many commands have been started.
+    pub(crate) fn commands(&self) -> u64 {
+        self.commands
+    }
+
+    fn is_idle(&self, status: IrsReg) -> bool {
+        !self.in_flight.iter().any(|command| command.register.status().is_some_and(|s| s.register == status))
+    }
+}
+
+/// The registers of the physical IST, which all IRSs of the domain share (GEN-13): whichever of them software writes, all
+/// show it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct IstRegisters {
+    baser: IRS_IST_BASER,
+    cfgr: IRS_IST_CFGR,
+}
+
+/// A frame and the IRS it belongs to.
+fn frame(irs: usize) -> Frame {
+    Frame::config(IrsIndex(irs as u16))
+}
+
+impl MachineState {
+    // --- accesses -----------------------------------------------------------------------------------------------
+
+    pub(crate) fn read32(&mut self, frame: Frame, offset: u16) -> u32 {
+        let value = self.read_half(frame, offset) as u32;
+        self.report.event(|| Event::FrameRead { frame, offset, width: Width::W32, value: u64::from(value) });
+        value
+    }
+
+    pub(crate) fn read64(&mut self, frame: Frame, offset: u16) -> u64 {
+        self.advance_to_now();
+        // Only a 64-bit register takes an access of 64 bits.
+        let value = match (frame.kind, IrsReg::at(offset)) {
+            (FrameKind::Config, Some(register)) if register.width() == 64 => {
+                self.read_register(usize::from(frame.irs.0), register)
+            }
+            _ => 0,
+        };
+        self.report.event(|| Event::FrameRead { frame, offset, width: Width::W64, value });
+        value
+    }
+
+    pub(crate) fn write32(&mut self, frame: Frame, offset: u16, value: u32) {
+        self.report.event(|| Event::FrameWrite { frame, offset, width: Width::W32, value: u64::from(value) });
+        self.advance_to_now();
+        let irs = usize::from(frame.irs.0);
+        if irs >= self.irses.len() {
+            return;
+        }
+        match frame.kind {
+            FrameKind::SetLpi => self.write_set_lpi(irs, offset, value),
+            FrameKind::Config => match (IrsReg::at(offset), IrsReg::at(offset.wrapping_sub(4))) {
+                (Some(register), _) if register.width() == 32 => self.write_register(irs, register, u64::from(value)),
+                // The halves of a 64-bit register: the other half stays as it is (GEN-9).
+                (Some(register), _) => {
+                    let high = self.stored(irs, register) & 0xffff_ffff_0000_0000;
+                    self.write_register(irs, register, high | u64::from(value));
+                }
+                (None, Some(register)) if register.width() == 64 => {
+                    let low = self.stored(irs, register) & 0xffff_ffff;
+                    self.write_register(irs, register, low | u64::from(value) << 32);
+                }
+                _ => {}
+            },
+        }
+    }
+
+    pub(crate) fn write64(&mut self, frame: Frame, offset: u16, value: u64) {
+        self.report.event(|| Event::FrameWrite { frame, offset, width: Width::W64, value });
+        self.advance_to_now();
+        let irs = usize::from(frame.irs.0);
+        if irs < self.irses.len()
+            && frame.kind == FrameKind::Config
+            && let Some(register) = IrsReg::at(offset)
+            && register.width() == 64
+        {
+            self.write_register(irs, register, value);
+        }
+    }
+
+    fn read_half(&mut self, frame: Frame, offset: u16) -> u64 {
+        self.advance_to_now();
+        if frame.kind == FrameKind::SetLpi {
+            return 0;
+        }
+        let irs = usize::from(frame.irs.0);
+        match (IrsReg::at(offset), IrsReg::at(offset.wrapping_sub(4))) {
+            (Some(register), _) => self.read_register(irs, register) & 0xffff_ffff,
+            (None, Some(register)) if register.width() == 64 => self.read_register(irs, register) >> 32,
+            // Reserved offsets read as zero (GEN-9).
+            _ => 0,
+        }
+    }
+
+    /// A read of a register, with what follows from reading it.
+    fn read_register(&mut self, irs: usize, register: IrsReg) -> u64 {
+        // Waiting for a command is what lets time pass.
+        let is_status = matches!(
+            register,
+            IrsReg::IRS_CR0
+                | IrsReg::IRS_SYNC_STATUSR
+                | IrsReg::IRS_SPI_STATUSR
+                | IrsReg::IRS_PE_STATUSR
+                | IrsReg::IRS_IST_STATUSR
+        );
+        if is_status {
+            self.report.clock.poll();
+            self.advance_to_now();
+        }
+        self.stored(irs, register)
+    }
+
+    /// What a register holds.
+    fn stored(&self, irs: usize, register: IrsReg) -> u64 {
+        let (Some(config), Some(state)) = (self.config.irses.get(irs), self.irses.get(irs)) else { return 0 };
+        match register {
+            IrsReg::IRS_IDR0 => config.idr0.raw_value().into(),
+            IrsReg::IRS_IDR1 => config.idr1.raw_value().into(),
+            IrsReg::IRS_IDR2 => config.idr2.raw_value().into(),
+            IrsReg::IRS_IDR3 => config.idr3.raw_value().into(),
+            IrsReg::IRS_IDR4 => config.idr4.raw_value().into(),
+            IrsReg::IRS_IDR5 => config.idr5.raw_value().into(),
+            IrsReg::IRS_IDR6 => config.idr6.raw_value().into(),
+            IrsReg::IRS_IDR7 => config.idr7.raw_value().into(),
+            IrsReg::IRS_IIDR => config.iidr.raw_value().into(),
+            IrsReg::IRS_AIDR => config.aidr.raw_value().into(),
+            IrsReg::IRS_CR0 => state.cr0.with_idle(state.is_idle(IrsReg::IRS_CR0)).raw_value().into(),
+            IrsReg::IRS_CR1 => state.cr1.raw_value().into(),
+            IrsReg::IRS_SYNC_STATUSR => IRS_SYNC_STATUSR::ZERO.with_idle(state.is_idle(register)).raw_value().into(),
+            IrsReg::IRS_SPI_SELR => state.spi_selected.raw_value().into(),
+            IrsReg::IRS_SPI_CFGR => match self.wires.get(state.spi_selected.id().id() as usize) {
+                Some(wire) if state.spi_valid => IRS_SPI_CFGR::ZERO.with_tm(wire.trigger).raw_value().into(),
+                _ => 0,
+            },
+            IrsReg::IRS_SPI_STATUSR => {
+                let status = IRS_SPI_STATUSR::ZERO.with_idle(state.is_idle(register)).with_v(state.spi_valid);
+                status.raw_value().into()
+            }
+            IrsReg::IRS_PE_SELR => state.pe_selected.raw_value().into(),
+            IrsReg::IRS_PE_STATUSR => IRS_PE_STATUSR::ZERO
+                .with_idle(state.is_idle(register))
+                .with_v(state.pe_valid)
+                .with_online(state.pe_valid)
+                .raw_value()
+                .into(),
+            IrsReg::IRS_PE_CR0 => {
+                let one = self.config.switches.pe_dps == DpsWithoutOneOfN::One;
+                IRS_PE_CR0::ZERO.with_dps(one && state.pe_valid).raw_value().into()
+            }
+            IrsReg::IRS_IST_BASER => self.ist.baser.raw_value(),
+            IrsReg::IRS_IST_CFGR => self.ist.cfgr.raw_value().into(),
+            IrsReg::IRS_IST_STATUSR => IRS_IST_STATUSR::ZERO.with_idle(self.ist_is_idle()).raw_value().into(),
+            IrsReg::IRS_SWERR_STATUSR if config.idr0.swe() => state.swerr.raw_value(),
+            IrsReg::IRS_SWERR_SYNDROMER0 if config.idr0.swe() => state.syndrome0.raw_value(),
+            IrsReg::IRS_SWERR_SYNDROMER1 if config.idr0.swe() => state.syndrome1.raw_value(),
+            IrsReg::IRS_DEVARCH => 0x4770_5a19,
+            IrsReg::IRS_PIDR4 => 0x04,
+            IrsReg::IRS_CIDR0 => 0x0d,
+            IrsReg::IRS_CIDR1 => 0xf0,
+            IrsReg::IRS_CIDR2 => 0x05,
+            IrsReg::IRS_CIDR3 => 0xb1,
+            // Write-only, without the feature, or zero.
+            _ => 0,
+        }
+    }
+
+    /// The IST's commands can be started at any IRS, and all show whether one is under way.
+    fn ist_is_idle(&self) -> bool {
+        self.irses.iter().all(|irs| irs.is_idle(IrsReg::IRS_IST_STATUSR))
+    }
+
+    fn write_register(&mut self, irs: usize, register: IrsReg, value: u64) {
+        if let Some(status) = register.status() {
+            let idle = match status.register {
+                IrsReg::IRS_IST_STATUSR => self.ist_is_idle(),
+                other => self.irses.get(irs).is_some_and(|irs| irs.is_idle(other)),
+            };
+            if !idle {
+                let old = self.stored(irs, register);
+                self.report.violate("GEN-18", Place::Register(frame(irs), register.offset()), old, value, || {
+                    format!("{register} is written while {} reads IDLE=0", status.register)
+                });
+                return;
+            }
+            if self.starts_command(irs, register, value) {
+                self.start_command(irs, register, value);
+            }
+            return;
+        }
+        let Some(state) = self.irses.get_mut(irs) else { return };
+        match register {
+            // What the attributes mean is beyond this model; they take effect while nothing is valid (GEN-20).
+            IrsReg::IRS_CR1 => state.cr1 = IRS_CR1::new_with_raw_value(value as u32 & fields(register) as u32),
+            // Sampled when the IST becomes valid, ignored while it is (LPI-1).
+            IrsReg::IRS_IST_CFGR if !self.ist.baser.valid() => {
+                self.ist.cfgr = IRS_IST_CFGR::new_with_raw_value(value as u32 & fields(register) as u32);
+            }
+            IrsReg::IRS_SPI_RESAMPLER => {
+                let spi = IRS_SPI_RESAMPLER::new_with_raw_value(value as u32).spi_id();
+                if self.config.irses.get(irs).is_some_and(|irs| irs.owns(spi)) {
+                    self.sample(spi);
+                }
+            }
+            // Cleared by writing one (ERR-6).
+            IrsReg::IRS_SWERR_STATUSR => {
+                state.swerr = IRS_SWERR_STATUSR::new_with_raw_value(state.swerr.raw_value() & !(value & 0xf));
+            }
+            _ => {}
+        }
+    }
+
+    /// What a write does at once, and whether there is a command to complete later.
+    fn starts_command(&mut self, irs: usize, register: IrsReg, value: u64) -> bool {
+        let Some(state) = self.irses.get_mut(irs) else { return false };
+        match register {
+            IrsReg::IRS_CR0 => {
+                let irsen = IRS_CR0::new_with_raw_value(value as u32).irsen();
+                state.cr0 = IRS_CR0::ZERO.with_irsen(irsen);
+                true
+            }
+            IrsReg::IRS_SYNCR => IRS_SYNCR::new_with_raw_value(value as u32).sync(),
+            IrsReg::IRS_SPI_SELR => {
+                state.spi_selected = IRS_SPI_SELR::new_with_raw_value(value as u32 & fields(register) as u32);
+                true
+            }
+            IrsReg::IRS_PE_SELR => {
+                state.pe_selected = IRS_PE_SELR::new_with_raw_value(value as u32 & fields(register) as u32);
+                true
+            }
+            IrsReg::IRS_SPI_CFGR | IrsReg::IRS_PE_CR0 | IrsReg::IRS_MAP_L2_ISTR => true,
+            IrsReg::IRS_IST_BASER => {
+                let new = IRS_IST_BASER::new_with_raw_value(value & fields(register));
+                let old = self.ist.baser;
+                match (old.valid(), new.valid()) {
+                    // A write of 1 over 1 does nothing, and the address cannot change (LPI-1).
+                    (true, true) => false,
+                    // Not in the write that clears VALID either.
+                    (true, false) => {
+                        self.ist.baser = old.with_valid(false);
+                        true
+                    }
+                    (false, valid) => {
+                        self.ist.baser = new;
+                        valid
+                    }
+                }
+            }
+            // Only the most privileged frame has it (SPI-6), and there is no virtual side (GEN-7, SPI-12).
+            _ => false,
+        }
+    }
+
+    // --- commands -----------------------------------------------------------------------------------------------
+
+    fn start_command(&mut self, irs: usize, register: IrsReg, value: u64) {
+        let index: u64 = self.irses.iter().map(IrsState::commands).sum();
+        let fault = self.command_faults.remove(&index);
+        let without_fault = self.report.now().after(self.config.command_latency);
+        let due = match fault {
+            Some(CommandFault::Never) => Tick::NEVER,
+            Some(CommandFault::Late(ticks)) => without_fault.after(ticks),
+            Some(CommandFault::Ignored) | None => without_fault,
+        };
+        let ignored = fault == Some(CommandFault::Ignored);
+        if let Some(state) = self.irses.get_mut(irs) {
+            state.commands += 1;
+            state.in_flight.push(InFlight { register, value, due, without_fault, ignored });
+        }
+        self.report.event(|| Event::CommandStarted { irs: IrsIndex(irs as u16), register, value, due });
+        self.complete_commands();
+    }
+
+    /// Makes a command go wrong: the one with this index.
+    pub(crate) fn fail_command(&mut self, index: u64, fault: CommandFault) {
+        self.command_faults.insert(index, fault);
+    }
+
+    /// Lets everything complete that would have.
+    pub(crate) fn recover(&mut self) {
+        self.command_faults.clear();
+        for command in self.irses.iter_mut().flat_map(|irs| &mut irs.in_flight) {
+            command.due = command.without_fault;
+        }
+        self.complete_commands();
+    }
+
+    /// Completes the commands that are due.
+    pub(crate) fn complete_commands(&mut self) {
+        let now = self.report.now();
+        for irs in 0..self.irses.len() {
+            while let Some(state) = self.irses.get_mut(irs)
+                && let Some(n) = state.in_flight.iter().position(|command| command.due <= now)
+            {
+                let command = state.in_flight.remove(n);
+                let outcome = match command {
+                    InFlight { ignored: true, .. } => Outcome::Lost,
+                    InFlight { register, value, .. } => self.complete(irs, register, value),
+                };
+                let InFlight { register, value, .. } = command;
+                self.report.event(|| Event::CommandDone { irs: IrsIndex(irs as u16), register, value, outcome });
+            }
+        }
+    }
+
+    /// The effect of a command.
+    fn complete(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
+        match register {
+            IrsReg::IRS_CR0 => self.set_enabled(irs, IRS_CR0::new_with_raw_value(value as u32).irsen()),
+            IrsReg::IRS_SPI_SELR => {
+                let spi = IRS_SPI_SELR::new_with_raw_value(value as u32).id();
+                let owns = self.config.irses.get(irs).is_some_and(|irs| irs.owns(spi));
+                if let Some(state) = self.irses.get_mut(irs) {
+                    state.spi_valid = owns;
+                }
+            }
+            IrsReg::IRS_PE_SELR => {
+                let iaffid = IRS_PE_SELR::new_with_raw_value(value as u32).iaffid();
+                let attached =
+                    self.config.irses.get(irs).is_some_and(|irs| irs.pes.iter().any(|pe| pe.iaffid == iaffid));
+                if let Some(state) = self.irses.get_mut(irs) {
+                    state.pe_valid = attached;
+                }
+            }
+            IrsReg::IRS_SPI_CFGR => return self.configure_spi(irs, IRS_SPI_CFGR::new_with_raw_value(value as u32)),
+            IrsReg::IRS_IST_BASER => match IRS_IST_BASER::new_with_raw_value(value).valid() {
+                true => self.adopt_ist(irs),
+                false => self.withdraw_ist(),
+            },
+            IrsReg::IRS_MAP_L2_ISTR => return self.map_level2(irs, IRS_MAP_L2_ISTR::new_with_raw_value(value as u32)),
+            // What has been accepted has taken effect already (SYN-8); IRS_PE_CR0 has nothing to opt out of (RTE-3).
+            _ => {}
+        }
+        Outcome::Done
+    }
+
+    /// The IRS starts or stops forwarding (GEN-21).
+    fn set_enabled(&mut self, irs: usize, enabled: bool) {
+        if let Some(state) = self.irses.get_mut(irs) {
+            state.enabled = enabled;
+        }
+        let targets: Vec<_> =
+            self.config.irses.get(irs).map_or(Vec::new(), |irs| irs.pes.iter().map(|pe| pe.iaffid).collect());
+        for target in targets {
+            self.offer(target);
+        }
+    }
+
+    fn configure_spi(&mut self, irs: usize, cfgr: IRS_SPI_CFGR) -> Outcome {
+        let Some(state) = self.irses.get(irs).filter(|state| state.spi_valid) else { return Outcome::Ignored };
+        let spi: Spi = state.spi_selected.id();
+        let Some(wire) = self.wires.get_mut(spi.id() as usize) else { return Outcome::Ignored };
+        if wire.trigger == cfgr.tm() {
+            return Outcome::Ignored;
+        }
+        wire.trigger = cfgr.tm();
+        self.sample(spi);
+        Outcome::Done
+    }
+
+    // --- the physical IST ---------------------------------------------------------------------------------------
+
+    fn adopt_ist(&mut self, irs: usize) {
+        let Some(idr2) = self.config.irses.get(irs).map(|irs| irs.idr2) else { return };
+        let Ok(limits) = IstLimits::from_idr2(idr2) else { return };
+        if !limits.has_physical_lpis() {
+            return;
+        }
+        let cfgr = self.ist.cfgr;
+        // Out of range is clamped (IST-28), unsupported is replaced by something supported (IST-9, IST-14, IST-15).
+        let id_bits = u32::from(cfgr.lpi_id_bits()).clamp(limits.min_lpi_id_bits(), limits.id_bits());
+        let required = limits.entry_size(id_bits);
+        let entry = cfgr.istsz().unwrap_or(IstSize::Bytes4);
+        let l2_size = limits.l2_sizes().map(|supported| {
+            let asked = cfgr.l2sz().ok().filter(|size| supported.contains(*size));
+            let smallest = L2Size::ALL.into_iter().find(|size| supported.contains(*size));
+            asked.or(smallest).unwrap_or(L2Size::KiB4)
+        });
+        let geometry = match (cfgr.structure(), l2_size) {
+            (Structure::TwoLevel, Some(l2_size)) => IstGeometry::two_level(id_bits, entry, l2_size),
+            _ => IstGeometry::linear(id_bits, entry),
+        };
+        let Ok(geometry) = geometry else { return };
+        let asked = IRS_IST_CFGR::ZERO.raw_value() | cfgr.raw_value();
+        let place = Place::Register(frame(irs), IrsReg::IRS_IST_CFGR.offset());
+        if u32::from(cfgr.lpi_id_bits()) != id_bits {
+            self.report.violate("IST-28", place, asked.into(), id_bits.into(), || {
+                format!("LPI_ID_BITS {} is taken as {id_bits}", cfgr.lpi_id_bits())
+            });
+        }
+        if entry != required || cfgr.istsz().is_err() {
+            self.report.violate("IST-10", place, asked.into(), required.raw_value().value().into(), || {
+                format!("ISTSZ is not the {} that this IRS needs for {id_bits} ID bits", required.meaning())
+            });
+        }
+        let unsupported = cfgr.structure() == Structure::TwoLevel && (l2_size.is_none() || cfgr.l2sz().ok() != l2_size);
+        if unsupported {
+            self.report.violate("IST-15", place, asked.into(), geometry.cfgr().raw_value().into(), || {
+                "STRUCTURE or L2SZ is not supported by this IRS".into()
+            });
+        }
+        let address = self.ist.baser.addr().address();
+        let footprint = geometry.base();
+        // Hardware takes the bits below the alignment as zero (IST-12, IST-13).
+        let Ok(base) = PhysAddr::new(address.raw() & !(footprint.alignment() - 1)) else { return };
+        if base != address {
+            let place = Place::Register(frame(irs), IrsReg::IRS_IST_BASER.offset());
+            self.report.violate("IST-12", place, address.raw(), base.raw(), || {
+                format!("the IST's address is not aligned to {:#x}, so another address is used", footprint.alignment())
+            });
+        }
+        let ist = Ist { base, geometry };
+        match geometry.level2() {
+            None => {
+                let _ = self.memory.own(&mut self.report, base, footprint.size(), Owner::domain(Owned::PhysicalIst));
+            }
+            Some(level2) => {
+                // Entries that are valid belong to the IRS, and so do their tables; the others may be filled (IST-18).
+                let _ =
+                    self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::PhysicalL1Iste));
+                for n in 0..geometry.l1_entries() {
+                    let Ok(entry) = base.offset(u64::from(n) * 8) else { break };
+                    let Ok(raw) = self.memory.irs_load64(entry) else { break };
+                    let level1 = L1_ISTE::new_with_raw_value(raw);
+                    if level1.valid() {
+                        self.own_level2(entry, level1, level2.size());
+                    }
+                }
+            }
+        }
+        self.interrupts.adopt(IrsIntType::Lpi, ist);
+    }
+
+    fn own_level2(&mut self, entry: PhysAddr, level1: L1_ISTE, size: u64) {
+        let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, Owner::domain(Owned::PhysicalL1Iste));
+        if let Ok(table) = PhysAddr::new(level1.l2_addr().address().raw() & !(size - 1)) {
+            let _ = self.memory.own(&mut self.report, table, size, Owner::domain(Owned::PhysicalL2Ist));
+        }
+    }
+
+    /// Clearing VALID writes everything back, recalls every LPI and gives the memory back (LPI-1, IST-5, IST-7).
+    fn withdraw_ist(&mut self) {
+        let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else { return };
+        for target in self.interrupts.withdraw(IrsIntType::Lpi, &mut self.memory) {
+            self.offer(target);
+        }
+        let footprint = ist.geometry.base();
+        if let Some(level2) = ist.geometry.level2() {
+            for n in 0..ist.geometry.l1_entries() {
+                let Ok(entry) = ist.base.offset(u64::from(n) * 8) else { break };
+                let Ok(raw) = self.memory.irs_load64(entry) else { break };
+                let level1 = L1_ISTE::new_with_raw_value(raw);
+                if level1.valid()
+                    && let Ok(table) = PhysAddr::new(level1.l2_addr().address().raw() & !(level2.size() - 1))
+                {
+                    let _ = self.memory.disown(&mut self.report, table, level2.size());
+                }
+            }
+        }
+        let _ = self.memory.disown(&mut self.report, ist.base, footprint.size());
+    }
+
+    /// Makes the level-1 entry valid that covers an LPI (LPI-2).
+    fn map_level2(&mut self, irs: usize, command: IRS_MAP_L2_ISTR) -> Outcome {
+        let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else {
+            return Outcome::Ignored;
+        };
+        let (Some(entry), Some(level2)) = (ist.level1_entry(command.id().id()), ist.geometry.level2()) else {
+            return Outcome::Ignored;
+        };
+        let id = IrsIntId::Lpi(command.id());
+        let Ok(raw) = self.memory.irs_load64(entry) else {
+            self.software_error(irs, 0x00, id, entry);
+            return Outcome::Ignored;
+        };
+        let level1 = L1_ISTE::new_with_raw_value(raw);
+        if level1.valid() {
+            return Outcome::Ignored;
+        }
+        if self.memory.irs_store64(entry, level1.with_valid(true).raw_value()).is_err() {
+            self.software_error(irs, 0x00, id, entry);
+            return Outcome::Ignored;
+        }
+        self.own_level2(entry, level1, level2.size());
+        Outcome::Done
+    }
+
+    // --- the SETLPI frame ---------------------------------------------------------------------------------------
+
+    fn write_set_lpi(&mut self, irs: usize, offset: u16, value: u32) {
+        if SetLpiReg::at(offset) != Some(SetLpiReg::IRS_SETLPIR)
+            || !self.config.irses.get(irs).is_some_and(|irs| irs.idr0.setlpi())
+        {
+            return;
+        }
+        let id = IrsIntId::Lpi(IRS_SETLPIR::new_with_raw_value(value).id());
+        if let Err(why) = self.set_event(id, HandlingMode::Edge) {
+            self.unreachable(irs, id, why);
+        }
+    }
+
+    // --- software errors ----------------------------------------------------------------------------------------
+
+    /// An interrupt could not be reached: nothing happens (INS-11), and what went wrong in memory is reported (ERR-4).
+    pub(crate) fn unreachable(&mut self, irs: usize, id: IrsIntId, why: Unreachable) {
+        match why {
+            Unreachable::NoIst | Unreachable::OutOfRange | Unreachable::NoLevel2 { .. } => {}
+            Unreachable::Level1Fault { entry } => self.software_error(irs, 0x01, id, entry),
+            Unreachable::Level2Fault { entry } => self.software_error(irs, 0x02, id, entry),
+        }
+    }
+
+    /// Records a software error (ERR-1 to ERR-5).
+    fn software_error(&mut self, irs: usize, code: u8, id: IrsIntId, address: PhysAddr) {
+        let swe = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.swe());
+        let Some(state) = self.irses.get_mut(irs).filter(|_| swe) else { return };
+        self.report.event(|| Event::SoftwareError { irs: IrsIndex(irs as u16), code, address: Some(address) });
+        if state.swerr.v() {
+            state.swerr = state.swerr.with_of(true);
+            return;
+        }
+        state.swerr = IRS_SWERR_STATUSR::ZERO.with_v(true).with_s0v(true).with_s1v(true).with_ec(code);
+        let int_type = IntType::from(id.int_type());
+        state.syndrome0 = IRS_SWERR_SYNDROMER0::ZERO.with_int_type(int_type).with_id(id.id_field());
+        if let Ok(address) = PhysAddr::new(address.raw() & !7).and_then(Addr55_3::new) {
+            state.syndrome1 = IRS_SWERR_SYNDROMER1::ZERO.with_addr(address);
+        }
+    }
+}
+
+/// The bits of a register that belong to a field: the others do not keep what is written.
+const fn fields(register: IrsReg) -> u64 {
+    let fields = register.info().fields;
+    let mut mask = 0;
+    let mut n = 0;
+    while n < fields.len() {
+        mask |= fields[n].mask();
+        n += 1;
+    }
+    mask
+}

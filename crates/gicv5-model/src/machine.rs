@@ -1,0 +1,761 @@
+//! The machine: everything there is, behind one handle.
+//!
+//! A [`Machine`] is a cheap handle that can be cloned and sent; all clones are the same machine. It implements the hal's
+//! [`Irs`](gicv5_hal::Irs), [`TableMemory`](gicv5_hal::TableMemory) and [`Wait`](gicv5_hal::Wait);
+//! [`Machine::pe`] gives the handle of one PE, which implements [`PeOps`](gicv5_hal::PeOps). The outside world moves wires
+//! ([`Machine::set_spi_wire`], [`Machine::set_ppi_wire`]) and lets time pass ([`Machine::advance`]).
+//!
+//! What is inside is plain data: [`Machine::save`] copies it, [`Machine::restore`] puts it back, and two copies can be
+//! compared.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use gicv5_arch::entry::L2_ISTE;
+use gicv5_arch::insn::{
+    AcknowledgeResult, AffinityOperand, DeactivateOperand, Form, GicInsn, HandlingModeOperand, IntIdOperand,
+    PendingOperand, PriorityOperand,
+};
+use gicv5_arch::sysreg::{ICC_ICSR_EL1, SysReg};
+use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, TriggerMode};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Ppi, Priority, Spi};
+use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
+
+use crate::clock::{Clock, Tick};
+use crate::config::{ConfigError, Effects, MachineConfig, SetPending};
+use crate::cpu::{Acknowledge, Cpu, Signals};
+use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
+use crate::interrupts::{Backing, Change, Interrupts, Unreachable};
+use crate::irs::{CommandFault, IrsState, IstRegisters};
+use crate::memory::Memory;
+use crate::report::Report;
+use crate::rng::Rng;
+use crate::violation::{PeIndex, Place, Violation};
+
+/// An instruction or an access that the PE does not have at this exception level.
+pub const CPU_1: &str = "CPU-1";
+
+/// What a PE has started and what is not complete yet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Effect {
+    /// The effect of a GIC instruction.
+    Insn(GicInsn, u64),
+    /// The outputs follow an acknowledge (SYN-1).
+    Signals,
+}
+
+/// A PE as the machine knows it.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct PeState {
+    pub(crate) cpu: Cpu,
+    /// The IRS it is attached to.
+    pub(crate) irs: usize,
+    /// Effects that no GSB has completed, with the moment at which they come by themselves, in order.
+    effects: VecDeque<(Tick, Effect)>,
+    /// An answer that the next ISB makes visible (INS-12).
+    answer: Option<ICC_ICSR_EL1>,
+    /// The outputs as the world sees them.
+    signals: Signals,
+}
+
+/// An SPI's wire.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Wire {
+    pub(crate) high: bool,
+    pub(crate) trigger: TriggerMode,
+}
+
+/// The whole state of a machine, as a value.
+#[derive(Clone, PartialEq, Debug)]
+pub struct MachineState {
+    pub(crate) config: MachineConfig,
+    pub(crate) report: Report,
+    pub(crate) memory: Memory,
+    pub(crate) rng: Rng,
+    pub(crate) interrupts: Interrupts,
+    pub(crate) ist: IstRegisters,
+    pub(crate) wires: Vec<Wire>,
+    pub(crate) irses: Vec<IrsState>,
+    pub(crate) pes: Vec<PeState>,
+    /// PE by affinity ID.
+    by_iaffid: Vec<Option<u16>>,
+    /// Commands that shall go wrong, by index.
+    pub(crate) command_faults: BTreeMap<u64, CommandFault>,
+    /// When the next effect of any PE comes by itself; a bound, not exact.
+    next_effect: Tick,
+}
+
+impl MachineState {
+    fn new(config: MachineConfig) -> Result<MachineState, ConfigError> {
+        config.check()?;
+        let mut pes = Vec::new();
+        let mut by_iaffid = Vec::new();
+        for (irs, irs_config) in config.irses.iter().enumerate() {
+            for cpu in &irs_config.pes {
+                let iaffid = usize::from(cpu.iaffid.raw_value());
+                if by_iaffid.len() <= iaffid {
+                    by_iaffid.resize(iaffid + 1, None);
+                }
+                if let Some(place) = by_iaffid.get_mut(iaffid) {
+                    *place = Some(pes.len() as u16);
+                }
+                pes.push(PeState {
+                    cpu: Cpu::new(*cpu, config.switches.tie),
+                    irs,
+                    effects: VecDeque::new(),
+                    answer: None,
+                    signals: Signals::default(),
+                });
+            }
+        }
+        let spis = config.irses.first().map_or(0, |irs| irs.idr5.spi_range().value());
+        let rng = Rng::new(config.seed);
+        Ok(MachineState {
+            report: Report { clock: Clock::new(config.poll_ticks), ..Report::default() },
+            memory: Memory::new(config.memory.clone())?,
+            rng: rng.fork(1),
+            interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }),
+            ist: IstRegisters::default(),
+            wires: vec![Wire { high: false, trigger: TriggerMode::Edge }; spis as usize],
+            irses: config.irses.iter().map(|_| IrsState::new()).collect(),
+            pes,
+            by_iaffid,
+            command_faults: BTreeMap::new(),
+            next_effect: Tick::NEVER,
+            config,
+        })
+    }
+
+    /// The IRS that owns an SPI.
+    pub(crate) fn owner(&self, spi: Spi) -> Option<usize> {
+        self.config.irses.iter().position(|irs| irs.owns(spi))
+    }
+
+    /// The PE with an affinity ID.
+    pub(crate) fn pe_with(&self, iaffid: Iaffid) -> Option<usize> {
+        self.by_iaffid.get(usize::from(iaffid.raw_value())).copied().flatten().map(usize::from)
+    }
+
+    // --- interrupts ---------------------------------------------------------------------------------------------
+
+    /// Changes the state of an interrupt and everything that follows from it.
+    pub(crate) fn update(
+        &mut self,
+        id: IrsIntId,
+        change: impl FnOnce(L2_ISTE) -> L2_ISTE,
+    ) -> Result<L2_ISTE, Unreachable> {
+        let change = self.interrupts.update(id, &mut self.memory, change)?;
+        if change.before != change.after {
+            self.changed(id, change);
+        }
+        Ok(change.after)
+    }
+
+    fn changed(&mut self, id: IrsIntId, Change { before, after }: Change) {
+        let mut tell = |change: Option<Changed>| {
+            if let Some(change) = change {
+                let interrupt = IntId::from(id);
+                self.report.event(|| Event::Interrupt { space: Space::Physical, pe: None, interrupt, change });
+            }
+        };
+        tell((before.pending() != after.pending()).then_some(Changed::Pending(after.pending())));
+        tell((before.active() != after.active()).then_some(Changed::Active(after.active())));
+        tell((before.enable() != after.enable()).then_some(Changed::Enabled(after.enable())));
+        tell((before.priority() != after.priority()).then_some(Changed::Priority(after.priority())));
+        tell((before.hm() != after.hm()).then_some(Changed::Mode(after.hm())));
+        tell((before.iaffid() != after.iaffid()).then_some(Changed::Target(after.iaffid(), after.irm())));
+        self.offer(before.iaffid());
+        if after.iaffid() != before.iaffid() {
+            self.offer(after.iaffid());
+        }
+        // The IRS may write a state back whenever it likes (IST-26).
+        if id.int_type() == IrsIntType::Lpi && self.rng.chance(1, 64) {
+            self.interrupts.write_back_one(id, &mut self.memory);
+        }
+    }
+
+    /// Offers a target its candidate, if that is another than before (HPPI-2, HPPI-6).
+    pub(crate) fn offer(&mut self, target: Iaffid) {
+        let Some(pe) = self.pe_with(target) else { return };
+        let enabled = self.pes.get(pe).and_then(|pe| self.irses.get(pe.irs)).is_some_and(|irs| irs.enabled);
+        let candidate = if enabled { self.interrupts.candidate(target) } else { None };
+        let Some(state) = self.pes.get_mut(pe) else { return };
+        if state.cpu.offered() == candidate {
+            return;
+        }
+        state.cpu.offer(candidate);
+        self.report.event(|| Event::Candidate {
+            domain: Domain::NonSecure,
+            space: Space::Physical,
+            target,
+            candidate: candidate.map(|(id, priority)| (IntId::from(id), priority)),
+        });
+        self.show_signals(pe);
+    }
+
+    /// Shows the world what a PE's outputs are.
+    fn show_signals(&mut self, pe: usize) {
+        let Some(state) = self.pes.get_mut(pe) else { return };
+        let signals = state.cpu.signals();
+        let before = std::mem::replace(&mut state.signals, signals);
+        if before == signals {
+            return;
+        }
+        let pe = PeIndex(pe as u16);
+        for (signal, was, is) in [(Signal::Irq, before.irq, signals.irq), (Signal::Nmi, before.nmi, signals.nmi)] {
+            if was != is {
+                self.report.event(|| Event::Signal { pe, signal, asserted: is });
+            }
+        }
+    }
+
+    /// An event from outside: Pending rises, and the handling mode follows the kind of event (ISM-2).
+    pub(crate) fn set_event(&mut self, id: IrsIntId, mode: HandlingMode) -> Result<L2_ISTE, Unreachable> {
+        self.update(id, |entry| entry.with_pending(true).with_hm(mode))
+    }
+
+    /// Looks at an SPI's wire again (SPI-3, SPI-5).
+    pub(crate) fn sample(&mut self, spi: Spi) {
+        let Some(&Wire { high, trigger }) = self.wires.get(spi.id() as usize) else { return };
+        let id = IrsIntId::Spi(spi);
+        // SPIs are always reachable (SPI-8).
+        let _ = match (trigger, high) {
+            (TriggerMode::Level, true) => self.set_event(id, HandlingMode::Level),
+            (TriggerMode::Level, false) | (TriggerMode::Edge, true) => {
+                self.update(id, |entry| entry.with_pending(false))
+            }
+            (TriggerMode::Edge, false) => return,
+        };
+    }
+
+    fn set_spi_wire(&mut self, spi: Spi, high: bool) {
+        let (Some(irs), Some(wire)) = (self.owner(spi), self.wires.get_mut(spi.id() as usize)) else { return };
+        if wire.high == high {
+            return;
+        }
+        wire.high = high;
+        let trigger = wire.trigger;
+        self.report.event(|| Event::SpiWire { irs: IrsIndex(irs as u16), spi, high });
+        let id = IrsIntId::Spi(spi);
+        // SPI-4.
+        let _ = match (trigger, high) {
+            (TriggerMode::Edge, true) => self.set_event(id, HandlingMode::Edge),
+            (TriggerMode::Level, true) => self.set_event(id, HandlingMode::Level),
+            (TriggerMode::Level, false) => self.update(id, |entry| entry.with_pending(false)),
+            (TriggerMode::Edge, false) => return,
+        };
+    }
+
+    fn set_ppi_wire(&mut self, pe: PeIndex, ppi: Ppi, high: bool) {
+        let Some(state) = self.pes.get_mut(usize::from(pe.0)) else { return };
+        state.cpu.ppi_wire(ppi, high);
+        self.report.event(|| Event::PpiWire { pe, ppi, high });
+        self.show_signals(usize::from(pe.0));
+    }
+
+    // --- instructions -------------------------------------------------------------------------------------------
+
+    fn gic(&mut self, pe: PeIndex, insn: GicInsn, xt: u64) -> u64 {
+        self.advance_to_now();
+        let xt = if insn.info().form == Form::Operand { xt } else { 0 };
+        let result = match insn {
+            GicInsn::GICR_CDIA => self.acknowledge(pe, Acknowledge::Ordinary),
+            GicInsn::GICR_CDNMIA => self.acknowledge(pe, Acknowledge::Nmi),
+            GicInsn::GIC_CDEOI => {
+                if let Some(state) = self.pes.get_mut(usize::from(pe.0)) {
+                    state.cpu.drop_priority();
+                }
+                self.show_signals(usize::from(pe.0));
+                0
+            }
+            GicInsn::GSB_SYS => {
+                self.complete_effects(usize::from(pe.0), |_| true);
+                0
+            }
+            GicInsn::GSB_ACK => {
+                self.show_signals(usize::from(pe.0));
+                0
+            }
+            GicInsn::GIC_CDDIS
+            | GicInsn::GIC_CDEN
+            | GicInsn::GIC_CDPRI
+            | GicInsn::GIC_CDAFF
+            | GicInsn::GIC_CDPEND
+            | GicInsn::GIC_CDRCFG
+            | GicInsn::GIC_CDDI
+            | GicInsn::GIC_CDHM => {
+                self.start_effect(pe, Effect::Insn(insn, xt));
+                0
+            }
+            _ => {
+                self.report.violate(CPU_1, Place::Insn(pe, insn), 0, xt, || {
+                    format!("{insn} is not defined at this exception level of this machine")
+                });
+                0
+            }
+        };
+        self.report.event(|| Event::Instruction { pe, insn, xt, result });
+        result
+    }
+
+    fn acknowledge(&mut self, pe: PeIndex, which: Acknowledge) -> u64 {
+        let index = usize::from(pe.0);
+        let Some(state) = self.pes.get_mut(index) else { return 0 };
+        let taken = state.cpu.acknowledge(which);
+        match taken {
+            None => {}
+            Some(IntId::Ppi(_)) => self.signals_follow(pe),
+            Some(IntId::Lpi(_) | IntId::Spi(_)) => {
+                if let Some(id) = taken.and_then(|id| IrsIntId::try_from(id).ok()) {
+                    // Active is set and an edge cleared in one step (INS-3). The interrupt was a candidate a moment ago,
+                    // so it can be reached.
+                    let _ = self.update(id, |entry| match entry.hm() {
+                        HandlingMode::Edge => entry.with_active(true).with_pending(false),
+                        HandlingMode::Level => entry.with_active(true),
+                    });
+                    if let Some(state) = self.pes.get(index) {
+                        let iaffid = state.cpu.config().iaffid;
+                        self.offer(iaffid);
+                    }
+                }
+                self.signals_follow(pe);
+            }
+        }
+        AcknowledgeResult::reporting(taken).raw_value()
+    }
+
+    /// The outputs follow an acknowledge, at the latest at the next GSB (SYN-1).
+    fn signals_follow(&mut self, pe: PeIndex) {
+        self.start_effect(pe, Effect::Signals);
+    }
+
+    fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
+        let index = usize::from(pe.0);
+        let early = match self.config.switches.effects {
+            Effects::Early => true,
+            Effects::Late => false,
+            Effects::Random => self.rng.chance(1, 2),
+        };
+        let due = self.report.now().after(self.config.effect_latency);
+        let Some(state) = self.pes.get_mut(index) else { return };
+        state.effects.push_back((due, effect));
+        if early {
+            self.complete_effects(index, |_| true);
+        } else {
+            self.next_effect = self.next_effect.min(due);
+        }
+    }
+
+    /// Completes a PE's effects, in order, as long as the condition holds for the moment at which they are due.
+    fn complete_effects(&mut self, pe: usize, condition: impl Fn(Tick) -> bool) {
+        while let Some(state) = self.pes.get_mut(pe)
+            && let Some(&(due, effect)) = state.effects.front()
+            && condition(due)
+        {
+            state.effects.pop_front();
+            match effect {
+                Effect::Insn(insn, xt) => self.execute(pe, insn, xt),
+                Effect::Signals => self.show_signals(pe),
+            }
+        }
+    }
+
+    /// The effect of an instruction.
+    fn execute(&mut self, pe: usize, insn: GicInsn, xt: u64) {
+        let pri_bits = self
+            .pes
+            .get(pe)
+            .and_then(|state| self.config.irses.get(state.irs))
+            .and_then(|irs| irs.idr1.pri_bits().ok())
+            .map_or(5, |bits| bits.count());
+        // What an operand names, and what becomes of it. Reserved types are ignored (GEN-1), PPIs too (INS-8).
+        let (id, outcome) = match insn {
+            GicInsn::GIC_CDEN | GicInsn::GIC_CDDIS => {
+                let Some(id) = IntIdOperand::new_with_raw_value(xt).int_id() else { return };
+                (id, self.update(id, |entry| entry.with_enable(insn == GicInsn::GIC_CDEN)))
+            }
+            GicInsn::GIC_CDPRI => {
+                let operand = PriorityOperand::new_with_raw_value(xt);
+                let Some(id) = operand.int_id() else { return };
+                let priority = operand.priority().keep_high_bits(pri_bits);
+                (id, self.update(id, |entry| entry.with_priority(priority)))
+            }
+            GicInsn::GIC_CDAFF => {
+                let operand = AffinityOperand::new_with_raw_value(xt);
+                let Some(id) = operand.int_id() else { return };
+                // Without 1-of-N the routing mode is ignored (RTE-3).
+                (id, self.update(id, |entry| entry.with_iaffid(operand.iaffid()).with_irm(RoutingMode::Targeted)))
+            }
+            GicInsn::GIC_CDPEND => {
+                let operand = PendingOperand::new_with_raw_value(xt);
+                let Some(id) = operand.int_id() else { return };
+                let as_event = self.config.switches.set_pending == SetPending::MakesEdge && operand.pending();
+                (
+                    id,
+                    self.update(id, |entry| {
+                        let entry = entry.with_pending(operand.pending());
+                        if as_event { entry.with_hm(HandlingMode::Edge) } else { entry }
+                    }),
+                )
+            }
+            GicInsn::GIC_CDHM => {
+                let operand = HandlingModeOperand::new_with_raw_value(xt);
+                let Some(id) = operand.int_id() else { return };
+                (id, self.update(id, |entry| entry.with_hm(operand.hm())))
+            }
+            GicInsn::GIC_CDDI => match DeactivateOperand::new_with_raw_value(xt).int_id() {
+                None => return,
+                Some(IntId::Ppi(ppi)) => {
+                    if let Some(state) = self.pes.get_mut(pe) {
+                        state.cpu.deactivate_ppi(ppi);
+                    }
+                    return self.show_signals(pe);
+                }
+                Some(id) => match IrsIntId::try_from(id) {
+                    Ok(id) => (id, self.update(id, |entry| entry.with_active(false))),
+                    Err(_) => return,
+                },
+            },
+            GicInsn::GIC_CDRCFG => {
+                let id = IntIdOperand::new_with_raw_value(xt).int_id();
+                let state = id.map(|id| (id, self.interrupts.state(id, &mut self.memory)));
+                let answer = match state {
+                    Some((_, Ok(entry))) => ICC_ICSR_EL1::ZERO
+                        .with_iaffid(entry.iaffid())
+                        .with_priority(entry.priority())
+                        .with_hm(entry.hm())
+                        .with_active(entry.active())
+                        .with_irm(entry.irm())
+                        .with_pending(entry.pending())
+                        .with_enabled(entry.enable()),
+                    _ => ICC_ICSR_EL1::ZERO.with_f(true),
+                };
+                let early = self.config.switches.effects == Effects::Early;
+                if let Some(pe) = self.pes.get_mut(pe) {
+                    if early {
+                        pe.cpu.set_icsr(answer);
+                    } else {
+                        pe.answer = Some(answer);
+                    }
+                }
+                match state {
+                    Some((id, outcome)) => (id, outcome),
+                    None => return,
+                }
+            }
+            _ => return,
+        };
+        if let Err(why) = outcome {
+            let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
+            self.unreachable(irs, id, why);
+        }
+    }
+
+    // --- time ---------------------------------------------------------------------------------------------------
+
+    fn advance(&mut self, ticks: u64) {
+        self.report.clock.advance(ticks);
+        self.advance_to_now();
+    }
+
+    /// Lets everything happen that is due.
+    pub(crate) fn advance_to_now(&mut self) {
+        let now = self.report.now();
+        if now >= self.next_effect {
+            self.next_effect = Tick::NEVER;
+            for pe in 0..self.pes.len() {
+                self.complete_effects(pe, |due| due <= now);
+                if let Some((due, _)) = self.pes.get(pe).and_then(|state| state.effects.front()) {
+                    self.next_effect = self.next_effect.min(*due);
+                }
+            }
+        }
+        self.complete_commands();
+    }
+
+    // --- a PE's own registers -----------------------------------------------------------------------------------
+
+    fn read_sysreg(&mut self, pe: PeIndex, register: SysReg) -> u64 {
+        self.advance_to_now();
+        let Some(state) = self.pes.get(usize::from(pe.0)) else { return 0 };
+        let value = state.cpu.read(register).unwrap_or_else(|_| {
+            self.report.violate(CPU_1, Place::SysReg(pe, register), 0, 0, || {
+                format!("{register} cannot be read at this exception level of this machine")
+            });
+            0
+        });
+        self.report.event(|| Event::SysRegRead { pe, register, value });
+        value
+    }
+
+    fn write_sysreg(&mut self, pe: PeIndex, register: SysReg, value: u64) {
+        self.advance_to_now();
+        let early = match self.config.switches.effects {
+            Effects::Early => true,
+            Effects::Late => false,
+            Effects::Random => self.rng.chance(1, 2),
+        };
+        let Some(state) = self.pes.get_mut(usize::from(pe.0)) else { return };
+        let outcome = state.cpu.write(register, value);
+        if early {
+            state.cpu.synchronise();
+        }
+        self.report.event(|| Event::SysRegWrite { pe, register, value });
+        match outcome {
+            Ok(()) => self.show_signals(usize::from(pe.0)),
+            Err(_) => self.report.violate(CPU_1, Place::SysReg(pe, register), 0, value, || {
+                format!("{register} cannot be written at this exception level of this machine")
+            }),
+        }
+    }
+
+    fn isb(&mut self, pe: PeIndex) {
+        self.advance_to_now();
+        let index = usize::from(pe.0);
+        // A read-configuration needs no more than an ISB (INS-12), so everything up to it completes.
+        let Some(state) = self.pes.get_mut(index) else { return };
+        if let Some(last) =
+            state.effects.iter().rposition(|(_, effect)| matches!(effect, Effect::Insn(GicInsn::GIC_CDRCFG, _)))
+        {
+            let rest = state.effects.split_off(last + 1);
+            self.complete_effects(index, |_| true);
+            if let Some(state) = self.pes.get_mut(index) {
+                state.effects = rest;
+            }
+        }
+        if let Some(state) = self.pes.get_mut(index) {
+            state.cpu.synchronise();
+            if let Some(answer) = state.answer.take() {
+                state.cpu.set_icsr(answer);
+            }
+        }
+        self.report.event(|| Event::Barrier { pe, barrier: Barrier::Isb });
+        self.show_signals(index);
+    }
+}
+
+/// A machine. Clones are handles of the same one.
+#[derive(Clone, Debug)]
+pub struct Machine(Arc<Mutex<MachineState>>);
+
+impl Machine {
+    /// Builds a machine at reset.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] if the configuration is of no hardware that could exist, or that the model cannot be.
+    pub fn new(config: MachineConfig) -> Result<Machine, ConfigError> {
+        Ok(Machine(Arc::new(Mutex::new(MachineState::new(config)?))))
+    }
+
+    /// The state. Nothing in the model panics while it holds the lock; if an observer did, the state is still whole.
+    pub(crate) fn state(&self) -> MutexGuard<'_, MachineState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The handle of a PE, counted from 0 through all IRSs; `None` if there is none.
+    #[must_use]
+    pub fn pe(&self, pe: PeIndex) -> Option<ModelPe> {
+        (usize::from(pe.0) < self.state().pes.len()).then(|| ModelPe { machine: self.clone(), pe })
+    }
+
+    /// The number of PEs.
+    #[must_use]
+    pub fn pe_count(&self) -> u16 {
+        self.state().pes.len() as u16
+    }
+
+    /// Copies the whole state.
+    #[must_use]
+    pub fn save(&self) -> MachineState {
+        self.state().clone()
+    }
+
+    /// Puts a state back, of this machine or of another.
+    pub fn restore(&self, state: MachineState) {
+        *self.state() = state;
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn now(&self) -> Tick {
+        self.state().report.now()
+    }
+
+    /// Lets time pass.
+    pub fn advance(&self, ticks: u64) {
+        self.state().advance(ticks);
+    }
+
+    /// Moves the wire of an SPI. An SPI that no IRS owns has no wire.
+    pub fn set_spi_wire(&self, spi: Spi, high: bool) {
+        self.state().set_spi_wire(spi, high);
+    }
+
+    /// Moves the wire of a PPI of a PE.
+    pub fn set_ppi_wire(&self, pe: PeIndex, ppi: Ppi, high: bool) {
+        self.state().set_ppi_wire(pe, ppi, high);
+    }
+
+    /// Sets SCTLR.NMI of a PE: whether priority 0 is an NMI (INS-2).
+    pub fn set_nmi(&self, pe: PeIndex, nmi: bool) {
+        let mut state = self.state();
+        if let Some(pe) = state.pes.get_mut(usize::from(pe.0)) {
+            pe.cpu.set_nmi(nmi);
+        }
+        state.show_signals(usize::from(pe.0));
+    }
+
+    /// The interrupt outputs of a PE.
+    #[must_use]
+    pub fn signals(&self, pe: PeIndex) -> Signals {
+        self.state().pes.get(usize::from(pe.0)).map_or(Signals::default(), |pe| pe.signals)
+    }
+
+    /// What the IRS offers a PE (HPPI-1).
+    #[must_use]
+    pub fn candidate(&self, pe: PeIndex) -> Option<(IrsIntId, Priority)> {
+        self.state().pes.get(usize::from(pe.0))?.cpu.offered()
+    }
+
+    /// Makes the IRS offer this one of several equally urgent candidates of a PE: which one it offers is not fixed
+    /// (HPPI-4), and a follower of another machine does as that one does. Returns false, and changes nothing, if the
+    /// interrupt is not among the most urgent candidates of its target.
+    pub fn prefer(&self, id: IrsIntId) -> bool {
+        let state = &mut *self.state();
+        let preferred = state.interrupts.prefer(id);
+        if let Some(target) = preferred {
+            state.offer(target);
+        }
+        preferred.is_some()
+    }
+
+    /// The state of an LPI or SPI, in the layout of an IST entry; `None` if it cannot be reached.
+    #[must_use]
+    pub fn interrupt(&self, id: IrsIntId) -> Option<L2_ISTE> {
+        let state = &mut *self.state();
+        state.interrupts.state(id, &mut state.memory).ok()
+    }
+
+    /// Puts an LPI or SPI into a state, whatever it was in: for following another machine whose state is known to differ.
+    /// Returns false if it cannot be reached.
+    pub fn set_interrupt(&self, id: IrsIntId, entry: L2_ISTE) -> bool {
+        self.state().update(id, |_| entry).is_ok()
+    }
+
+    /// Hands out the violations so far, and starts anew.
+    #[must_use]
+    pub fn take_violations(&self) -> Vec<Violation> {
+        self.state().report.checker.drain()
+    }
+
+    /// Starts observing: keeps up to `capacity` events until they are drained.
+    pub fn observe(&self, capacity: usize) {
+        self.state().report.log.observe(capacity);
+    }
+
+    /// Stops observing.
+    pub fn ignore(&self) {
+        self.state().report.log.ignore();
+    }
+
+    /// The number of register commands so far, over all IRSs: the index of the next one.
+    #[must_use]
+    pub fn commands(&self) -> u64 {
+        self.state().irses.iter().map(IrsState::commands).sum()
+    }
+
+    /// Makes the register command with this index ([`commands`](Self::commands)) go wrong.
+    pub fn fail_command(&self, index: u64, fault: CommandFault) {
+        self.state().fail_command(index, fault);
+    }
+
+    /// Lets every command that never completes complete now.
+    pub fn recover(&self) {
+        self.state().recover();
+    }
+}
+
+impl gicv5_hal::Irs for Machine {
+    fn read32(&self, frame: Frame, offset: u16) -> u32 {
+        self.state().read32(frame, offset)
+    }
+
+    fn write32(&self, frame: Frame, offset: u16, value: u32) {
+        self.state().write32(frame, offset, value);
+    }
+
+    fn read64(&self, frame: Frame, offset: u16) -> u64 {
+        self.state().read64(frame, offset)
+    }
+
+    fn write64(&self, frame: Frame, offset: u16, value: u64) {
+        self.state().write64(frame, offset, value);
+    }
+}
+
+impl Wait for Machine {
+    /// One tick passes.
+    fn relax(&self) {
+        self.advance(1);
+    }
+
+    /// A tick is a microsecond.
+    fn now(&self) -> Duration {
+        Duration::from_micros(self.now().0)
+    }
+}
+
+/// One PE of a machine.
+#[derive(Clone, Debug)]
+pub struct ModelPe {
+    machine: Machine,
+    pe: PeIndex,
+}
+
+impl ModelPe {
+    /// Which PE it is.
+    #[must_use]
+    pub const fn index(&self) -> PeIndex {
+        self.pe
+    }
+
+    /// The machine it belongs to.
+    #[must_use]
+    pub const fn machine(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl PeOps for ModelPe {
+    fn read_sysreg(&self, register: SysReg) -> u64 {
+        self.machine.state().read_sysreg(self.pe, register)
+    }
+
+    fn write_sysreg(&self, register: SysReg, value: u64) {
+        self.machine.state().write_sysreg(self.pe, register, value);
+    }
+
+    fn gic(&self, insn: GicInsn, xt: u64) -> u64 {
+        self.machine.state().gic(self.pe, insn, xt)
+    }
+
+    fn isb(&self) {
+        self.machine.state().isb(self.pe);
+    }
+
+    fn dsb(&self) {
+        let state = &mut *self.machine.state();
+        state.report.event(|| Event::Barrier { pe: self.pe, barrier: Barrier::Dsb });
+        state.memory.barrier(&mut state.report);
+    }
+}
+
+impl gicv5_hal::CurrentPe for ModelPe {
+    type Ops = ModelPe;
+
+    fn on_this_pe<R>(&self, f: impl FnOnce(&gicv5_hal::Pe<'_, ModelPe>) -> R) -> R {
+        f(&gicv5_hal::Pe::new(self))
+    }
+}
