@@ -4,6 +4,7 @@
 //! running priority to the winner (HPPI-3). Nothing here knows where the candidate came from.
 
 use arbitrary_int::u4;
+use gicv5_arch::layout::fields_mask;
 use gicv5_arch::sysreg::{
     CpuIdBits, CpuPriBits, GcieLegacy, ICC_CR0_EL1, ICC_ICSR_EL1, ICC_IDR0_EL1, PCR, PPI_PRIORITYR, PpiSet, SysReg,
 };
@@ -402,15 +403,7 @@ impl Cpu {
     }
 }
 
-const ICSR_FIELDS: u64 = {
-    let mut mask = 0;
-    let mut n = 0;
-    while n < ICC_ICSR_EL1::FIELDS.len() {
-        mask |= ICC_ICSR_EL1::FIELDS[n].mask();
-        n += 1;
-    }
-    mask
-};
+const ICSR_FIELDS: u64 = fields_mask(ICC_ICSR_EL1::FIELDS);
 
 /// The rows of registers that the PPIs share.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

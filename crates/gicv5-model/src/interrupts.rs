@@ -175,10 +175,13 @@ impl Queues {
     const EMPTY: Queues = Queues { first: [NIL; 32], last: [NIL; 32], occupied: 0 };
 }
 
+/// The queues of 64 targets with neighbouring IDs.
+type TargetGroup = [Option<Box<Queues>>; 64];
+
 /// Candidates by target, allocated where they are used.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 struct Targets {
-    groups: Vec<Option<Box<[Option<Box<Queues>>; 64]>>>,
+    groups: Vec<Option<Box<TargetGroup>>>,
 }
 
 impl Targets {

@@ -11,6 +11,7 @@ use gicv5_arch::irs::{
     IRS_PE_STATUSR, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR, IRS_SWERR_STATUSR,
     IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IRS_SYNC_STATUSR, IRS_SYNCR, IrsReg, SetLpiReg,
 };
+use gicv5_arch::layout::fields_mask;
 use gicv5_arch::values::{HandlingMode, IstSize, L2Size, Structure};
 use gicv5_arch::{Addr55_3, IntType, IrsIntId, IrsIntType, PhysAddr, Spi};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
@@ -620,12 +621,5 @@ impl MachineState {
 
 /// The bits of a register that belong to a field: the others do not keep what is written.
 const fn fields(register: IrsReg) -> u64 {
-    let fields = register.info().fields;
-    let mut mask = 0;
-    let mut n = 0;
-    while n < fields.len() {
-        mask |= fields[n].mask();
-        n += 1;
-    }
-    mask
+    fields_mask(register.info().fields)
 }
