@@ -2,7 +2,7 @@
 //!
 //! Two files hold what is known about the architecture: `facts/registers.toml` lists every register, table entry and
 //! instruction with its fields, and `docs/rules.md` numbers the behaviour rules. Both are built into this crate, so a
-//! program that uses it needs no file at run time. [`registers`] and [`rules`] parse them once, at the first call.
+//! program that uses it needs no file at run time. [`registers()`] and [`rules()`] parse them once, at the first call.
 //!
 //! Parsing is strict: a key that is not known here, a field outside its register or a rule without a source is an
 //! error that names the place, because a fact that is silently skipped is a fact nobody checks against.

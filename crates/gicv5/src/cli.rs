@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::Failure;
-use crate::output::{PROBLEM, quote};
+use crate::output::{Console, PROBLEM, quote};
 use crate::{decode, explain};
 
 const AFTER_HELP: &str = "\
@@ -34,7 +34,7 @@ enum Command {
 }
 
 /// Runs the program and gives its exit status.
-pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut dyn Write, err: &mut dyn Write) -> u8 {
+pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut Console<'_>, err: &mut dyn Write) -> u8 {
     match execute(args, out).and_then(|()| Ok(out.flush()?)) {
         Ok(()) => 0,
         Err(failure) => {
@@ -47,7 +47,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut dyn Write, err
     }
 }
 
-fn execute(args: impl Iterator<Item = OsString>, out: &mut dyn Write) -> Result<(), Failure> {
+fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Result<(), Failure> {
     let args = args
         .enumerate()
         .map(|(index, arg)| {
@@ -125,11 +125,13 @@ mod tests {
     use clap::CommandFactory;
     use proptest::prelude::*;
 
+    use crate::output::Console;
+
     /// Runs the program in this process: exit status, standard output, standard error.
     fn run(args: &[&str]) -> (u8, String, String) {
         let args = std::iter::once("gicv5").chain(args.iter().copied()).map(OsString::from);
         let (mut out, mut err) = (Vec::new(), Vec::new());
-        let status = super::run(args, &mut out, &mut err);
+        let status = super::run(args, &mut Console::new(&mut out, None), &mut err);
         let text = |bytes| anstream::adapter::strip_str(&String::from_utf8(bytes).unwrap()).to_string();
         (status, text(out), text(err))
     }

@@ -2,11 +2,12 @@
 
 use std::io::Write;
 
+use anstyle::Style;
 use gicv5_facts::{Note, Rule, RuleBook};
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::output::{self, FAINT, HEADING, NAME, quote, styled};
+use crate::output::{self, Console, FAINT, HEADING, NAME, quote, styled};
 use crate::suggest;
 
 const AFTER_HELP: &str = "\
@@ -124,7 +125,7 @@ struct NoteReport<'a> {
     text: &'a str,
 }
 
-pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
     let book = gicv5_facts::rules()?;
     let mut items = Vec::new();
     if args.list {
@@ -248,26 +249,26 @@ fn list(items: &[Item<'_>], out: &mut dyn Write) -> std::io::Result<()> {
     Ok(())
 }
 
-fn print(item: &Item<'_>, out: &mut dyn Write) -> std::io::Result<()> {
+fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
     match item {
         Item::Rule(rule) => {
             writeln!(out, "{}  {}", styled(HEADING, &rule.id), styled(FAINT, &rule.group_title))?;
-            writeln!(out, "  {}", rule.text)?;
-            for (label, text) in [("who", &rule.who), ("else", &rule.otherwise), ("source", &rule.source)] {
-                writeln!(out, "  {}  {text}", styled(NAME, format!("{label:6}")))?;
+            out.paragraph(2, 2, &[(Style::new(), &rule.text)])?;
+            for (label, text) in [("who    ", &rule.who), ("else   ", &rule.otherwise), ("source ", &rule.source)] {
+                out.paragraph(2, 10, &[(NAME, label), (Style::new(), text)])?;
             }
             let mut shown: Vec<&str> = Vec::new();
             for name in rule.sources.iter().flat_map(|source| &source.names) {
                 if !shown.contains(&name.tag.as_str()) {
                     shown.push(&name.tag);
-                    writeln!(out, "          {}", styled(FAINT, format!("{}: {}", name.tag, name.meaning)))?;
+                    out.paragraph(10, 12, &[(FAINT, &format!("{}: {}", name.tag, name.meaning))])?;
                 }
             }
             Ok(())
         }
         Item::Note(kind, note) => {
             writeln!(out, "{}  {}", styled(HEADING, note_id(*kind, note)), styled(FAINT, kind.title()))?;
-            writeln!(out, "  {}", note.text)
+            out.paragraph(2, 2, &[(Style::new(), &note.text)])
         }
     }
 }

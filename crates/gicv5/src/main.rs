@@ -15,7 +15,9 @@ mod suggest;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    let columns = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
     let mut stdout = anstream::stdout().lock();
     let mut stderr = anstream::stderr().lock();
-    ExitCode::from(cli::run(std::env::args_os(), &mut stdout, &mut stderr))
+    let mut console = output::Console::new(&mut stdout, columns);
+    ExitCode::from(cli::run(std::env::args_os(), &mut console, &mut stderr))
 }

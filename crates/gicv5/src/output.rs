@@ -16,6 +16,60 @@ pub(crate) const PROBLEM: Style = AnsiColor::Red.on_default().bold();
 /// Something to know.
 pub(crate) const REMARK: Style = AnsiColor::Yellow.on_default();
 
+/// Narrower terminals are not worth wrapping for.
+const NARROWEST: usize = 40;
+
+/// Standard output, and how wide it is if it is a terminal.
+pub(crate) struct Console<'a> {
+    out: &'a mut dyn Write,
+    columns: Option<usize>,
+}
+
+impl<'a> Console<'a> {
+    /// `columns` is the width of a terminal; text goes on one line where there is none, so that `grep` finds it whole.
+    pub(crate) fn new(out: &'a mut dyn Write, columns: Option<usize>) -> Self {
+        Self { out, columns: columns.filter(|columns| *columns >= NARROWEST) }
+    }
+
+    /// Writes pieces of text with a blank between them, broken at blanks; further lines are indented by `hang`.
+    pub(crate) fn paragraph(&mut self, indent: usize, hang: usize, pieces: &[(Style, &str)]) -> io::Result<()> {
+        let columns = self.columns.unwrap_or(usize::MAX);
+        write!(self.out, "{:indent$}", "")?;
+        let mut column = indent;
+        let mut fresh = true;
+        for (style, text) in pieces.iter().filter(|(_, text)| !text.is_empty()) {
+            let mut blank = if fresh { "" } else { " " };
+            write!(self.out, "{blank}{style}")?;
+            column += blank.len();
+            blank = "";
+            for word in text.split(' ') {
+                let width = word.chars().count();
+                if !fresh && column + blank.len() + width > columns {
+                    write!(self.out, "{style:#}\n{:hang$}{style}{word}", "")?;
+                    column = hang + width;
+                } else {
+                    write!(self.out, "{blank}{word}")?;
+                    column += blank.len() + width;
+                }
+                blank = " ";
+                fresh = false;
+            }
+            write!(self.out, "{style:#}")?;
+        }
+        writeln!(self.out)
+    }
+}
+
+impl Write for Console<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.out.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
 /// `text` in a style; on anything but a terminal the stream drops the style again.
 pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
@@ -59,7 +113,28 @@ pub(crate) fn count(count: u64, thing: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{bytes, quote};
+    use anstyle::Style;
+
+    use super::{Console, FAINT, bytes, quote};
+
+    fn paragraph(columns: Option<usize>) -> String {
+        let mut out = Vec::new();
+        let text = "one two three four five six seven eight nine ten";
+        Console::new(&mut out, columns).paragraph(2, 4, &[(Style::new(), text), (FAINT, "[VMT-1, VMT-2]")]).unwrap();
+        anstream::adapter::strip_str(&String::from_utf8(out).unwrap()).to_string()
+    }
+
+    #[test]
+    fn text_is_broken_at_blanks_on_a_terminal_and_nowhere_else() {
+        let whole = "  one two three four five six seven eight nine ten [VMT-1, VMT-2]\n";
+        assert_eq!(paragraph(None), whole);
+        assert_eq!(paragraph(Some(200)), whole);
+        assert_eq!(paragraph(Some(10)), whole);
+        let broken = paragraph(Some(40));
+        assert!(broken.lines().count() > 1 && broken.lines().all(|line| line.len() <= 40), "{broken}");
+        assert!(broken.lines().skip(1).all(|line| line.starts_with("    ")), "{broken}");
+        assert_eq!(broken.split_whitespace().collect::<Vec<_>>(), whole.split_whitespace().collect::<Vec<_>>());
+    }
 
     #[test]
     fn sizes_use_the_unit_that_loses_nothing() {

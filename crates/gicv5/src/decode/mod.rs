@@ -14,12 +14,10 @@ mod remarks;
 mod report;
 mod text;
 
-use std::io::Write;
-
 use gicv5_facts::{Operand, Register, RegisterTable};
 
 use crate::failure::Failure;
-use crate::output;
+use crate::output::{self, Console};
 use name::Target;
 use report::Report;
 
@@ -61,7 +59,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: &Args, out: &mut dyn Write) -> Result<(), Failure> {
+pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
     let table = gicv5_facts::registers()?;
     let Some(kind) = &args.kind else {
         return list::print(table, args.json, out);

@@ -2,10 +2,12 @@
 
 use std::io::{self, Write};
 
-use super::report::{FieldReport, Finding, Report, View};
-use crate::output::{FAINT, HEADING, NAME, PROBLEM, REMARK, styled};
+use anstyle::Style;
 
-pub(crate) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
+use super::report::{FieldReport, Finding, Report, View};
+use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, REMARK, styled};
+
+pub(crate) fn print(report: &Report, out: &mut Console<'_>) -> io::Result<()> {
     let value = if report.words.is_empty() { String::new() } else { format!(" = {}", report.words.join(" ")) };
     writeln!(out, "{}{value}", styled(HEADING, &report.name))?;
     if let Some(summary) = &report.summary {
@@ -16,10 +18,10 @@ pub(crate) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
         if several {
             writeln!(out, "\n  {}", styled(HEADING, format!("view {}", view.view.as_deref().unwrap_or(""))))?;
         }
-        writeln!(out, "  {}", styled(FAINT, place(view)))?;
-        writeln!(out, "  {}", view.purpose)?;
+        out.paragraph(2, 4, &[(FAINT, &place(view))])?;
+        out.paragraph(2, 4, &[(Style::new(), &view.purpose)])?;
         if let Some(note) = &view.note {
-            writeln!(out, "  {}", styled(FAINT, note))?;
+            out.paragraph(2, 4, &[(FAINT, note)])?;
         }
         if several {
             section(out, report, &|name| name == &view.view)?;
@@ -32,7 +34,7 @@ pub(crate) fn print(report: &Report, out: &mut dyn Write) -> io::Result<()> {
 }
 
 /// The fields and findings of the views that `of` picks.
-fn section(out: &mut dyn Write, report: &Report, of: &dyn Fn(&Option<String>) -> bool) -> io::Result<()> {
+fn section(out: &mut Console<'_>, report: &Report, of: &dyn Fn(&Option<String>) -> bool) -> io::Result<()> {
     let fields: Vec<_> = report.fields.iter().filter(|field| of(&field.view)).collect();
     let findings = |list: &'_ [Finding]| list.iter().any(|finding| of(&finding.view));
     if !fields.is_empty() {
@@ -42,21 +44,23 @@ fn section(out: &mut dyn Write, report: &Report, of: &dyn Fn(&Option<String>) ->
     if findings(&report.problems) || findings(&report.remarks) {
         writeln!(out)?;
     }
-    for (list, label) in [(&report.problems, styled(PROBLEM, "problem")), (&report.remarks, styled(REMARK, "remark"))] {
+    for (list, label, style) in [(&report.problems, "problem:", PROBLEM), (&report.remarks, "remark:", REMARK)] {
         for finding in list.iter().filter(|finding| of(&finding.view)) {
-            let field = finding.field.as_ref().map_or_else(String::new, |field| format!("{field}: "));
-            let rules = if finding.rules.is_empty() {
-                String::new()
-            } else {
-                format!(" {}", styled(FAINT, format!("[{}]", finding.rules.join(", "))))
+            let text = match &finding.field {
+                Some(field) => format!("{field}: {}", finding.text),
+                None => finding.text.clone(),
             };
-            writeln!(out, "  {label}: {field}{}{rules}", finding.text)?;
+            let rules = match finding.rules {
+                [] => String::new(),
+                rules => format!("[{}]", rules.join(", ")),
+            };
+            out.paragraph(2, 4, &[(style, label), (Style::new(), &text), (FAINT, &rules)])?;
         }
     }
     Ok(())
 }
 
-fn print_fields(out: &mut dyn Write, fields: &[&FieldReport]) -> io::Result<()> {
+fn print_fields(out: &mut Console<'_>, fields: &[&FieldReport]) -> io::Result<()> {
     let widest = |text: &dyn Fn(&FieldReport) -> usize| fields.iter().map(|field| text(field)).max().unwrap_or(0);
     let shown = |field: &FieldReport| if field.value < 10 { field.value.to_string() } else { field.hex.clone() };
     let name_width = widest(&|field| field.name.len());
