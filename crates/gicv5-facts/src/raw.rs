@@ -1,6 +1,6 @@
 //! `registers.toml` exactly as it is written.
 //!
-//! The shapes here follow the file; [`crate::registers`] turns them into types that cannot hold a contradiction.
+//! The shapes here follow the file; the module `registers` turns them into types that cannot hold a contradiction.
 
 use std::collections::BTreeMap;
 
