@@ -370,3 +370,72 @@ impl fmt::Display for GicInsn {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Lpi, Ppi, Spi};
+    use arbitrary_int::u3;
+    use proptest::prelude::*;
+
+    fn irs_int_id() -> impl Strategy<Value = IrsIntId> {
+        (any::<bool>(), 0u32..1 << 24).prop_map(|(lpi, id)| match lpi {
+            true => Lpi::new(id).unwrap().into(),
+            false => Spi::new(id).unwrap().into(),
+        })
+    }
+
+    fn int_id() -> impl Strategy<Value = IntId> {
+        prop_oneof![irs_int_id().prop_map(IntId::from), (0u32..128).prop_map(|id| Ppi::new(id).unwrap().into())]
+    }
+
+    proptest! {
+        #[test]
+        fn an_operand_holds_the_intid_of_the_interrupt_it_names(named in irs_int_id()) {
+            let raw = u64::from(IntId::from(named).raw());
+            macro_rules! check {
+                ($($operand:ident)*) => {$(
+                    let operand = $operand::naming(named);
+                    prop_assert_eq!(operand.raw_value(), raw, "{}", stringify!($operand));
+                    prop_assert_eq!(operand.int_id(), Some(named), "{}", stringify!($operand));
+                    // What surrounds the INTID does not change the name.
+                    let around = $operand::new_with_raw_value(raw | 0xffff_ffff_0000_0000);
+                    prop_assert_eq!(around.int_id(), Some(named), "{}", stringify!($operand));
+                )*};
+            }
+            check!(IntIdOperand PriorityOperand AffinityOperand PendingOperand VmPendingOperand HandlingModeOperand);
+        }
+
+        #[test]
+        fn what_was_acknowledged_can_be_deactivated_as_it_is(acknowledged in int_id()) {
+            let result = AcknowledgeResult::reporting(Some(acknowledged));
+            prop_assert!(result.valid());
+            prop_assert_eq!(result.int_id(), Some(acknowledged));
+            prop_assert_eq!(DeactivateOperand::new_with_raw_value(result.raw_value()).int_id(), Some(acknowledged), "INS-5");
+            prop_assert_eq!(DeactivateOperand::naming(acknowledged).int_id(), Some(acknowledged));
+            prop_assert_eq!(DeactivateOperand::naming(acknowledged).raw_value(), u64::from(acknowledged.raw()));
+            prop_assert_eq!(result.with_valid(false).int_id(), None);
+        }
+    }
+
+    #[test]
+    fn a_reserved_type_or_a_ppi_that_does_not_exist_is_no_interrupt() {
+        for int_type in [0_u64, 4, 5, 6, 7] {
+            let raw = 1 << 32 | int_type << 29 | 5;
+            assert_eq!(IntIdOperand::new_with_raw_value(raw).int_id(), None, "type {int_type} (GEN-1)");
+            assert_eq!(DeactivateOperand::new_with_raw_value(raw).int_id(), None, "type {int_type} (GEN-1)");
+            assert_eq!(AcknowledgeResult::new_with_raw_value(raw).int_id(), None, "type {int_type} (GEN-1)");
+        }
+        let ppi = u64::from(IntType::Ppi.raw_value()) << 29;
+        assert_eq!(IntIdOperand::new_with_raw_value(ppi | 27).int_id(), None, "only deactivate names a PPI (INS-8)");
+        assert_eq!(DeactivateOperand::new_with_raw_value(ppi | 27).int_id(), Some(Ppi::CNTV.into()));
+        assert_eq!(DeactivateOperand::new_with_raw_value(ppi | 128).int_id(), None, "PPI-1");
+        assert_eq!(IntIdOperand::new_with_raw_value(ppi).int_type(), Err(u3::new(1)));
+    }
+
+    #[test]
+    fn an_acknowledge_that_found_nothing_reports_zero() {
+        assert_eq!(AcknowledgeResult::reporting(None).raw_value(), 0);
+        assert_eq!(AcknowledgeResult::ZERO.int_id(), None);
+    }
+}

@@ -1085,3 +1085,109 @@ ppi_families! { priority:
         ICH_PPI_PRIORITYR8_EL2 ICH_PPI_PRIORITYR9_EL2 ICH_PPI_PRIORITYR10_EL2 ICH_PPI_PRIORITYR11_EL2
         ICH_PPI_PRIORITYR12_EL2 ICH_PPI_PRIORITYR13_EL2 ICH_PPI_PRIORITYR14_EL2 ICH_PPI_PRIORITYR15_EL2;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Lpi, PpiHandling};
+    use proptest::prelude::*;
+    use std::vec::Vec;
+
+    fn ppi() -> impl Strategy<Value = Ppi> {
+        (0u32..128).prop_map(|id| Ppi::new(id).unwrap())
+    }
+
+    proptest! {
+        #[test]
+        fn a_set_read_from_a_bank_lists_the_ppis_of_that_bank(bits: u64, ppi in ppi()) {
+            let set = PpiSet::new_with_raw_value(bits);
+            let listed: Vec<_> = set.iter(ppi.bank()).collect();
+            prop_assert!(listed.is_sorted());
+            prop_assert_eq!(listed.len(), bits.count_ones() as usize);
+            prop_assert!(listed.iter().all(|listed| listed.bank() == ppi.bank()));
+            prop_assert_eq!(listed.contains(&ppi), set.contains(ppi));
+            prop_assert!(set.with(ppi).contains(ppi) && !set.without(ppi).contains(ppi));
+            prop_assert_eq!(set.with(ppi).without(ppi).raw_value(), bits & !ppi.mask());
+            let rebuilt = listed.into_iter().fold(PpiSet::EMPTY, PpiSet::with);
+            prop_assert_eq!(rebuilt, set);
+        }
+
+        #[test]
+        fn a_change_of_domain_touches_one_ppi(bits: u64, changed in ppi(), other in ppi(), domain in 0u8..4) {
+            let row = PpiDomains::new_with_raw_value(bits);
+            let domain = Domain::new_with_raw_value(u2::new(domain));
+            let after = row.with_domain(changed, domain);
+            prop_assert_eq!(after.domain(changed), domain);
+            if other.id() % 32 != changed.id() % 32 {
+                prop_assert_eq!(after.domain(other), row.domain(other));
+            }
+            prop_assert_eq!(after.with_domain(changed, row.domain(changed)), row);
+        }
+
+        #[test]
+        fn a_change_of_priority_touches_one_ppi(bits: u64, ppi in ppi(), number in 0u32..32) {
+            let register = PPI_PRIORITYR::new_with_raw_value(bits);
+            let priority = Priority::new(number).unwrap();
+            let after = register.with_priority(ppi, priority);
+            let named = |register: PPI_PRIORITYR| [
+                register.priority0(), register.priority1(), register.priority2(), register.priority3(),
+                register.priority4(), register.priority5(), register.priority6(), register.priority7(),
+            ];
+            for (slot, (was, is)) in named(register).into_iter().zip(named(after)).enumerate() {
+                let expected = if slot == usize::from(ppi.priority_slot().value()) { priority } else { was };
+                prop_assert_eq!(is, expected, "slot {} (PPI-1)", slot);
+            }
+            prop_assert_eq!(after.priority(ppi), priority);
+            prop_assert_eq!(after.with_priority(ppi, register.priority(ppi)), register);
+        }
+    }
+
+    #[test]
+    fn a_pending_interrupt_is_reported_whole_or_not_at_all() {
+        for int_id in [Ppi::CNTV.into(), IntId::from(Lpi::MAX)] {
+            let register = HPPIR::reporting(Some(int_id));
+            assert_eq!(register.raw_value(), 1 << 32 | u64::from(int_id.raw()), "HPPI-9");
+            assert_eq!(register.int_id(), Some(int_id));
+            assert_eq!(register.with_hppiv(false).int_id(), None);
+        }
+        assert_eq!(HPPIR::reporting(None).raw_value(), 0);
+        assert_eq!(HPPIR::new_with_raw_value(1 << 32 | 5).int_id(), None, "type 0 is reserved (GEN-1)");
+        assert_eq!(HPPIR::new_with_raw_value(1 << 32 | 1 << 29 | 128).int_id(), None, "there is no PPI 128 (PPI-1)");
+    }
+
+    #[test]
+    fn widths_of_a_cpu_interface_are_decoded_to_numbers_of_bits() {
+        for value in [CpuPriBits::Four, CpuPriBits::Five] {
+            assert_eq!(value.meaning(), format!("{} bits", value.count()));
+        }
+        for value in [CpuIdBits::Bits16, CpuIdBits::Bits24] {
+            assert_eq!(value.meaning(), format!("{} bits", value.count()), "GEN-11");
+        }
+    }
+
+    #[test]
+    fn a_guest_register_is_reached_by_its_twin_s_name_and_found_as_its_twin() {
+        let physical = SysReg::ICC_PCR_EL1;
+        assert_eq!(SysReg::ICV_PCR_EL1.encoding(), physical.encoding());
+        assert_eq!(physical.encoding().and_then(SysReg::with_encoding), Some(physical));
+        assert_eq!(SysReg::ICH_PPI_HVIR0_EL2.encoding(), None);
+    }
+
+    #[test]
+    fn a_handling_mode_register_can_be_filled_from_what_the_architecture_says() {
+        let bank = PpiBank::Architected;
+        let all = PpiSet::new_with_raw_value(u64::MAX);
+        let level = all
+            .iter(bank)
+            .filter(|ppi| ppi.handling() == PpiHandling::Architected(HandlingMode::Level))
+            .fold(PpiSet::EMPTY, PpiSet::with);
+        assert!(level.contains(Ppi::CNTV) && !level.contains(Ppi::SW_PPI) && !level.contains(Ppi::CTIIRQ));
+        assert_eq!(format!("{:?}", PPI_HMR::ZERO.with_hm(level).hm()), "0xfffffffffefffff7");
+    }
+
+    #[test]
+    fn rows_of_ppis_print_as_their_bits() {
+        assert_eq!(format!("{:?}", PpiSet::EMPTY.with(Ppi::SW_PPI)), "0x0000000000000008");
+        assert_eq!(format!("{:?}", PpiDomains::new_with_raw_value(1 << 63)), "0x8000000000000000");
+    }
+}
