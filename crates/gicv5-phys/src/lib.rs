@@ -1,5 +1,93 @@
-//! The physical GICv5 driver.
+//! The physical GICv5 driver: what a host needs before it can run anything, VMs included.
 //!
-//! Not there yet: the crate holds a place in the workspace.
+//! It brings up the IRSs of one interrupt domain and the CPU interfaces of its PEs, gives the IRSs the memory for the state
+//! of the LPIs, hands LPIs out, takes interrupts and passes them on, and takes everything down again. It is `no_std`, has no
+//! `unsafe` code, and reaches hardware and host only through the traits of [`gicv5_hal`]; an LPI of this driver is what
+//! a hypervisor's doorbells are made of ([`HostLpis`](gicv5_hal::HostLpis)).
+//!
+//! # Theory of operation
+//!
+//! **A domain** has one or more IRSs, which share one physical IST (GEN-13). [`Phys::new`] reads their ID registers and
+//! refuses what cannot be; [`Phys::bring_up`] writes memory attributes while no table is valid (GEN-20), makes the IST valid
+//! and enables the IRSs. Which IRSs must be told the base of the IST is not said anywhere: by default the driver tells
+//! each one that does not already report the very same base as valid, which is right if the registers are one for the
+//! domain, and right if each IRS has its own ([`IstProgramming`]).
+//!
+//! **Writes that take time** are preceded and followed by a wait for the status register that belongs to them
+//! (GEN-16, GEN-18), bounded by [`Config::timeout`]. No lock is held meanwhile: the registers of one status register are owned
+//! by a token, so that select, wait, program, wait stays one sequence (GEN-15). A write that has not finished in
+//! time is *unknown*, not failed (LIFE-10). The error says so, the registers it belongs to refuse further commands at once
+//! until the hardware says that it is idle, and nothing the command names is freed.
+//!
+//! **Memory** that an IRS may touch cannot be freed: the driver's own code has it only as a lease, which turns back into
+//! memory against a proof that every IRS has completed the withdrawal of the IST. A two-level IST starts with its level-1
+//! table alone; level-2 ISTs are installed when the first LPI behind them is allocated, and leave with the whole
+//! (IST-20). Bring-up that fails and tear-down run the same code, from whatever was reached, any number of times. If
+//! hardware does not answer, the driver stays [`Phase::Partial`] and holds what it must; [`Phys::holdings`] says what,
+//! [`Phys::reclaim`] looks whether the answer has come.
+//!
+//! **Taking interrupts** is acknowledge, GSB ACK, ISB, priority drop, handler, deactivate (SYN-3); the handler may keep the
+//! [`Active`] interrupt and deactivate it later, from a thread, on another PE. The cookie of an LPI is found without a lock.
+//! Release of an LPI returns only when no handler has its cookie any more, on any PE, and no event can come after it
+//! (DB-25): it closes a gate that counts handlers, disables the LPI, drains the events the IRSs have accepted, and waits
+//! until the LPI is inactive and the gate is empty.
+//!
+//! # What may be called from where
+//!
+//! | | waits for hardware | takes a lock | allocates | from interrupt handlers |
+//! |---|---|---|---|---|
+//! | [`Phys::new`] | no | no | yes | no |
+//! | [`Phys::bring_up`], [`tear_down`](Phys::tear_down), [`reclaim`](Phys::reclaim) | yes | yes | yes | no |
+//! | [`Phys::bring_up_pe`], [`bring_down_pe`](Phys::bring_down_pe) | yes | yes | yes | no |
+//! | [`HostLpis::allocate`](gicv5_hal::HostLpis::allocate) | yes | yes | yes | no |
+//! | [`HostLpis::release`](gicv5_hal::HostLpis::release) | yes, and for handlers | yes | no | no |
+//! | [`Phys::abandon`], [`holdings`](Phys::holdings), [`phase`](Phys::phase) | no | yes | no | no |
+//! | [`HostLpis::enable`](gicv5_hal::HostLpis::enable), [`route`](gicv5_hal::HostLpis::route), [`lpi`](gicv5_hal::HostLpis::lpi) | no | no | no | yes |
+//! | [`Phys::enable`], [`disable`](Phys::disable), [`set_priority`](Phys::set_priority), ... by number | no | no | no | yes, but [`configuration`](Phys::configuration) |
+//! | [`Phys::set_trigger`], [`trigger`](Phys::trigger), [`resample`](Phys::resample) | yes | no | no | no |
+//! | [`Phys::send_ipi`] | no | no | no | yes |
+//! | [`Phys::take_interrupts`], [`acknowledge`](Phys::acknowledge), [`deactivate`](Phys::deactivate), and for NMIs | no | no | no | that is where they belong |
+//! | everything in [`ppi`] | no | no | no | with interrupts off |
+//!
+//! # Not supported
+//!
+//! 1-of-N routing (everything is targeted), ITS and IWB, MPAM and MEC, the EL3 domain's assignment of SPIs and PPIs, and
+//! reading software error reports.
 #![no_std]
 #![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+use gicv5_hal::{CurrentPe, Irs, Locks, TableMemory, Wait};
+
+mod command;
+mod config;
+mod driver;
+mod gate;
+mod ids;
+mod ipi;
+mod irq;
+mod ist;
+mod lpi;
+mod pe;
+pub mod ppi;
+mod probe;
+mod spi;
+
+pub use command::{CommandError, Step};
+pub use config::{Config, IstProgramming, LiveTables, memory_attributes};
+pub use driver::{BringUpCause, BringUpError, Holdings, Phase, Phys, TearDownError};
+pub use ipi::{IpiError, IpiKind, PeIndex};
+pub use irq::{Acknowledged, Active, Configuration, Source, Unreachable, WrongPe};
+pub use ist::TableError;
+pub use lpi::OwnedLpi;
+pub use pe::PeError;
+pub use probe::ProbeError;
+pub use spi::SpiError;
+
+/// All that the driver needs of the host, in one type. Whatever implements the traits is a host.
+pub trait Host: Irs + TableMemory + CurrentPe + Wait + Locks {}
+
+impl<T: Irs + TableMemory + CurrentPe + Wait + Locks> Host for T {}

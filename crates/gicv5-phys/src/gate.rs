@@ -1,0 +1,202 @@
+//! What the interrupt handler knows about each LPI, and how an LPI is taken away from a running handler.
+//!
+//! Each LPI has a *gate*: one atomic word that says whether the LPI has an owner and counts the handlers that were given
+//! its cookie. A handler enters by an increment that returns what was there before; if the gate was closed it leaves at
+//! once, without the cookie. The releasing side closes the gate and waits until the count is zero. Because both are
+//! read-modify-writes of one word, a handler either entered before the close, and is waited for, or sees it.
+//!
+//! That leaves a handler so slow that it enters when the LPI has already got its next owner. The hardware excludes it: the
+//! interrupt is Active from the acknowledge, which comes before the increment, to the deactivation, which comes after it,
+//! and the releasing side also waits for Inactive. The deactivation cannot overtake the increment, because whether the
+//! handler runs before it depends on what the increment returned.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use gicv5_arch::Lpi;
+use gicv5_hal::Cookie;
+use once_cell::race::OnceBox;
+
+/// The LPI has an owner; handlers may enter.
+const OPEN: u32 = 1 << 31;
+/// The owner is the driver itself: the LPI is an IPI and the cookie is its kind.
+const IPI: u32 = 1 << 30;
+/// The handlers that are inside. An LPI is not signalled again while it is Active (ISM-7), so there are few.
+const COUNT: u32 = IPI - 1;
+
+/// Who owns an LPI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Owner {
+    /// Whoever allocated it.
+    Host,
+    /// The driver, for an IPI.
+    Ipi,
+}
+
+/// The gate and the cookie of one LPI.
+#[derive(Default)]
+pub(crate) struct Gate {
+    word: AtomicU32,
+    cookie: AtomicU64,
+}
+
+impl Gate {
+    /// Lets handlers in, with this cookie. The gate must be closed and [quiet](Self::is_quiet).
+    pub(crate) fn open(&self, owner: Owner, cookie: Cookie) {
+        self.cookie.store(cookie.0, Ordering::Relaxed);
+        let bits = match owner {
+            Owner::Host => OPEN,
+            Owner::Ipi => OPEN | IPI,
+        };
+        // Release: whoever sees the gate open sees the cookie.
+        self.word.fetch_or(bits, Ordering::Release);
+    }
+
+    /// Lets nobody in any more. Handlers that are inside stay there.
+    pub(crate) fn close(&self) {
+        self.word.fetch_and(COUNT, Ordering::AcqRel);
+    }
+
+    /// True if handlers may enter.
+    pub(crate) fn is_open(&self) -> bool {
+        self.word.load(Ordering::Relaxed) & OPEN != 0
+    }
+
+    /// True if no handler is inside. Everything those that were have done is visible to the caller then.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.word.load(Ordering::Acquire) & COUNT == 0
+    }
+
+    /// Enters; `None` if the gate is closed. [`exit`](Self::exit) must follow an entry.
+    pub(crate) fn enter(&self) -> Option<(Owner, Cookie)> {
+        let before = self.word.fetch_add(1, Ordering::Acquire);
+        if before & OPEN == 0 {
+            self.exit();
+            return None;
+        }
+        let cookie = Cookie(self.cookie.load(Ordering::Relaxed));
+        Some((if before & IPI != 0 { Owner::Ipi } else { Owner::Host }, cookie))
+    }
+
+    /// Leaves. Release: what the handler did is visible to who sees the gate quiet.
+    pub(crate) fn exit(&self) {
+        self.word.fetch_sub(1, Ordering::Release);
+    }
+}
+
+const CHUNK: usize = 512;
+type Chunk = [Gate; CHUNK];
+
+/// The gates of all LPIs, which the interrupt handler finds by ID without a lock. Chunks of them come to be when an LPI in
+/// their range is allocated for the first time, and stay.
+pub(crate) struct Gates {
+    chunks: Box<[OnceBox<Chunk>]>,
+}
+
+/// There is no memory for the driver's own records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfMemory;
+
+/// A boxed slice of `len` values, or an error instead of an abort.
+pub(crate) fn boxed_slice<T>(len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+    values.resize_with(len, value);
+    Ok(values.into_boxed_slice())
+}
+
+impl Gates {
+    /// Gates for LPIs 0 to `count - 1`.
+    pub(crate) fn new(count: u32) -> Result<Gates, OutOfMemory> {
+        let chunks = boxed_slice((count as usize).div_ceil(CHUNK), OnceBox::new)?;
+        Ok(Gates { chunks })
+    }
+
+    /// The gate of an LPI; `None` if it never had an owner.
+    pub(crate) fn get(&self, lpi: Lpi) -> Option<&Gate> {
+        let id = lpi.id() as usize;
+        self.chunks.get(id / CHUNK)?.get()?.get(id % CHUNK)
+    }
+
+    /// The gate of an LPI, which comes to be if it does not exist.
+    pub(crate) fn get_or_make(&self, lpi: Lpi) -> Result<&Gate, OutOfMemory> {
+        let id = lpi.id() as usize;
+        let chunk = self.chunks.get(id / CHUNK).ok_or(OutOfMemory)?;
+        if chunk.get().is_none() {
+            let gates: Box<Chunk> = boxed_slice(CHUNK, Gate::default)?.try_into().map_err(|_| OutOfMemory)?;
+            // Another thread may have been faster; its chunk counts.
+            let _ = chunk.set(gates);
+        }
+        chunk.get().and_then(|gates| gates.get(id % CHUNK)).ok_or(OutOfMemory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn a_closed_gate_lets_nobody_in_and_counts_nobody() {
+        let gate = Gate::default();
+        assert_eq!(gate.enter(), None);
+        assert!(gate.is_quiet() && !gate.is_open());
+        gate.open(Owner::Host, Cookie(7));
+        assert_eq!(gate.enter(), Some((Owner::Host, Cookie(7))));
+        gate.close();
+        assert_eq!(gate.enter(), None);
+        assert!(!gate.is_quiet(), "the handler that entered before the close is still inside");
+        gate.exit();
+        assert!(gate.is_quiet());
+    }
+
+    #[test]
+    fn an_ipi_is_told_from_a_host_lpi_and_the_next_owner_starts_afresh() {
+        let gate = Gate::default();
+        gate.open(Owner::Ipi, Cookie(3));
+        assert_eq!(gate.enter(), Some((Owner::Ipi, Cookie(3))));
+        gate.exit();
+        gate.close();
+        gate.open(Owner::Host, Cookie(4));
+        assert_eq!(gate.enter(), Some((Owner::Host, Cookie(4))));
+    }
+
+    #[test]
+    fn gates_come_to_be_on_demand_and_stop_at_the_end() {
+        let gates = Gates::new(600).unwrap();
+        let lpi = |id| Lpi::new(id).unwrap();
+        assert!(gates.get(lpi(599)).is_none() && gates.get(lpi(1 << 20)).is_none());
+        gates.get_or_make(lpi(599)).unwrap().open(Owner::Host, Cookie(1));
+        assert!(gates.get(lpi(599)).unwrap().is_open());
+        assert!(gates.get(lpi(0)).is_none(), "the other chunk is still absent");
+        assert!(gates.get_or_make(lpi(1 << 20)).is_err());
+    }
+
+    #[test]
+    fn no_handler_is_inside_once_the_gate_is_closed_and_quiet() {
+        for round in 0..200 {
+            let gate = Gate::default();
+            gate.open(Owner::Host, Cookie(round));
+            let freed = AtomicBool::new(false);
+            thread::scope(|scope| {
+                for _ in 0..3 {
+                    scope.spawn(|| {
+                        while let Some((_, cookie)) = gate.enter() {
+                            assert_eq!(cookie, Cookie(round));
+                            assert!(!freed.load(Ordering::Relaxed), "a handler runs although its LPI is released");
+                            gate.exit();
+                        }
+                    });
+                }
+                gate.close();
+                while !gate.is_quiet() {
+                    thread::yield_now();
+                }
+                freed.store(true, Ordering::Relaxed);
+            });
+        }
+    }
+}

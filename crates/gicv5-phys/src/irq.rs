@@ -1,0 +1,391 @@
+//! LPIs and SPIs by number, and taking interrupts.
+
+use core::fmt;
+use core::sync::atomic::Ordering;
+
+use gicv5_arch::insn::{AcknowledgeResult, GicInsn};
+use gicv5_arch::sysreg::ICC_ICSR_EL1;
+use gicv5_arch::values::{HandlingMode, RoutingMode};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, Ppi, Priority, Spi};
+use gicv5_hal::{Cookie, Pe, PeOps};
+
+use crate::Host;
+use crate::driver::Phys;
+use crate::gate::Owner;
+use crate::ipi::IpiKind;
+
+/// The domain has no such interrupt, or the IRS says that it cannot be reached (INS-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} cannot be reached")]
+pub struct Unreachable(pub IrsIntId);
+
+/// How an LPI or SPI is set up, and its state, as ICC_ICSR_EL1 tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Configuration {
+    /// Whether it is enabled.
+    pub enabled: bool,
+    /// Whether it is pending.
+    pub pending: bool,
+    /// Whether it is active.
+    pub active: bool,
+    /// How an acknowledge treats its pending state.
+    pub handling: HandlingMode,
+    /// Its priority.
+    pub priority: Priority,
+    /// How it finds its PE.
+    pub routing: RoutingMode,
+    /// Its target.
+    pub target: Iaffid,
+}
+
+/// Requests the configuration of an interrupt and reads the answer; `None` if it is unreachable.
+///
+/// ICC_ICSR_EL1 is one register for the PE: nothing else may request a configuration on it in between.
+pub(crate) fn read_configuration<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId) -> Option<Configuration> {
+    pe.cdrcfg(id);
+    // Without it the previous answer may be read (INS-12).
+    pe.isb();
+    let icsr: ICC_ICSR_EL1 = pe.read();
+    if icsr.f() {
+        return None;
+    }
+    Some(Configuration {
+        enabled: icsr.enabled(),
+        pending: icsr.pending(),
+        active: icsr.active(),
+        handling: icsr.hm(),
+        priority: icsr.priority(),
+        routing: icsr.irm(),
+        target: icsr.iaffid(),
+    })
+}
+
+/// LPIs and SPIs by number. None of these waits or takes a lock, and all but
+/// [`configuration`](Self::configuration) may be called from interrupt handlers.
+///
+/// They check that the domain has such an interrupt, not whose it is: an LPI's owner is whoever has its
+/// [`OwnedLpi`](crate::OwnedLpi), an SPI's is the host's affair.
+impl<H: Host> Phys<H> {
+    fn check(&self, id: impl Into<IrsIntId>) -> Result<IrsIntId, Unreachable> {
+        let id = id.into();
+        let known = match id {
+            IrsIntId::Lpi(lpi) => lpi.id() < self.machine.domain.lpis,
+            IrsIntId::Spi(spi) => self.irs_of(spi).is_some(),
+        };
+        if known { Ok(id) } else { Err(Unreachable(id)) }
+    }
+
+    /// Enables an interrupt; in effect in finite time (SYN-4).
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt.
+    pub fn enable<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, id: impl Into<IrsIntId>) -> Result<(), Unreachable> {
+        pe.cden(self.check(id)?);
+        Ok(())
+    }
+
+    /// Disables an interrupt. When this returns, no PE takes it any more that has not taken it already (SYN-4, INS-10): a
+    /// handler may still run.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt.
+    pub fn disable<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, id: impl Into<IrsIntId>) -> Result<(), Unreachable> {
+        pe.cddis(self.check(id)?);
+        pe.gsb_sys();
+        Ok(())
+    }
+
+    /// Sets an interrupt's priority, and returns it as the domain keeps it: with
+    /// [fewer bits](Self::priority_bits) than five the low-order ones are lost (PRI-2).
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt.
+    pub fn set_priority<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        id: impl Into<IrsIntId>,
+        priority: Priority,
+    ) -> Result<Priority, Unreachable> {
+        let kept = priority.keep_high_bits(self.machine.domain.priority_bits);
+        pe.cdpri(self.check(id)?, kept);
+        Ok(kept)
+    }
+
+    /// Routes an interrupt to a PE, of this IRS or another (RTE-6). If pending, it moves along (RTE-5).
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt.
+    pub fn set_target<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        id: impl Into<IrsIntId>,
+        target: Iaffid,
+    ) -> Result<(), Unreachable> {
+        pe.cdaff(self.check(id)?, target);
+        Ok(())
+    }
+
+    /// Sets how an acknowledge treats the interrupt's pending state. The events of an SPI's wire set it too, by the trigger
+    /// mode (SPI-7); for an SPI use [`set_trigger`](Self::set_trigger).
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt.
+    pub fn set_handling<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        id: impl Into<IrsIntId>,
+        mode: HandlingMode,
+    ) -> Result<(), Unreachable> {
+        pe.cdhm(self.check(id)?, mode);
+        Ok(())
+    }
+
+    /// Makes an interrupt pending. What the caller stored before is visible to the handler (SYN-7).
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt.
+    pub fn set_pending<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, id: impl Into<IrsIntId>) -> Result<(), Unreachable> {
+        let id = self.check(id)?;
+        pe.dsb();
+        pe.cdpend(id, true);
+        Ok(())
+    }
+
+    /// Makes an interrupt not pending. When this returns, it is not, unless a new event made it so.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt.
+    pub fn clear_pending<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, id: impl Into<IrsIntId>) -> Result<(), Unreachable> {
+        pe.cdpend(self.check(id)?, false);
+        pe.gsb_sys();
+        Ok(())
+    }
+
+    /// Reads how an interrupt is set up and its state, as the caller's earlier instructions left it.
+    ///
+    /// The PE has one register for the answer, so a handler that interrupts this must not ask as well: call it with
+    /// interrupts off, or not from handlers.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreachable`] if the domain has no such interrupt or the IRS cannot reach it.
+    pub fn configuration<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        id: impl Into<IrsIntId>,
+    ) -> Result<Configuration, Unreachable> {
+        let id = self.check(id)?;
+        pe.gsb_sys();
+        read_configuration(pe, id).ok_or(Unreachable(id))
+    }
+}
+
+/// What an acknowledged interrupt is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Source {
+    /// A PPI of the PE that acknowledged it.
+    Ppi(Ppi),
+    /// An SPI.
+    Spi(Spi),
+    /// An LPI that was allocated with this cookie.
+    Lpi(Lpi, Cookie),
+    /// An IPI to the PE that acknowledged it.
+    Ipi(IpiKind),
+}
+
+/// An interrupt that was acknowledged and whose priority was dropped; it is active, and not signalled again until it is
+/// deactivated (ISM-7).
+///
+/// It must find its way to [`Phys::deactivate`], from wherever it was stored meanwhile. Dropping it leaves the interrupt
+/// active for good, and an LPI's release failing.
+#[derive(Debug)]
+#[must_use = "the interrupt stays active until this is given to `Phys::deactivate`"]
+pub struct Active {
+    int_id: IntId,
+    source: Source,
+    /// The PE, for a PPI.
+    pe: Option<Iaffid>,
+}
+
+impl Active {
+    /// The interrupt, as the hardware names it.
+    #[must_use]
+    pub fn int_id(&self) -> IntId {
+        self.int_id
+    }
+
+    /// What it is to the software.
+    #[must_use]
+    pub fn source(&self) -> Source {
+        self.source
+    }
+}
+
+/// A PPI was to be deactivated on another PE than it was acknowledged on, where the hardware ignores it (INS-7).
+#[derive(Debug)]
+pub struct WrongPe(pub Active);
+
+impl fmt::Display for WrongPe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let owner = self.0.pe.map_or(0, |pe| pe.raw_value());
+        write!(f, "{} belongs to the PE with affinity ID {owner}", self.0.int_id)
+    }
+}
+
+impl core::error::Error for WrongPe {}
+
+/// The outcome of one acknowledge.
+#[derive(Debug)]
+#[must_use = "an acknowledged interrupt must be deactivated"]
+pub enum Acknowledged {
+    /// Nothing of sufficient priority is pending.
+    Nothing,
+    /// Something was taken that nobody owns: an LPI that is being released, or one that software outside the driver
+    /// enabled. It has been dropped and deactivated.
+    Stray,
+    /// An interrupt, which is the caller's to handle and deactivate.
+    Interrupt(Active),
+}
+
+/// Which interrupts an acknowledge takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Maskable,
+    NonMaskable,
+}
+
+/// Taking interrupts. Called from the interrupt handler, with interrupts still off; none of these waits, takes a lock or
+/// allocates, and the cost does not depend on how many interrupts there are.
+impl<H: Host> Phys<H> {
+    /// Acknowledges the most urgent interrupt and drops its priority, so that what is equally or less urgent can be
+    /// taken while it is handled (INS-6).
+    pub fn acknowledge<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Acknowledged {
+        self.acknowledge_class(pe, Class::Maskable)
+    }
+
+    /// As [`acknowledge`](Self::acknowledge), for interrupts signalled as non-maskable. Each of the two takes nothing of
+    /// the other's (INS-2).
+    pub fn acknowledge_nmi<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Acknowledged {
+        self.acknowledge_class(pe, Class::NonMaskable)
+    }
+
+    fn acknowledge_class<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, class: Class) -> Acknowledged {
+        let result = match class {
+            Class::Maskable => pe.cdia(),
+            Class::NonMaskable => pe.cdnmia(),
+        };
+        if !result.valid() {
+            return Acknowledged::Nothing;
+        }
+        // The order is SYN-3's: the acknowledge is complete before the handler reads what the sender wrote, and before
+        // the drop.
+        pe.gsb_ack();
+        pe.isb();
+        pe.cdeoi();
+        match self.identify(pe, result) {
+            Some(active) => Acknowledged::Interrupt(active),
+            None => {
+                // As it came: the bits may name no interrupt at all (INS-5).
+                pe.gic(GicInsn::GIC_CDDI, result.raw_value());
+                self.strays.fetch_add(1, Ordering::Relaxed);
+                Acknowledged::Stray
+            }
+        }
+    }
+
+    /// Type first, number second (GEN-2).
+    fn identify<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, result: AcknowledgeResult) -> Option<Active> {
+        let int_id = result.int_id()?;
+        Some(match int_id {
+            IntId::Ppi(ppi) => Active { int_id, source: Source::Ppi(ppi), pe: Some(pe.iaffid()) },
+            IntId::Spi(spi) => Active { int_id, source: Source::Spi(spi), pe: None },
+            IntId::Lpi(lpi) => {
+                let source = match self.gates.get(lpi)?.enter()? {
+                    (Owner::Host, cookie) => Source::Lpi(lpi, cookie),
+                    (Owner::Ipi, kind) => Source::Ipi(IpiKind(kind.0 as u8)),
+                };
+                Active { int_id, source, pe: None }
+            }
+        })
+    }
+
+    /// Deactivates an interrupt whose handling is over. An LPI or SPI may be deactivated on any PE and at any time, a PPI on
+    /// its own PE.
+    ///
+    /// The cookie of an LPI must not be used after this: its owner may have released it.
+    ///
+    /// # Errors
+    ///
+    /// [`WrongPe`] gives back a PPI of another PE.
+    pub fn deactivate<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, active: Active) -> Result<(), WrongPe> {
+        if active.pe.is_some_and(|owner| owner != pe.iaffid()) {
+            return Err(WrongPe(active));
+        }
+        if let IntId::Lpi(lpi) = active.int_id
+            && let Some(gate) = self.gates.get(lpi)
+        {
+            gate.exit();
+        }
+        pe.cddi(active.int_id);
+        Ok(())
+    }
+
+    /// The whole interrupt handler: takes interrupts until nothing of sufficient priority is pending, and has each
+    /// handled. Returns how many were taken, strays included; 0 is a spurious exception.
+    ///
+    /// The handler gives the interrupt back to have it deactivated, or keeps it to do that later, in a thread say, by
+    /// [`deactivate`](Self::deactivate). What a level-sensitive interrupt was raised for must be dealt with before it is
+    /// deactivated, or it comes again.
+    pub fn take_interrupts<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        handler: impl FnMut(&Pe<'_, P>, Active) -> Option<Active>,
+    ) -> u64 {
+        self.take_class(pe, Class::Maskable, handler)
+    }
+
+    /// As [`take_interrupts`](Self::take_interrupts), for interrupts signalled as non-maskable.
+    pub fn take_nmis<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        handler: impl FnMut(&Pe<'_, P>, Active) -> Option<Active>,
+    ) -> u64 {
+        self.take_class(pe, Class::NonMaskable, handler)
+    }
+
+    fn take_class<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        class: Class,
+        mut handler: impl FnMut(&Pe<'_, P>, Active) -> Option<Active>,
+    ) -> u64 {
+        let mut taken = 0;
+        loop {
+            match self.acknowledge_class(pe, class) {
+                Acknowledged::Nothing => return taken,
+                Acknowledged::Stray => {}
+                Acknowledged::Interrupt(active) => {
+                    if let Some(done) = handler(pe, active)
+                        && let Err(WrongPe(kept)) = self.deactivate(pe, done)
+                    {
+                        // The handler gave another PE's PPI back for the one it got. There is nobody to give it to.
+                        drop(kept);
+                    }
+                }
+            }
+            taken += 1;
+        }
+    }
+
+    /// How many strays there were since the driver was made.
+    pub fn strays(&self) -> u64 {
+        self.strays.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,234 @@
+//! PEs coming up and going out.
+
+use core::sync::atomic::Ordering;
+
+use gicv5_arch::irs::{IRS_PE_CR0, IRS_PE_SELR};
+use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, SysReg};
+use gicv5_arch::{Iaffid, PpiBank, Priority};
+use gicv5_hal::{Cookie, Lock, LpiError, Pe, PeOps};
+
+use crate::Host;
+use crate::command::{CommandError, PortKind, Step};
+use crate::driver::{Phase, Phys};
+use crate::gate::Owner;
+use crate::ipi::{IPI_UP, PeIndex, lpi_of, word_of};
+use crate::lpi::configure;
+use crate::ppi::{self, BankRegisters, PRIORITYR};
+use crate::probe::{CpuInterface, ProbeError};
+
+/// What the driver knows about a PE.
+#[derive(Default)]
+pub(crate) struct PeRecord {
+    iaffid: Option<Iaffid>,
+    up: bool,
+}
+
+impl PeRecord {
+    /// The affinity ID, if the PE is up.
+    pub(crate) fn is_up(&self) -> Option<Iaffid> {
+        if self.up { self.iaffid } else { None }
+    }
+
+    /// There has never been such a PE.
+    pub(crate) fn forget(&mut self) {
+        *self = PeRecord::default();
+    }
+}
+
+/// A PE could not be brought up or taken out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeError {
+    /// The driver is not up.
+    #[error("the driver is not up")]
+    DriverDown,
+    /// The PE is up already.
+    #[error("the PE is up already")]
+    AlreadyUp,
+    /// The PE is not up.
+    #[error("the PE is not up")]
+    NotUp,
+    /// Another PE is coming up or going out, or the driver is.
+    #[error("another PE is coming up or going out")]
+    Contended,
+    /// The CPU interface is not what the driver can use.
+    #[error("the CPU interface cannot be used")]
+    CpuInterface(#[from] ProbeError),
+    /// No IRS of the domain knows the PE.
+    #[error("no IRS knows a PE with affinity ID {}", iaffid.raw_value())]
+    Unknown {
+        /// Its affinity ID.
+        iaffid: Iaffid,
+    },
+    /// More PEs than the IRSs say they have (IRS_IDR1.PE_CNT).
+    #[error("{count} PEs are known and the IRSs have no more")]
+    TooMany {
+        /// How many are known.
+        count: usize,
+    },
+    /// The PE is in an interrupt handler: its priority has not been dropped.
+    #[error("the PE is handling an interrupt: ICC_APR_EL1 reads {apr:#x}")]
+    Handling {
+        /// The active priorities.
+        apr: u64,
+    },
+    /// There is no LPI for an IPI of the PE.
+    #[error("there is no LPI for an IPI")]
+    Ipi(#[from] LpiError),
+    /// The IRS did not do what it was asked to.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// PEs. Called on the PE itself, with its interrupts off, and not from its interrupt handler. They wait for the IRS and may
+/// allocate.
+impl<H: Host> Phys<H> {
+    /// Makes a PE take interrupts: PPIs disabled, neither pending (if edge) nor active, with the configured priority; the
+    /// priority mask as configured; IPIs ready. A PE that has been out keeps its [`PeIndex`].
+    ///
+    /// If it fails, the PE takes no interrupts, and the call may be repeated.
+    ///
+    /// # Errors
+    ///
+    /// [`PeError`].
+    pub fn bring_up_pe<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<PeIndex, PeError> {
+        let _turn = self.turn.take(&self.machine.host, self.machine.timeout).ok_or(PeError::Contended)?;
+        if self.phase() != Phase::Up {
+            return Err(PeError::DriverDown);
+        }
+        let domain = &self.machine.domain;
+        let id_bits = domain.ist.map_or(0, |ist| ist.id_bits());
+        CpuInterface::read(pe)?.check(id_bits, domain.priority_bits)?;
+        let iaffid = pe.iaffid();
+        self.introduce(iaffid)?;
+        let index = self.record(iaffid)?;
+
+        enable_interface(pe, false);
+        reset_interface(pe, self.settings.priority, self.settings.priority_mask);
+        self.make_ipis(pe, index)?;
+        self.core.with(|core| {
+            if let Some(record) = core.pes.get_mut(index.0 as usize) {
+                record.up = true;
+            }
+        });
+        enable_interface(pe, true);
+        Ok(index)
+    }
+
+    /// Asks the IRSs for the PE. One of them must know it.
+    fn introduce(&self, iaffid: Iaffid) -> Result<(), PeError> {
+        for irs in &self.machine.domain.irss {
+            if u32::from(iaffid.raw_value()) >> irs.iaffid_bits != 0 {
+                continue;
+            }
+            let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Pe, Step::SelectPe)?;
+            let status = port.write(Step::SelectPe, IRS_PE_SELR::ZERO.with_iaffid(iaffid))?;
+            if !port.is_valid(status) {
+                continue;
+            }
+            if irs.one_n {
+                // The driver routes everything to a PE by name.
+                port.write(Step::ConfigurePe, IRS_PE_CR0::ZERO.with_dps(true))?;
+            }
+            return Ok(());
+        }
+        Err(PeError::Unknown { iaffid })
+    }
+
+    /// The PE's place in the records.
+    fn record(&self, iaffid: Iaffid) -> Result<PeIndex, PeError> {
+        self.core.with(|core| {
+            let known = core.pes.iter().position(|record| record.iaffid == Some(iaffid));
+            let place = known.or_else(|| core.pes.iter().position(|record| record.iaffid.is_none()));
+            let count = core.pes.len();
+            let index = place.ok_or(PeError::TooMany { count })?;
+            let record = core.pes.get_mut(index).ok_or(PeError::TooMany { count })?;
+            if record.up {
+                return Err(PeError::AlreadyUp);
+            }
+            record.iaffid = Some(iaffid);
+            Ok(PeIndex(index as u32))
+        })
+    }
+
+    /// Makes the PE's IPIs, or enables the ones it had. What an attempt that failed half-way has made is used by the next.
+    fn make_ipis<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, index: PeIndex) -> Result<(), PeError> {
+        for (kind, word) in self.ipi_words(index).iter().enumerate() {
+            if lpi_of(word.load(Ordering::Relaxed)).is_none() {
+                let cookie = Cookie(kind as u64);
+                let lpi = self.take_lpi(Owner::Ipi, cookie, |lpi| configure(pe, lpi, self.settings.ipi_priority))?;
+                word.store(word_of(lpi), Ordering::Relaxed);
+            }
+        }
+        for word in self.ipi_words(index) {
+            if let Some(lpi) = lpi_of(word.load(Ordering::Relaxed)) {
+                pe.cden(lpi.into());
+                word.store(word_of(lpi) | IPI_UP, Ordering::Relaxed);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a PE out: it takes no interrupts any more, and no IPI can be sent to it. What else is routed to it stays so;
+    /// route it elsewhere first.
+    ///
+    /// # Errors
+    ///
+    /// [`PeError`]; the PE is as it was then.
+    pub fn bring_down_pe<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<(), PeError> {
+        let _turn = self.turn.take(&self.machine.host, self.machine.timeout).ok_or(PeError::Contended)?;
+        let active: APR = APR::new_with_raw_value(pe.read_raw(SysReg::ICC_APR_EL1));
+        if active.p().running().is_some() {
+            return Err(PeError::Handling { apr: active.raw_value() });
+        }
+        let iaffid = pe.iaffid();
+        let index = self.core.with(|core| {
+            let index = core.pes.iter().position(|record| record.is_up() == Some(iaffid))?;
+            core.pes.get_mut(index)?.up = false;
+            Some(PeIndex(index as u32))
+        });
+        let index = index.ok_or(PeError::NotUp)?;
+        for word in self.ipi_words(index) {
+            if let Some(lpi) = lpi_of(word.fetch_and(!IPI_UP, Ordering::Relaxed)) {
+                pe.cddis(lpi.into());
+                pe.gsb_sys();
+                pe.cdpend(lpi.into(), false);
+            }
+        }
+        pe.gsb_sys();
+        ppi::disable_all(pe);
+        enable_interface(pe, false);
+        Ok(())
+    }
+}
+
+/// Sets ICC_CR0_EL1.EN and leaves the rest alone (PRI-8).
+fn enable_interface<P: PeOps + ?Sized>(pe: &Pe<'_, P>, enabled: bool) {
+    pe.write(pe.read::<ICC_CR0_EL1>().with_en(enabled));
+    pe.isb();
+}
+
+/// Leaves nothing of what earlier software did.
+fn reset_interface<P: PeOps + ?Sized>(pe: &Pe<'_, P>, priority: Priority, mask: Priority) {
+    ppi::disable_all(pe);
+    for bank in PpiBank::ALL {
+        let registers = BankRegisters::of(bank);
+        pe.write_raw(registers.clear_active, u64::MAX);
+        pe.write_raw(registers.clear_pending, u64::MAX);
+    }
+    let priorities = PPI_PRIORITYR::ZERO
+        .with_priority0(priority)
+        .with_priority1(priority)
+        .with_priority2(priority)
+        .with_priority3(priority)
+        .with_priority4(priority)
+        .with_priority5(priority)
+        .with_priority6(priority)
+        .with_priority7(priority);
+    for register in PRIORITYR {
+        pe.write_raw(register, priorities.raw_value());
+    }
+    pe.write_raw(SysReg::ICC_APR_EL1, 0);
+    pe.write_raw(SysReg::ICC_PCR_EL1, PCR::ZERO.with_priority(mask).raw_value());
+    pe.isb();
+}

@@ -1,0 +1,263 @@
+//! What the hardware says it is, and whether that can be.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use gicv5_arch::geometry::{GeometryError, IstGeometry, IstLimits};
+use gicv5_arch::irs::{
+    ArchMajorRev, Component, IRS_AIDR, IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR5, IRS_IDR6, IRS_IDR7, IrsReg,
+};
+use gicv5_arch::register::Register;
+use gicv5_arch::sysreg::{Gcie, ICC_IDR0_EL1, ID_AA64PFR2_EL1, SysReg};
+use gicv5_arch::{IrsIntType, PhysAddr, Spi};
+use gicv5_hal::{Coherency, IrsExt, IrsIndex, Pe, PeOps};
+
+use crate::Host;
+use crate::command::Ports;
+use crate::config::{Config, memory_attributes};
+use crate::driver::IrsUnit;
+
+/// The hardware is not what the driver can drive.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// The configuration names no IRS.
+    #[error("no IRS was named")]
+    NoIrs,
+    /// An ID register of an IRS holds what the architecture does not allow, or contradicts another.
+    #[error("{irs}: {register} reads {value:#x}: {reason}")]
+    Irs {
+        /// The IRS.
+        irs: IrsIndex,
+        /// The register.
+        register: IrsReg,
+        /// What it reads.
+        value: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// No IST can be made for this IRS as configured.
+    #[error("{irs}: {register} reads {value:#x}")]
+    Ist {
+        /// The IRS.
+        irs: IrsIndex,
+        /// The register.
+        register: IrsReg,
+        /// What it reads.
+        value: u64,
+        /// What is wrong with it.
+        source: GeometryError,
+    },
+    /// An ID register of a PE holds what the architecture does not allow, or less than is needed.
+    #[error("{register} reads {value:#x}: {reason}")]
+    Pe {
+        /// The register.
+        register: SysReg,
+        /// What it reads.
+        value: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// There is no memory for the driver's own records.
+    #[error("no memory for the driver's records")]
+    NoMemory,
+}
+
+/// What the CPU interface of a PE can do, decoded (GEN-11).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct CpuInterface {
+    pub(crate) id_bits: u32,
+    pub(crate) priority_bits: u32,
+    raw: u64,
+}
+
+impl CpuInterface {
+    pub(crate) fn read<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> Result<CpuInterface, ProbeError> {
+        let features: ID_AA64PFR2_EL1 = pe.read();
+        if features.gcie() != Ok(Gcie::Implemented) {
+            return Err(cpu(features, "the PE has no GICv5 CPU interface"));
+        }
+        let idr0: ICC_IDR0_EL1 = pe.read();
+        let id_bits = idr0.id_bits().map_err(|_| cpu(idr0, "ID_BITS is reserved"))?.count();
+        let priority_bits = idr0.pri_bits().map_err(|_| cpu(idr0, "PRI_BITS is reserved"))?.count();
+        Ok(CpuInterface { id_bits, priority_bits, raw: idr0.to_bits() })
+    }
+
+    /// Refuses a PE that cannot do what the domain was set up for.
+    pub(crate) fn check(&self, id_bits: u32, priority_bits: u32) -> Result<(), ProbeError> {
+        let reason = if self.id_bits < id_bits {
+            "ID_BITS is less than the LPIs of the domain need"
+        } else if self.priority_bits < priority_bits {
+            "PRI_BITS is less than the domain uses"
+        } else {
+            return Ok(());
+        };
+        Err(ProbeError::Pe { register: SysReg::ICC_IDR0_EL1, value: self.raw, reason })
+    }
+}
+
+fn cpu<R: Register<Reg = SysReg>>(register: R, reason: &'static str) -> ProbeError {
+    ProbeError::Pe { register: R::REG, value: register.to_bits(), reason }
+}
+
+/// What the domain as a whole can do, and what was chosen from it.
+pub(crate) struct Domain {
+    pub(crate) irss: Box<[IrsUnit]>,
+    /// The IST; `None` if no LPIs are wanted.
+    pub(crate) ist: Option<IstGeometry>,
+    /// The LPIs to hand out, IPIs included.
+    pub(crate) lpis: u32,
+    pub(crate) priority_bits: u32,
+    pub(crate) pes: u32,
+    /// The last address that all IRSs can reach.
+    pub(crate) highest: PhysAddr,
+    /// The IRS to publish table memory for: one that does not see the caches, if there is one.
+    pub(crate) publish_for: IrsIndex,
+}
+
+/// One IRS, as far as its own registers go.
+struct Irs {
+    index: IrsIndex,
+    idr0: IRS_IDR0,
+    idr1: IRS_IDR1,
+    idr2: IRS_IDR2,
+    limits: IstLimits,
+    spis: Range<u32>,
+    spi_range: IRS_IDR5,
+}
+
+impl Irs {
+    fn read<H: Host>(host: &H, config: &Config<'_>, index: IrsIndex) -> Result<Irs, ProbeError> {
+        let aidr: IRS_AIDR = host.read(index);
+        if aidr.component() != Ok(Component::Irs) {
+            return Err(bad(index, aidr, "the frame is not an IRS"));
+        }
+        // A later minor revision is a superset.
+        if aidr.arch_major_rev() != Ok(ArchMajorRev::Gicv5) {
+            return Err(bad(index, aidr, "the architecture is not GICv5"));
+        }
+        let idr0: IRS_IDR0 = host.read(index);
+        if idr0.int_dom() != config.domain {
+            return Err(bad(index, idr0, "the frame serves another interrupt domain"));
+        }
+        if idr0.pa_range().is_err() {
+            return Err(bad(index, idr0, "PA_RANGE is reserved"));
+        }
+        let idr1: IRS_IDR1 = host.read(index);
+        if idr1.pri_bits().is_err() {
+            return Err(bad(index, idr1, "PRI_BITS is reserved"));
+        }
+        let idr2: IRS_IDR2 = host.read(index);
+        let limits = IstLimits::from_idr2(idr2).map_err(|error| ist(index, idr2, error))?;
+
+        // Ranges of SPIs are 25 bits wide so that they can say 2^24; more is no ID (GEN-1).
+        let spi_range: IRS_IDR5 = host.read(index);
+        let system = spi_range.spi_range().value();
+        if system > 1 << 24 {
+            return Err(bad(index, spi_range, "more SPIs than there are IDs"));
+        }
+        let (count, base): (IRS_IDR6, IRS_IDR7) = (host.read(index), host.read(index));
+        let first = base.spi_base().id();
+        let spis = first..first + count.spi_irs_range().value();
+        if !spis.is_empty() && spis.end > system {
+            return Err(bad(index, count, "the IRS has SPIs beyond those of the system"));
+        }
+        Ok(Irs { index, idr0, idr1, idr2, limits, spis, spi_range })
+    }
+
+    /// Refuses two IRSs that contradict each other.
+    fn agree(&self, other: &Irs) -> Result<(), ProbeError> {
+        if self.index == other.index || self.idr0.irsid() == other.idr0.irsid() {
+            return Err(bad(self.index, self.idr0, "another IRS of the domain has the same IRSID"));
+        }
+        if self.spi_range != other.spi_range {
+            return Err(bad(self.index, self.spi_range, "another IRS counts the SPIs of the system otherwise"));
+        }
+        let (a, b) = (&self.spis, &other.spis);
+        if a.start.max(b.start) < a.end.min(b.end) {
+            let register = IRS_IDR7::ZERO.with_spi_base(Spi::new(a.start).unwrap_or(Spi::MAX));
+            return Err(bad(self.index, register, "another IRS has one of these SPIs (SPI-1)"));
+        }
+        Ok(())
+    }
+}
+
+fn bad<R: Register<Reg = IrsReg>>(irs: IrsIndex, register: R, reason: &'static str) -> ProbeError {
+    ProbeError::Irs { irs, register: R::REG, value: register.to_bits(), reason }
+}
+
+fn ist(irs: IrsIndex, idr2: IRS_IDR2, source: GeometryError) -> ProbeError {
+    ProbeError::Ist { irs, register: IrsReg::IRS_IDR2, value: idr2.to_bits(), source }
+}
+
+/// Reads the ID registers, writes nothing.
+pub(crate) fn probe<H: Host>(host: &H, config: &Config<'_>) -> Result<Domain, ProbeError> {
+    let cpu = host.on_this_pe(CpuInterface::read)?;
+    let mut irss: Vec<Irs> = Vec::new();
+    irss.try_reserve_exact(config.irss.len()).map_err(|_| ProbeError::NoMemory)?;
+    for &index in config.irss {
+        let irs = Irs::read(host, config, index)?;
+        for other in &irss {
+            irs.agree(other)?;
+        }
+        irss.push(irs);
+    }
+    let first = irss.first().ok_or(ProbeError::NoIrs)?;
+
+    let pes = irss.iter().map(|irs| u32::from(irs.idr1.pe_cnt())).sum::<u32>();
+    let lpis = u64::from(config.lpis) + u64::from(config.ipi_kinds) * u64::from(pes);
+    let lpis = u32::try_from(lpis).unwrap_or(u32::MAX);
+    let chosen = if lpis == 0 { None } else { Some(choose(config, cpu, &irss, first, lpis)?) };
+
+    // The smaller width of IRS and CPU interface counts (GEN-12).
+    let widths = irss.iter().filter_map(|irs| irs.idr1.pri_bits().ok()).map(|bits| bits.count());
+    let priority_bits = widths.fold(cpu.priority_bits, u32::min);
+    let widths = irss.iter().filter_map(|irs| irs.idr0.pa_range().ok()).map(|range| range.bits());
+    let address_bits = widths.fold(PhysAddr::BITS, u32::min);
+    let highest = PhysAddr::new((1 << address_bits) - 1).map_err(|_| ProbeError::NoIrs)?;
+    let non_coherent = irss.iter().find(|irs| host.coherency(irs.index) == Coherency::NonCoherent);
+    let publish_for = non_coherent.unwrap_or(first).index;
+
+    let mut units: Vec<IrsUnit> = Vec::new();
+    units.try_reserve_exact(irss.len()).map_err(|_| ProbeError::NoMemory)?;
+    for irs in irss {
+        units.push(IrsUnit {
+            index: irs.index,
+            ports: Ports::new(irs.index),
+            spis: irs.spis,
+            virt: irs.idr0.virt(),
+            one_n: irs.idr0.one_n(),
+            iaffid_bits: irs.idr1.iaffid_bits().count(),
+            attributes: config.attributes.unwrap_or(memory_attributes(host.coherency(irs.index))),
+        });
+    }
+    Ok(Domain { irss: units.into_boxed_slice(), ist: chosen, lpis, priority_bits, pes, highest, publish_for })
+}
+
+/// Chooses the one IST that all IRSs share (GEN-13): its width suits all of them, and each supports its shape.
+fn choose(
+    config: &Config<'_>,
+    cpu: CpuInterface,
+    irss: &[Irs],
+    first: &Irs,
+    lpis: u32,
+) -> Result<IstGeometry, ProbeError> {
+    let mut id_bits = 0;
+    for irs in irss {
+        if !irs.limits.has_physical_lpis() {
+            return Err(bad(irs.index, irs.idr2, "there are no physical LPIs (LPI-3)"));
+        }
+        let limits = irs.limits.with_cpu_interface(cpu.id_bits).map_err(|error| ist(irs.index, irs.idr2, error))?;
+        let needed = limits.id_bits_for(IrsIntType::Lpi, lpis).map_err(|error| ist(irs.index, irs.idr2, error))?;
+        id_bits = id_bits.max(needed);
+    }
+    let chosen = first
+        .limits
+        .choose(IrsIntType::Lpi, id_bits, config.contiguous_bytes)
+        .map_err(|error| ist(first.index, first.idr2, error))?;
+    for irs in irss {
+        irs.limits.check(IrsIntType::Lpi, chosen).map_err(|error| ist(irs.index, irs.idr2, error))?;
+    }
+    Ok(chosen)
+}

@@ -1,0 +1,84 @@
+//! SPIs: what only the IRS that owns them can do.
+
+use gicv5_arch::Spi;
+use gicv5_arch::irs::{IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR};
+use gicv5_arch::values::TriggerMode;
+
+use crate::Host;
+use crate::command::{CommandError, Port, PortKind, Step};
+use crate::driver::Phys;
+
+/// The trigger mode of an SPI could not be read or set, or its wire not be sampled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SpiError {
+    /// No IRS of the domain owns it (SPI-1).
+    #[error("no IRS owns {spi}")]
+    NotOwned {
+        /// The SPI.
+        spi: Spi,
+    },
+    /// The IRS that owns it does not let this domain manage it: it is assigned to another (SPI-2).
+    #[error("{spi} is not assigned to this interrupt domain: IRS_SPI_STATUSR reads {value:#x}")]
+    NotOurs {
+        /// The SPI.
+        spi: Spi,
+        /// The status register.
+        value: u64,
+    },
+    /// The IRS did not do it.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// SPIs. These wait for the IRS, so they must not be called from interrupt handlers, nor with a lock held that one takes.
+impl<H: Host> Phys<H> {
+    /// Selects an SPI at the IRS that owns it. The port stays the caller's, because the selection is the IRS's, not the
+    /// PE's (GEN-15).
+    fn select(&self, spi: Spi) -> Result<Port<'_, H>, SpiError> {
+        let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
+        let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Spi, Step::SelectSpi)?;
+        let value = port.write(Step::SelectSpi, IRS_SPI_SELR::ZERO.with_id(spi))?;
+        if port.is_valid(value) { Ok(port) } else { Err(SpiError::NotOurs { spi, value }) }
+    }
+
+    /// Sets how an SPI's wire is read. Switching to level samples the wire, switching to edge drops what a high wire made
+    /// pending (SPI-3), so do it with the SPI disabled.
+    ///
+    /// # Errors
+    ///
+    /// [`SpiError`].
+    pub fn set_trigger(&self, spi: Spi, mode: TriggerMode) -> Result<(), SpiError> {
+        let port = self.select(spi)?;
+        let written = IRS_SPI_CFGR::ZERO.with_tm(mode);
+        let value = port.write(Step::ConfigureSpi, written)?;
+        if !port.is_valid(value) {
+            return Err(SpiError::NotOurs { spi, value });
+        }
+        let found: IRS_SPI_CFGR = port.read();
+        if found.tm() != mode {
+            return Err(port.no_effect(Step::ConfigureSpi, found, written).into());
+        }
+        Ok(())
+    }
+
+    /// Reads how an SPI's wire is read.
+    ///
+    /// # Errors
+    ///
+    /// [`SpiError`].
+    pub fn trigger(&self, spi: Spi) -> Result<TriggerMode, SpiError> {
+        Ok(self.select(spi)?.read::<IRS_SPI_CFGR>().tm())
+    }
+
+    /// Has the IRS look at an SPI's wire again (SPI-5).
+    ///
+    /// # Errors
+    ///
+    /// [`SpiError`], but not for an SPI of another domain, which the IRS leaves alone without saying so.
+    pub fn resample(&self, spi: Spi) -> Result<(), SpiError> {
+        let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
+        let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Spi, Step::ResampleSpi)?;
+        port.write(Step::ResampleSpi, IRS_SPI_RESAMPLER::ZERO.with_spi_id(spi))?;
+        Ok(())
+    }
+}
