@@ -64,7 +64,7 @@ frame! {
         [12] SWE swe: bool;
         /// MPAM supported.
         [11] MPAM mpam: bool;
-        /// RES0 outside the Realm frame in the QEMU model.
+        /// Memory encryption contexts supported. Zero outside the Realm frame in the QEMU model.
         [10] MEC mec: bool;
         /// SETLPI frame present.
         [9] SETLPI setlpi: bool;
@@ -82,9 +82,9 @@ frame! {
 
     /// PE count, affinity-ID width and priority width.
     0x004 IRS_IDR1: u32 RO {
-        /// Stored as count minus one.
+        /// Number of implemented priority bits, 1 to 5, stored minus one (GEN-11).
         [22:20] PRI_BITS pri_bits: Option<PriBits>;
-        /// Stored as count minus one, so 1 to 16 bits.
+        /// Number of affinity ID bits, 1 to 16, stored minus one (GEN-11).
         [19:16] IAFFID_BITS iaffid_bits: BitsMinusOne;
         /// Number of PEs attached.
         [15:0] PE_CNT pe_cnt: u16;
@@ -92,19 +92,19 @@ frame! {
 
     /// Interrupt state table (IST) and ID-space capabilities.
     0x008 IRS_IDR2: u32 RO {
-        /// ID-bit count at which 16-byte entries replace 8-byte ones when ISTMD=1.
+        /// Number of ID bits from which entries take 16 bytes instead of 8, if ISTMD is 1; a raw count.
         [19:15] ISTMD_SZ istmd_sz: u5;
-        /// Entries carry extra metadata so they are larger than 4 bytes.
+        /// Entries carry metadata, so that they take more than 4 bytes (IST-10).
         [14] ISTMD istmd: bool;
         /// Bitmap of L2 sizes: bit 11 = 4 KiB, bit 12 = 16 KiB, bit 13 = 64 KiB.
         [13:11] IST_L2SZ ist_l2sz: L2SizeSet;
         /// Shapes of an IST that are supported.
         [10] IST_LEVELS ist_levels: Levels;
-        /// Raw count, 14 at most.
+        /// The smallest number of LPI ID bits that an LPI IST may have; a raw count, 14 at most (GEN-10).
         [9:6] MIN_LPI_ID_BITS min_lpi_id_bits: u4;
         /// Physical LPIs supported.
         [5] LPI lpi: bool;
-        /// Raw count of ID bits, 24 at most.
+        /// The number of interrupt ID bits supported; a raw count, 24 at most.
         [4:0] ID_BITS id_bits: u5;
     }
 
@@ -112,7 +112,7 @@ frame! {
     0x00c IRS_IDR3: u32 RO {
         /// Shapes of a VM table that are supported.
         [10] VMT_LEVELS vmt_levels: Levels;
-        /// Raw count, legal 8 to 16.
+        /// The largest number of VM ID bits; a raw count, 8 to 16 (GEN-10).
         [9:5] VM_ID_BITS vm_id_bits: u5;
         /// Log2 of the VM descriptor size in bytes, legal 3 to 12, meaningful only if VMD=1.
         [4:1] VMD_SZ vmd_sz: u4;
@@ -122,7 +122,7 @@ frame! {
 
     /// VPE table capabilities.
     0x010 IRS_IDR4: u32 RO {
-        /// Stored as count minus one, so 1 to 16 bits.
+        /// The largest number of VPE ID bits, 1 to 16, stored minus one (GEN-11).
         [9:6] VPE_ID_BITS vpe_id_bits: BitsMinusOne;
         /// Log2 of the VPE descriptor size in bytes, legal 3 to 12.
         [5:0] VPED_SZ vped_sz: u6;
@@ -130,13 +130,13 @@ frame! {
 
     /// Number of SPIs in the whole system.
     0x014 IRS_IDR5: u32 RO {
-        /// Count, 0 means none.
+        /// Number of SPIs, 0 for none.
         [24:0] SPI_RANGE spi_range: u25;
     }
 
     /// Number of SPIs owned by this IRS.
     0x018 IRS_IDR6: u32 RO {
-        /// Count; SPIs from SPI_BASE up to SPI_BASE+count-1.
+        /// Number of SPIs: those from SPI_BASE to SPI_BASE + SPI_IRS_RANGE - 1.
         [24:0] SPI_IRS_RANGE spi_irs_range: u25;
     }
 
@@ -298,7 +298,7 @@ frame! {
     ///
     /// Reset value: 0 (QEMU model).
     0x180 IRS_IST_BASER: u64 RW {
-        /// Physical address bits 55:6, read-only while VALID=1.
+        /// Physical address of the IST or of its level-1 table; read-only while VALID is 1.
         [55:6] ADDR addr: Addr55_6;
         /// Whether the table is in use. 0: no table; 1: table in use.
         [0] VALID valid: bool;
@@ -316,7 +316,7 @@ frame! {
         [8:7] ISTSZ istsz: Option<IstSize>;
         /// Size of a level-2 table (IST-14).
         [6:5] L2SZ l2sz: Option<L2Size>;
-        /// Raw count.
+        /// Number of LPI ID bits of the table, a raw count.
         [4:0] LPI_ID_BITS lpi_id_bits: u5;
     }
 
@@ -336,7 +336,7 @@ frame! {
     ///
     /// Writing 0 withdraws the table; software must see VALID=0 before programming a new one.
     0x200 IRS_VMT_BASER: u64 RW {
-        /// Physical address bits 55:3.
+        /// Physical address of the VM table or of its level-1 table.
         [55:3] ADDR addr: Addr55_3;
         /// Whether the table is in use. 0: no VM table; 1: VM table in use.
         [0] VALID valid: bool;
@@ -348,7 +348,7 @@ frame! {
     0x210 IRS_VMT_CFGR: u32 RW {
         /// Shape of the table.
         [16] STRUCTURE structure: Structure;
-        /// Raw count, not above IRS_IDR3.VM_ID_BITS.
+        /// Number of VM ID bits of the table, a raw count, at most IRS_IDR3.VM_ID_BITS.
         [4:0] VM_ID_BITS vm_id_bits: u5;
     }
 
