@@ -137,6 +137,26 @@ impl L2_VMTE {
         self.words
     }
 
+    /// The entry for these bytes of memory.
+    #[must_use]
+    pub fn from_le_bytes(bytes: [u8; 32]) -> L2_VMTE {
+        let mut words = [0; 4];
+        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
+        }
+        L2_VMTE { words }
+    }
+
+    /// The entry as it stands in memory: each word little-endian, first word first (COH-8).
+    #[must_use]
+    pub fn to_le_bytes(self) -> [u8; 32] {
+        let mut bytes = [0; 32];
+        for (bytes, word) in bytes.chunks_exact_mut(8).zip(self.words) {
+            bytes.copy_from_slice(&word.to_le_bytes());
+        }
+        bytes
+    }
+
     /// The word with the VM descriptor and the VM's valid bit.
     #[must_use]
     pub const fn vmd(self) -> L2_VMTE_VMD {

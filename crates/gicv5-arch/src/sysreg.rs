@@ -88,7 +88,7 @@ impl PpiDomains {
         self.0
     }
 
-    /// The domain of a PPI, if this is the register that covers it (PPI 32n to 32n+31 for register n).
+    /// The domain of a PPI, if this is the register that covers it ([`SysReg::icc_ppi_domainr`]).
     #[must_use]
     pub const fn domain(self, ppi: Ppi) -> Domain {
         Domain::new_with_raw_value(u2::new((self.0 >> (ppi.id() % 32 * 2) & 3) as u8))
@@ -963,6 +963,17 @@ impl SysReg {
         SysReg::ALL.iter().copied().find(|register| register.info().reached == Reached::By(encoding))
     }
 
+    /// The register that holds a PPI's domain: number ID / 32, two bits for each PPI.
+    #[must_use]
+    pub const fn icc_ppi_domainr(ppi: Ppi) -> SysReg {
+        match ppi.id() / 32 {
+            0 => SysReg::ICC_PPI_DOMAINR0_EL3,
+            1 => SysReg::ICC_PPI_DOMAINR1_EL3,
+            2 => SysReg::ICC_PPI_DOMAINR2_EL3,
+            _ => SysReg::ICC_PPI_DOMAINR3_EL3,
+        }
+    }
+
     /// True if a write acts without an ISB (SYN-6).
     #[must_use]
     pub const fn is_self_synchronising(self) -> bool {
@@ -1069,6 +1080,8 @@ ppi_families! { bank:
     ich_ppi_pendr ICH_PPI_PENDR0_EL2 ICH_PPI_PENDR1_EL2;
     /// The virtual active register of a bank.
     ich_ppi_activer ICH_PPI_ACTIVER0_EL2 ICH_PPI_ACTIVER1_EL2;
+    /// The register of a bank that hides virtual PPIs. Its encoding is in no public source ([`Reached::Unknown`]).
+    ich_ppi_hvir ICH_PPI_HVIR0_EL2 ICH_PPI_HVIR1_EL2;
 }
 
 ppi_families! { priority:

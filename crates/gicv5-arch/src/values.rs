@@ -128,6 +128,15 @@ impl L2Size {
 pub struct L2SizeSet(u3);
 
 impl L2SizeSet {
+    /// No size: what an IRS without two-level ISTs has.
+    pub const EMPTY: L2SizeSet = L2SizeSet(u3::new(0));
+
+    /// The set with this size as well.
+    #[must_use]
+    pub const fn with(self, size: L2Size) -> L2SizeSet {
+        L2SizeSet(u3::new(self.0.value() | 1 << size.raw_value().value()))
+    }
+
     /// Makes the set from the bits of a field.
     #[must_use]
     pub const fn new_with_raw_value(bits: u3) -> L2SizeSet {
@@ -317,5 +326,7 @@ mod tests {
     fn a_size_set_holds_one_bit_for_each_size() {
         let set = L2SizeSet::new_with_raw_value(u3::new(0b101));
         assert!(set.contains(L2Size::KiB4) && !set.contains(L2Size::KiB16) && set.contains(L2Size::KiB64));
+        assert_eq!(L2SizeSet::EMPTY.with(L2Size::KiB4).with(L2Size::KiB64), set);
+        assert!(L2Size::ALL.iter().all(|&size| !L2SizeSet::EMPTY.contains(size)));
     }
 }
