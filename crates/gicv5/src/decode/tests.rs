@@ -140,6 +140,10 @@ fn a_misaligned_table_address_is_a_problem_and_shown_in_full() {
     let problem = report.problems.iter().find(|problem| problem.field.as_deref() == Some("LPI_IST_ADDR")).unwrap();
     assert!(problem.text.starts_with("0x83000040 is not a multiple of 256 KiB"), "{}", problem.text);
     assert!(problem.text.ends_with("hardware may use 0x83000000"), "{}", problem.text);
+    // Half the alignment is not enough either.
+    let report = checked(vmte, &[0, 0, 0x8000_0000_8302_0000, 0]);
+    assert_eq!(report.problems.len(), 1);
+    assert_eq!(checked(vmte, &[0, 0, 0x8000_0000_8304_0000, 0]).problems, []);
     // A VPE table of 4 ID bits is 128 bytes.
     let report = checked(vmte, &[0, 0x2000_0000_8200_0008, 0, 0]);
     assert!(report.problems.iter().any(|problem| problem.field.as_deref() == Some("VPET_ADDR")));
