@@ -604,6 +604,7 @@ mod tests {
         assert_eq!(format!("{:?}", IntId::from_raw(0x2000_001b).unwrap()), "PPI 27");
         assert_eq!(format!("{}", IntId::from_raw(0x6000_002f).unwrap()), "SPI 47");
         assert_eq!(format!("{:?}", IntId::from_raw(0x4000_0000).unwrap()), "LPI 0");
+        assert_eq!(format!("{} {}", Lpi::new(8).unwrap(), Spi::new(9).unwrap()), "LPI 8 SPI 9");
         assert_eq!(format!("{} {:?} {:?}", VmId::new(7), VpeId::new(3), Iaffid::new(1)), "VM 7 VPE 3 IAFFID 1");
         assert_eq!(format!("{} {:?}", IrsIntId::from(Lpi::MAX), IrsIntId::from(Spi::MAX)), "LPI 16777215 SPI 16777215");
     }

@@ -13,7 +13,7 @@ use std::fmt::Debug;
 
 use gicv5_arch::insn::{Form, GicInsn, MinEl};
 use gicv5_arch::irs::{self, IrsReg, SetLpiReg};
-use gicv5_arch::layout::FieldInfo;
+use gicv5_arch::layout::{FieldInfo, fields_mask};
 use gicv5_arch::register::{Access, Register as _, RegisterInfo};
 use gicv5_arch::sysreg::{self, Reached, SysReg, SysRegEncoding};
 use gicv5_arch::values::HandlingMode;
@@ -322,6 +322,11 @@ fn every_field_has_the_name_and_the_bits_of_the_facts() {
             report.same(&place, "bits", (field.msb, field.lsb), (msb, lsb));
             let element = field.element_width.unwrap_or(field.width());
             report.same(&place, "element width", element, info.element_width.into());
+        }
+        for ((_, fields), base) in declared.words.iter().zip((0..).step_by(64)) {
+            let inside = fact.fields.iter().filter(|field| field.lsb >= base && field.msb < base + 64);
+            let owned = inside.fold(0, |bits, field| bits | mask(field.msb - base, field.lsb - base));
+            report.same(&place, &format!("bits from {base} on that any field owns"), owned, fields_mask(fields));
         }
         for (name, (msb, lsb, _)) in types {
             report.say(format!("{place}.{name}: in the types at {msb}:{lsb}, not in the facts"));
