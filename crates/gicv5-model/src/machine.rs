@@ -13,13 +13,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gicv5_arch::entry::L2_ISTE;
+use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::insn::{
     AcknowledgeResult, AffinityOperand, DeactivateOperand, Form, GicInsn, HandlingModeOperand, IntIdOperand,
     PendingOperand, PriorityOperand,
 };
 use gicv5_arch::sysreg::{ICC_ICSR_EL1, SysReg};
 use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, TriggerMode};
-use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Ppi, Priority, Spi};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi};
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
 use crate::clock::{Clock, Tick};
@@ -629,6 +630,15 @@ impl Machine {
             state.offer(target);
         }
         preferred.is_some()
+    }
+
+    /// The physical IST: its address and its shape, as the IRS has taken them (IST-12, IST-28); `None` while none is valid.
+    #[must_use]
+    pub fn ist(&self) -> Option<(PhysAddr, IstGeometry)> {
+        match self.state().interrupts.backing(IrsIntType::Lpi) {
+            Backing::Ist(ist) => Some((ist.base, ist.geometry)),
+            _ => None,
+        }
     }
 
     /// The state of an LPI or SPI, in the layout of an IST entry; `None` if it cannot be reached.

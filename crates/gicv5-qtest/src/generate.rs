@@ -435,6 +435,8 @@ impl Generator {
         for spi in 0..4 {
             self.write(offset::SPI_RESAMPLER, Width::W32, spi);
         }
+        // While the IST is valid its entries are the IRS's, and what software reads there means nothing (IST-26).
+        self.write(offset::IST_BASER, Width::W64, 0);
         for base in 0..BASES {
             for entry in 0..SURVEYED_ENTRIES {
                 let address = TABLES.start + base * 0x1000 + entry * 8;
@@ -458,7 +460,7 @@ mod tests {
         let digest = text
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3));
-        assert_eq!(digest, 0x2995_83ac_7f31_5367, "{digest:#x}");
+        assert_eq!(digest, 0xb9c1_cc99_b914_ff2b, "{digest:#x}");
     }
 
     #[test]

@@ -69,6 +69,30 @@ pub const KNOWN: &[Known] = &[
         explains: |history, operation, _| history.pe_selr >> 16 != 0 && reads(operation, offset::PE_STATUSR, 4),
     },
     Known {
+        name: "pe-selected-after-reset",
+        kind: Kind::Unspecified,
+        rule: "IRS_PE_STATUSR",
+        qemu: "shows the PE with IAFFID 0 as selected after reset, but no SPI",
+        says: "no reset value of a selector or its status register is known",
+        versions: "11.1.3",
+        script: "read32 0x144 qemu 7
+                 read32 0x118 qemu 1",
+        explains: |history, operation, _| !history.pe_written && reads(operation, offset::PE_STATUSR, 4),
+    },
+    Known {
+        name: "peripheral-identification",
+        kind: Kind::Choice,
+        rule: "IRS_PIDR0 to IRS_PIDR3",
+        qemu: "has part number and revision of its own",
+        says: "part number, revision and designer are the implementer's",
+        versions: "11.1.3",
+        script: "read32 0xffe0 qemu 0xff
+                 read32 0xffe4 qemu 0xbf
+                 read32 0xffe8 qemu 0xb
+                 read32 0xffec qemu 0",
+        explains: |_, operation, _| reads(operation, offset::PIDR0, 16),
+    },
+    Known {
         name: "spi-selr-reads-zero",
         kind: Kind::Defect,
         rule: "IRS_SPI_SELR",
@@ -108,6 +132,7 @@ pub const KNOWN: &[Known] = &[
         script: "write32 0x190 0x1000e
                  write64 0x180 0x40100001
                  write32 0x1c0 0x4000
+                 write64 0x180 0
                  load64 0x40100080 qemu 1 rule 0",
         explains: |history, operation, on| history.wrong_map(operation, on, WrongMap::Beyond),
     },
@@ -123,6 +148,7 @@ pub const KNOWN: &[Known] = &[
                  write32 0x190 0x1000e
                  write64 0x180 0x40100041
                  write32 0x1c0 0
+                 write64 0x180 0
                  load64 0x40100000 qemu 0x40120000 rule 0x40120001
                  load64 0x40100040 qemu 0x40120001 rule 0x40120000",
         explains: |history, operation, on| {
@@ -271,6 +297,7 @@ enum WrongMap {
 #[derive(Debug, Default)]
 struct History {
     cr0_unread: bool,
+    pe_written: bool,
     pe_selr: u64,
     ist_cfgr: u64,
     ist_baser: u64,
@@ -306,7 +333,7 @@ impl History {
         let low = 0xffff_ffff;
         match (at, width) {
             (offset::CR0, Width::W32) => self.cr0_unread = true,
-            (offset::PE_SELR, Width::W32) => self.pe_selr = value,
+            (offset::PE_SELR, Width::W32) => (self.pe_written, self.pe_selr) = (true, value),
             (offset::IST_BASER, Width::W64) => self.write_base(value),
             (offset::IST_BASER, Width::W32) => self.write_base(self.ist_baser & !low | value),
             (a, Width::W32) if a == offset::IST_BASER + 4 => {

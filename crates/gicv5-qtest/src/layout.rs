@@ -35,6 +35,7 @@ pub(crate) mod offset {
     pub(crate) const IST_CFGR: u64 = IrsReg::IRS_IST_CFGR.offset() as u64;
     pub(crate) const IST_STATUSR: u64 = IrsReg::IRS_IST_STATUSR.offset() as u64;
     pub(crate) const MAP_L2_ISTR: u64 = IrsReg::IRS_MAP_L2_ISTR.offset() as u64;
+    pub(crate) const PIDR0: u64 = IrsReg::IRS_PIDR0.offset() as u64;
     pub(crate) const DEVARCH: u64 = IrsReg::IRS_DEVARCH.offset() as u64;
 }
 

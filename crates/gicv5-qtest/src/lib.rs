@@ -9,7 +9,8 @@
 //! - [`qemu`] starts it under qtest and speaks its protocols;
 //! - [`operation`] is what a sequence consists of, and the trait [`Frame`] that both machines implement;
 //! - [`generate`] makes sequences, [`random`] the numbers for them;
-//! - [`compare`] runs a sequence on two machines, [`shrink`] shortens it, [`known`] explains.
+//! - [`compare`] runs a sequence on two machines, [`shrink`] shortens it, [`known`] explains;
+//! - [`model`] is the model as the other machine.
 //!
 //! # What QEMU's machine is
 //!
@@ -65,6 +66,7 @@ pub mod generate;
 pub mod install;
 pub mod known;
 pub mod layout;
+pub mod model;
 pub mod operation;
 pub mod qemu;
 pub mod random;
