@@ -129,7 +129,7 @@ impl Heap {
         let mut fits = self.free.iter().filter_map(|(&start, &length)| {
             let first = base.checked_add(start)?.checked_next_multiple_of(alignment)? - base;
             let last = (start + length).min(end & !7).checked_sub(size)?;
-            (first <= last).then_some((start, first, (last - first) / alignment))
+            (first <= last).then(|| (start, first, (last - first) / alignment))
         });
         let (start, offset) = match self.placement {
             Placement::Lowest => fits.next().map(|(start, first, _)| (start, first))?,

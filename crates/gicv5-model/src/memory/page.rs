@@ -3,7 +3,7 @@
 use core::fmt;
 use std::collections::BTreeMap;
 
-use super::owner::Claims;
+use super::owner::{Claim, Claims};
 use crate::rng::Rng;
 
 /// Bytes in a page.
@@ -198,7 +198,10 @@ impl Page {
         }
     }
 
-    /// What a PE sees that has nothing of it in a cache or buffer. `base` is the offset of the page in RAM.
+    /// What memory holds, and a cache gets that fetches it. `base` is the offset of the page in RAM.
+    ///
+    /// In the entries of tables the IRS changes nothing but valid bits, and these in memory at once. What memory holds of
+    /// any other structure it owns nobody knows, which is poison.
     #[inline]
     pub(super) fn fetch(&self, clobbered: &Clobbered, base: u64, granule: usize) -> u64 {
         match self.claims {
@@ -208,15 +211,24 @@ impl Page {
     }
 
     fn fetch_claimed(&self, clobbered: &Clobbered, base: u64, granule: usize) -> u64 {
-        let code = self.claims.get(granule);
-        if !code.is_owned() {
-            return self.get(granule);
+        match self.claims.get(granule).claim() {
+            Some(Claim::Owned(owner)) if owner.structure.rules().whole_lines => POISON,
+            Some(Claim::Owned(_)) if !clobbered.is_empty() => {
+                clobbered.get(&(base + granule as u64 * 8)).copied().unwrap_or_else(|| self.get(granule))
+            }
+            _ => self.get(granule),
         }
-        let visible = code.visible(granule);
-        let memory = match clobbered.is_empty() {
-            true => self.get(granule),
-            false => clobbered.get(&(base + granule as u64 * 8)).copied().unwrap_or_else(|| self.get(granule)),
-        };
-        (POISON & !visible) | (memory & visible)
+    }
+
+    /// What a load returns that finds this value in memory or in a cache.
+    #[inline]
+    pub(super) fn seen(&self, granule: usize, value: u64) -> u64 {
+        match self.claims {
+            Claims::Free => value,
+            _ => {
+                let visible = self.claims.get(granule).visible(granule);
+                (POISON & !visible) | (value & visible)
+            }
+        }
     }
 }

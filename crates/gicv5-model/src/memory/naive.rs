@@ -1,0 +1,392 @@
+//! Strict memory, written down byte by byte from the module's documentation, as slowly as it takes to be obvious; and the
+//! property that [`Memory`] does the same.
+
+use gicv5_arch::VmId;
+use gicv5_hal::Coherency;
+use proptest::prelude::*;
+
+use super::*;
+use crate::violation::Violation;
+
+const PAGES: usize = 2;
+const BYTES: usize = PAGES * 4096;
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Op {
+    Load { at: usize, width: usize },
+    Store { at: usize, width: usize, value: u64 },
+    IrsStore { at: usize, width: usize, value: u64 },
+    Clean { at: usize, size: usize },
+    Invalidate { at: usize, size: usize },
+    Barrier,
+    Own { at: usize, size: usize, owner: Owner },
+    Fill { at: usize, size: usize, owner: Owner },
+    Disown { at: usize, size: usize },
+}
+
+struct Naive {
+    coherent: bool,
+    line: usize,
+    /// What the IRS sees.
+    irs: Vec<u8>,
+    /// What memory holds. Differs from what the IRS sees only where the IRS owns it.
+    memory: Vec<u8>,
+    claims: Vec<Option<Claim>>,
+    /// Coherent: bytes that wait for a barrier, oldest first.
+    buffer: Vec<(usize, u8)>,
+    /// Not coherent: the cache.
+    cache: Vec<u8>,
+    dirty: Vec<bool>,
+    /// Not coherent: lines to be cleaned (true) or invalidated at the next barrier.
+    outstanding: Vec<(usize, bool)>,
+    broken: Vec<(&'static str, usize)>,
+}
+
+impl Naive {
+    fn new(coherent: bool, line: usize) -> Naive {
+        Naive {
+            coherent,
+            line,
+            irs: vec![0; BYTES],
+            memory: vec![0; BYTES],
+            claims: vec![None; BYTES],
+            buffer: Vec::new(),
+            cache: vec![0; BYTES],
+            dirty: vec![false; BYTES],
+            outstanding: Vec::new(),
+            broken: Vec::new(),
+        }
+    }
+
+    fn owned(&self, byte: usize) -> Option<&'static StructureRules> {
+        match self.claims[byte] {
+            Some(Claim::Owned(owner)) => Some(owner.structure.rules()),
+            _ => None,
+        }
+    }
+
+    /// A byte of the mask of this row of four words.
+    fn of_mask(row: [u64; 4], byte: usize) -> u8 {
+        row[byte / 8 % 4].to_le_bytes()[byte % 8]
+    }
+
+    /// What a line fill gets.
+    fn fetch(&self, byte: usize) -> u8 {
+        match self.owned(byte) {
+            Some(rules) if rules.whole_lines => 0xbad0_u16.to_le_bytes()[byte % 2],
+            _ => self.memory[byte],
+        }
+    }
+
+    fn load(&self, byte: usize) -> u8 {
+        let value = match self.coherent {
+            true => match self.buffer.iter().rev().find(|(at, _)| *at == byte) {
+                Some((_, value)) => *value,
+                None => self.fetch(byte),
+            },
+            false => self.cache[byte],
+        };
+        match self.owned(byte) {
+            Some(rules) => {
+                let visible = Self::of_mask(rules.visible, byte);
+                0xbad0_u16.to_le_bytes()[byte % 2] & !visible | value & visible
+            }
+            None => value,
+        }
+    }
+
+    /// A byte arrives at memory.
+    fn arrive(&mut self, byte: usize, value: u8) {
+        self.memory[byte] = value;
+        if self.owned(byte).is_none() {
+            self.irs[byte] = value;
+        }
+    }
+
+    fn fetch_line(&mut self, line: usize) {
+        for byte in line * self.line..(line + 1) * self.line {
+            self.cache[byte] = self.fetch(byte);
+            self.dirty[byte] = false;
+        }
+    }
+
+    fn write_line(&mut self, line: usize) {
+        let bytes = line * self.line..(line + 1) * self.line;
+        if !bytes.clone().any(|byte| self.dirty[byte]) {
+            return;
+        }
+        for word in bytes.step_by(8) {
+            let not_stored: Vec<usize> = (word..word + 8).filter(|&byte| !self.dirty[byte]).collect();
+            let harmless = not_stored.iter().all(|&byte| self.cache[byte] == self.fetch(byte))
+                || not_stored.iter().all(|&byte| self.cache[byte] == self.irs[byte]);
+            if !harmless {
+                self.broken.push(("VMT-21", word));
+            }
+            for byte in word..word + 8 {
+                if self.dirty[byte] || !harmless {
+                    self.arrive(byte, self.cache[byte]);
+                }
+            }
+        }
+    }
+
+    fn finish(&mut self, line: usize) {
+        while let Some(index) = self.outstanding.iter().position(|(at, _)| *at == line) {
+            let (_, clean) = self.outstanding.remove(index);
+            if clean {
+                self.write_line(line);
+            }
+            self.fetch_line(line);
+        }
+    }
+
+    fn judge_store(&mut self, at: usize, width: usize, value: u64) {
+        match self.claims[at] {
+            Some(Claim::Owned(owner)) => self.broken.push((owner.structure.rules().stored, at)),
+            Some(Claim::Fillable(owner)) => {
+                let rules = owner.structure.rules();
+                if width == 4 {
+                    self.broken.push(("COH-8", at));
+                }
+                let forbidden =
+                    (0..width).any(|i| value.to_le_bytes()[i] & Self::of_mask(rules.forbidden, at + i) != 0);
+                if forbidden {
+                    self.broken.push((rules.filled, at));
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn claim(&mut self, at: usize, size: usize, claim: Option<Claim>) {
+        let bytes = at / 8 * 8..(at + size).next_multiple_of(8);
+        if let Some(claim) = claim {
+            let waiting = bytes.clone().find(|&byte| match self.coherent {
+                true => self.buffer.iter().any(|(at, _)| *at == byte),
+                false => self.dirty[byte],
+            });
+            if let Some(byte) = waiting {
+                self.broken.push((if self.coherent { "COH-1" } else { "COH-2" }, byte / 8 * 8));
+            }
+            if !self.coherent && claim.owner().structure.rules().whole_lines && !at.is_multiple_of(self.line) {
+                self.broken.push(("COH-6", at));
+            }
+        }
+        for byte in bytes {
+            self.claims[byte] = claim;
+            if self.owned(byte).is_none() {
+                self.memory[byte] = self.irs[byte];
+            }
+        }
+    }
+
+    fn maintain(&mut self, at: usize, size: usize, clean: bool) {
+        if self.coherent || size == 0 {
+            return;
+        }
+        for line in at / self.line..(at + size).div_ceil(self.line) {
+            self.finish(line);
+            if !clean {
+                let mut lost = (line * self.line..(line + 1) * self.line)
+                    .filter(|&byte| self.dirty[byte])
+                    .filter(|&byte| byte < at / 8 * 8 || byte >= (at + size).next_multiple_of(8));
+                if let Some(byte) = lost.next() {
+                    self.broken.push(("COH-7", byte / 8 * 8));
+                }
+            }
+            self.outstanding.push((line, clean));
+        }
+    }
+
+    fn step(&mut self, op: Op) -> u64 {
+        match op {
+            Op::Load { at, width } => (0..width).rev().fold(0, |value, i| value << 8 | u64::from(self.load(at + i))),
+            Op::Store { at, width, value } => {
+                self.judge_store(at, width, value);
+                if !self.coherent {
+                    self.finish(at / self.line);
+                }
+                for i in 0..width {
+                    let (byte, value) = (at + i, value.to_le_bytes()[i]);
+                    match (self.coherent, self.owned(byte)) {
+                        (true, None) => self.buffer.push((byte, value)),
+                        (true, Some(_)) => self.arrive(byte, value),
+                        (false, _) => {
+                            self.cache[byte] = value;
+                            self.dirty[byte] = true;
+                        }
+                    }
+                }
+                0
+            }
+            Op::IrsStore { at, width, value } => {
+                for i in 0..width {
+                    self.irs[at + i] = value.to_le_bytes()[i];
+                }
+                for byte in at / 8 * 8..at / 8 * 8 + 8 {
+                    self.memory[byte] = self.irs[byte];
+                }
+                0
+            }
+            Op::Clean { at, size } => {
+                self.maintain(at, size, true);
+                0
+            }
+            Op::Invalidate { at, size } => {
+                self.maintain(at, size, false);
+                0
+            }
+            Op::Barrier => {
+                for (byte, value) in std::mem::take(&mut self.buffer) {
+                    self.arrive(byte, value);
+                }
+                while let Some(&(line, _)) = self.outstanding.first() {
+                    self.finish(line);
+                }
+                0
+            }
+            Op::Own { at, size, owner } => {
+                self.claim(at, size, Some(Claim::Owned(owner)));
+                0
+            }
+            Op::Fill { at, size, owner } => {
+                self.claim(at, size, Some(Claim::Fillable(owner)));
+                0
+            }
+            Op::Disown { at, size } => {
+                self.claim(at, size, None);
+                0
+            }
+        }
+    }
+}
+
+fn step(memory: &mut Memory, report: &mut Report, op: Op) -> u64 {
+    let base = memory.config().base;
+    let pa = |at: usize| base.offset(at as u64).unwrap();
+    match op {
+        Op::Load { at, width: 4 } => u64::from(memory.load32(report, pa(at))),
+        Op::Load { at, .. } => memory.load64(report, pa(at)),
+        Op::Store { at, width: 4, value } => {
+            memory.store32(report, pa(at), value as u32);
+            0
+        }
+        Op::Store { at, value, .. } => {
+            memory.store64(report, pa(at), value);
+            0
+        }
+        Op::IrsStore { at, width: 4, value } => {
+            memory.irs_store32(pa(at), value as u32).unwrap();
+            0
+        }
+        Op::IrsStore { at, value, .. } => {
+            memory.irs_store64(pa(at), value).unwrap();
+            0
+        }
+        Op::Clean { at, size } => {
+            memory.clean_invalidate(report, pa(at), size as u64);
+            0
+        }
+        Op::Invalidate { at, size } => {
+            memory.invalidate(report, pa(at), size as u64);
+            0
+        }
+        Op::Barrier => {
+            memory.barrier(report);
+            0
+        }
+        Op::Own { at, size, owner } => {
+            memory.own(report, pa(at), size as u64, owner).unwrap();
+            0
+        }
+        Op::Fill { at, size, owner } => {
+            memory.fill(report, pa(at), size as u64, owner).unwrap();
+            0
+        }
+        Op::Disown { at, size } => {
+            memory.disown(report, pa(at), size as u64).unwrap();
+            0
+        }
+    }
+}
+
+/// Mostly near the border of the two pages, where lines and words are shared; sometimes anywhere.
+fn place() -> impl Strategy<Value = usize> {
+    prop_oneof![8 => 4096 - 64usize..4096 + 96, 1 => 0..BYTES - 8]
+}
+
+fn size() -> impl Strategy<Value = usize> {
+    prop_oneof![4 => Just(8usize), 4 => Just(32usize), 2 => 0..100usize, 1 => Just(4096usize)]
+}
+
+fn owner() -> impl Strategy<Value = Owner> {
+    (proptest::sample::select(Structure::ALL), proptest::option::of(0..3u16))
+        .prop_map(|(structure, vm)| Owner { structure, vm: vm.map(VmId::new) })
+}
+
+/// Few values, so that a store often changes nothing and a valid bit is often all that does.
+fn value() -> impl Strategy<Value = u64> {
+    prop_oneof![Just(0), Just(1), Just(0x8000_1000), Just(0x8000_1001), Just(1 << 32), any::<u64>()]
+}
+
+fn op() -> impl Strategy<Value = Op> {
+    let access = || {
+        (place(), proptest::sample::select(vec![4usize, 8]), value())
+            .prop_map(|(at, width, value)| (at / width * width, width, value))
+    };
+    let range = || (place(), size()).prop_map(|(at, size)| (at, size.min(BYTES - at)));
+    let words = || range().prop_map(|(at, size)| (at / 8 * 8, size));
+    prop_oneof![
+        4 => access().prop_map(|(at, width, _)| Op::Load { at, width }),
+        6 => access().prop_map(|(at, width, value)| Op::Store { at, width, value }),
+        3 => access().prop_map(|(at, width, value)| Op::IrsStore { at, width, value }),
+        3 => range().prop_map(|(at, size)| Op::Clean { at, size }),
+        1 => range().prop_map(|(at, size)| Op::Invalidate { at, size }),
+        3 => Just(Op::Barrier),
+        2 => (words(), owner()).prop_map(|((at, size), owner)| Op::Own { at, size, owner }),
+        1 => (words(), owner()).prop_map(|((at, size), owner)| Op::Fill { at, size, owner }),
+        2 => words().prop_map(|(at, size)| Op::Disown { at, size }),
+    ]
+}
+
+/// What was broken and where, in an order that does not depend on when.
+fn broken(base: PhysAddr, violations: &[Violation]) -> Vec<(&'static str, usize)> {
+    let mut broken: Vec<_> = violations
+        .iter()
+        .map(|violation| match violation.place {
+            Place::Memory(at) | Place::Structure(at, _) => (violation.rule, (at.raw() - base.raw()) as usize),
+            place => panic!("violation at {place}"),
+        })
+        .collect();
+    broken.sort_unstable();
+    broken
+}
+
+proptest! {
+    #[test]
+    fn strict_memory_does_what_its_documentation_says_byte_by_byte(
+        coherency in proptest::sample::select(vec![Coherency::Coherent, Coherency::NonCoherent]),
+        cache_line in proptest::sample::select(vec![32u64, 64, 128, 2048]),
+        ops in proptest::collection::vec((op(), place()), 1..400),
+    ) {
+        let config = MemoryConfig { size: BYTES as u64, coherency, cache_line, ..MemoryConfig::default() };
+        let base = config.base;
+        let (mut memory, mut report) = (Memory::new(config).unwrap(), Report::default());
+        let mut naive = Naive::new(coherency == Coherency::Coherent, cache_line as usize);
+        for (op, at) in ops {
+            prop_assert_eq!(step(&mut memory, &mut report, op), naive.step(op), "{:x?}", op);
+            let at = at / 8 * 8;
+            let seen = memory.irs_load64(base.offset(at as u64).unwrap()).unwrap();
+            prop_assert_eq!(seen.to_le_bytes(), &naive.irs[at..at + 8], "IRS's view of {:#x} after {:x?}", at, op);
+            prop_assert_eq!(report.checker.count(), naive.broken.len() as u64, "violations after {:x?}", op);
+        }
+        naive.broken.sort_unstable();
+        prop_assert_eq!(broken(base, report.checker.violations()), &naive.broken[..]);
+        for at in (0..BYTES).step_by(8) {
+            let op = Op::Load { at, width: 8 };
+            prop_assert_eq!(step(&mut memory, &mut report, op), naive.step(op), "at {:#x}", at);
+            let seen = memory.irs_load64(base.offset(at as u64).unwrap()).unwrap();
+            prop_assert_eq!(seen.to_le_bytes(), &naive.irs[at..at + 8], "IRS's view of {:#x}", at);
+        }
+    }
+}
