@@ -4,6 +4,7 @@
 #![allow(clippy::print_stderr, reason = "progress and findings go to standard error")]
 
 mod bare_metal;
+mod bench;
 mod break_facts;
 mod coverage;
 mod generated;
@@ -26,6 +27,7 @@ struct Args {
 #[derive(Subcommand)]
 enum Chore {
     BareMetal(bare_metal::Args),
+    Bench(bench::Args),
     BreakFacts(break_facts::Args),
     Coverage(coverage::Args),
     Licences(licences::Args),
@@ -36,6 +38,7 @@ enum Chore {
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
         Chore::BareMetal(args) => bare_metal::run(&args),
+        Chore::Bench(args) => bench::run(&args),
         Chore::BreakFacts(args) => break_facts::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Licences(args) => licences::run(&args),

@@ -59,7 +59,13 @@ impl PpiSet {
 
     /// The PPIs of the set, lowest first, if it was read from a register of this bank.
     pub fn iter(self, bank: PpiBank) -> impl Iterator<Item = Ppi> {
-        (0..64).filter(move |bit| self.0 & (1 << bit) != 0).map(move |bit| bank.ppi(u6::new(bit)))
+        let mut rest = self.0;
+        core::iter::from_fn(move || {
+            // 64 zeros is an empty set; any other count is a bit number.
+            let bit = u6::try_new(rest.trailing_zeros() as u8).ok()?;
+            rest &= rest - 1;
+            Some(bank.ppi(bit))
+        })
     }
 }
 
