@@ -14,7 +14,7 @@ use core::time::Duration;
 
 use gicv5_arch::irs::{IrsReg, Status};
 use gicv5_arch::register::Register;
-use gicv5_hal::{IrsExt, IrsIndex};
+use gicv5_hal::{IrsExt, IrsIndex, Wait};
 
 use crate::Host;
 
@@ -168,6 +168,10 @@ const fn status_of(register: IrsReg) -> Status {
 }
 
 impl PortKind {
+    /// In the order of [`Ports::states`].
+    const ALL: [PortKind; 6] =
+        [PortKind::Cr0, PortKind::Ist, PortKind::Vmt, PortKind::Spi, PortKind::Pe, PortKind::Sync];
+
     /// The status register of the port (GEN-16).
     const fn status(self) -> Status {
         const CR0: Status = status_of(IrsReg::IRS_CR0);
@@ -198,17 +202,17 @@ pub(crate) struct MyTurn<'a>(&'a Turn);
 
 impl Turn {
     /// Waits for the turn; `None` if it does not come in time.
-    pub(crate) fn take<H: Host>(&self, host: &H, timeout: Duration) -> Option<MyTurn<'_>> {
-        let deadline = host.now().saturating_add(timeout);
+    pub(crate) fn take<W: Wait>(&self, wait: &W, timeout: Duration) -> Option<MyTurn<'_>> {
+        let deadline = wait.now().saturating_add(timeout);
         loop {
-            let late = host.now() >= deadline;
+            let late = wait.now() >= deadline;
             if self.taken.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok() {
                 return Some(MyTurn(self));
             }
             if late {
                 return None;
             }
-            host.relax();
+            wait.relax();
         }
     }
 }
@@ -267,15 +271,20 @@ impl Ports {
         };
         let status = kind.status();
         let contended = CommandError::Contended { irs: self.irs, step, register: status.register, waited: timeout };
-        let _turn = state.turn.take(host, timeout).ok_or(contended)?;
+        let _turn = state.turn.take(host.wait(), timeout).ok_or(contended)?;
         let port = Port { host, irs: self.irs, status, timeout, state, _turn };
         port.settle(step)?;
         Ok(port)
     }
 
-    /// The commands that timed out and that nobody has seen finish since.
-    pub(crate) fn unknown(&self) -> impl Iterator<Item = Step> {
-        self.states.iter().filter_map(|state| Step::from_number(state.unknown.load(Ordering::Relaxed)))
+    /// A command that timed out and is still under way.
+    pub(crate) fn unknown<H: Host>(&self, host: &H) -> Option<Step> {
+        let in_flight = |(kind, state): (&PortKind, &PortState)| {
+            let step = Step::from_number(state.unknown.load(Ordering::Relaxed))?;
+            let (idle, _) = host.irs().is_idle(self.irs, kind.status());
+            if idle { None } else { Some(step) }
+        };
+        PortKind::ALL.iter().zip(&self.states).find_map(in_flight)
     }
 }
 
@@ -285,7 +294,7 @@ impl<H: Host> Port<'_, H> {
         let (irs, register) = (self.irs, self.status.register);
         let unknown = Step::from_number(self.state.unknown.load(Ordering::Relaxed));
         match unknown {
-            Some(in_flight) => match self.host.is_idle(irs, self.status) {
+            Some(in_flight) => match self.host.irs().is_idle(irs, self.status) {
                 (true, _) => self.state.unknown.store(0, Ordering::Relaxed),
                 (false, value) => return Err(CommandError::InFlight { irs, step, in_flight, register, value }),
             },
@@ -301,22 +310,22 @@ impl<H: Host> Port<'_, H> {
 
     /// Polls the status register. Returns its value, as an error if it does not become idle in time.
     fn wait(&self) -> Result<u64, u64> {
-        let deadline = self.host.now().saturating_add(self.timeout);
+        let deadline = self.host.wait().now().saturating_add(self.timeout);
         loop {
             // The clock is read first, so that the last look at the register comes after the deadline: a caller that
             // was off the PE for long gets the answer that is there.
-            let late = self.host.now() >= deadline;
-            match self.host.is_idle(self.irs, self.status) {
+            let late = self.host.wait().now() >= deadline;
+            match self.host.irs().is_idle(self.irs, self.status) {
                 (true, value) => return Ok(value),
                 (false, value) if late => return Err(value),
-                (false, _) => self.host.relax(),
+                (false, _) => self.host.wait().relax(),
             }
         }
     }
 
     /// Writes a register and waits for the IRS to finish. Returns the status register.
     pub(crate) fn write<R: Register<Reg = IrsReg>>(&self, step: Step, value: R) -> Result<u64, CommandError> {
-        self.host.write(self.irs, value);
+        self.host.irs().write(self.irs, value);
         self.wait().map_err(|value| {
             self.state.unknown.store(step as u8, Ordering::Relaxed);
             CommandError::TimedOut { irs: self.irs, step, register: self.status.register, value, waited: self.timeout }
@@ -325,7 +334,7 @@ impl<H: Host> Port<'_, H> {
 
     /// Reads a register of the port.
     pub(crate) fn read<R: Register<Reg = IrsReg>>(&self) -> R {
-        self.host.read(self.irs)
+        self.host.irs().read(self.irs)
     }
 
     /// True if this value of the status register says that the selected object exists (GEN-17).

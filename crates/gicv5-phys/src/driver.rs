@@ -11,14 +11,14 @@ use gicv5_arch::register::Register;
 use gicv5_arch::{Iaffid, Priority, Spi};
 use gicv5_hal::{IrsExt, IrsIndex, Lock};
 
-use crate::Host;
-use crate::command::{CommandError, PortKind, Ports, Step, Turn};
+use crate::command::{CommandError, MyTurn, Port, PortKind, Ports, Step, Turn};
 use crate::config::{Config, IstProgramming, LiveTables};
 use crate::gate::{Gates, OutOfMemory, boxed_slice};
 use crate::ids::LpiIds;
 use crate::ist::{self, Draft, Lease, TableError};
 use crate::pe::PeRecord;
 use crate::probe::{self, Domain, ProbeError};
+use crate::{BlockOf, Host, MutexOf};
 
 /// One IRS of the domain.
 pub(crate) struct IrsUnit {
@@ -35,10 +35,27 @@ pub(crate) struct IrsUnit {
 }
 
 /// What stays the same from probe to the end.
-pub(crate) struct Machine<H> {
+pub(crate) struct Machine<H: Host> {
     pub(crate) host: H,
     pub(crate) domain: Domain,
     pub(crate) timeout: Duration,
+}
+
+impl<H: Host> Machine<H> {
+    /// Takes a port of an IRS and waits until nothing is under way on it.
+    pub(crate) fn port<'a>(
+        &'a self,
+        irs: &'a IrsUnit,
+        kind: PortKind,
+        step: Step,
+    ) -> Result<Port<'a, H>, CommandError> {
+        irs.ports.take(&self.host, self.timeout, kind, step)
+    }
+
+    /// Waits for the turn.
+    pub(crate) fn my_turn<'a>(&self, turn: &'a Turn) -> Option<MyTurn<'a>> {
+        turn.take(self.host.wait(), self.timeout)
+    }
 }
 
 /// What the driver has done to the IRSs.
@@ -74,7 +91,7 @@ pub struct Phys<H: Host> {
     pub(crate) machine: Machine<H>,
     pub(crate) settings: Settings,
     pub(crate) gates: Gates,
-    pub(crate) core: H::Mutex<Core<H::Block>>,
+    pub(crate) core: MutexOf<H, Core<BlockOf<H>>>,
     /// One word for each kind of IPI of each PE: the LPI, and [`IPI_UP`](crate::ipi::IPI_UP) while the PE takes IPIs.
     pub(crate) ipis: Box<[AtomicU32]>,
     pub(crate) strays: AtomicU64,
@@ -172,7 +189,7 @@ pub struct Holdings {
     pub table_bytes: u64,
     /// LPIs that somebody outside the driver has.
     pub lpis: u32,
-    /// A command that timed out and has not been seen to finish.
+    /// A command that timed out and is still under way, the first if there are several.
     pub unknown: Option<(IrsIndex, Step)>,
 }
 
@@ -223,8 +240,7 @@ impl<H: Host> Phys<H> {
     /// [`BringUpError`] with the cause, and what became of the rest.
     pub fn bring_up(&self) -> Result<(), BringUpError> {
         let undone = |cause| BringUpError { cause, cleanup: Ok(()) };
-        let Machine { host, timeout, .. } = &self.machine;
-        let _turn = self.turn.take(host, *timeout).ok_or(undone(BringUpCause::Contended))?;
+        let _turn = self.machine.my_turn(&self.turn).ok_or(undone(BringUpCause::Contended))?;
         match self.phase() {
             Phase::Up => return Err(undone(BringUpCause::AlreadyUp)),
             Phase::Down => {}
@@ -245,7 +261,7 @@ impl<H: Host> Phys<H> {
             self.find_live_tables(irs)?;
         }
         let draft = match domain.ist {
-            Some(geometry) => Some(Draft::allocate(host, geometry, domain.highest)?),
+            Some(geometry) => Some(Draft::allocate(host.memory(), geometry, domain.highest)?),
             None => None,
         };
 
@@ -265,7 +281,7 @@ impl<H: Host> Phys<H> {
         }
         for irs in &domain.irss {
             // No structure is valid now, so this write counts (GEN-20).
-            host.write(irs.index, irs.attributes);
+            host.irs().write(irs.index, irs.attributes);
         }
         if let Some((cfgr, baser)) = registers {
             self.make_ist_valid(cfgr, baser)?;
@@ -282,14 +298,13 @@ impl<H: Host> Phys<H> {
         if self.settings.live_tables == LiveTables::TakeOver {
             return Ok(());
         }
-        let Machine { host, timeout, .. } = &self.machine;
-        let port = irs.ports.take(host, *timeout, PortKind::Ist, Step::MakeIstValid)?;
+        let port = self.machine.port(irs, PortKind::Ist, Step::MakeIstValid)?;
         let ist: IRS_IST_BASER = port.read();
         if ist.valid() {
             return Err(live(irs, ist));
         }
         if irs.virt {
-            let port = irs.ports.take(host, *timeout, PortKind::Vmt, Step::ClearVmTable)?;
+            let port = self.machine.port(irs, PortKind::Vmt, Step::ClearVmTable)?;
             let table: IRS_VMT_BASER = port.read();
             if table.valid() {
                 return Err(live(irs, table));
@@ -300,8 +315,7 @@ impl<H: Host> Phys<H> {
 
     /// Makes tables in use invalid. Their memory stays whose it was.
     fn clear_live_tables(&self, irs: &IrsUnit) -> Result<(), CommandError> {
-        let Machine { host, timeout, .. } = &self.machine;
-        let port = irs.ports.take(host, *timeout, PortKind::Ist, Step::WithdrawIst)?;
+        let port = self.machine.port(irs, PortKind::Ist, Step::WithdrawIst)?;
         if port.read::<IRS_IST_BASER>().valid() {
             port.write(Step::WithdrawIst, IRS_IST_BASER::ZERO)?;
             let found: IRS_IST_BASER = port.read();
@@ -310,7 +324,7 @@ impl<H: Host> Phys<H> {
             }
         }
         if irs.virt {
-            let port = irs.ports.take(host, *timeout, PortKind::Vmt, Step::ClearVmTable)?;
+            let port = self.machine.port(irs, PortKind::Vmt, Step::ClearVmTable)?;
             if port.read::<IRS_VMT_BASER>().valid() {
                 port.write(Step::ClearVmTable, IRS_VMT_BASER::ZERO)?;
                 let found: IRS_VMT_BASER = port.read();
@@ -324,19 +338,19 @@ impl<H: Host> Phys<H> {
 
     /// Gives the IRSs the IST they share.
     fn make_ist_valid(&self, cfgr: IRS_IST_CFGR, baser: IRS_IST_BASER) -> Result<(), CommandError> {
-        let Machine { host, domain, timeout } = &self.machine;
+        let Machine { host, domain, .. } = &self.machine;
         let step = Step::MakeIstValid;
         let irss = match self.settings.ist_programming {
             IstProgramming::EveryIrs => domain.irss.len(),
             IstProgramming::FirstIrs => 1,
         };
         for irs in domain.irss.iter().take(irss) {
-            let port = irs.ports.take(host, *timeout, PortKind::Ist, step)?;
+            let port = self.machine.port(irs, PortKind::Ist, step)?;
             if port.read::<IRS_IST_BASER>() == baser {
                 // Programming an IRS before this one took effect here as well.
                 continue;
             }
-            host.write(irs.index, cfgr);
+            host.irs().write(irs.index, cfgr);
             let found: IRS_IST_CFGR = port.read();
             if found != cfgr {
                 // The IRS would walk a table of another shape than was allocated (IST-28).
@@ -354,7 +368,7 @@ impl<H: Host> Phys<H> {
     /// Enables or disables an IRS, if it is not so already (GEN-21).
     fn set_enabled(&self, irs: &IrsUnit, enabled: bool) -> Result<(), CommandError> {
         let step = if enabled { Step::EnableIrs } else { Step::DisableIrs };
-        let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Cr0, step)?;
+        let port = self.machine.port(irs, PortKind::Cr0, step)?;
         if port.read::<IRS_CR0>().irsen() == enabled {
             return Ok(());
         }
@@ -379,7 +393,7 @@ impl<H: Host> Phys<H> {
     ///
     /// [`TearDownError`], with the state unchanged or [partial](Phase::Partial).
     pub fn tear_down(&self) -> Result<(), TearDownError> {
-        let _turn = self.turn.take(&self.machine.host, self.machine.timeout).ok_or(TearDownError::Contended)?;
+        let _turn = self.machine.my_turn(&self.turn).ok_or(TearDownError::Contended)?;
         self.core.with(|core| {
             if core.lent > 0 {
                 return Err(TearDownError::LpisInUse { lent: core.lent });
@@ -406,7 +420,7 @@ impl<H: Host> Phys<H> {
     ///
     /// [`CommandError`] that says what is still not done.
     pub fn reclaim(&self) -> Result<Phase, CommandError> {
-        let Some(_turn) = self.turn.take(&self.machine.host, Duration::ZERO) else {
+        let Some(_turn) = self.turn.take(self.machine.host.wait(), Duration::ZERO) else {
             // Whoever has the turn is at it.
             return Ok(self.phase());
         };
@@ -439,7 +453,7 @@ impl<H: Host> Phys<H> {
             }
         }
         if let Some(lease) = lease {
-            lease.end(proof).free(&self.machine.host);
+            lease.end(proof).free(self.machine.host.memory());
         }
         Ok(())
     }
@@ -451,8 +465,8 @@ impl<H: Host> Phys<H> {
 
     /// What the driver holds. Never waits; takes a lock, so not from an interrupt handler.
     pub fn holdings(&self) -> Holdings {
-        let unknown =
-            self.machine.domain.irss.iter().find_map(|irs| irs.ports.unknown().next().map(|step| (irs.index, step)));
+        let Machine { host, domain, .. } = &self.machine;
+        let unknown = domain.irss.iter().find_map(|irs| irs.ports.unknown(host).map(|step| (irs.index, step)));
         self.core.with(|core| Holdings {
             phase: core.phase,
             table_bytes: core.lease.as_ref().map_or(0, Lease::bytes),

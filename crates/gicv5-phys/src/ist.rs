@@ -185,14 +185,19 @@ impl<B: Block> Lease<B> {
         Ok(())
     }
 
-    /// Notes that the IRS has confirmed that it has handled the level-1 entry.
-    pub(crate) fn mapped(&mut self, slot: Slot) {
-        if let Some(state) = self.0.level2.get_mut(slot.index as usize) {
+    /// Looks whether the IRS has made a level-1 entry valid, and notes it. Only when it is idle (COH-4); nothing but the
+    /// valid bit of an entry means anything to software (VMT-22).
+    pub(crate) fn confirm<M: TableMemory<Block = B>>(&mut self, memory: &M, publish_for: IrsIndex, slot: Slot) -> bool {
+        let base = &self.0.base;
+        memory.acquire(publish_for, base, slot.offset..slot.offset + L1_ISTE::BYTES);
+        let valid = L1_ISTE::new_with_raw_value(memory.load64(base, slot.offset)).valid();
+        if valid && let Some(state) = self.0.level2.get_mut(slot.index as usize) {
             *state = match core::mem::replace(state, Level2::Absent) {
                 Level2::Named(table) => Level2::Mapped(table),
                 other => other,
             };
         }
+        valid
     }
 
     /// The memory comes back.
@@ -207,7 +212,7 @@ impl<B: Block> Lease<B> {
 /// command that timed out has been settled by then.
 pub(crate) fn withdraw<H: Host>(machine: &Machine<H>) -> Result<Withdrawn, CommandError> {
     for irs in &machine.domain.irss {
-        let port = irs.ports.take(&machine.host, machine.timeout, PortKind::Ist, Step::WithdrawIst)?;
+        let port = machine.port(irs, PortKind::Ist, Step::WithdrawIst)?;
         if port.read::<IRS_IST_BASER>().valid() {
             port.write(Step::WithdrawIst, IRS_IST_BASER::ZERO)?;
             let found = port.read::<IRS_IST_BASER>();

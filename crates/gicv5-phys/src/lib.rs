@@ -87,7 +87,34 @@ pub use pe::PeError;
 pub use probe::ProbeError;
 pub use spi::SpiError;
 
-/// All that the driver needs of the host, in one type. Whatever implements the traits is a host.
-pub trait Host: Irs + TableMemory + CurrentPe + Wait + Locks {}
+/// All that the driver needs of the host. The parts may be one value or several.
+pub trait Host: Sync {
+    /// The frames of the IRSs.
+    type Irs: Irs;
+    /// The memory for the IST.
+    type Memory: TableMemory;
+    /// The PE that the caller runs on.
+    type CurrentPe: CurrentPe;
+    /// Time.
+    type Wait: Wait;
+    /// The kind of lock.
+    type Locks: Locks;
 
-impl<T: Irs + TableMemory + CurrentPe + Wait + Locks> Host for T {}
+    /// The frames of the IRSs.
+    fn irs(&self) -> &Self::Irs;
+
+    /// The memory for the IST.
+    fn memory(&self) -> &Self::Memory;
+
+    /// The PE that the caller runs on.
+    fn current_pe(&self) -> &Self::CurrentPe;
+
+    /// Time.
+    fn wait(&self) -> &Self::Wait;
+}
+
+/// A block of the host's table memory.
+pub(crate) type BlockOf<H> = <<H as Host>::Memory as TableMemory>::Block;
+
+/// The host's lock around a value.
+pub(crate) type MutexOf<H, T> = <<H as Host>::Locks as Locks>::Mutex<T>;

@@ -4,14 +4,16 @@ use gicv5_arch::geometry::{IstGeometry, Slot, TableIndex};
 use gicv5_arch::irs::{IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_SYNCR, IrsReg};
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{Addr55_12, Iaffid, Lpi, Priority};
-use gicv5_hal::{Block, Cookie, HostLpis, IrsExt, Lock, LpiError, NotReleased, Pe, PeOps, Route};
+use gicv5_hal::{
+    Block, Cookie, CurrentPe, HostLpis, IrsExt, Lock, LpiError, NotReleased, Pe, PeOps, Route, TableMemory, Wait,
+};
 
-use crate::Host;
 use crate::command::{CommandError, PortKind, Step};
 use crate::driver::{Phase, Phys};
 use crate::gate::{Gate, OutOfMemory, Owner};
 use crate::irq::read_configuration;
 use crate::ist::{self, Level2State};
+use crate::{BlockOf, Host};
 
 /// An LPI that belongs to whoever has this value.
 ///
@@ -94,7 +96,7 @@ impl<H: Host> Phys<H> {
     fn unreachable(&self, lpi: Lpi) -> LpiError {
         let register = IrsReg::IRS_IST_STATUSR;
         let value = match self.machine.domain.irss.first() {
-            Some(irs) => u64::from(self.machine.host.read::<IRS_IST_STATUSR>(irs.index).raw_value()),
+            Some(irs) => u64::from(self.machine.host.irs().read::<IRS_IST_STATUSR>(irs.index).raw_value()),
             None => 0,
         };
         LpiError::Unreachable { lpi: lpi.id(), register, value }
@@ -121,19 +123,19 @@ impl<H: Host> Phys<H> {
         let result = self.map_level2(lpi, slot, &mut table, state);
         if let Some((block, _)) = table {
             // Not needed: somebody else was faster, or the entry was never written.
-            self.machine.host.free(block);
+            self.machine.host.memory().free(block);
         }
         result
     }
 
-    fn allocate_level2(&self, geometry: IstGeometry) -> Result<(H::Block, Addr55_12), LpiError> {
+    fn allocate_level2(&self, geometry: IstGeometry) -> Result<(BlockOf<H>, Addr55_12), LpiError> {
         let piece = geometry.level2().ok_or(LpiError::NoneFree)?;
-        let block =
-            ist::allocate(&self.machine.host, piece, self.machine.domain.highest).map_err(|_| LpiError::NoMemory)?;
+        let block = ist::allocate(self.machine.host.memory(), piece, self.machine.domain.highest)
+            .map_err(|_| LpiError::NoMemory)?;
         match piece.place(block.address()) {
             Ok(address) => Ok((block, address)),
             Err(_) => {
-                self.machine.host.free(block);
+                self.machine.host.memory().free(block);
                 Err(LpiError::NoMemory)
             }
         }
@@ -143,22 +145,24 @@ impl<H: Host> Phys<H> {
         &self,
         lpi: Lpi,
         slot: Slot,
-        table: &mut Option<(H::Block, Addr55_12)>,
+        table: &mut Option<(BlockOf<H>, Addr55_12)>,
         state: impl Fn() -> Level2State,
     ) -> Result<(), LpiError> {
         let failed = |error| unmapped(lpi, error);
         let Some(irs) = self.machine.domain.irss.first() else { return Err(LpiError::NoneFree) };
-        let host = &self.machine.host;
-        let port = irs.ports.take(host, self.machine.timeout, PortKind::Ist, Step::MapLevel2).map_err(failed)?;
+        let memory = self.machine.host.memory();
+        let port = self.machine.port(irs, PortKind::Ist, Step::MapLevel2).map_err(failed)?;
         match state() {
             Level2State::Mapped => return Ok(()),
+            // An earlier command for it timed out, and is over now.
+            Level2State::Named if self.confirm_level2(slot) => return Ok(()),
             Level2State::Named => {}
             Level2State::Absent => {
                 let Some((block, address)) = table.take() else { return Err(LpiError::NoneFree) };
                 let rejected = self.core.with(|core| match core.lease.as_mut() {
                     // A tear-down that has begun waits for this port; it need not be given more to take down.
                     Some(ist) if core.phase == Phase::Up => {
-                        ist.name(host, self.machine.domain.publish_for, slot, block, address).err()
+                        ist.name(memory, self.machine.domain.publish_for, slot, block, address).err()
                     }
                     _ => Some(block),
                 });
@@ -169,18 +173,19 @@ impl<H: Host> Phys<H> {
             }
         }
         port.write(Step::MapLevel2, IRS_MAP_L2_ISTR::ZERO.with_id(lpi)).map_err(failed)?;
-        self.core.with(|core| {
-            if let Some(ist) = core.lease.as_mut() {
-                ist.mapped(slot);
-            }
-        });
-        Ok(())
+        if self.confirm_level2(slot) { Ok(()) } else { Err(self.unreachable(lpi)) }
+    }
+
+    /// Looks whether the IRS has made a level-1 entry valid. The caller has the port, and it is idle.
+    fn confirm_level2(&self, slot: Slot) -> bool {
+        let (memory, publish_for) = (self.machine.host.memory(), self.machine.domain.publish_for);
+        self.core.with(|core| core.lease.as_mut().is_some_and(|ist| ist.confirm(memory, publish_for, slot)))
     }
 
     /// Drains the events that the IRSs have accepted, so that their effects show (SYN-8).
     fn drain_events(&self) -> Result<(), CommandError> {
         for irs in &self.machine.domain.irss {
-            let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Sync, Step::Sync)?;
+            let port = self.machine.port(irs, PortKind::Sync, Step::Sync)?;
             port.write(Step::Sync, IRS_SYNCR::ZERO.with_sync(true))?;
         }
         Ok(())
@@ -192,7 +197,7 @@ impl<H: Host> Phys<H> {
         let Phys { machine, .. } = self;
         let id = lpi.into();
         gate.close();
-        machine.host.on_this_pe(|pe| {
+        machine.host.current_pe().on_this_pe(|pe| {
             pe.cddis(id);
             // Only now is it no PE's candidate any more (SYN-4, INS-10).
             pe.gsb_sys();
@@ -201,10 +206,10 @@ impl<H: Host> Phys<H> {
         if self.drain_events().is_err() {
             return false;
         }
-        let deadline = machine.host.now().saturating_add(machine.timeout);
+        let deadline = machine.host.wait().now().saturating_add(machine.timeout);
         loop {
-            let late = machine.host.now() >= deadline;
-            let quiet = machine.host.on_this_pe(|pe| {
+            let late = machine.host.wait().now() >= deadline;
+            let quiet = machine.host.current_pe().on_this_pe(|pe| {
                 pe.cdpend(id, false);
                 pe.gsb_sys();
                 // An unreachable LPI is nobody's interrupt.
@@ -217,7 +222,7 @@ impl<H: Host> Phys<H> {
             if late {
                 return false;
             }
-            machine.host.relax();
+            machine.host.wait().relax();
         }
     }
 
@@ -230,7 +235,7 @@ impl<H: Host> Phys<H> {
         if let Some(gate) = self.gates.get(lpi) {
             gate.close();
         }
-        self.machine.host.on_this_pe(|pe| {
+        self.machine.host.current_pe().on_this_pe(|pe| {
             pe.cddis(lpi.into());
             pe.gsb_sys();
         });
@@ -266,7 +271,8 @@ impl<H: Host> HostLpis for Phys<H> {
 
     fn allocate(&self, cookie: Cookie) -> Result<OwnedLpi, LpiError> {
         let (host, priority) = (&self.machine.host, self.settings.priority);
-        let lpi = self.take_lpi(Owner::Host, cookie, |lpi| host.on_this_pe(|pe| configure(pe, lpi, priority)))?;
+        let lpi =
+            self.take_lpi(Owner::Host, cookie, |lpi| host.current_pe().on_this_pe(|pe| configure(pe, lpi, priority)))?;
         Ok(OwnedLpi(lpi))
     }
 
@@ -277,12 +283,12 @@ impl<H: Host> HostLpis for Phys<H> {
     fn enable(&self, lpi: &OwnedLpi) {
         // One whose release has begun stays disabled.
         if self.gates.get(lpi.0).is_some_and(Gate::is_open) {
-            self.machine.host.on_this_pe(|pe| pe.cden(lpi.0.into()));
+            self.machine.host.current_pe().on_this_pe(|pe| pe.cden(lpi.0.into()));
         }
     }
 
     fn route(&self, lpi: &OwnedLpi, to: Route) {
-        self.machine.host.on_this_pe(|pe| {
+        self.machine.host.current_pe().on_this_pe(|pe| {
             let target: Iaffid = match to {
                 Route::To(iaffid) => iaffid,
                 Route::ThisPe => pe.iaffid(),

@@ -92,7 +92,7 @@ impl<H: Host> Phys<H> {
     ///
     /// [`PeError`].
     pub fn bring_up_pe<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<PeIndex, PeError> {
-        let _turn = self.turn.take(&self.machine.host, self.machine.timeout).ok_or(PeError::Contended)?;
+        let _turn = self.machine.my_turn(&self.turn).ok_or(PeError::Contended)?;
         if self.phase() != Phase::Up {
             return Err(PeError::DriverDown);
         }
@@ -121,7 +121,7 @@ impl<H: Host> Phys<H> {
             if u32::from(iaffid.raw_value()) >> irs.iaffid_bits != 0 {
                 continue;
             }
-            let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Pe, Step::SelectPe)?;
+            let port = self.machine.port(irs, PortKind::Pe, Step::SelectPe)?;
             let status = port.write(Step::SelectPe, IRS_PE_SELR::ZERO.with_iaffid(iaffid))?;
             if !port.is_valid(status) {
                 continue;
@@ -176,7 +176,7 @@ impl<H: Host> Phys<H> {
     ///
     /// [`PeError`]; the PE is as it was then.
     pub fn bring_down_pe<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<(), PeError> {
-        let _turn = self.turn.take(&self.machine.host, self.machine.timeout).ok_or(PeError::Contended)?;
+        let _turn = self.machine.my_turn(&self.turn).ok_or(PeError::Contended)?;
         let active: APR = APR::new_with_raw_value(pe.read_raw(SysReg::ICC_APR_EL1));
         if active.p().running().is_some() {
             return Err(PeError::Handling { apr: active.raw_value() });

@@ -11,7 +11,7 @@ use gicv5_arch::irs::{
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{Gcie, ICC_IDR0_EL1, ID_AA64PFR2_EL1, SysReg};
 use gicv5_arch::{IrsIntType, PhysAddr, Spi};
-use gicv5_hal::{Coherency, IrsExt, IrsIndex, Pe, PeOps};
+use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, Pe, PeOps, TableMemory};
 
 use crate::Host;
 use crate::command::Ports;
@@ -128,8 +128,8 @@ struct Irs {
 }
 
 impl Irs {
-    fn read<H: Host>(host: &H, config: &Config<'_>, index: IrsIndex) -> Result<Irs, ProbeError> {
-        let aidr: IRS_AIDR = host.read(index);
+    fn read<I: gicv5_hal::Irs>(frames: &I, config: &Config<'_>, index: IrsIndex) -> Result<Irs, ProbeError> {
+        let aidr: IRS_AIDR = frames.read(index);
         if aidr.component() != Ok(Component::Irs) {
             return Err(bad(index, aidr, "the frame is not an IRS"));
         }
@@ -137,27 +137,27 @@ impl Irs {
         if aidr.arch_major_rev() != Ok(ArchMajorRev::Gicv5) {
             return Err(bad(index, aidr, "the architecture is not GICv5"));
         }
-        let idr0: IRS_IDR0 = host.read(index);
+        let idr0: IRS_IDR0 = frames.read(index);
         if idr0.int_dom() != config.domain {
             return Err(bad(index, idr0, "the frame serves another interrupt domain"));
         }
         if idr0.pa_range().is_err() {
             return Err(bad(index, idr0, "PA_RANGE is reserved"));
         }
-        let idr1: IRS_IDR1 = host.read(index);
+        let idr1: IRS_IDR1 = frames.read(index);
         if idr1.pri_bits().is_err() {
             return Err(bad(index, idr1, "PRI_BITS is reserved"));
         }
-        let idr2: IRS_IDR2 = host.read(index);
+        let idr2: IRS_IDR2 = frames.read(index);
         let limits = IstLimits::from_idr2(idr2).map_err(|error| ist(index, idr2, error))?;
 
         // Ranges of SPIs are 25 bits wide so that they can say 2^24; more is no ID (GEN-1).
-        let spi_range: IRS_IDR5 = host.read(index);
+        let spi_range: IRS_IDR5 = frames.read(index);
         let system = spi_range.spi_range().value();
         if system > 1 << 24 {
             return Err(bad(index, spi_range, "more SPIs than there are IDs"));
         }
-        let (count, base): (IRS_IDR6, IRS_IDR7) = (host.read(index), host.read(index));
+        let (count, base): (IRS_IDR6, IRS_IDR7) = (frames.read(index), frames.read(index));
         let first = base.spi_base().id();
         let spis = first..first + count.spi_irs_range().value();
         if !spis.is_empty() && spis.end > system {
@@ -193,11 +193,11 @@ fn ist(irs: IrsIndex, idr2: IRS_IDR2, source: GeometryError) -> ProbeError {
 
 /// Reads the ID registers, writes nothing.
 pub(crate) fn probe<H: Host>(host: &H, config: &Config<'_>) -> Result<Domain, ProbeError> {
-    let cpu = host.on_this_pe(CpuInterface::read)?;
+    let cpu = host.current_pe().on_this_pe(CpuInterface::read)?;
     let mut irss: Vec<Irs> = Vec::new();
     irss.try_reserve_exact(config.irss.len()).map_err(|_| ProbeError::NoMemory)?;
     for &index in config.irss {
-        let irs = Irs::read(host, config, index)?;
+        let irs = Irs::read(host.irs(), config, index)?;
         for other in &irss {
             irs.agree(other)?;
         }
@@ -216,7 +216,7 @@ pub(crate) fn probe<H: Host>(host: &H, config: &Config<'_>) -> Result<Domain, Pr
     let widths = irss.iter().filter_map(|irs| irs.idr0.pa_range().ok()).map(|range| range.bits());
     let address_bits = widths.fold(PhysAddr::BITS, u32::min);
     let highest = PhysAddr::new((1 << address_bits) - 1).map_err(|_| ProbeError::NoIrs)?;
-    let non_coherent = irss.iter().find(|irs| host.coherency(irs.index) == Coherency::NonCoherent);
+    let non_coherent = irss.iter().find(|irs| host.memory().coherency(irs.index) == Coherency::NonCoherent);
     let publish_for = non_coherent.unwrap_or(first).index;
 
     let mut units: Vec<IrsUnit> = Vec::new();
@@ -229,7 +229,7 @@ pub(crate) fn probe<H: Host>(host: &H, config: &Config<'_>) -> Result<Domain, Pr
             virt: irs.idr0.virt(),
             one_n: irs.idr0.one_n(),
             iaffid_bits: irs.idr1.iaffid_bits().count(),
-            attributes: config.attributes.unwrap_or(memory_attributes(host.coherency(irs.index))),
+            attributes: config.attributes.unwrap_or(memory_attributes(host.memory().coherency(irs.index))),
         });
     }
     Ok(Domain { irss: units.into_boxed_slice(), ist: chosen, lpis, priority_bits, pes, highest, publish_for })

@@ -36,7 +36,7 @@ impl<H: Host> Phys<H> {
     /// PE's (GEN-15).
     fn select(&self, spi: Spi) -> Result<Port<'_, H>, SpiError> {
         let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
-        let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Spi, Step::SelectSpi)?;
+        let port = self.machine.port(irs, PortKind::Spi, Step::SelectSpi)?;
         let value = port.write(Step::SelectSpi, IRS_SPI_SELR::ZERO.with_id(spi))?;
         if port.is_valid(value) { Ok(port) } else { Err(SpiError::NotOurs { spi, value }) }
     }
@@ -77,7 +77,7 @@ impl<H: Host> Phys<H> {
     /// [`SpiError`], but not for an SPI of another domain, which the IRS leaves alone without saying so.
     pub fn resample(&self, spi: Spi) -> Result<(), SpiError> {
         let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
-        let port = irs.ports.take(&self.machine.host, self.machine.timeout, PortKind::Spi, Step::ResampleSpi)?;
+        let port = self.machine.port(irs, PortKind::Spi, Step::ResampleSpi)?;
         port.write(Step::ResampleSpi, IRS_SPI_RESAMPLER::ZERO.with_spi_id(spi))?;
         Ok(())
     }

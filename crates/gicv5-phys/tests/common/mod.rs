@@ -1,0 +1,512 @@
+//! A host made of the model, for the tests: it counts and fails allocations, leaves out barriers, and keeps a log of what
+//! the driver does.
+// Not every test uses everything, and what is wrong in a helper fails the test that uses it.
+#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arbitrary_int::{u3, u5};
+use gicv5_arch::insn::GicInsn;
+use gicv5_arch::irs::{IRS_IDR2, IRS_IDR6, IRS_IDR7, IrsReg};
+use gicv5_arch::sysreg::SysReg;
+use gicv5_arch::values::{L2SizeSet, Levels};
+use gicv5_arch::{Iaffid, Lpi, Spi};
+use gicv5_hal::{
+    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsIndex, Lock, Locks, Pe, PeOps, TableMemory,
+};
+use gicv5_model::config::{IrsConfig, MachineConfig};
+use gicv5_model::memory::{Eagerness, ModelBlock};
+use gicv5_model::violation::PeIndex;
+use gicv5_model::{CpuConfig, Machine, ModelPe};
+use gicv5_phys::{Config, Host, Phys};
+
+/// The standard library's mutex as the host's lock.
+pub struct StdLocks;
+
+pub struct StdMutex<T>(Mutex<T>);
+
+impl Locks for StdLocks {
+    type Mutex<T: Send> = StdMutex<T>;
+}
+
+impl<T: Send> Lock<T> for StdMutex<T> {
+    fn new(value: T) -> StdMutex<T> {
+        StdMutex(Mutex::new(value))
+    }
+
+    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
+        f(&mut self.0.lock().unwrap())
+    }
+}
+
+/// Something that orders or synchronises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sync {
+    Isb,
+    Dsb,
+    GsbSys,
+    GsbAck,
+    Barrier,
+    CleanInvalidate,
+    Invalidate,
+}
+
+/// Something that a PE did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Op {
+    Insn(GicInsn),
+    Read(SysReg),
+    Write(SysReg),
+    Sync(Sync),
+    /// Put into the log by a test.
+    Mark(&'static str),
+}
+
+#[derive(Default)]
+struct Books {
+    /// Live blocks by address, with their sizes.
+    live: BTreeMap<u64, u64>,
+    allocations: u64,
+    fail_allocation: Option<u64>,
+    /// How many of each kind there were, and the one to leave out.
+    syncs: Vec<Sync>,
+    skip: Option<usize>,
+    log: Vec<Op>,
+    logging: bool,
+    commands: Vec<(IrsIndex, IrsReg, u64)>,
+}
+
+impl Books {
+    /// Notes something that orders. False if it shall not happen.
+    fn sync(&mut self, sync: Sync) -> bool {
+        let n = self.syncs.len();
+        self.syncs.push(sync);
+        if self.logging {
+            self.log.push(Op::Sync(sync));
+        }
+        self.skip != Some(n)
+    }
+}
+
+thread_local! {
+    static HERE: Cell<usize> = const { Cell::new(0) };
+}
+
+/// The PEs, one of which is where the thread is.
+#[derive(Clone)]
+pub struct Pes {
+    pes: Vec<LabPe>,
+}
+
+#[derive(Clone)]
+pub struct LabPe {
+    pe: ModelPe,
+    books: Arc<Mutex<Books>>,
+}
+
+impl PeOps for LabPe {
+    fn read_sysreg(&self, register: SysReg) -> u64 {
+        self.log(Op::Read(register));
+        self.pe.read_sysreg(register)
+    }
+
+    fn write_sysreg(&self, register: SysReg, value: u64) {
+        self.log(Op::Write(register));
+        self.pe.write_sysreg(register, value);
+    }
+
+    fn gic(&self, insn: GicInsn, xt: u64) -> u64 {
+        let happens = match insn {
+            GicInsn::GSB_SYS => self.books.lock().unwrap().sync(Sync::GsbSys),
+            GicInsn::GSB_ACK => self.books.lock().unwrap().sync(Sync::GsbAck),
+            other => {
+                self.log(Op::Insn(other));
+                true
+            }
+        };
+        if happens { self.pe.gic(insn, xt) } else { 0 }
+    }
+
+    fn isb(&self) {
+        let happens = self.books.lock().unwrap().sync(Sync::Isb);
+        if happens {
+            self.pe.isb();
+        }
+    }
+
+    fn dsb(&self) {
+        let happens = self.books.lock().unwrap().sync(Sync::Dsb);
+        if happens {
+            self.pe.dsb();
+        }
+    }
+}
+
+impl LabPe {
+    fn log(&self, op: Op) {
+        let mut books = self.books.lock().unwrap();
+        if books.logging {
+            books.log.push(op);
+        }
+    }
+}
+
+impl CurrentPe for Pes {
+    type Ops = LabPe;
+
+    fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, LabPe>) -> R) -> R {
+        f(&Pe::new(&self.pes[HERE.get()]))
+    }
+}
+
+/// The model's memory with books about it.
+#[derive(Clone)]
+pub struct LabMemory {
+    machine: Machine,
+    books: Arc<Mutex<Books>>,
+}
+
+// SAFETY: everything is handed on to the model, whose promise this is.
+unsafe impl TableMemory for LabMemory {
+    type Block = ModelBlock;
+
+    fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        let mut books = self.books.lock().unwrap();
+        let n = books.allocations;
+        books.allocations += 1;
+        if books.fail_allocation == Some(n) {
+            return Err(AllocError { layout });
+        }
+        let block = self.machine.allocate(layout)?;
+        books.live.insert(block.address().raw(), block.size());
+        Ok(block)
+    }
+
+    fn free(&self, block: ModelBlock) {
+        let known = self.books.lock().unwrap().live.remove(&block.address().raw());
+        assert!(known.is_some(), "a block is freed twice");
+        self.machine.free(block);
+    }
+
+    fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
+        self.machine.load32(block, offset)
+    }
+
+    fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
+        self.machine.store32(block, offset, value);
+    }
+
+    fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
+        self.machine.load64(block, offset)
+    }
+
+    fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
+        self.machine.store64(block, offset, value);
+    }
+
+    fn coherency(&self, irs: IrsIndex) -> Coherency {
+        self.machine.coherency(irs)
+    }
+
+    fn cache_line(&self) -> u64 {
+        self.machine.cache_line()
+    }
+
+    fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
+        let happens = self.books.lock().unwrap().sync(Sync::CleanInvalidate);
+        if happens {
+            self.machine.clean_invalidate(block, bytes);
+        }
+    }
+
+    fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
+        let happens = self.books.lock().unwrap().sync(Sync::Invalidate);
+        if happens {
+            self.machine.invalidate(block, bytes);
+        }
+    }
+
+    fn barrier(&self) {
+        let happens = self.books.lock().unwrap().sync(Sync::Barrier);
+        if happens {
+            self.machine.barrier();
+        }
+    }
+}
+
+/// The model's IRSs, with a list of the commands that were started.
+#[derive(Clone)]
+pub struct LabIrs {
+    machine: Machine,
+    books: Arc<Mutex<Books>>,
+}
+
+impl LabIrs {
+    fn note(&self, frame: Frame, offset: u16, value: u64, write: impl FnOnce()) {
+        let before = self.machine.commands();
+        write();
+        let mut books = self.books.lock().unwrap();
+        if self.machine.commands() != before
+            && let Some(register) = IrsReg::at(offset)
+        {
+            books.commands.push((frame.irs, register, value));
+        }
+    }
+}
+
+impl Irs for LabIrs {
+    fn read32(&self, frame: Frame, offset: u16) -> u32 {
+        self.machine.read32(frame, offset)
+    }
+
+    fn write32(&self, frame: Frame, offset: u16, value: u32) {
+        self.note(frame, offset, value.into(), || self.machine.write32(frame, offset, value));
+    }
+
+    fn read64(&self, frame: Frame, offset: u16) -> u64 {
+        self.machine.read64(frame, offset)
+    }
+
+    fn write64(&self, frame: Frame, offset: u16, value: u64) {
+        self.note(frame, offset, value, || self.machine.write64(frame, offset, value));
+    }
+}
+
+/// The host.
+#[derive(Clone)]
+pub struct Lab {
+    pub machine: Machine,
+    irs: LabIrs,
+    memory: LabMemory,
+    pes: Pes,
+    books: Arc<Mutex<Books>>,
+}
+
+impl Host for Lab {
+    type Irs = LabIrs;
+    type Memory = LabMemory;
+    type CurrentPe = Pes;
+    type Wait = Machine;
+    type Locks = StdLocks;
+
+    fn irs(&self) -> &LabIrs {
+        &self.irs
+    }
+
+    fn memory(&self) -> &LabMemory {
+        &self.memory
+    }
+
+    fn current_pe(&self) -> &Pes {
+        &self.pes
+    }
+
+    fn wait(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl Lab {
+    pub fn new(config: MachineConfig) -> Lab {
+        let machine = Machine::new(config).unwrap();
+        let books = Arc::new(Mutex::new(Books::default()));
+        let pes = (0..machine.pe_count())
+            .map(|n| LabPe { pe: machine.pe(PeIndex(n)).unwrap(), books: books.clone() })
+            .collect();
+        let memory = LabMemory { machine: machine.clone(), books: books.clone() };
+        let irs = LabIrs { machine: machine.clone(), books: books.clone() };
+        Lab { machine, irs, memory, pes: Pes { pes }, books }
+    }
+
+    /// Puts the thread onto a PE.
+    pub fn on<R>(&self, pe: usize, f: impl FnOnce(&Pe<'_, LabPe>) -> R) -> R {
+        HERE.set(pe);
+        self.pes.on_this_pe(f)
+    }
+
+    pub fn live_blocks(&self) -> usize {
+        self.books.lock().unwrap().live.len()
+    }
+
+    pub fn live_bytes(&self) -> u64 {
+        self.books.lock().unwrap().live.values().sum()
+    }
+
+    pub fn allocations(&self) -> u64 {
+        self.books.lock().unwrap().allocations
+    }
+
+    /// Makes the allocation with this number fail, counting all from 0.
+    pub fn fail_allocation(&self, n: u64) {
+        self.books.lock().unwrap().fail_allocation = Some(n);
+    }
+
+    /// What has ordered something so far.
+    pub fn syncs(&self) -> Vec<Sync> {
+        self.books.lock().unwrap().syncs.clone()
+    }
+
+    /// Leaves out the one with this number, counting all from 0.
+    pub fn skip_sync(&self, n: usize) {
+        self.books.lock().unwrap().skip = Some(n);
+    }
+
+    /// The commands that were started so far: the register written, and what was written.
+    pub fn commands(&self) -> Vec<(IrsIndex, IrsReg, u64)> {
+        self.books.lock().unwrap().commands.clone()
+    }
+
+    /// Starts a log.
+    pub fn start_log(&self) {
+        let mut books = self.books.lock().unwrap();
+        books.log.clear();
+        books.logging = true;
+    }
+
+    pub fn mark(&self, text: &'static str) {
+        self.books.lock().unwrap().log.push(Op::Mark(text));
+    }
+
+    pub fn take_log(&self) -> Vec<Op> {
+        let mut books = self.books.lock().unwrap();
+        books.logging = false;
+        std::mem::take(&mut books.log)
+    }
+
+    /// Fails the test if a rule was broken.
+    #[track_caller]
+    pub fn assert_no_violations(&self) {
+        let violations = self.machine.take_violations();
+        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert!(text.is_empty(), "rules were broken:\n{}", text.join("\n"));
+    }
+}
+
+/// The shapes of machine that most tests run on.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub irss: u16,
+    pub pes_per_irs: u16,
+    pub coherency: Coherency,
+    /// IRS_IDR2.ISTMD and ISTMD_SZ: `None`, or the ID bits from which on entries have 16 bytes.
+    pub metadata: Option<u8>,
+    pub levels: Levels,
+    /// The bits of IST_L2SZ.
+    pub l2_sizes: u8,
+    pub eagerness: Eagerness,
+    pub seed: u64,
+}
+
+impl Default for Shape {
+    /// Two levels of 4 KiB, so that few LPIs need several level-2 ISTs.
+    fn default() -> Shape {
+        Shape {
+            irss: 1,
+            pes_per_irs: 2,
+            coherency: Coherency::Coherent,
+            metadata: None,
+            levels: Levels::TwoLevel,
+            l2_sizes: 0b001,
+            eagerness: Eagerness::Strict,
+            seed: 1,
+        }
+    }
+}
+
+/// SPIs that each IRS owns.
+pub const SPIS: u32 = 32;
+
+impl Shape {
+    pub fn config(self) -> MachineConfig {
+        let mut config = MachineConfig::new(1, 0);
+        config.irses = (0..self.irss)
+            .map(|irs| {
+                let first = irs * self.pes_per_irs;
+                // Affinity IDs need not be dense.
+                let pes = (first..first + self.pes_per_irs).map(|n| CpuConfig::new(iaffid(n))).collect();
+                let new = IrsConfig::new(pes, SPIS * u32::from(self.irss));
+                IrsConfig {
+                    idr0: new.idr0.with_irsid(irs),
+                    idr2: self.idr2(),
+                    idr6: IRS_IDR6::ZERO.with_spi_irs_range(arbitrary_int::u25::new(SPIS)),
+                    idr7: IRS_IDR7::ZERO.with_spi_base(Spi::new(SPIS * u32::from(irs)).unwrap()),
+                    ..new
+                }
+            })
+            .collect();
+        config.memory.coherency = self.coherency;
+        config.memory.eagerness = self.eagerness;
+        config.memory.seed = self.seed;
+        config.seed = self.seed;
+        config
+    }
+
+    fn idr2(self) -> IRS_IDR2 {
+        let idr2 = IRS_IDR2::ZERO
+            .with_id_bits(u5::new(24))
+            .with_lpi(true)
+            .with_ist_levels(self.levels)
+            .with_ist_l2sz(L2SizeSet::new_with_raw_value(u3::new(self.l2_sizes)));
+        match self.metadata {
+            None => idr2,
+            Some(bits) => idr2.with_istmd(true).with_istmd_sz(u5::new(bits)),
+        }
+    }
+
+    pub fn lab(self) -> Lab {
+        Lab::new(self.config())
+    }
+
+    pub fn irs_indices(self) -> Vec<IrsIndex> {
+        (0..self.irss).map(IrsIndex).collect()
+    }
+}
+
+pub fn iaffid(n: u16) -> Iaffid {
+    Iaffid::new(n * 3 + 1)
+}
+
+pub fn lpi(id: u32) -> Lpi {
+    Lpi::new(id).unwrap()
+}
+
+/// What the tests configure unless they are about something else: 600 LPIs, two IPIs, tables of one page.
+pub fn config(irss: &[IrsIndex]) -> Config<'_> {
+    Config { ipi_kinds: 2, contiguous_bytes: 0x1000, timeout: Duration::from_micros(200), ..Config::new(irss, 600) }
+}
+
+/// A driver on a machine, not up.
+pub fn driver(shape: Shape) -> (Lab, Phys<Lab>) {
+    let lab = shape.lab();
+    let irss = shape.irs_indices();
+    HERE.set(0);
+    let phys = Phys::new(lab.clone(), &config(&irss)).unwrap();
+    (lab, phys)
+}
+
+/// A driver that is up, with all its PEs.
+pub fn up(shape: Shape) -> (Lab, Phys<Lab>) {
+    let (lab, phys) = driver(shape);
+    phys.bring_up().unwrap();
+    for pe in 0..usize::from(lab.machine.pe_count()) {
+        lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap();
+    }
+    HERE.set(0);
+    (lab, phys)
+}
+
+/// Takes the PEs out and tears the driver down, and checks that nothing is left.
+#[track_caller]
+pub fn down(lab: &Lab, phys: &Phys<Lab>) {
+    for pe in 0..usize::from(lab.machine.pe_count()) {
+        lab.on(pe, |pe| phys.bring_down_pe(pe)).unwrap();
+    }
+    HERE.set(0);
+    phys.tear_down().unwrap();
+    assert_eq!(lab.live_blocks(), 0, "table memory is left");
+    lab.assert_no_violations();
+}

@@ -1,0 +1,418 @@
+//! Coming up and going down, and everything that can go wrong on the way.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::error::Error;
+
+use common::{Lab, Shape, config, down, driver, up};
+use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IrsReg};
+use gicv5_arch::values::Levels;
+use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError};
+use gicv5_model::CommandFault;
+use gicv5_model::memory::Eagerness;
+use gicv5_phys::{BringUpCause, CommandError, IpiKind, OwnedLpi, PeError, Phase, Phys, Step, TearDownError};
+
+/// LPIs enough to need several level-2 ISTs of 4 KiB with entries of 16 bytes.
+const MANY: u64 = 260;
+
+/// Everything the driver does with commands and memory, from nothing to nothing. Stops at the first failure.
+fn life(lab: &Lab, phys: &Phys<Lab>, lpis: &mut Vec<OwnedLpi>) -> Result<(), Box<dyn Error>> {
+    phys.bring_up()?;
+    let pes = usize::from(lab.machine.pe_count());
+    for pe in 0..pes {
+        lab.on(pe, |pe| phys.bring_up_pe(pe))?;
+    }
+    lab.on(0, |_| ());
+    for n in 0..MANY {
+        lpis.push(phys.allocate(Cookie(n))?);
+    }
+    phys.set_trigger(gicv5_arch::Spi::new(3)?, gicv5_arch::values::TriggerMode::Level)?;
+    phys.resample(gicv5_arch::Spi::new(3)?)?;
+    // Of each level-2 IST one is released as it should be, which takes commands; the others are given up.
+    for lpi in std::mem::take(lpis) {
+        if lpi.lpi().id() % 128 == 10 { lpis.push(lpi) } else { phys.abandon(lpi) }
+    }
+    while let Some(lpi) = lpis.pop() {
+        phys.release(lpi).map_err(|error| {
+            let message = error.to_string();
+            lpis.push(error.lpi);
+            message
+        })?;
+    }
+    for pe in 0..pes {
+        lab.on(pe, |pe| phys.bring_down_pe(pe))?;
+    }
+    phys.tear_down()?;
+    Ok(())
+}
+
+/// Ends a life that failed somewhere, once the hardware answers.
+fn end(lab: &Lab, phys: &Phys<Lab>, lpis: Vec<OwnedLpi>) {
+    for lpi in lpis {
+        phys.release(lpi).expect("the hardware answers, so an LPI can be released");
+    }
+    for pe in 0..usize::from(lab.machine.pe_count()) {
+        match lab.on(pe, |pe| phys.bring_down_pe(pe)) {
+            Ok(()) | Err(PeError::NotUp) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    phys.reclaim().expect("what was left can be settled");
+    phys.tear_down().expect("the hardware answers");
+    assert_eq!(phys.phase(), Phase::Down);
+    assert_eq!(lab.live_blocks(), 0, "table memory is left");
+    assert_eq!(phys.holdings().unknown, None);
+}
+
+/// The machines that everything is tried on.
+fn shapes() -> [Shape; 4] {
+    let shape = Shape::default();
+    [
+        Shape { metadata: Some(0), ..shape },
+        Shape { metadata: Some(0), coherency: Coherency::NonCoherent, pes_per_irs: 1, ..shape },
+        Shape { irss: 2, coherency: Coherency::NonCoherent, metadata: Some(24), pes_per_irs: 1, ..shape },
+        Shape { irss: 3, pes_per_irs: 1, metadata: None, ..shape },
+    ]
+}
+
+#[test]
+fn a_life_leaves_nothing_behind_and_breaks_no_rule() {
+    for mut shape in shapes() {
+        for eagerness in [Eagerness::Strict, Eagerness::Random, Eagerness::Early] {
+            shape.eagerness = eagerness;
+            let (lab, phys) = driver(shape);
+            for _ in 0..2 {
+                let mut lpis = Vec::new();
+                life(&lab, &phys, &mut lpis).unwrap_or_else(|error| panic!("{shape:?}: {error}"));
+                assert_eq!(phys.phase(), Phase::Down);
+                assert_eq!(lab.live_blocks(), 0);
+                lab.assert_no_violations();
+            }
+        }
+    }
+}
+
+#[test]
+fn every_allocation_may_fail_and_the_life_can_be_lived_again() {
+    for shape in shapes() {
+        let (lab, phys) = driver(shape);
+        life(&lab, &phys, &mut Vec::new()).unwrap();
+        let allocations = lab.allocations();
+        assert!(allocations >= 1);
+        for n in 0..allocations {
+            let (lab, phys) = driver(shape);
+            lab.fail_allocation(n);
+            let mut lpis = Vec::new();
+            let error = life(&lab, &phys, &mut lpis).expect_err("an allocation failed");
+            let text = format!("{error:?}");
+            assert!(text.contains("NoMemory") || text.contains("Memory("), "{text}");
+            end(&lab, &phys, lpis);
+            life(&lab, &phys, &mut Vec::new()).expect("the second life has memory");
+            assert_eq!(lab.live_blocks(), 0);
+            lab.assert_no_violations();
+        }
+    }
+}
+
+/// The commands of a life.
+fn commands_of_a_life(shape: Shape) -> Vec<(IrsIndex, IrsReg, u64)> {
+    let (lab, phys) = driver(shape);
+    life(&lab, &phys, &mut Vec::new()).unwrap();
+    assert_eq!(lab.commands().len() as u64, lab.machine.commands());
+    lab.commands()
+}
+
+#[test]
+fn every_command_may_never_complete_and_everything_is_reclaimed_when_it_does() {
+    for shape in shapes() {
+        for n in 0..commands_of_a_life(shape).len() {
+            let (lab, phys) = driver(shape);
+            lab.machine.fail_command(n as u64, CommandFault::Never);
+            let mut lpis = Vec::new();
+            let error = life(&lab, &phys, &mut lpis).expect_err("a command did not complete");
+
+            // Nothing that the IRSs may touch has been given back, or the model would have said so.
+            lab.assert_no_violations();
+            if phys.phase() == Phase::Partial {
+                let holdings = phys.holdings();
+                assert_eq!(holdings.table_bytes, lab.live_bytes(), "{error}: what is live is held");
+                let (irs, step) = holdings.unknown.expect("a command is unknown");
+                match phys.reclaim() {
+                    Err(CommandError::InFlight { irs: at, in_flight, .. }) => assert_eq!((at, in_flight), (irs, step)),
+                    other => panic!("{error}: reclaim says {other:?}"),
+                }
+                assert!(phys.bring_up().is_err());
+            }
+            lab.assert_no_violations();
+
+            lab.machine.recover();
+            end(&lab, &phys, lpis);
+            life(&lab, &phys, &mut Vec::new()).expect("the second life finds hardware that answers");
+            assert_eq!(lab.live_blocks(), 0);
+            lab.assert_no_violations();
+        }
+    }
+}
+
+#[test]
+fn every_command_may_complete_after_the_driver_gave_up() {
+    for shape in shapes() {
+        for n in 0..commands_of_a_life(shape).len() {
+            let (lab, phys) = driver(shape);
+            lab.machine.fail_command(n as u64, CommandFault::Late(1_000));
+            let mut lpis = Vec::new();
+            life(&lab, &phys, &mut lpis).expect_err("a command timed out");
+            lab.assert_no_violations();
+            lab.machine.advance(1_000);
+            end(&lab, &phys, lpis);
+            life(&lab, &phys, &mut Vec::new()).expect("the second life finds hardware that answers");
+            assert_eq!(lab.live_blocks(), 0);
+            lab.assert_no_violations();
+        }
+    }
+}
+
+#[test]
+fn a_command_that_is_slow_but_in_time_is_waited_for() {
+    let shape = Shape { irss: 2, ..Shape::default() };
+    for n in 0..commands_of_a_life(shape).len() {
+        let (lab, phys) = driver(shape);
+        lab.machine.fail_command(n as u64, CommandFault::Late(100));
+        life(&lab, &phys, &mut Vec::new()).unwrap();
+        assert_eq!(lab.live_blocks(), 0);
+        lab.assert_no_violations();
+    }
+}
+
+#[test]
+fn a_command_without_effect_leaks_nothing_and_the_life_can_be_lived_again() {
+    for shape in shapes() {
+        let commands = commands_of_a_life(shape);
+        for (n, &(irs, register, value)) in commands.iter().enumerate() {
+            // An IRS that says it has withdrawn the IST and has not cannot be told from one that has.
+            let withdrawal = register == IrsReg::IRS_IST_BASER && !IRS_IST_BASER::new_with_raw_value(value).valid();
+            if withdrawal {
+                continue;
+            }
+            let (lab, phys) = driver(shape);
+            lab.machine.fail_command(n as u64, CommandFault::Ignored);
+            let mut lpis = Vec::new();
+            let outcome = life(&lab, &phys, &mut lpis);
+            let first_on_irs = !commands[..n].iter().any(|before| (before.0, before.1) == (irs, register));
+            match register {
+                // What the driver can find out, it finds out. The status register says nothing about a selection
+                // without effect if the one before was valid.
+                IrsReg::IRS_PE_SELR if !first_on_irs => {}
+                IrsReg::IRS_MAP_L2_ISTR | IrsReg::IRS_SPI_SELR | IrsReg::IRS_SPI_CFGR | IrsReg::IRS_PE_SELR => {
+                    outcome.expect_err("the command had no effect");
+                }
+                IrsReg::IRS_IST_BASER => {
+                    outcome.expect_err("no LPI can be reached");
+                }
+                _ => {}
+            }
+            end(&lab, &phys, lpis);
+            life(&lab, &phys, &mut Vec::new()).expect("the second life finds hardware that obeys");
+            assert_eq!(lab.live_blocks(), 0);
+            lab.assert_no_violations();
+        }
+    }
+}
+
+#[test]
+fn a_level2_ist_whose_command_had_no_effect_is_asked_for_again() {
+    let (lab, phys) = up(Shape::default());
+    // The level-2 IST for the IPIs is there; one table of 4 KiB has 1024 entries, so none is missing with 4-byte entries.
+    drop((lab, phys));
+    let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
+    let mut lpis: Vec<_> = (0..252).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
+    lab.machine.fail_command(lab.machine.commands(), CommandFault::Ignored);
+    assert!(matches!(phys.allocate(Cookie(252)), Err(LpiError::Unreachable { lpi: 256, .. })));
+    lpis.push(phys.allocate(Cookie(252)).expect("the command is given again"));
+    lab.machine.fail_command(lab.machine.commands(), CommandFault::Late(1_000));
+    lpis.extend((253..508).map(|n| phys.allocate(Cookie(n)).unwrap()));
+    assert!(matches!(phys.allocate(Cookie(508)), Err(LpiError::Unreachable { lpi: 512, .. })));
+    assert!(matches!(phys.allocate(Cookie(508)), Err(LpiError::Unreachable { lpi: 512, .. })), "it fails at once");
+    lab.machine.advance(1_000);
+    let commands = lab.machine.commands();
+    lpis.push(phys.allocate(Cookie(508)).expect("the command is over"));
+    assert_eq!(lab.machine.commands(), commands, "the entry is valid, so no command is given");
+    for lpi in lpis {
+        phys.release(lpi).unwrap();
+    }
+    down(&lab, &phys);
+}
+
+#[test]
+fn an_ist_in_use_is_refused_and_left_alone() {
+    for shape in [Shape::default(), Shape { irss: 2, ..Shape::default() }] {
+        let lab = shape.lab();
+        let irss = shape.irs_indices();
+        let old = Phys::new(lab.clone(), &config(&irss)).unwrap();
+        old.bring_up().unwrap();
+        let (blocks, cr1) = (lab.live_blocks(), lab.machine.read::<IRS_CR1>(IrsIndex(0)));
+        let new = Phys::new(lab.clone(), &config(&irss)).unwrap();
+        let error = new.bring_up().unwrap_err();
+        assert!(matches!(error.cause, BringUpCause::LiveTable { register: IrsReg::IRS_IST_BASER, .. }), "{error}");
+        assert_eq!(error.cleanup, Ok(()));
+        assert_eq!(new.phase(), Phase::Down);
+        new.tear_down().unwrap();
+        assert_eq!(lab.live_blocks(), blocks);
+        assert!(lab.machine.read::<IRS_CR0>(IrsIndex(0)).irsen(), "the IRS is still enabled");
+        assert_eq!(lab.machine.read::<IRS_CR1>(IrsIndex(0)), cr1);
+        old.tear_down().unwrap();
+        assert_eq!(lab.live_blocks(), 0);
+        lab.assert_no_violations();
+    }
+}
+
+#[test]
+fn an_ist_in_use_is_taken_over_by_clearing_it() {
+    let shape = Shape { irss: 2, ..Shape::default() };
+    let lab = shape.lab();
+    let irss = shape.irs_indices();
+    let old = Phys::new(lab.clone(), &config(&irss)).unwrap();
+    old.bring_up().unwrap();
+    let left = lab.live_blocks();
+    let takes_over = gicv5_phys::Config { live_tables: gicv5_phys::LiveTables::TakeOver, ..config(&irss) };
+    let new = Phys::new(lab.clone(), &takes_over).unwrap();
+    new.bring_up().unwrap();
+    assert_eq!(lab.live_blocks(), left + 1, "the old table is still whose it was");
+    lab.on(0, |pe| new.bring_up_pe(pe)).unwrap();
+    let lpi = new.allocate(Cookie(1)).unwrap();
+    new.release(lpi).unwrap();
+    lab.on(0, |pe| new.bring_down_pe(pe)).unwrap();
+    new.tear_down().unwrap();
+    assert_eq!(lab.live_blocks(), left);
+    lab.assert_no_violations();
+}
+
+#[test]
+fn only_the_first_irs_is_told_if_so_configured() {
+    let shape = Shape { irss: 2, ..Shape::default() };
+    let lab = shape.lab();
+    let irss = shape.irs_indices();
+    let first = gicv5_phys::Config { ist_programming: gicv5_phys::IstProgramming::FirstIrs, ..config(&irss) };
+    let phys = Phys::new(lab.clone(), &first).unwrap();
+    life(&lab, &phys, &mut Vec::new()).unwrap();
+    let told: Vec<_> =
+        lab.commands().into_iter().filter(|(_, register, _)| *register == IrsReg::IRS_IST_BASER).collect();
+    assert!(told.iter().all(|(irs, ..)| *irs == IrsIndex(0)), "{told:?}");
+    lab.assert_no_violations();
+}
+
+#[test]
+fn a_driver_that_is_up_is_not_brought_up_again_and_one_that_is_down_may_be_torn_down() {
+    let (lab, phys) = driver(Shape::default());
+    phys.tear_down().unwrap();
+    assert_eq!(phys.reclaim(), Ok(Phase::Down));
+    phys.bring_up().unwrap();
+    let error = phys.bring_up().unwrap_err();
+    assert_eq!((error.cause, error.cleanup), (BringUpCause::AlreadyUp, Ok(())));
+    assert_eq!(phys.reclaim(), Ok(Phase::Up));
+    phys.tear_down().unwrap();
+    phys.tear_down().unwrap();
+    assert_eq!(lab.live_blocks(), 0);
+    lab.assert_no_violations();
+}
+
+#[test]
+fn the_driver_is_not_torn_down_under_lpis_and_pes() {
+    let (lab, phys) = up(Shape::default());
+    let lpi = phys.allocate(Cookie(1)).unwrap();
+    assert_eq!(phys.tear_down(), Err(TearDownError::LpisInUse { lent: 1 }));
+    assert_eq!(phys.holdings().lpis, 1);
+    phys.release(lpi).unwrap();
+    assert_eq!(phys.tear_down(), Err(TearDownError::PeUp { iaffid: common::iaffid(0) }));
+    assert_eq!(phys.phase(), Phase::Up);
+    down(&lab, &phys);
+}
+
+#[test]
+fn without_lpis_there_is_no_ist() {
+    let lab = Shape::default().lab();
+    let irss = [IrsIndex(0)];
+    let none = gicv5_phys::Config { lpis: 0, ipi_kinds: 0, ..config(&irss) };
+    let phys = Phys::new(lab.clone(), &none).unwrap();
+    phys.bring_up().unwrap();
+    assert_eq!(lab.allocations(), 0);
+    lab.on(0, |pe| phys.bring_up_pe(pe)).unwrap();
+    assert_eq!(phys.allocate(Cookie(0)).unwrap_err(), LpiError::NoneFree);
+    lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
+    phys.tear_down().unwrap();
+    lab.assert_no_violations();
+}
+
+#[test]
+fn linear_ists_of_every_entry_size_are_one_block_of_that_size() {
+    for (metadata, entry) in [(None, 4), (Some(24), 8), (Some(0), 16)] {
+        for coherency in [Coherency::Coherent, Coherency::NonCoherent] {
+            let shape = Shape { metadata, coherency, levels: Levels::Linear, l2_sizes: 0, ..Shape::default() };
+            let lab = shape.lab();
+            let irss = shape.irs_indices();
+            let linear = gicv5_phys::Config { contiguous_bytes: 1 << 20, ..config(&irss) };
+            let phys = Phys::new(lab.clone(), &linear).unwrap();
+            phys.bring_up().unwrap();
+            // 600 LPIs and 4 IPIs need 10 ID bits.
+            assert_eq!((lab.live_blocks(), lab.live_bytes()), (1, 1024 * entry));
+            phys.tear_down().unwrap();
+            life(&lab, &phys, &mut Vec::new()).unwrap();
+            assert_eq!(lab.live_blocks(), 0);
+            lab.assert_no_violations();
+        }
+    }
+}
+
+#[test]
+fn a_pe_comes_up_goes_out_and_comes_up_with_the_same_index() {
+    let shape = Shape { irss: 2, ..Shape::default() };
+    let (lab, phys) = driver(shape);
+    assert_eq!(lab.on(0, |pe| phys.bring_up_pe(pe)), Err(PeError::DriverDown));
+    phys.bring_up().unwrap();
+    let index = lab.on(3, |pe| phys.bring_up_pe(pe)).unwrap();
+    let other = lab.on(0, |pe| phys.bring_up_pe(pe)).unwrap();
+    assert_ne!(index, other);
+    assert_eq!(lab.on(3, |pe| phys.bring_up_pe(pe)), Err(PeError::AlreadyUp));
+    lab.on(0, |pe| phys.send_ipi(pe, index, IpiKind(1))).unwrap();
+    lab.on(3, |pe| phys.bring_down_pe(pe)).unwrap();
+    assert_eq!(lab.on(3, |pe| phys.bring_down_pe(pe)), Err(PeError::NotUp));
+    assert!(lab.on(0, |pe| phys.send_ipi(pe, index, IpiKind(1))).is_err());
+    assert_eq!(lab.on(3, |pe| phys.bring_up_pe(pe)), Ok(index));
+    assert_eq!(lab.on(3, |pe| phys.take_interrupts(pe, |_, active| Some(active))), 0, "the IPI of before is forgotten");
+    lab.on(3, |pe| phys.bring_down_pe(pe)).unwrap();
+    lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
+    phys.tear_down().unwrap();
+    assert_eq!(lab.live_blocks(), 0);
+    lab.assert_no_violations();
+}
+
+#[test]
+fn a_pe_that_no_irs_of_the_domain_has_is_refused() {
+    let shape = Shape { irss: 2, ..Shape::default() };
+    let lab = shape.lab();
+    let irss = [IrsIndex(0)];
+    let phys = Phys::new(lab.clone(), &config(&irss)).unwrap();
+    phys.bring_up().unwrap();
+    let error = lab.on(3, |pe| phys.bring_up_pe(pe)).unwrap_err();
+    assert_eq!(error, PeError::Unknown { iaffid: common::iaffid(3) });
+    phys.tear_down().unwrap();
+    lab.assert_no_violations();
+}
+
+#[test]
+fn an_error_says_where_what_and_the_last_value() {
+    let (lab, phys) = driver(Shape::default());
+    lab.machine.fail_command(0, CommandFault::Never);
+    let error = phys.bring_up().unwrap_err();
+    let BringUpCause::Command(CommandError::TimedOut { irs, step, register, value, .. }) = error.cause.clone() else {
+        panic!("{error}");
+    };
+    assert_eq!((irs, step, register, value), (IrsIndex(0), Step::MakeIstValid, IrsReg::IRS_IST_STATUSR, 0));
+    assert_eq!(
+        error.to_string(),
+        "the driver could not come up: IRS 0: could not make the IST valid: IRS_IST_STATUSR still reads 0x0 after 200µs; \
+         undoing it failed too, what an IRS may still touch is held"
+    );
+}
