@@ -1,7 +1,7 @@
 //! A host made of the model, for the tests: it counts and fails allocations, leaves out barriers, and keeps a log of what
 //! the driver does.
 // Not every test uses everything, and what is wrong in a helper fails the test that uses it.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
