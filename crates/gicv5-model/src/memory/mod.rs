@@ -2,7 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! Memory is a window of RAM in 4 KiB pages, which exist once something has been stored in them and are zero until then.
+//! Memory is a window of RAM, all zero at first.
 //! Every word has two sides.
 //!
 //! The **IRS's side** is what the IRS reads and writes. While the IRS owns a structure it acts on what the structure
@@ -36,9 +36,11 @@
 //!
 //! # Cost
 //!
-//! A page costs its 4 KiB, the list of its claims 2 KiB if they are not all alike and nothing if they are, and what the PEs
-//! hold of it 4 KiB and a little.
+//! A page costs the host 4 KiB once something other than zero was stored in it. Claims cost nothing if they are the same for
+//! all of a page, and else 2 KiB for the page, which is 16 bytes for an entry of 32. What the PEs hold of a page that
+//! differs from memory costs 4 KiB and a little.
 
+mod buffer;
 mod heap;
 mod owner;
 mod page;
@@ -57,9 +59,10 @@ use crate::fault::CallFaults;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::violation::{MEM_1, MEM_2, Place};
+use buffer::{StoreBuffer, Waiting};
 use heap::Heap;
 use owner::Code;
-use page::{Clobbered, GRANULES, Halves, Lines, PAGE, Page, PeView};
+use page::{Cached, Clobbered, GRANULES, Halves, Lines, PAGE, Page};
 
 /// When effects happen that the architecture allows to happen earlier than it requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -170,8 +173,8 @@ enum Between {
     Cache,
 }
 
-/// Pages that follow each other in RAM; those that nothing was stored in are not there.
-type Chunk = [Option<Box<Page>>; CHUNK];
+/// Pages that follow each other in RAM.
+type Chunk = [Page; CHUNK];
 const CHUNK: usize = 512;
 
 /// The memory of a machine. See the [module's documentation](self).
@@ -180,7 +183,9 @@ pub struct Memory {
     config: MemoryConfig,
     between: Between,
     chunks: Vec<Option<Box<Chunk>>>,
-    /// Pages that the next barrier has something to do for.
+    /// Words that wait for a barrier.
+    buffer: StoreBuffer,
+    /// Pages in which lines wait for a barrier.
     listed: Vec<u64>,
     /// Pages that may have dirty lines in the cache.
     may_be_dirty: Vec<u64>,
@@ -194,7 +199,7 @@ pub struct Memory {
 impl fmt::Debug for Memory {
     /// Says how much there is, and not what is in it: that is too much to read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pages = self.chunks.iter().flatten().flat_map(|chunk| chunk.iter().flatten()).count();
+        let pages = self.chunks.iter().flatten().flat_map(|chunk| chunk.iter()).filter(|page| page.is_backed()).count();
         f.debug_struct("Memory")
             .field("config", &self.config)
             .field("pages", &pages)
@@ -247,6 +252,7 @@ impl Memory {
         Ok(Memory {
             between,
             chunks: Vec::new(),
+            buffer: StoreBuffer::default(),
             listed: Vec::new(),
             may_be_dirty: Vec::new(),
             clobbered: Clobbered::new(),
@@ -292,7 +298,7 @@ impl Memory {
 
     #[inline]
     fn page(&self, page: u64) -> Option<&Page> {
-        self.chunks.get(page as usize / CHUNK)?.as_deref()?.get(page as usize % CHUNK)?.as_deref()
+        self.chunks.get(page as usize / CHUNK)?.as_deref()?.get(page as usize % CHUNK)
     }
 
     #[inline]
@@ -300,25 +306,31 @@ impl Memory {
         page_mut(&mut self.chunks, page)
     }
 
-    /// The page, which is made if it is not there. `None` is for pages outside RAM only.
-    fn make_page(&mut self, page: u64) -> Option<&mut Page> {
-        let chunk = page as usize / CHUNK;
-        if self.chunks.len() <= chunk {
-            self.chunks.resize_with(chunk + 1, || None);
-        }
-        let chunk = self.chunks.get_mut(chunk)?.get_or_insert_with(|| Box::new([const { None }; CHUNK]));
-        Some(chunk.get_mut(page as usize % CHUNK)?.get_or_insert_with(Page::new))
+    /// The line of the page that a word is in.
+    fn line_of(&self, granule: usize) -> usize {
+        (granule * 8) >> self.config.cache_line.trailing_zeros()
     }
 
     /// The words that a line of the page has.
-    fn line(&self, line: usize) -> Range<usize> {
+    fn words(&self, line: usize) -> Range<usize> {
         let granules = self.config.cache_line as usize / 8;
         line * granules..(line + 1) * granules
     }
 }
 
+/// The page, with its chunk made if it is not there. `None` is for pages outside RAM only.
+#[inline]
+fn make_page(chunks: &mut Vec<Option<Box<Chunk>>>, page: u64) -> Option<&mut Page> {
+    let chunk = page as usize / CHUNK;
+    if chunks.len() <= chunk {
+        chunks.resize_with(chunk + 1, || None);
+    }
+    let chunk = chunks.get_mut(chunk)?.get_or_insert_with(|| Box::new(core::array::from_fn(|_| Page::default())));
+    chunk.get_mut(page as usize % CHUNK)
+}
+
 fn page_mut(chunks: &mut [Option<Box<Chunk>>], page: u64) -> Option<&mut Page> {
-    chunks.get_mut(page as usize / CHUNK)?.as_deref_mut()?.get_mut(page as usize % CHUNK)?.as_deref_mut()
+    chunks.get_mut(page as usize / CHUNK)?.as_deref_mut()?.get_mut(page as usize % CHUNK)
 }
 
 /// The IRS's side.
@@ -382,14 +394,9 @@ impl Memory {
             // The IRS's word goes to memory whole.
             self.clobbered.remove(&(offset & !7));
         }
-        let page = match page_mut(&mut self.chunks, offset / PAGE) {
-            Some(page) => page,
-            None => match self.make_page(offset / PAGE) {
-                Some(page) => page,
-                None => return,
-            },
-        };
-        page.set(granule, halves, value);
+        if let Some(page) = make_page(&mut self.chunks, offset / PAGE) {
+            page.set(granule, halves, value);
+        }
     }
 
     /// Gives the page a copy of its own for the PEs, as they see it now. A random cache has some lines of it, a strict one
@@ -400,20 +407,20 @@ impl Memory {
             Eagerness::Random => Lines::random(&mut self.rng),
             Eagerness::Strict | Eagerness::Early => Lines::ALL,
         };
-        if let Some(page) = self.make_page(page) {
-            let mut pe = PeView::new();
-            pe.present = present;
+        if let Some(page) = make_page(&mut self.chunks, page) {
+            let mut cached = Cached::new();
+            cached.present = present;
             for granule in 0..GRANULES {
                 // Fetched before the IRS took anything of it over.
-                pe.set(granule, Halves::BOTH, page.get(granule));
+                cached.set(granule, Halves::BOTH, page.get(granule));
             }
-            page.pe = Some(pe);
+            page.cached = Some(cached);
         }
     }
 
     #[inline]
     fn remember(&mut self, page: u64) {
-        if self.page(page).is_none_or(|page| page.pe.is_none()) {
+        if self.page(page).is_none_or(|page| page.cached.is_none()) {
             self.copy_for_pes(page);
         }
     }
@@ -472,26 +479,21 @@ impl Memory {
             self.moment(report);
             self.refill_by_chance(offset);
         }
-        let (base, granule) = (offset & !(PAGE - 1), (offset % PAGE) as usize / 8);
-        let Some(page) = self.page(offset / PAGE) else {
-            return 0;
-        };
-        let clobbered = &self.clobbered;
-        let Some(pe) = &page.pe else {
-            return page.seen(granule, page.fetch(clobbered, base, granule));
-        };
-        let value = match self.between {
-            Between::Nothing => page.fetch(clobbered, base, granule),
-            Between::StoreBuffer => pe.dirty(granule).merge(page.fetch(clobbered, base, granule), pe.get(granule)),
-            Between::Cache => {
-                let line = granule / (self.config.cache_line as usize / 8);
-                if !pe.present.contains(line) {
-                    self.fetch_line(offset / PAGE, line);
-                }
-                self.pe(offset / PAGE).map_or(0, |pe| pe.get(granule))
+        let (number, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
+        if let Some(cached) = self.cached(number) {
+            let line = self.line_of(granule);
+            if !cached.present.contains(line) {
+                self.fetch_line(number, line);
             }
+        }
+        let Some(page) = self.page(number) else {
+            return self.buffer.over(offset, 0);
         };
-        self.page(offset / PAGE).map_or(0, |page| page.seen(granule, value))
+        let value = match &page.cached {
+            Some(cached) => cached.get(granule),
+            None => self.buffer.over(offset, page.fetch(&self.clobbered, number * PAGE, granule)),
+        };
+        page.seen(granule, value)
     }
 
     fn store(&mut self, report: &mut Report, offset: u64, width: Width, value: u64) {
@@ -505,16 +507,13 @@ impl Memory {
             Width::W64 => (Halves::BOTH, value),
         };
         let granule = (offset % PAGE) as usize / 8;
-        let code = match self.make_page(offset / PAGE) {
-            Some(page) => page.claims.get(granule),
-            None => return,
-        };
+        let code = self.page(offset / PAGE).map_or(Code::FREE, |page| page.claims.get(granule));
         if !code.is_free() {
             self.judge_store(report, offset, code, width, value);
         }
         match self.between {
             Between::Cache => self.store_in_cache(report, offset, halves, shifted),
-            Between::StoreBuffer if !code.is_owned() => self.store_in_buffer(offset, halves, shifted),
+            Between::StoreBuffer if !code.is_owned() => self.buffer.store(offset & !7, halves, shifted),
             Between::StoreBuffer | Between::Nothing => self.store_in_memory(offset & !7, halves, shifted),
         }
     }
@@ -522,7 +521,7 @@ impl Memory {
     /// Stores what has arrived at memory.
     fn store_in_memory(&mut self, offset: u64, halves: Halves, value: u64) {
         let Memory { chunks, clobbered, .. } = self;
-        let Some(page) = page_mut(chunks, offset / PAGE) else {
+        let Some(page) = make_page(chunks, offset / PAGE) else {
             return;
         };
         let granule = (offset % PAGE) as usize / 8;
@@ -534,44 +533,31 @@ impl Memory {
         }
     }
 
-    fn store_in_buffer(&mut self, offset: u64, halves: Halves, value: u64) {
-        let granule = (offset % PAGE) as usize / 8;
-        let Some(page) = self.page_mut(offset / PAGE) else {
-            return;
-        };
-        let pe = page.pe.get_or_insert_with(PeView::new);
-        pe.set(granule, halves, value);
-        pe.set_dirty(granule, halves);
-        if !core::mem::replace(&mut pe.listed, true) {
-            self.listed.push(offset / PAGE);
-        }
-    }
-
     fn store_in_cache(&mut self, report: &mut Report, offset: u64, halves: Halves, value: u64) {
         let (page, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
-        let line = granule / (self.config.cache_line as usize / 8);
+        let line = self.line_of(granule);
         self.remember(page);
         // Maintenance of the line came first, and must not take this store with it.
         self.finish_line(report, page, line);
-        if self.pe(page).is_some_and(|pe| !pe.present.contains(line)) {
+        if self.cached(page).is_some_and(|cached| !cached.present.contains(line)) {
             self.fetch_line(page, line);
         }
-        let Some(pe) = self.pe_mut(page) else {
+        let Some(cached) = self.cached_mut(page) else {
             return;
         };
-        pe.set(granule, halves, value);
-        pe.set_dirty(granule, halves);
-        if !core::mem::replace(&mut pe.may_be_dirty, true) {
+        cached.set(granule, halves, value);
+        cached.set_dirty(granule, halves);
+        if !core::mem::replace(&mut cached.may_be_dirty, true) {
             self.may_be_dirty.push(page);
         }
     }
 
-    fn pe(&self, page: u64) -> Option<&PeView> {
-        self.page(page)?.pe.as_deref()
+    fn cached(&self, page: u64) -> Option<&Cached> {
+        self.page(page)?.cached.as_deref()
     }
 
-    fn pe_mut(&mut self, page: u64) -> Option<&mut PeView> {
-        self.page_mut(page)?.pe.as_deref_mut()
+    fn cached_mut(&mut self, page: u64) -> Option<&mut Cached> {
+        self.page_mut(page)?.cached.as_deref_mut()
     }
 
     /// What the checker has to say about a store to memory that is not free.
@@ -662,13 +648,13 @@ impl Memory {
                 }
                 let clean = op == Maintenance::CleanInvalidate
                     || self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2);
-                if let Some(pe) = self.pe_mut(page) {
+                if let Some(cached) = self.cached_mut(page) {
                     if clean {
-                        pe.clean.insert(line);
+                        cached.clean.insert(line);
                     } else {
-                        pe.invalidate.insert(line);
+                        cached.invalidate.insert(line);
                     }
-                    if !core::mem::replace(&mut pe.listed, true) {
+                    if !core::mem::replace(&mut cached.listed, true) {
                         self.listed.push(page);
                     }
                 }
@@ -678,18 +664,18 @@ impl Memory {
 
     /// Reports stores that an invalidate loses although it was not about them.
     fn judge_invalidate(&self, report: &mut Report, page: u64, line: usize, asked: &Range<usize>) {
-        let words = self.line(line);
+        let words = self.words(line);
         let Some(page_ref) = self.page(page) else {
             return;
         };
-        let Some(pe) = &page_ref.pe else {
+        let Some(cached) = &page_ref.cached else {
             return;
         };
         let before = words.start..words.end.min(asked.start);
         let after = words.start.max(asked.end)..words.end;
-        if let Some(lost) = pe.first_dirty(before).or_else(|| pe.first_dirty(after)) {
+        if let Some(lost) = cached.first_dirty(before).or_else(|| cached.first_dirty(after)) {
             let place = self.place(page * PAGE + lost as u64 * 8);
-            report.violate("COH-7", place, pe.get(lost), page_ref.get(lost), || {
+            report.violate("COH-7", place, cached.get(lost), page_ref.get(lost), || {
                 "software invalidated a line and lost its own store to a neighbour, which was not cleaned".into()
             });
         }
@@ -699,52 +685,44 @@ impl Memory {
     pub fn barrier(&mut self, report: &mut Report) {
         self.counters.barriers += 1;
         report.event(|| Event::MemoryBarrier);
+        if !self.buffer.is_empty() {
+            let words = self.buffer.take_all();
+            for &Waiting { offset, halves, value } in &words {
+                self.store_in_memory(offset, halves, value);
+            }
+            self.buffer.put_back(words);
+        }
         for page in core::mem::take(&mut self.listed) {
             self.finish_page(report, page);
         }
     }
 
-    /// Does what a page has to do until the next barrier.
+    /// Does the maintenance that is outstanding for a page.
     fn finish_page(&mut self, report: &mut Report, page: u64) {
-        match self.between {
-            Between::Nothing => {}
-            Between::StoreBuffer => {
-                let Some(pe) = self.page_mut(page).and_then(|page| page.pe.take()) else {
-                    return;
-                };
-                let mut next = 0;
-                while let Some(granule) = pe.first_dirty(next..GRANULES) {
-                    self.store_in_memory(page * PAGE + granule as u64 * 8, pe.dirty(granule), pe.get(granule));
-                    next = granule + 1;
-                }
-            }
-            Between::Cache => {
-                let Some(pe) = self.pe_mut(page) else {
-                    return;
-                };
-                pe.listed = false;
-                for line in pe.clean.union(pe.invalidate).iter() {
-                    self.finish_line(report, page, line);
-                }
-            }
+        let Some(cached) = self.cached_mut(page) else {
+            return;
+        };
+        cached.listed = false;
+        for line in cached.clean.union(cached.invalidate).iter() {
+            self.finish_line(report, page, line);
         }
     }
 
     /// Does the maintenance that is outstanding for a line, if any.
     fn finish_line(&mut self, report: &mut Report, page: u64, line: usize) {
-        let Some(pe) = self.pe_mut(page) else {
+        let Some(cached) = self.cached_mut(page) else {
             return;
         };
-        if pe.clean.contains(line) {
+        if cached.clean.contains(line) {
             self.write_line(report, page, line, true);
-        } else if !pe.invalidate.contains(line) {
+        } else if !cached.invalidate.contains(line) {
             return;
         }
-        let words = self.line(line);
-        if let Some(pe) = self.pe_mut(page) {
-            words.for_each(|granule| pe.set_clean(granule));
-            pe.clean.remove(line);
-            pe.invalidate.remove(line);
+        let words = self.words(line);
+        if let Some(cached) = self.cached_mut(page) {
+            words.for_each(|granule| cached.set_clean(granule));
+            cached.clean.remove(line);
+            cached.invalidate.remove(line);
         }
         self.drop_line(page, line);
     }
@@ -752,8 +730,8 @@ impl Memory {
     /// The line leaves the cache. A strict cache fetches it again at once.
     fn drop_line(&mut self, page: u64, line: usize) {
         if self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2) {
-            if let Some(pe) = self.pe_mut(page) {
-                pe.present.remove(line);
+            if let Some(cached) = self.cached_mut(page) {
+                cached.present.remove(line);
             }
         } else {
             self.fetch_line(page, line);
@@ -762,28 +740,28 @@ impl Memory {
 
     /// Fetches a line, which is not dirty, from memory.
     fn fetch_line(&mut self, page: u64, line: usize) {
-        let words = self.line(line);
+        let words = self.words(line);
         let Memory { chunks, clobbered, .. } = self;
         let Some(page_ref) = page_mut(chunks, page) else {
             return;
         };
-        let Some(mut pe) = page_ref.pe.take() else {
+        let Some(mut cached) = page_ref.cached.take() else {
             return;
         };
         for granule in words {
-            pe.set(granule, Halves::BOTH, page_ref.fetch(clobbered, page * PAGE, granule));
+            cached.set(granule, Halves::BOTH, page_ref.fetch(clobbered, page * PAGE, granule));
         }
-        pe.present.insert(line);
-        page_ref.pe = Some(pe);
+        cached.present.insert(line);
+        page_ref.cached = Some(cached);
     }
 
     /// Writes a line back to memory, whole, if it is dirty. Afterwards it is clean.
     fn write_line(&mut self, report: &mut Report, page: u64, line: usize, asked: bool) {
-        let words = self.line(line);
-        let Some(pe) = self.pe(page) else {
+        let words = self.words(line);
+        let Some(cached) = self.cached(page) else {
             return;
         };
-        if pe.first_dirty(words.clone()).is_none() {
+        if cached.first_dirty(words.clone()).is_none() {
             return;
         }
         let start = page * PAGE + words.start as u64 * 8;
@@ -802,25 +780,25 @@ impl Memory {
         };
         let now = page_ref.fetch(clobbered, page * PAGE, granule);
         let memory = page_ref.get(granule);
-        let Some(pe) = page_ref.pe.as_deref_mut() else {
+        let Some(cached) = page_ref.cached.as_deref_mut() else {
             return;
         };
-        let stored = pe.dirty(granule);
-        let cached = pe.get(granule);
-        pe.set_clean(granule);
+        let stored = cached.dirty(granule);
+        let word = cached.get(granule);
+        cached.set_clean(granule);
         // What the line says of bytes that were not stored does no harm if memory holds that already.
-        let harmless = |value| stored.merge(cached, 0) == stored.merge(value, 0);
+        let harmless = |value| stored.merge(word, 0) == stored.merge(value, 0);
         let stale = !harmless(now) && !harmless(memory);
         if stored == Halves::NONE && !stale {
             return;
         }
         if stale {
-            report.violate("VMT-21", self.place(offset), memory, cached, || {
+            report.violate("VMT-21", self.place(offset), memory, word, || {
                 "a line written back carried old bytes next to those that software stored, over what the IRS had written"
                     .into()
             });
         }
-        self.store_in_memory(offset, if stale { Halves::BOTH } else { stored }, cached);
+        self.store_in_memory(offset, if stale { Halves::BOTH } else { stored }, word);
     }
 
     /// The place that an offset in RAM is.
@@ -842,6 +820,15 @@ impl Memory {
         if self.config.eagerness != Eagerness::Random || !self.rng.chance(1, 8) {
             return;
         }
+        if !self.buffer.is_empty() {
+            // Some stores leave the buffer, and not the oldest first.
+            let extent = self.buffer.extent();
+            let from = extent.start + self.rng.below(extent.end - extent.start);
+            let leave: Vec<_> = self.buffer.take(&(from..from + 64)).collect();
+            for Waiting { offset, halves, value } in leave {
+                self.store_in_memory(offset, halves, value);
+            }
+        }
         if !self.listed.is_empty() {
             let page = self.listed.swap_remove(self.rng.below(self.listed.len() as u64) as usize);
             self.finish_page(report, page);
@@ -849,8 +836,8 @@ impl Memory {
         if !self.may_be_dirty.is_empty() {
             let index = self.rng.below(self.may_be_dirty.len() as u64) as usize;
             let page = self.may_be_dirty.swap_remove(index);
-            if let Some(pe) = self.pe_mut(page) {
-                pe.may_be_dirty = false;
+            if let Some(cached) = self.cached_mut(page) {
+                cached.may_be_dirty = false;
                 for line in 0..PAGE as usize / self.config.cache_line as usize {
                     self.write_line(report, page, line, false);
                 }
@@ -862,9 +849,9 @@ impl Memory {
     fn refill_by_chance(&mut self, offset: u64) {
         if self.between == Between::Cache && self.rng.chance(1, 8) {
             let (page, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
-            let line = granule / (self.config.cache_line as usize / 8);
-            let words = self.line(line);
-            if self.pe(page).is_some_and(|pe| pe.first_dirty(words).is_none()) {
+            let line = self.line_of(granule);
+            let words = self.words(line);
+            if self.cached(page).is_some_and(|cached| cached.first_dirty(words).is_none()) {
                 self.fetch_line(page, line);
             }
         }
@@ -928,7 +915,7 @@ impl Memory {
                 if let Some(page) = self.page_mut(page) {
                     page.claims.set(granules, code);
                 }
-            } else if let Some(page) = self.make_page(page) {
+            } else if let Some(page) = make_page(&mut self.chunks, page) {
                 page.claims.set(granules, code);
             }
         }
@@ -946,13 +933,17 @@ impl Memory {
         if self.between == Between::Nothing {
             return;
         }
-        let mut waiting = parts(bytes.clone()).filter_map(|Part { page, granules }| {
-            let page_ref = self.page(page)?;
-            let pe = page_ref.pe.as_ref()?;
-            let granule = pe.first_dirty(granules)?;
-            Some((page * PAGE + granule as u64 * 8, page_ref.get(granule), pe.get(granule)))
+        let waiting = self.buffer.first(&bytes).or_else(|| {
+            parts(bytes.clone()).find_map(|Part { page, granules }| {
+                let cached = self.cached(page)?;
+                let granule = cached.first_dirty(granules)?;
+                let offset = page * PAGE + granule as u64 * 8;
+                Some(Waiting { offset, halves: cached.dirty(granule), value: cached.get(granule) })
+            })
         });
-        if let Some((offset, old, new)) = waiting.next() {
+        if let Some(Waiting { offset, halves, value }) = waiting {
+            let old = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
+            let new = halves.merge(old, value);
             let (rule, missing) = match self.between {
                 Between::Cache => ("COH-2", "clean, or the barrier after it"),
                 _ => ("COH-1", "barrier"),
@@ -1035,17 +1026,21 @@ impl Memory {
 
     /// Makes words zero on both sides, except those that are the IRS's.
     fn zero(&mut self, bytes: Range<u64>) {
+        self.buffer.take(&bytes).for_each(drop);
         for Part { page, granules } in parts(bytes) {
             let Some(page) = self.page_mut(page) else {
                 continue;
             };
+            if granules == (0..GRANULES) && !page.is_in_use() {
+                continue;
+            }
             for granule in granules {
                 if !page.claims.get(granule).is_owned() {
                     page.set(granule, Halves::BOTH, 0);
                 }
-                if let Some(pe) = &mut page.pe {
-                    pe.set(granule, Halves::BOTH, 0);
-                    pe.set_clean(granule);
+                if let Some(cached) = &mut page.cached {
+                    cached.set(granule, Halves::BOTH, 0);
+                    cached.set_clean(granule);
                 }
             }
         }
@@ -1054,15 +1049,10 @@ impl Memory {
     /// Drops whole pages that nobody needs any more.
     fn forget(&mut self, bytes: Range<u64>) {
         for Part { page, granules } in parts(bytes) {
-            let Some(slot) = self
-                .chunks
-                .get_mut(page as usize / CHUNK)
-                .and_then(|chunk| chunk.as_deref_mut()?.get_mut(page as usize % CHUNK))
-            else {
-                continue;
-            };
-            if granules == (0..GRANULES) && slot.as_ref().is_some_and(|page| page.claims.first(0..GRANULES).is_none()) {
-                *slot = None;
+            if granules == (0..GRANULES)
+                && let Some(page) = self.page_mut(page)
+            {
+                page.forget();
             }
         }
     }

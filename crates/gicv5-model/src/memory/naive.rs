@@ -367,7 +367,7 @@ proptest! {
     fn strict_memory_does_what_its_documentation_says_byte_by_byte(
         coherency in proptest::sample::select(vec![Coherency::Coherent, Coherency::NonCoherent]),
         cache_line in proptest::sample::select(vec![32u64, 64, 128, 2048]),
-        ops in proptest::collection::vec((op(), place()), 1..400),
+        ops in proptest::collection::vec((op(), place()), 1..250),
     ) {
         let config = MemoryConfig { size: BYTES as u64, coherency, cache_line, ..MemoryConfig::default() };
         let base = config.base;

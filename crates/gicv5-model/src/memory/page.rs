@@ -1,6 +1,5 @@
 //! One page of memory and what is known about it.
 
-use core::fmt;
 use std::collections::BTreeMap;
 
 use super::owner::{Claim, Claims};
@@ -15,29 +14,41 @@ pub(super) const GRANULES: usize = 512;
 /// outside everything, and which is easily found.
 pub(super) const POISON: u64 = 0xbad0_bad0_bad0_bad0;
 
-/// Which halves of a word: bit 0 for the low one, bit 1 for the high one.
+/// Which halves of a word, as the bits that they have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Halves(u8);
+pub(super) struct Halves(u64);
 
 impl Halves {
     pub(super) const NONE: Halves = Halves(0);
-    pub(super) const LOW: Halves = Halves(1);
-    pub(super) const HIGH: Halves = Halves(2);
-    pub(super) const BOTH: Halves = Halves(3);
-
-    /// The bits of these halves.
-    pub(super) const fn mask(self) -> u64 {
-        (if self.0 & 1 != 0 { u32::MAX as u64 } else { 0 })
-            | (if self.0 & 2 != 0 { (u32::MAX as u64) << 32 } else { 0 })
-    }
+    pub(super) const LOW: Halves = Halves(0x0000_0000_ffff_ffff);
+    pub(super) const HIGH: Halves = Halves(0xffff_ffff_0000_0000);
+    pub(super) const BOTH: Halves = Halves(u64::MAX);
 
     /// `new` in these halves, `old` in the others.
     pub(super) const fn merge(self, old: u64, new: u64) -> u64 {
-        (old & !self.mask()) | (new & self.mask())
+        (old & !self.0) | (new & self.0)
+    }
+
+    pub(super) const fn union(self, other: Halves) -> Halves {
+        Halves(self.0 | other.0)
+    }
+
+    /// One bit for each half, the low one first.
+    const fn bits(self) -> u64 {
+        (self.0 & 1) | (self.0 >> 62 & 2)
+    }
+
+    const fn of_bits(bits: u64) -> Halves {
+        match bits & 3 {
+            0 => Halves::NONE,
+            1 => Halves::LOW,
+            2 => Halves::HIGH,
+            _ => Halves::BOTH,
+        }
     }
 }
 
-/// A set of up to 128 lines, or of words, of a page.
+/// A set of lines of a page, of which there are at most 128.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Lines(u128);
 
@@ -76,13 +87,11 @@ impl Lines {
     }
 }
 
-/// What the PEs hold of a page that memory does not, or not yet.
-///
-/// With a coherent IRS it is a store buffer: `dirty` says which half words wait in it, and the rest of `data` means
-/// nothing. Otherwise it is a cache: `present` says which lines are in it.
+/// What the cache of the PEs holds of a page.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct PeView {
+pub(super) struct Cached {
     data: [u64; GRANULES],
+    /// Two bits for each word, one for each half that was stored and not written back.
     dirty: [u64; GRANULES * 2 / 64],
     /// Lines that are in the cache.
     pub(super) present: Lines,
@@ -96,9 +105,9 @@ pub(super) struct PeView {
     pub(super) may_be_dirty: bool,
 }
 
-impl PeView {
-    pub(super) fn new() -> Box<PeView> {
-        Box::new(PeView {
+impl Cached {
+    pub(super) fn new() -> Box<Cached> {
+        Box::new(Cached {
             data: [0; GRANULES],
             dirty: [0; GRANULES * 2 / 64],
             present: Lines::default(),
@@ -124,13 +133,13 @@ impl PeView {
     #[inline]
     pub(super) fn dirty(&self, granule: usize) -> Halves {
         let bits = self.dirty.get(granule / 32).copied().unwrap_or_default();
-        Halves((bits >> (granule % 32 * 2)) as u8 & 3)
+        Halves::of_bits(bits >> (granule % 32 * 2))
     }
 
     #[inline]
     pub(super) fn set_dirty(&mut self, granule: usize, halves: Halves) {
         if let Some(bits) = self.dirty.get_mut(granule / 32) {
-            *bits |= u64::from(halves.0) << (granule % 32 * 2);
+            *bits |= halves.bits() << (granule % 32 * 2);
         }
     }
 
@@ -156,24 +165,14 @@ impl PeView {
 }
 
 /// A page of memory.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Default)]
 pub(super) struct Page {
-    /// What is in memory, or in the IRS where it owns it: in either case what the IRS sees.
-    memory: [u64; GRANULES],
+    /// What is in memory, or in the IRS where it owns it: in either case what the IRS sees. Zero until something is stored.
+    memory: Option<Box<[u64; GRANULES]>>,
     /// Who may do what.
     pub(super) claims: Claims,
-    /// What the PEs see instead; `None` if they see the same.
-    pub(super) pe: Option<Box<PeView>>,
-}
-
-impl fmt::Debug for Page {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Page {")?;
-        for (granule, word) in self.memory.iter().enumerate().filter(|(_, word)| **word != 0) {
-            write!(f, " {:#x}: {word:#x}", granule * 8)?;
-        }
-        f.write_str(" }")
-    }
+    /// What is in the cache of the PEs; `None` if that is the same, or there is no cache.
+    pub(super) cached: Option<Box<Cached>>,
 }
 
 /// What memory holds, where that is not what the IRS that owns it holds: the word and its address, as an offset from the
@@ -181,21 +180,39 @@ impl fmt::Debug for Page {
 pub(super) type Clobbered = BTreeMap<u64, u64>;
 
 impl Page {
-    pub(super) fn new() -> Box<Page> {
-        Box::new(Page { memory: [0; GRANULES], claims: Claims::Free, pe: None })
-    }
-
     /// What the IRS sees.
     #[inline]
     pub(super) fn get(&self, granule: usize) -> u64 {
-        self.memory.get(granule).copied().unwrap_or_default()
+        self.memory.as_ref().and_then(|memory| memory.get(granule)).copied().unwrap_or_default()
     }
 
     #[inline]
     pub(super) fn set(&mut self, granule: usize, halves: Halves, value: u64) {
-        if let Some(word) = self.memory.get_mut(granule) {
+        let memory = match &mut self.memory {
+            Some(memory) => memory,
+            None if value == 0 => return,
+            None => self.memory.insert(Box::new([0; GRANULES])),
+        };
+        if let Some(word) = memory.get_mut(granule) {
             *word = halves.merge(*word, value);
         }
+    }
+
+    /// Gives the host its memory back, if nobody has a claim on the page.
+    pub(super) fn forget(&mut self) {
+        if self.claims == Claims::Free {
+            *self = Page::default();
+        }
+    }
+
+    /// Whether there is anything in it.
+    pub(super) fn is_in_use(&self) -> bool {
+        self.memory.is_some() || self.cached.is_some()
+    }
+
+    /// Whether it takes memory of the host.
+    pub(super) fn is_backed(&self) -> bool {
+        self.memory.is_some()
     }
 
     /// What memory holds, and a cache gets that fetches it. `base` is the offset of the page in RAM.

@@ -472,7 +472,7 @@ fn claims_are_by_the_word_over_page_borders_and_go_as_they_came() {
     assert_eq!(bench.memory.claim_on(pa(4103)), Some(Claim::Fillable(Owner::vm(Structure::Vpete, VM))));
     bench.disown(pa(0), 5 * 4096);
     assert_eq!(bench.memory.first_claim(0..5 * 4096), None);
-    assert!(bench.memory.page(0).is_some_and(|page| *page == *Page::new()), "no trace is left");
+    assert!(bench.memory.page(0).is_some_and(|page| *page == Page::default()), "no trace is left");
     assert_eq!(untouched.memory.claim_on(pa(4096)), None);
 }
 
