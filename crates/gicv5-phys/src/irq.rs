@@ -80,7 +80,11 @@ impl<H: Host> Phys<H> {
     /// # Errors
     ///
     /// [`Unreachable`] if the domain has no such interrupt.
-    pub fn enable<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, id: impl Into<IrsIntId>) -> Result<(), Unreachable> {
+    pub fn enable_interrupt<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        id: impl Into<IrsIntId>,
+    ) -> Result<(), Unreachable> {
         pe.cden(self.check(id)?);
         Ok(())
     }
@@ -91,7 +95,11 @@ impl<H: Host> Phys<H> {
     /// # Errors
     ///
     /// [`Unreachable`] if the domain has no such interrupt.
-    pub fn disable<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, id: impl Into<IrsIntId>) -> Result<(), Unreachable> {
+    pub fn disable_interrupt<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        id: impl Into<IrsIntId>,
+    ) -> Result<(), Unreachable> {
         pe.cddis(self.check(id)?);
         pe.gsb_sys();
         Ok(())

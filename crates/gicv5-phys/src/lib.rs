@@ -43,7 +43,7 @@
 //! | [`HostLpis::release`](gicv5_hal::HostLpis::release) | yes, and for handlers | yes | no | no |
 //! | [`Phys::abandon`], [`holdings`](Phys::holdings), [`phase`](Phys::phase) | no | yes | no | no |
 //! | [`HostLpis::enable`](gicv5_hal::HostLpis::enable), [`route`](gicv5_hal::HostLpis::route), [`lpi`](gicv5_hal::HostLpis::lpi) | no | no | no | yes |
-//! | [`Phys::enable`], [`disable`](Phys::disable), [`set_priority`](Phys::set_priority), ... by number | no | no | no | yes, but [`configuration`](Phys::configuration) |
+//! | [`Phys::enable_interrupt`], [`disable_interrupt`](Phys::disable_interrupt), [`set_priority`](Phys::set_priority), ... by number | no | no | no | yes, but [`configuration`](Phys::configuration) |
 //! | [`Phys::set_trigger`], [`trigger`](Phys::trigger), [`resample`](Phys::resample) | yes | no | no | no |
 //! | [`Phys::send_ipi`] | no | no | no | yes |
 //! | [`Phys::take_interrupts`], [`acknowledge`](Phys::acknowledge), [`deactivate`](Phys::deactivate), and for NMIs | no | no | no | that is where they belong |

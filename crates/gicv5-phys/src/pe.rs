@@ -103,7 +103,6 @@ impl<H: Host> Phys<H> {
         self.introduce(iaffid)?;
         let index = self.record(iaffid)?;
 
-        enable_interface(pe, false);
         reset_interface(pe, self.settings.priority, self.settings.priority_mask);
         self.make_ipis(pe, index)?;
         self.core.with(|core| {
@@ -111,7 +110,8 @@ impl<H: Host> Phys<H> {
                 record.up = true;
             }
         });
-        enable_interface(pe, true);
+        set_enabled(pe, true);
+        pe.isb();
         Ok(index)
     }
 
@@ -191,25 +191,26 @@ impl<H: Host> Phys<H> {
         for word in self.ipi_words(index) {
             if let Some(lpi) = lpi_of(word.fetch_and(!IPI_UP, Ordering::Relaxed)) {
                 pe.cddis(lpi.into());
-                pe.gsb_sys();
                 pe.cdpend(lpi.into(), false);
             }
         }
         pe.gsb_sys();
+        set_enabled(pe, false);
         ppi::disable_all(pe);
-        enable_interface(pe, false);
+        pe.isb();
         Ok(())
     }
 }
 
-/// Sets ICC_CR0_EL1.EN and leaves the rest alone (PRI-8).
-fn enable_interface<P: PeOps + ?Sized>(pe: &Pe<'_, P>, enabled: bool) {
+/// Sets ICC_CR0_EL1.EN and leaves the rest alone (PRI-8). Acts at the next ISB.
+fn set_enabled<P: PeOps + ?Sized>(pe: &Pe<'_, P>, enabled: bool) {
     pe.write(pe.read::<ICC_CR0_EL1>().with_en(enabled));
-    pe.isb();
 }
 
-/// Leaves nothing of what earlier software did.
+/// Disables the CPU interface and leaves nothing of what earlier software did. One ISB at the end is enough, because the
+/// PE's interrupts are off; it comes before the interface is enabled again.
 fn reset_interface<P: PeOps + ?Sized>(pe: &Pe<'_, P>, priority: Priority, mask: Priority) {
+    set_enabled(pe, false);
     ppi::disable_all(pe);
     for bank in PpiBank::ALL {
         let registers = BankRegisters::of(bank);

@@ -105,12 +105,11 @@ fn write_one<P: PeOps + ?Sized>(pe: &Pe<'_, P>, register: SysReg, ppi: Ppi) {
     pe.isb();
 }
 
-/// Disables all PPIs of the PE.
+/// Disables all PPIs of the PE, at the next ISB.
 pub(crate) fn disable_all<P: PeOps + ?Sized>(pe: &Pe<'_, P>) {
     for bank in PpiBank::ALL {
         pe.write_raw(BankRegisters::of(bank).enable, 0);
     }
-    pe.isb();
 }
 
 /// Enables a PPI.

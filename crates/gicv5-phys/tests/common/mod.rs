@@ -62,6 +62,8 @@ pub enum Op {
     Read(SysReg),
     Write(SysReg),
     Sync(Sync),
+    /// A write to a register of an IRS.
+    Irs(IrsReg),
     /// Put into the log by a test.
     Mark(&'static str),
 }
@@ -78,6 +80,9 @@ struct Books {
     log: Vec<Op>,
     logging: bool,
     commands: Vec<(IrsIndex, IrsReg, u64)>,
+    /// What registers read instead of what the model has.
+    irs_registers: BTreeMap<(IrsIndex, u16), u64>,
+    pe_registers: BTreeMap<SysReg, u64>,
 }
 
 impl Books {
@@ -111,7 +116,8 @@ pub struct LabPe {
 impl PeOps for LabPe {
     fn read_sysreg(&self, register: SysReg) -> u64 {
         self.log(Op::Read(register));
-        self.pe.read_sysreg(register)
+        let instead = self.books.lock().unwrap().pe_registers.get(&register).copied();
+        instead.unwrap_or_else(|| self.pe.read_sysreg(register))
     }
 
     fn write_sysreg(&self, register: SysReg, value: u64) {
@@ -250,6 +256,11 @@ impl LabIrs {
         let before = self.machine.commands();
         write();
         let mut books = self.books.lock().unwrap();
+        if books.logging
+            && let Some(register) = IrsReg::at(offset)
+        {
+            books.log.push(Op::Irs(register));
+        }
         if self.machine.commands() != before
             && let Some(register) = IrsReg::at(offset)
         {
@@ -260,7 +271,8 @@ impl LabIrs {
 
 impl Irs for LabIrs {
     fn read32(&self, frame: Frame, offset: u16) -> u32 {
-        self.machine.read32(frame, offset)
+        let instead = self.books.lock().unwrap().irs_registers.get(&(frame.irs, offset)).copied();
+        instead.map_or_else(|| self.machine.read32(frame, offset), |value| value as u32)
     }
 
     fn write32(&self, frame: Frame, offset: u16, value: u32) {
@@ -353,6 +365,16 @@ impl Lab {
     /// Leaves out the one with this number, counting all from 0.
     pub fn skip_sync(&self, n: usize) {
         self.books.lock().unwrap().skip = Some(n);
+    }
+
+    /// Makes a register of an IRS read this.
+    pub fn irs_reads(&self, irs: u16, register: IrsReg, value: u64) {
+        self.books.lock().unwrap().irs_registers.insert((IrsIndex(irs), register.offset()), value);
+    }
+
+    /// Makes a system register of every PE read this.
+    pub fn pe_reads(&self, register: SysReg, value: u64) {
+        self.books.lock().unwrap().pe_registers.insert(register, value);
     }
 
     /// The commands that were started so far: the register written, and what was written.
