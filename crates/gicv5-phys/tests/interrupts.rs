@@ -367,7 +367,7 @@ fn a_level_spi_comes_back_until_its_wire_falls() {
     settle(&lab);
     lab.machine.set_spi_wire(id, true);
     lab.on(1, |pe| {
-        let mut acknowledge = || match phys.acknowledge(pe) {
+        let acknowledge = || match phys.acknowledge(pe) {
             Acknowledged::Interrupt(active) => {
                 assert_eq!(active.source(), Source::Spi(id));
                 Some(active)
