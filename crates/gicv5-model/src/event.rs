@@ -485,3 +485,49 @@ impl EventLog {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::Report;
+
+    #[test]
+    fn an_event_is_not_even_made_when_nobody_observes() {
+        let mut report = Report::default();
+        report.event(|| panic!("nobody wants to know"));
+        report.log.observe(10);
+        report.event(|| Event::MemoryBarrier);
+        report.log.ignore();
+        report.event(|| panic!("nobody wants to know any more"));
+        assert_eq!(report.log.len(), 1, "what was kept can still be fetched");
+    }
+
+    #[test]
+    fn a_log_that_nobody_empties_keeps_the_last_events_and_counts_the_others() {
+        let mut report = Report::default();
+        report.log.observe(2);
+        for tick in 0..5 {
+            report.event(|| Event::SpiWire { irs: IrsIndex(0), spi: Spi::new(1).unwrap(), high: tick % 2 == 0 });
+            report.clock.advance(1);
+        }
+        let ticks: Vec<u64> = report.log.drain().map(|(tick, _)| tick.0).collect();
+        assert_eq!((ticks, report.log.lost()), (vec![3, 4], 3));
+        assert!(report.log.is_empty());
+    }
+
+    #[test]
+    fn observers_are_told_in_order_and_the_one_that_does_not_care_empties_the_log_too() {
+        let mut report = Report::default();
+        report.log.observe(10);
+        report.event(|| Event::MemoryBarrier);
+        report.log.drain_to(&mut ());
+        assert!(report.log.is_empty());
+        report.clock.advance(1);
+        report.event(|| Event::MemoryBarrier);
+        report.event(|| Event::Barrier { pe: PeIndex(0), barrier: Barrier::Isb });
+        let mut told = Vec::new();
+        report.log.drain_to(&mut |tick: Tick, event: &Event| told.push((tick, event.clone())));
+        let isb = Event::Barrier { pe: PeIndex(0), barrier: Barrier::Isb };
+        assert_eq!(told, [(Tick(1), Event::MemoryBarrier), (Tick(1), isb)]);
+    }
+}

@@ -185,3 +185,71 @@ impl Default for Checker {
         Checker::new(Checker::DEFAULT_CAPACITY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::Event;
+    use crate::memory::Structure;
+    use crate::report::Report;
+    use gicv5_arch::irs::{IrsReg, SetLpiReg};
+    use gicv5_hal::IrsIndex;
+
+    fn violate(report: &mut Report, new: u64) {
+        report.violate("GEN-18", Place::Machine, 0, new, || format!("number {new}"));
+    }
+
+    #[test]
+    fn a_checker_keeps_the_first_violations_and_counts_the_others() {
+        let mut report = Report { checker: Checker::new(2), ..Report::default() };
+        for new in 1..=5 {
+            violate(&mut report, new);
+        }
+        let kept: Vec<u64> = report.checker.violations().iter().map(|violation| violation.new).collect();
+        assert_eq!((kept, report.checker.count(), report.checker.not_kept()), (vec![1, 2], 5, 3));
+        assert_eq!(report.checker.drain().len(), 2);
+        assert_eq!((report.checker.count(), report.checker.not_kept()), (0, 0));
+        violate(&mut report, 6);
+        assert_eq!(report.checker.count(), 1);
+    }
+
+    #[test]
+    fn a_checker_that_is_told_to_stop_takes_nothing_and_nothing_is_made_for_it() {
+        let mut report = Report::default();
+        report.log.observe(10);
+        report.checker.set_enabled(false);
+        report.violate("GEN-18", Place::Machine, 0, 0, || panic!("nobody wants to read this"));
+        assert_eq!((report.checker.count(), report.log.len()), (0, 0));
+        report.checker.set_enabled(true);
+        violate(&mut report, 1);
+        assert_eq!(report.checker.count(), 1);
+        assert!(matches!(report.log.drain().next(), Some((_, Event::Violation(_)))));
+    }
+
+    #[test]
+    fn every_place_can_be_read() {
+        let address = PhysAddr::new(0x8000_0040).unwrap();
+        let irs = IrsIndex(1);
+        let config = |offset| Place::Register(Frame::config(irs), offset);
+        let places = [
+            (Place::Memory(address), "address 0x80000040"),
+            (
+                Place::Structure(address, Owner::vm(Structure::Vpete, VmId::new(7))),
+                "address 0x80000040 in the VPE table of VM 7",
+            ),
+            (Place::Block(BlockId(3), 16), "offset 0x10 of block 3"),
+            (config(IrsReg::IRS_VMAP_VMR.offset()), "IRS_VMAP_VMR of IRS 1"),
+            (config(IrsReg::IRS_VMAP_VMR.offset() + 4), "IRS_VMAP_VMR[63:32] of IRS 1"),
+            (config(0x8ff0), "reserved offset 0x8ff0 of the configuration frame of IRS 1"),
+            (Place::Register(Frame::set_lpi(irs), SetLpiReg::IRS_SETLPIR.offset()), "IRS_SETLPIR of IRS 1"),
+            (Place::Register(Frame::set_lpi(irs), 0x100), "reserved offset 0x100 of the SETLPI frame of IRS 1"),
+            (Place::SysReg(PeIndex(2), SysReg::ICC_CR0_EL1), "ICC_CR0_EL1 of PE 2"),
+            (Place::Insn(PeIndex(2), GicInsn::GIC_CDEN), "GIC CDEN on PE 2"),
+            (Place::Vm(VmId::new(7)), "VM 7"),
+            (Place::Machine, "the machine"),
+        ];
+        for (place, text) in places {
+            assert_eq!(place.to_string(), text);
+        }
+    }
+}

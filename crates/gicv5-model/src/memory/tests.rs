@@ -959,3 +959,40 @@ fn every_rule_that_memory_reports_is_in_the_book_of_rules() {
     }
     assert_eq!(Code::FREE.claim(), None);
 }
+
+#[test]
+fn sixteen_million_entries_are_owned_and_given_back_without_a_page_of_memory() {
+    let mut bench = Bench::new(Coherent);
+    let block = bench.allocate(64 << 20);
+    bench.own(at(&block, 0), 64 << 20, Structure::LpiIst);
+    bench.irs_store(at(&block, 0), 1);
+    assert!(format!("{:?}", bench.memory).contains("pages: 1,"), "{:?}", bench.memory);
+    bench.disown(at(&block, 0), 64 << 20);
+    bench.free(block);
+    assert!(format!("{:?}", bench.memory).contains("pages: 0,"), "{:?}", bench.memory);
+    assert_eq!(bench.broken(), NO_RULE);
+}
+
+#[test]
+fn a_store_buffer_gives_a_load_its_own_stores_and_memory_the_last_of_each_word() {
+    let mut bench = Bench::new(Coherent);
+    let block = bench.allocate(8192);
+    // Down, up and across, halves and wholes.
+    for word in [100, 3, 50, 3, 100, 0, 1023] {
+        bench.store(at(&block, word * 8), word + 1);
+        bench.memory.store32(&mut bench.report, at(&block, word * 8 + 4), 9);
+    }
+    bench.memory.store32(&mut bench.report, at(&block, 64), 5);
+    for (word, value) in [(0, 1), (3, 4), (50, 51), (100, 101), (1023, 1024)] {
+        assert_eq!(bench.load(at(&block, word * 8)), value | 9 << 32);
+        assert_eq!(bench.irs(at(&block, word * 8)), 0);
+    }
+    assert_eq!(bench.load(at(&block, 16)), 0);
+    bench.irs_store(at(&block, 64), 7 << 32);
+    assert_eq!(bench.load(at(&block, 64)), 7 << 32 | 5, "half of the word waits");
+    bench.barrier();
+    for (word, value) in [(0, 1), (3, 4), (50, 51), (100, 101), (1023, 1024)] {
+        assert_eq!(bench.irs(at(&block, word * 8)), value | 9 << 32);
+    }
+    assert_eq!(bench.irs(at(&block, 64)), 7 << 32 | 5);
+}
