@@ -163,7 +163,7 @@ impl Heap {
         if let Some((&before, &length)) = self.free.range(..start).next_back()
             && before + length == start
         {
-            self.free.remove(&before);
+            // The entry of the range before is the one that grows.
             start = before;
         }
         if let Some(length) = self.free.remove(&end) {

@@ -2,8 +2,7 @@
 //!
 //! # Theory of operation
 //!
-//! Memory is a window of RAM, all zero at first.
-//! Every word has two sides.
+//! Memory is a window of RAM, all zero at first. Every word has two sides.
 //!
 //! The **IRS's side** is what the IRS reads and writes. While the IRS owns a structure it acts on what the structure
 //! contained when it took it over, and on its own writes since: it has the structure in its caches and never reads it again
@@ -33,6 +32,13 @@
 //!
 //! The engine says what becomes what, with [`own`](Memory::own), [`fill`](Memory::fill) and [`disown`](Memory::disown).
 //! Claims are not nested: the last one on a word counts, and what one structure points to is memory of its own.
+//!
+//! # What it does not show
+//!
+//! All IRSs of a machine are coherent or none is. The PEs share one store buffer and one cache, so a barrier on one PE
+//! stands for all. A store to the same line as an earlier clean needs no barrier in between, as on one PE. A 32-bit store
+//! makes half a word dirty, never a byte. What the IRS holds of a structure it owns reaches memory when the engine says
+//! so.
 //!
 //! # Cost
 //!
