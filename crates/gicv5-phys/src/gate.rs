@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn no_handler_is_inside_once_the_gate_is_closed_and_quiet() {
-        for round in 0..200 {
+        for round in 0..40 {
             let gate = Gate::default();
             gate.open(Owner::Host, Cookie(round));
             let freed = AtomicBool::new(false);

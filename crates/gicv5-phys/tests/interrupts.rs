@@ -542,6 +542,46 @@ fn every_kind_of_ipi_reaches_every_pe_and_several_are_one() {
     );
 }
 
+#[test]
+fn a_new_lpi_is_configured_and_looked_at_before_anybody_has_it() {
+    let (lab, phys) = up(Shape::default());
+    lab.start_log();
+    let owned = phys.allocate(Cookie(1)).unwrap();
+    let log: Vec<_> = lab.take_log().into_iter().filter(|op| *op != Op::Read(SysReg::ICC_IAFFIDR_EL1)).collect();
+    use Op::Insn;
+    let configure = [
+        Insn(GicInsn::GIC_CDDIS),
+        Insn(GicInsn::GIC_CDHM),
+        Insn(GicInsn::GIC_CDPRI),
+        Insn(GicInsn::GIC_CDAFF),
+        Insn(GicInsn::GIC_CDPEND),
+        Op::Sync(Sync::GsbSys),
+        Insn(GicInsn::GIC_CDRCFG),
+        Op::Sync(Sync::Isb),
+        Op::Read(SysReg::ICC_ICSR_EL1),
+    ];
+    assert_eq!(log, configure);
+    phys.release(owned).unwrap();
+    down(&lab, &phys);
+}
+
+#[test]
+fn a_pe_is_configured_before_it_is_enabled() {
+    let (lab, phys) = up(Shape::default());
+    lab.on(1, |pe| phys.bring_down_pe(pe)).unwrap();
+    lab.start_log();
+    lab.on(1, |pe| phys.bring_up_pe(pe)).unwrap();
+    let log = lab.take_log();
+    let at = |wanted: Op| log.iter().position(|op| *op == wanted).unwrap();
+    let configured = at(Op::Write(SysReg::ICC_PCR_EL1));
+    assert_eq!(log[configured + 1], Op::Sync(Sync::Isb), "{log:?}");
+    assert!(at(Op::Write(SysReg::ICC_PPI_PRIORITYR15_EL1)) < configured);
+    let enables: Vec<_> = (0..log.len()).filter(|n| log[*n] == Op::Write(SysReg::ICC_CR0_EL1)).collect();
+    assert!(enables.len() == 2 && enables[0] < configured && configured < enables[1], "{log:?}");
+    assert_eq!(log[enables[1] + 1..], [Op::Sync(Sync::Isb)]);
+    down(&lab, &phys);
+}
+
 /// A machine with PPIs in both banks: 40 and 70 are there, 127 is edge.
 fn many_ppis() -> (Lab, Phys<Lab>) {
     let mut config_of_machine = Shape::default().config();

@@ -44,7 +44,7 @@ impl<T: Send> Lock<T> for StdMutex<T> {
 }
 
 /// Something that orders or synchronises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Sync {
     Isb,
     Dsb,
@@ -56,7 +56,7 @@ pub enum Sync {
 }
 
 /// Something that a PE did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Op {
     Insn(GicInsn),
     Read(SysReg),
@@ -64,6 +64,10 @@ pub enum Op {
     Sync(Sync),
     /// A write to a register of an IRS.
     Irs(IrsReg),
+    /// A load from table memory.
+    Load,
+    /// A store to table memory.
+    Store,
     /// Put into the log by a test.
     Mark(&'static str),
 }
@@ -83,16 +87,21 @@ struct Books {
     /// What registers read instead of what the model has.
     irs_registers: BTreeMap<(IrsIndex, u16), u64>,
     pe_registers: BTreeMap<SysReg, u64>,
+    answer_is_stale: bool,
 }
 
 impl Books {
+    fn log(&mut self, op: Op) {
+        if self.logging {
+            self.log.push(op);
+        }
+    }
+
     /// Notes something that orders. False if it shall not happen.
     fn sync(&mut self, sync: Sync) -> bool {
         let n = self.syncs.len();
         self.syncs.push(sync);
-        if self.logging {
-            self.log.push(Op::Sync(sync));
-        }
+        self.log(Op::Sync(sync));
         self.skip != Some(n)
     }
 }
@@ -116,7 +125,13 @@ pub struct LabPe {
 impl PeOps for LabPe {
     fn read_sysreg(&self, register: SysReg) -> u64 {
         self.log(Op::Read(register));
-        let instead = self.books.lock().unwrap().pe_registers.get(&register).copied();
+        let books = self.books.lock().unwrap();
+        // Without an ISB after the request, ICC_ICSR_EL1 may hold anybody's answer to anything (INS-12).
+        if register == SysReg::ICC_ICSR_EL1 && books.answer_is_stale {
+            return 1;
+        }
+        let instead = books.pe_registers.get(&register).copied();
+        drop(books);
         instead.unwrap_or_else(|| self.pe.read_sysreg(register))
     }
 
@@ -131,6 +146,9 @@ impl PeOps for LabPe {
             GicInsn::GSB_ACK => self.books.lock().unwrap().sync(Sync::GsbAck),
             other => {
                 self.log(Op::Insn(other));
+                if other == GicInsn::GIC_CDRCFG {
+                    self.books.lock().unwrap().answer_is_stale = true;
+                }
                 true
             }
         };
@@ -140,6 +158,7 @@ impl PeOps for LabPe {
     fn isb(&self) {
         let happens = self.books.lock().unwrap().sync(Sync::Isb);
         if happens {
+            self.books.lock().unwrap().answer_is_stale = false;
             self.pe.isb();
         }
     }
@@ -154,10 +173,7 @@ impl PeOps for LabPe {
 
 impl LabPe {
     fn log(&self, op: Op) {
-        let mut books = self.books.lock().unwrap();
-        if books.logging {
-            books.log.push(op);
-        }
+        self.books.lock().unwrap().log(op);
     }
 }
 
@@ -207,10 +223,12 @@ unsafe impl TableMemory for LabMemory {
     }
 
     fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
+        self.books.lock().unwrap().log(Op::Load);
         self.machine.load64(block, offset)
     }
 
     fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
+        self.books.lock().unwrap().log(Op::Store);
         self.machine.store64(block, offset, value);
     }
 
@@ -256,10 +274,8 @@ impl LabIrs {
         let before = self.machine.commands();
         write();
         let mut books = self.books.lock().unwrap();
-        if books.logging
-            && let Some(register) = IrsReg::at(offset)
-        {
-            books.log.push(Op::Irs(register));
+        if let Some(register) = IrsReg::at(offset) {
+            books.log(Op::Irs(register));
         }
         if self.machine.commands() != before
             && let Some(register) = IrsReg::at(offset)
