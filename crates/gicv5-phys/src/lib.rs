@@ -5,6 +5,85 @@
 //! `unsafe` code, and reaches hardware and host only through the traits of [`gicv5_hal`]; an LPI of this driver is what
 //! a hypervisor's doorbells are made of ([`HostLpis`](gicv5_hal::HostLpis)).
 //!
+//! # Example
+//!
+//! On the executable model; on other hardware only `Lab` is different. The host is up, takes one LPI and one IPI, and goes
+//! down again.
+//!
+//! ```
+//! use gicv5_hal::{Cookie, HostLpis, IrsIndex, Lock, Locks, Pe, Route};
+//! use gicv5_model::{Machine, ModelPe, config::MachineConfig, violation::PeIndex};
+//! use gicv5_phys::{Config, Host, IpiKind, Phys, Source};
+//!
+//! // The host: its parts, and its kind of lock.
+//! struct Lab {
+//!     machine: Machine,
+//!     pe: ModelPe,
+//! }
+//!
+//! impl Host for Lab {
+//!     type Irs = Machine;
+//!     type Memory = Machine;
+//!     type CurrentPe = ModelPe;
+//!     type Wait = Machine;
+//!     type Locks = Mutexes;
+//!
+//!     fn irs(&self) -> &Machine { &self.machine }
+//!     fn memory(&self) -> &Machine { &self.machine }
+//!     fn current_pe(&self) -> &ModelPe { &self.pe }
+//!     fn wait(&self) -> &Machine { &self.machine }
+//! }
+//!
+//! struct Mutexes;
+//! struct Mutex<T>(std::sync::Mutex<T>);
+//!
+//! impl Locks for Mutexes {
+//!     type Mutex<T: Send> = Mutex<T>;
+//! }
+//!
+//! impl<T: Send> Lock<T> for Mutex<T> {
+//!     fn new(value: T) -> Self { Mutex(std::sync::Mutex::new(value)) }
+//!     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R { f(&mut self.0.lock().unwrap()) }
+//! }
+//!
+//! let machine = Machine::new(MachineConfig::new(1, 32))?;
+//! let cpu = machine.pe(PeIndex(0)).ok_or("there is one PE")?;
+//!
+//! // Look at the hardware, bring up the IRS, then the PE.
+//! let irss = [IrsIndex(0)];
+//! let config = Config { ipi_kinds: 1, ..Config::new(&irss, 100) };
+//! let phys = Phys::new(Lab { machine: machine.clone(), pe: cpu.clone() }, &config)?;
+//! phys.bring_up()?;
+//! let pe = Pe::new(&cpu);
+//! let this_pe = phys.bring_up_pe(&pe)?;
+//!
+//! // An LPI whose handler will get 42, and an IPI to the PE itself.
+//! let lpi = phys.allocate(Cookie(42))?;
+//! phys.route(&lpi, Route::ThisPe);
+//! phys.enable(&lpi);
+//! phys.set_pending(&pe, lpi.lpi())?;
+//! phys.send_ipi(&pe, this_pe, IpiKind(0))?;
+//! pe.gsb_sys();
+//!
+//! // The interrupt handler. Each interrupt is given back, to be deactivated now.
+//! assert!(machine.signals(PeIndex(0)).irq);
+//! let mut sources = Vec::new();
+//! phys.take_interrupts(&pe, |_, active| {
+//!     sources.push(active.source());
+//!     Some(active)
+//! });
+//! assert!(sources.contains(&Source::Lpi(lpi.lpi(), Cookie(42))));
+//! assert!(sources.contains(&Source::Ipi(IpiKind(0))));
+//!
+//! // Everything goes back: no handler has the cookie any more, no IRS the memory.
+//! phys.release(lpi)?;
+//! phys.bring_down_pe(&pe)?;
+//! phys.tear_down()?;
+//! assert_eq!(phys.holdings().table_bytes, 0);
+//! assert!(machine.take_violations().is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Theory of operation
 //!
 //! **A domain** has one or more IRSs, which share one physical IST (GEN-13). [`Phys::new`] reads their ID registers and
