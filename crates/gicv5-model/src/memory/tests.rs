@@ -996,3 +996,19 @@ fn a_store_buffer_gives_a_load_its_own_stores_and_memory_the_last_of_each_word()
     }
     assert_eq!(bench.irs(at(&block, 64)), 7 << 32 | 5);
 }
+
+#[test]
+fn a_random_memory_lets_every_store_through_in_the_end_as_software_goes_on() {
+    for coherency in [Coherent, NonCoherent] {
+        let config = MemoryConfig { coherency, eagerness: Eagerness::Random, ..MemoryConfig::default() };
+        let mut bench = Bench::with(config);
+        let block = bench.allocate(8192);
+        for value in 1..6 {
+            bench.store(at(&block, 0), value);
+            let loads =
+                (0..1_000).take_while(|_| bench.irs(at(&block, 0)) != value && bench.load(at(&block, 4096)) == 0);
+            assert!(loads.count() < 1_000, "{coherency:?}: store {value} never left");
+        }
+        assert_eq!(bench.broken(), NO_RULE);
+    }
+}
