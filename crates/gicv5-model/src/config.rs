@@ -116,6 +116,18 @@ pub struct Switches {
     pub set_pending: SetPending,
     /// Whether an entry found pending in an IST that becomes valid is noticed (IST-22).
     pub preset_pending: PresetPending,
+    /// What a resample does to an edge SPI whose wire is high (SPI-5).
+    pub edge_resample: EdgeResample,
+}
+
+/// What IRS_SPI_RESAMPLER does to an edge SPI whose wire is high. Of one whose wire is low it changes nothing.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub enum EdgeResample {
+    /// Clears Pending, as a change to edge does (SPI-3).
+    #[default]
+    Clears,
+    /// Sets Pending, as a rising wire does (SPI-4).
+    Pends,
 }
 
 /// What IRS_PE_CR0 is without 1-of-N routing.
@@ -141,10 +153,10 @@ pub enum SetPending {
 /// What becomes of a Pending bit that software left in an IST.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
 pub enum PresetPending {
-    /// The interrupt is not offered until something else happens to it.
+    /// The interrupt is not offered until an instruction or an event names it.
     #[default]
     NotNoticed,
-    /// The interrupt is offered when the IRS first looks at it.
+    /// The interrupt is offered when the IRS first reads the entry.
     Noticed,
 }
 
@@ -275,6 +287,9 @@ fn check_pe(irs: &IrsConfig, cpu: &CpuConfig) -> Result<(), ConfigError> {
     }
     if cpu.ppis[0].contains(Ppi::SW_PPI) && !cpu.edge_ppis[0].contains(Ppi::SW_PPI) {
         return wrong("PPI 3 is edge (PPI-3)");
+    }
+    if cpu.ppis[0].contains(Ppi::GICMNT) {
+        return wrong("PPI 25 comes with the legacy feature, which the model does not have (PPI-26)");
     }
     let may_be_edge = PpiSet::EMPTY.with(Ppi::SW_PPI).with(Ppi::CTIIRQ).raw_value();
     if cpu.edge_ppis[0].raw_value() & !may_be_edge != 0 {

@@ -26,10 +26,11 @@ pub struct CpuConfig {
 }
 
 impl CpuConfig {
-    /// A PE with five priority bits, 24 ID bits, and the PPIs that the architecture numbers (PPI-2).
+    /// A PE with five priority bits, 24 ID bits, and the PPIs that the architecture numbers (PPI-2), but for 25, which comes
+    /// with the legacy feature only (PPI-26).
     #[must_use]
     pub fn new(iaffid: Iaffid) -> CpuConfig {
-        let ppis = Ppi::ARCHITECTED.iter().fold(PpiSet::EMPTY, |set, (ppi, ..)| set.with(*ppi));
+        let ppis = Ppi::ARCHITECTED.iter().fold(PpiSet::EMPTY, |set, (ppi, ..)| set.with(*ppi)).without(Ppi::GICMNT);
         CpuConfig {
             iaffid,
             pri_bits: CpuPriBits::Five,
@@ -88,6 +89,8 @@ fn assign(bits: &mut Bits, ppi: Ppi, value: bool) {
 pub(crate) struct Ppis {
     implemented: Bits,
     edge: Bits,
+    /// The wires that are high.
+    wires: Bits,
     pending: Bits,
     active: Bits,
     enabled: Bits,
@@ -101,6 +104,7 @@ impl Ppis {
         Ppis {
             implemented,
             edge: [edge[0] & implemented[0], edge[1] & implemented[1]],
+            wires: [0; 2],
             pending: [0; 2],
             active: [0; 2],
             enabled: [0; 2],
@@ -110,15 +114,15 @@ impl Ppis {
 
     /// The wire of a PPI changed. A level PPI is pending as long as it is high, an edge PPI from its rise on (PPI-4).
     fn wire(&mut self, ppi: Ppi, high: bool) {
+        let rises = high && !test(&self.wires, ppi);
         if !test(&self.implemented, ppi) {
             return;
         }
-        if test(&self.edge, ppi) {
-            if high {
-                assign(&mut self.pending, ppi, true);
-            }
-        } else {
+        assign(&mut self.wires, ppi, high);
+        if !test(&self.edge, ppi) {
             assign(&mut self.pending, ppi, high);
+        } else if rises {
+            assign(&mut self.pending, ppi, true);
         }
     }
 

@@ -20,8 +20,10 @@ use std::mem;
 use arbitrary_int::u24;
 use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
 use gicv5_arch::geometry::{IstGeometry, TableIndex};
+use gicv5_arch::values::RoutingMode;
 use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, Spi};
 
+use crate::config::PresetPending;
 use crate::memory::Memory;
 
 /// Memory as the IRS reads and writes it.
@@ -79,6 +81,17 @@ pub(crate) struct Change {
     pub(crate) before: L2_ISTE,
     /// The state after.
     pub(crate) after: L2_ISTE,
+    /// Whether the IRS has become aware of a pending bit that it had not noticed (IST-22).
+    pub(crate) noticed: bool,
+}
+
+/// An entry that was not as it must be when its IST became valid (IST-22).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Preset {
+    /// The address of the entry.
+    pub(crate) address: PhysAddr,
+    /// What is there.
+    pub(crate) entry: L2_ISTE,
 }
 
 /// An interrupt as the queues know it: SPIs have bit 24 set.
@@ -114,11 +127,20 @@ struct Slot {
     known: Known,
 }
 
+impl Slot {
+    /// True if the interrupt is in the queue of its target and priority.
+    fn is_queued(&self) -> bool {
+        self.known != Known::Unnoticed && is_candidate(self.entry)
+    }
+}
+
 /// What the model knows about a slot.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Known {
     /// Not read from memory yet.
     Unread,
+    /// Same as in memory, where software has left it pending; not in a queue, whatever it is (IST-22).
+    Unnoticed,
     /// Same as in memory.
     Clean,
     /// Newer than memory.
@@ -260,16 +282,27 @@ pub(crate) struct Interrupts {
     lpi: (Backing, Pages),
     spi: (Backing, Pages),
     targets: Targets,
+    preset_pending: PresetPending,
+    /// What has been found since [`take_preset`](Self::take_preset) was last asked.
+    preset: Vec<Preset>,
 }
 
 impl Interrupts {
     /// No LPIs, and SPIs from `spis`.
-    pub(crate) fn new(spis: Backing) -> Interrupts {
+    pub(crate) fn new(spis: Backing, preset_pending: PresetPending) -> Interrupts {
         Interrupts {
             lpi: (Backing::Absent, Pages::default()),
             spi: (spis, Pages::default()),
             targets: Targets::default(),
+            preset_pending,
+            preset: Vec::new(),
         }
+    }
+
+    /// An entry that has been found not to be as it must be when its IST became valid (IST-22).
+    #[inline]
+    pub(crate) fn take_preset(&mut self) -> Option<Preset> {
+        self.preset.pop()
     }
 
     fn table(&self, int_type: IrsIntType) -> &(Backing, Pages) {
@@ -303,7 +336,7 @@ impl Interrupts {
         for id in self.write_back(int_type, memory) {
             let link = link(IrsIntId::from_parts(int_type, u24::new(id & (SPI - 1))));
             if let Some(slot) = self.slot(link)
-                && is_candidate(slot.entry)
+                && slot.is_queued()
             {
                 touched.push(slot.entry.iaffid());
                 self.dequeue(link);
@@ -347,34 +380,61 @@ impl Interrupts {
         }
     }
 
-    /// The state of an interrupt.
+    /// The state of an interrupt, which the IRS reads from memory if it has not done so yet.
     pub(crate) fn state(&mut self, id: IrsIntId, memory: &mut impl IrsMemory) -> Result<L2_ISTE, Unreachable> {
-        let (backing, pages) = self.table_mut(id.int_type());
-        if let Some(slot) = pages.get(id.id())
-            && slot.known != Known::Unread
-        {
-            return Ok(slot.entry);
+        if let Some(entry) = self.known(id) {
+            return Ok(entry);
         }
-        let entry = match *backing {
-            Backing::Absent => return Err(Unreachable::NoIst),
+        let (address, entry) = self.fetch(id, memory)?;
+        let mut known = Known::Clean;
+        // Active may be preset, Pending may not (IST-22).
+        if let Some(address) = address
+            && (entry.pending() || entry.hwu().value() != 0)
+        {
+            self.preset.push(Preset { address, entry });
+            if self.preset_pending == PresetPending::NotNoticed {
+                known = Known::Unnoticed;
+            }
+        }
+        let slot = Slot { entry, known, ..Pages::UNREAD };
+        if let Some(place) = self.table_mut(id.int_type()).1.get_or_insert(id.id()) {
+            *place = slot;
+        }
+        if slot.is_queued() {
+            self.enqueue(link(id));
+        }
+        Ok(entry)
+    }
+
+    /// The state of an interrupt, for somebody who only looks: the IRS does not come to know it by this.
+    pub(crate) fn peek(&self, id: IrsIntId, memory: &mut impl IrsMemory) -> Result<L2_ISTE, Unreachable> {
+        match self.known(id) {
+            Some(entry) => Ok(entry),
+            None => Ok(self.fetch(id, memory)?.1),
+        }
+    }
+
+    /// The state of an interrupt, if the IRS knows it.
+    fn known(&self, id: IrsIntId) -> Option<L2_ISTE> {
+        let slot = self.table(id.int_type()).1.get(id.id())?;
+        (slot.known != Known::Unread).then_some(slot.entry)
+    }
+
+    /// The state of an interrupt that the IRS does not know yet, and the address it is read from.
+    fn fetch(&self, id: IrsIntId, memory: &mut impl IrsMemory) -> Result<(Option<PhysAddr>, L2_ISTE), Unreachable> {
+        match self.table(id.int_type()).0 {
+            Backing::Absent => Err(Unreachable::NoIst),
             Backing::Internal { first, count } => match id.id().checked_sub(first) {
-                Some(n) if n < count => L2_ISTE::ZERO,
-                _ => return Err(Unreachable::OutOfRange),
+                Some(n) if n < count => Ok((None, L2_ISTE::ZERO)),
+                _ => Err(Unreachable::OutOfRange),
             },
             Backing::Ist(ist) => {
                 let address = ist.entry(id.id(), memory)?;
                 let raw = memory.irs_load32(address).ok_or(Unreachable::Level2Fault { entry: address })?;
-                L2_ISTE::new_with_raw_value(raw)
+                // Without 1-of-N the routing mode is ignored (RTE-3).
+                Ok((Some(address), L2_ISTE::new_with_raw_value(raw).with_irm(RoutingMode::Targeted)))
             }
-        };
-        if let Some(slot) = pages.get_or_insert(id.id()) {
-            *slot = Slot { entry, known: Known::Clean, ..Pages::UNREAD };
         }
-        // Active may be preset, Pending may not (IST-22): what is preset all the same is noticed here.
-        if is_candidate(entry) {
-            self.enqueue(link(id));
-        }
-        Ok(entry)
     }
 
     /// Changes the state of an interrupt and moves it to the queue where it belongs now.
@@ -386,14 +446,16 @@ impl Interrupts {
     ) -> Result<Change, Unreachable> {
         let before = self.state(id, memory)?;
         let after = change(before);
-        if after == before {
-            return Ok(Change { before, after });
-        }
         let link = link(id);
-        let moves = is_candidate(before) != is_candidate(after)
+        let noticed = self.slot(link).is_some_and(|slot| slot.known == Known::Unnoticed);
+        if after == before && !noticed {
+            return Ok(Change { before, after, noticed });
+        }
+        let was_queued = !noticed && is_candidate(before);
+        let moves = was_queued != is_candidate(after)
             || before.priority() != after.priority()
             || before.iaffid() != after.iaffid();
-        if moves && is_candidate(before) {
+        if moves && was_queued {
             self.dequeue(link);
         }
         if let Some(slot) = self.slot_mut(link) {
@@ -403,7 +465,7 @@ impl Interrupts {
         if moves && is_candidate(after) {
             self.enqueue(link);
         }
-        Ok(Change { before, after })
+        Ok(Change { before, after, noticed })
     }
 
     /// The most urgent candidate of a target, and its priority (HPPI-1).
@@ -417,9 +479,10 @@ impl Interrupts {
     /// Makes an interrupt the first of its queue, if that is the most urgent one of its target. Returns the target.
     pub(crate) fn prefer(&mut self, id: IrsIntId) -> Option<Iaffid> {
         let link = link(id);
-        let entry = self.slot(link)?.entry;
+        let slot = self.slot(link)?;
+        let (entry, queued) = (slot.entry, slot.is_queued());
         let (first, priority) = self.candidate(entry.iaffid())?;
-        if !is_candidate(entry) || priority != entry.priority() {
+        if !queued || priority != entry.priority() {
             return None;
         }
         if first != id {
@@ -562,7 +625,8 @@ mod tests {
     }
 
     fn machine() -> (Interrupts, Words) {
-        let mut interrupts = Interrupts::new(Backing::Internal { first: 32, count: 64 });
+        let spis = Backing::Internal { first: 32, count: 64 };
+        let mut interrupts = Interrupts::new(spis, PresetPending::NotNoticed);
         let geometry = IstGeometry::linear(10, IstSize::Bytes4).unwrap();
         interrupts.adopt(IrsIntType::Lpi, Ist { base: PhysAddr::new(0x1000).unwrap(), geometry });
         (interrupts, Words::default())

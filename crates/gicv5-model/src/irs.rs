@@ -12,7 +12,7 @@ use gicv5_arch::irs::{
     IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IRS_SYNC_STATUSR, IRS_SYNCR, IrsReg, SetLpiReg,
 };
 use gicv5_arch::layout::fields_mask;
-use gicv5_arch::values::{HandlingMode, IstSize, L2Size, Structure};
+use gicv5_arch::values::{HandlingMode, L2Size, Structure};
 use gicv5_arch::{Addr55_3, IntType, IrsIntId, IrsIntType, PhysAddr, Spi};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
@@ -58,9 +58,10 @@ pub(crate) struct IrsState {
     /// IRSEN as last written.
     cr0: IRS_CR0,
     cr1: IRS_CR1,
-    spi_selected: IRS_SPI_SELR,
-    spi_valid: bool,
-    pe_selected: IRS_PE_SELR,
+    spi_selr: IRS_SPI_SELR,
+    /// The SPI that is selected, if the last selection that took effect was of one that this IRS manages.
+    spi: Option<Spi>,
+    pe_selr: IRS_PE_SELR,
     pe_valid: bool,
     swerr: IRS_SWERR_STATUSR,
     syndrome0: IRS_SWERR_SYNDROMER0,
@@ -75,9 +76,9 @@ impl IrsState {
             enabled: false,
             cr0: IRS_CR0::ZERO,
             cr1: IRS_CR1::ZERO,
-            spi_selected: IRS_SPI_SELR::ZERO,
-            spi_valid: false,
-            pe_selected: IRS_PE_SELR::ZERO,
+            spi_selr: IRS_SPI_SELR::ZERO,
+            spi: None,
+            pe_selr: IRS_PE_SELR::ZERO,
             pe_valid: false,
             swerr: IRS_SWERR_STATUSR::ZERO,
             syndrome0: IRS_SWERR_SYNDROMER0::ZERO,
@@ -149,7 +150,11 @@ impl MachineState {
                     self.write_register(irs, register, high | u64::from(value));
                 }
                 (None, Some(register)) if register.width() == 64 => {
-                    let low = self.stored(irs, register) & 0xffff_ffff;
+                    let low = match register {
+                        // Writing back ones would clear them.
+                        IrsReg::IRS_SWERR_STATUSR => 0,
+                        _ => self.stored(irs, register) & 0xffff_ffff,
+                    };
                     self.write_register(irs, register, low | u64::from(value) << 32);
                 }
                 _ => {}
@@ -219,16 +224,16 @@ impl MachineState {
             IrsReg::IRS_CR0 => state.cr0.with_idle(state.is_idle(IrsReg::IRS_CR0)).raw_value().into(),
             IrsReg::IRS_CR1 => state.cr1.raw_value().into(),
             IrsReg::IRS_SYNC_STATUSR => IRS_SYNC_STATUSR::ZERO.with_idle(state.is_idle(register)).raw_value().into(),
-            IrsReg::IRS_SPI_SELR => state.spi_selected.raw_value().into(),
-            IrsReg::IRS_SPI_CFGR => match self.wires.get(state.spi_selected.id().id() as usize) {
-                Some(wire) if state.spi_valid => IRS_SPI_CFGR::ZERO.with_tm(wire.trigger).raw_value().into(),
+            IrsReg::IRS_SPI_SELR => state.spi_selr.raw_value().into(),
+            IrsReg::IRS_SPI_CFGR => match state.spi.and_then(|spi| self.wires.get(spi.id() as usize)) {
+                Some(wire) => IRS_SPI_CFGR::ZERO.with_tm(wire.trigger).raw_value().into(),
                 _ => 0,
             },
             IrsReg::IRS_SPI_STATUSR => {
-                let status = IRS_SPI_STATUSR::ZERO.with_idle(state.is_idle(register)).with_v(state.spi_valid);
+                let status = IRS_SPI_STATUSR::ZERO.with_idle(state.is_idle(register)).with_v(state.spi.is_some());
                 status.raw_value().into()
             }
-            IrsReg::IRS_PE_SELR => state.pe_selected.raw_value().into(),
+            IrsReg::IRS_PE_SELR => state.pe_selr.raw_value().into(),
             IrsReg::IRS_PE_STATUSR => IRS_PE_STATUSR::ZERO
                 .with_idle(state.is_idle(register))
                 .with_v(state.pe_valid)
@@ -262,6 +267,9 @@ impl MachineState {
     }
 
     fn write_register(&mut self, irs: usize, register: IrsReg, value: u64) {
+        if !self.has_register(irs, register) {
+            return;
+        }
         if let Some(status) = register.status() {
             let idle = match status.register {
                 IrsReg::IRS_IST_STATUSR => self.ist_is_idle(),
@@ -290,7 +298,7 @@ impl MachineState {
             IrsReg::IRS_SPI_RESAMPLER => {
                 let spi = IRS_SPI_RESAMPLER::new_with_raw_value(value as u32).spi_id();
                 if self.config.irses.get(irs).is_some_and(|irs| irs.owns(spi)) {
-                    self.sample(spi);
+                    self.resample(spi);
                 }
             }
             // Cleared by writing one (ERR-6).
@@ -298,6 +306,17 @@ impl MachineState {
                 state.swerr = IRS_SWERR_STATUSR::new_with_raw_value(state.swerr.raw_value() & !(value & 0xf));
             }
             _ => {}
+        }
+    }
+
+    /// True unless the register is one that this frame does not have, which ignores writes: only the most privileged frame
+    /// has IRS_SPI_DOMAINR (SPI-6), and a register of the virtual side needs VIRT (GEN-7, SPI-12).
+    fn has_register(&self, irs: usize, register: IrsReg) -> bool {
+        let virt = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.virt());
+        match register {
+            IrsReg::IRS_SPI_DOMAINR => false,
+            IrsReg::IRS_SPI_VMR => virt,
+            _ => true,
         }
     }
 
@@ -312,11 +331,11 @@ impl MachineState {
             }
             IrsReg::IRS_SYNCR => IRS_SYNCR::new_with_raw_value(value as u32).sync(),
             IrsReg::IRS_SPI_SELR => {
-                state.spi_selected = IRS_SPI_SELR::new_with_raw_value(value as u32 & fields(register) as u32);
+                state.spi_selr = IRS_SPI_SELR::new_with_raw_value(value as u32 & fields(register) as u32);
                 true
             }
             IrsReg::IRS_PE_SELR => {
-                state.pe_selected = IRS_PE_SELR::new_with_raw_value(value as u32 & fields(register) as u32);
+                state.pe_selr = IRS_PE_SELR::new_with_raw_value(value as u32 & fields(register) as u32);
                 true
             }
             IrsReg::IRS_SPI_CFGR | IrsReg::IRS_PE_CR0 | IrsReg::IRS_MAP_L2_ISTR => true,
@@ -337,7 +356,7 @@ impl MachineState {
                     }
                 }
             }
-            // Only the most privileged frame has it (SPI-6), and there is no virtual side (GEN-7, SPI-12).
+            // There is no virtual side (GEN-7).
             _ => false,
         }
     }
@@ -402,7 +421,7 @@ impl MachineState {
                 let spi = IRS_SPI_SELR::new_with_raw_value(value as u32).id();
                 let owns = self.config.irses.get(irs).is_some_and(|irs| irs.owns(spi));
                 if let Some(state) = self.irses.get_mut(irs) {
-                    state.spi_valid = owns;
+                    state.spi = owns.then_some(spi);
                 }
             }
             IrsReg::IRS_PE_SELR => {
@@ -438,8 +457,7 @@ impl MachineState {
     }
 
     fn configure_spi(&mut self, irs: usize, cfgr: IRS_SPI_CFGR) -> Outcome {
-        let Some(state) = self.irses.get(irs).filter(|state| state.spi_valid) else { return Outcome::Ignored };
-        let spi: Spi = state.spi_selected.id();
+        let Some(spi) = self.irses.get(irs).and_then(|state| state.spi) else { return Outcome::Ignored };
         let Some(wire) = self.wires.get_mut(spi.id() as usize) else { return Outcome::Ignored };
         if wire.trigger == cfgr.tm() {
             return Outcome::Ignored;
@@ -454,14 +472,15 @@ impl MachineState {
     fn adopt_ist(&mut self, irs: usize) {
         let Some(idr2) = self.config.irses.get(irs).map(|irs| irs.idr2) else { return };
         let Ok(limits) = IstLimits::from_idr2(idr2) else { return };
-        if !limits.has_physical_lpis() {
+        // An IST whose VALID was cleared without an effect is still there.
+        if !limits.has_physical_lpis() || matches!(self.interrupts.backing(IrsIntType::Lpi), Backing::Ist(_)) {
             return;
         }
         let cfgr = self.ist.cfgr;
         // Out of range is clamped (IST-28), unsupported is replaced by something supported (IST-9, IST-14, IST-15).
         let id_bits = u32::from(cfgr.lpi_id_bits()).clamp(limits.min_lpi_id_bits(), limits.id_bits());
         let required = limits.entry_size(id_bits);
-        let entry = cfgr.istsz().unwrap_or(IstSize::Bytes4);
+        let entry = cfgr.istsz().unwrap_or(required);
         let l2_size = limits.l2_sizes().map(|supported| {
             let asked = cfgr.l2sz().ok().filter(|size| supported.contains(*size));
             let smallest = L2Size::ALL.into_iter().find(|size| supported.contains(*size));

@@ -24,10 +24,10 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, S
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
 use crate::clock::{Clock, Tick};
-use crate::config::{ConfigError, Effects, MachineConfig, SetPending};
+use crate::config::{ConfigError, EdgeResample, Effects, MachineConfig, SetPending};
 use crate::cpu::{Acknowledge, Cpu, Signals};
 use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
-use crate::interrupts::{Backing, Change, Interrupts, Unreachable};
+use crate::interrupts::{Backing, Change, Interrupts, Preset, Unreachable};
 use crate::irs::{CommandFault, IrsState, IstRegisters};
 use crate::memory::Memory;
 use crate::report::Report;
@@ -116,7 +116,7 @@ impl MachineState {
             report: Report { clock: Clock::new(config.poll_ticks), ..Report::default() },
             memory: Memory::new(config.memory.clone())?,
             rng: rng.fork(1),
-            interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }),
+            interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }, config.switches.preset_pending),
             ist: IstRegisters::default(),
             wires: vec![Wire { high: false, trigger: TriggerMode::Edge }; spis as usize],
             irses: config.irses.iter().map(|_| IrsState::new()).collect(),
@@ -146,14 +146,37 @@ impl MachineState {
         id: IrsIntId,
         change: impl FnOnce(L2_ISTE) -> L2_ISTE,
     ) -> Result<L2_ISTE, Unreachable> {
-        let change = self.interrupts.update(id, &mut self.memory, change)?;
-        if change.before != change.after {
+        let change = self.interrupts.update(id, &mut self.memory, change);
+        self.judge_preset();
+        let change = change?;
+        if change.before != change.after || change.noticed {
             self.changed(id, change);
         }
         Ok(change.after)
     }
 
-    fn changed(&mut self, id: IrsIntId, Change { before, after }: Change) {
+    /// What an instruction that asks for an interrupt's state is told.
+    fn look_up(&mut self, id: IrsIntId) -> Result<L2_ISTE, Unreachable> {
+        let state = self.interrupts.state(id, &mut self.memory);
+        self.judge_preset();
+        state
+    }
+
+    /// Reports entries that were pending when their IST became valid, and offers those that were noticed (IST-22).
+    fn judge_preset(&mut self) {
+        while let Some(Preset { address, entry }) = self.interrupts.take_preset() {
+            let place = match self.memory.claim_on(address) {
+                Some(claim) => Place::Structure(address, claim.owner()),
+                None => Place::Memory(address),
+            };
+            self.report.violate("IST-22", place, 0, entry.raw_value().into(), || {
+                "an IST became valid with an entry that had Pending or bits for the IRS's own use set".into()
+            });
+            self.offer(entry.iaffid());
+        }
+    }
+
+    fn changed(&mut self, id: IrsIntId, Change { before, after, .. }: Change) {
         let mut tell = |change: Option<Changed>| {
             if let Some(change) = change {
                 let interrupt = IntId::from(id);
@@ -216,7 +239,18 @@ impl MachineState {
         self.update(id, |entry| entry.with_pending(true).with_hm(mode))
     }
 
-    /// Looks at an SPI's wire again (SPI-3, SPI-5).
+    /// Software asks for a look at an SPI's wire (SPI-5).
+    pub(crate) fn resample(&mut self, spi: Spi) {
+        let wire = self.wires.get(spi.id() as usize).copied();
+        match (self.config.switches.edge_resample, wire) {
+            (EdgeResample::Pends, Some(Wire { high: true, trigger: TriggerMode::Edge })) => {
+                let _ = self.set_event(IrsIntId::Spi(spi), HandlingMode::Edge);
+            }
+            _ => self.sample(spi),
+        }
+    }
+
+    /// Looks at an SPI's wire again (SPI-3).
     pub(crate) fn sample(&mut self, spi: Spi) {
         let Some(&Wire { high, trigger }) = self.wires.get(spi.id() as usize) else { return };
         let id = IrsIntId::Spi(spi);
@@ -420,7 +454,7 @@ impl MachineState {
             },
             GicInsn::GIC_CDRCFG => {
                 let id = IntIdOperand::new_with_raw_value(xt).int_id();
-                let state = id.map(|id| (id, self.interrupts.state(id, &mut self.memory)));
+                let state = id.map(|id| (id, self.look_up(id)));
                 let answer = match state {
                     Some((_, Ok(entry))) => ICC_ICSR_EL1::ZERO
                         .with_iaffid(entry.iaffid())
@@ -641,11 +675,11 @@ impl Machine {
         }
     }
 
-    /// The state of an LPI or SPI, in the layout of an IST entry; `None` if it cannot be reached.
+    /// The state of an LPI or SPI, in the layout of an IST entry; `None` if it cannot be reached. Looking changes nothing.
     #[must_use]
     pub fn interrupt(&self, id: IrsIntId) -> Option<L2_ISTE> {
         let state = &mut *self.state();
-        state.interrupts.state(id, &mut state.memory).ok()
+        state.interrupts.peek(id, &mut state.memory).ok()
     }
 
     /// Puts an LPI or SPI into a state, whatever it was in: for following another machine whose state is known to differ.
@@ -660,7 +694,7 @@ impl Machine {
         self.state().report.checker.drain()
     }
 
-    /// Starts observing: keeps up to `capacity` events until they are drained.
+    /// Starts observing: keeps the last `capacity` events until they are [taken](Self::take_events).
     pub fn observe(&self, capacity: usize) {
         self.state().report.log.observe(capacity);
     }
@@ -668,6 +702,12 @@ impl Machine {
     /// Stops observing.
     pub fn ignore(&self) {
         self.state().report.log.ignore();
+    }
+
+    /// Hands out the events that have been kept since the last time, oldest first.
+    #[must_use]
+    pub fn take_events(&self) -> Vec<(Tick, Event)> {
+        self.state().report.log.drain().collect()
     }
 
     /// The number of register commands so far, over all IRSs: the index of the next one.

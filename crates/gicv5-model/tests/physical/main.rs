@@ -1,0 +1,12 @@
+//! The physical side of the model, as software and the outside world see it: its rules, one story each.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests stand outside of test functions")]
+#![allow(clippy::indexing_slicing, reason = "the same")]
+
+mod bench;
+mod checker;
+mod configuration;
+mod cpu;
+mod interrupts;
+mod registers;
+mod tables;
