@@ -11,6 +11,7 @@ mod generated;
 mod licences;
 mod qtest;
 mod registers;
+mod rules;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -33,6 +34,7 @@ enum Chore {
     Licences(licences::Args),
     Qtest(qtest::Args),
     Registers(registers::Args),
+    Rules(rules::Args),
 }
 
 fn main() -> ExitCode {
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Chore::Licences(args) => licences::run(&args),
         Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),
+        Chore::Rules(args) => rules::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,0 +1,423 @@
+//! The rule table, `docs/rule-tests.md`: every rule, and the tests that exercise it or the reason why none does.
+//!
+//! A rule is exercised by the test functions that cite its id: in a string or comment between the first line of comment
+//! above the function and its last brace, or at the start of its name (`gen_18_…`). A citation elsewhere does not count: what
+//! cites a rule without testing it is code.
+
+use crate::generated::{self, Mode};
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use gicv5_facts::{Rule, RuleBook};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use xshell::Shell;
+
+const PATH: &str = "docs/rule-tests.md";
+const RULES: &str = "docs/rules.md";
+const EXCEPTIONS: &str = "docs/rule-exceptions.toml";
+const COMMAND: &str = "cargo xtask rules";
+
+/// The groups of which every rule has a test or a reason. The others are listed with what they have.
+const COVERED: &[&str] = &["GEN", "ISM", "PRI", "HPPI", "RTE", "INS", "SYN", "PPI", "SPI", "LPI", "ERR", "COH"];
+
+/// Crates whose tests speak of rules as text and not as behaviour.
+const TEXT_ONLY: &[&str] = &["gicv5", "gicv5-facts"];
+
+/// Make docs/rule-tests.md: for every rule the tests that exercise it, or why none does
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing; fail if the file is not current
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let shell = workspace::shell()?;
+    let book = RuleBook::parse(&shell.read_file(RULES)?)?;
+    let exceptions = Exceptions::parse(&shell.read_file(EXCEPTIONS)?)?;
+    let sources = sources(&shell)?;
+    let (page, findings) = table(&book, &exceptions, &sources);
+    let mode = if args.check { Mode::Check } else { Mode::Write };
+    generated::apply(mode, PATH, &page, COMMAND)?;
+    ensure!(findings.is_empty(), "{} in the rule table:\n{}", count(findings.len(), "fault"), findings.join("\n"));
+    Ok(())
+}
+
+/// A source file of a crate whose tests count.
+struct Source {
+    path: String,
+    text: String,
+}
+
+/// The Rust files below `src` and `tests` of the crates, in order.
+fn sources(shell: &Shell) -> Result<Vec<Source>> {
+    let root = workspace::root()?;
+    let mut sources = Vec::new();
+    for package in shell.read_dir("crates")? {
+        let name = package.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        if TEXT_ONLY.contains(&name) {
+            continue;
+        }
+        for folder in ["src", "tests"] {
+            let folder = package.join(folder);
+            if shell.path_exists(&folder) {
+                collect(shell, &root, &folder, &mut sources)?;
+            }
+        }
+    }
+    sources.sort_by(|a: &Source, b| a.path.cmp(&b.path));
+    Ok(sources)
+}
+
+fn collect(shell: &Shell, root: &Path, folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
+    for path in shell.read_dir(folder)? {
+        if path.is_dir() {
+            collect(shell, root, &path, sources)?;
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            let text = shell.read_file(&path)?;
+            let path: PathBuf = path.strip_prefix(root).unwrap_or(&path).to_path_buf();
+            sources.push(Source { path: path.display().to_string(), text });
+        }
+    }
+    Ok(())
+}
+
+/// Why rules and hazards have no test.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exceptions {
+    exception: Vec<Exception>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exception {
+    /// Rule ids, or `hazard 5`.
+    rules: Vec<String>,
+    reason: String,
+}
+
+impl Exceptions {
+    fn parse(text: &str) -> Result<Exceptions> {
+        toml::from_str(text).with_context(|| format!("reading {EXCEPTIONS}"))
+    }
+}
+
+/// A test by the file it is in and its name.
+type Test<'a> = (&'a str, String);
+
+/// The page, and what is wrong: one line each.
+fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[Source]) -> (String, Vec<String>) {
+    let groups: BTreeSet<&str> = book.groups.iter().map(|group| group.id.as_str()).collect();
+    let mut findings = Vec::new();
+    let mut tests: BTreeMap<String, Vec<Test<'_>>> = BTreeMap::new();
+    for source in sources {
+        for (line, text) in source.text.lines().enumerate() {
+            for id in citations(text, &groups) {
+                if book.rule(&id).is_none() {
+                    findings.push(format!("{}:{}: there is no rule {id}", source.path, line + 1));
+                }
+            }
+        }
+        for function in test_functions(&source.text) {
+            let mut cited = citations(function.text, &groups);
+            cited.extend(cited_by_name(function.name, &groups));
+            cited.extend(hazards(function.text).chain(hazards(&function.name.replace('_', " "))));
+            for id in cited {
+                tests.entry(id).or_default().push((&source.path, function.name.to_owned()));
+            }
+        }
+    }
+
+    let mut reasons: BTreeMap<&str, &str> = BTreeMap::new();
+    for exception in &exceptions.exception {
+        for id in &exception.rules {
+            let known = match id.strip_prefix("hazard ") {
+                Some(number) => book.hazards.iter().any(|hazard| hazard.number.to_string() == number),
+                None => book.rule(id).is_some_and(|rule| rule.id == *id),
+            };
+            if !known {
+                findings.push(format!("{EXCEPTIONS}: there is no {id}"));
+            }
+            if reasons.insert(id, &exception.reason).is_some() {
+                findings.push(format!("{EXCEPTIONS}: {id} has two reasons"));
+            }
+            if let Some([(path, name), ..]) = tests.get(id).map(Vec::as_slice) {
+                findings.push(format!("{EXCEPTIONS}: {id} has a reason and a test, {name} in {path}"));
+            }
+        }
+    }
+
+    let mut page = String::new();
+    let covered = |rule: &&Rule| COVERED.contains(&rule.group.as_str());
+    let required: Vec<&Rule> = book.rules.iter().filter(covered).collect();
+    let tested = required.iter().filter(|rule| tests.contains_key(&rule.id)).count();
+    let _ = write!(
+        page,
+        "# Rules and their tests\n\n\
+         Made by `{COMMAND}` from `{RULES}`, `{EXCEPTIONS}` and the test functions that cite a rule; not to be edited.\n\n\
+         {tested} of the {} rules of the groups {} have tests, {} have a reason why there is none.\n",
+        required.len(),
+        COVERED.join(", "),
+        required.iter().filter(|rule| reasons.contains_key(rule.id.as_str())).count(),
+    );
+    let cell = |id: &str, missing: &str| match (tests.get(id), reasons.get(id)) {
+        (Some(tests), _) => list(tests),
+        (None, Some(reason)) => format!("*none:* {reason}"),
+        (None, None) => missing.to_owned(),
+    };
+    for later in [false, true] {
+        if later {
+            page.push_str(
+                "\n# Groups that come later\n\nTheir subject is not finished, so a rule without a test is no fault yet.\n",
+            );
+        }
+        for group in book.groups.iter().filter(|group| COVERED.contains(&group.id.as_str()) != later) {
+            let _ = write!(page, "\n## {} - {}\n\n| rule | tests |\n| --- | --- |\n", group.id, group.title);
+            for rule in book.in_group(&group.id) {
+                let _ = writeln!(page, "| {} | {} |", rule.id, cell(&rule.id, "later"));
+                if !later && !tests.contains_key(&rule.id) && !reasons.contains_key(rule.id.as_str()) {
+                    findings
+                        .push(format!("{} has neither a test nor a reason in {EXCEPTIONS}: {}", rule.id, rule.text));
+                }
+            }
+        }
+    }
+    page.push_str("\n# Source hazards\n\n| hazard | tests |\n| --- | --- |\n");
+    for hazard in &book.hazards {
+        let id = format!("hazard {}", hazard.number);
+        let _ = writeln!(page, "| {} | {} |", hazard.number, cell(&id, "-"));
+        if !tests.contains_key(&id) && !reasons.contains_key(id.as_str()) {
+            findings.push(format!("{id} has neither a test nor a reason in {EXCEPTIONS}: {}", hazard.text));
+        }
+    }
+    (page, findings)
+}
+
+/// Tests, by file.
+fn list(tests: &[Test<'_>]) -> String {
+    let mut files: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for (path, name) in tests {
+        files.entry(path).or_default().insert(name);
+    }
+    let file = |(path, names): (&&str, &BTreeSet<&str>)| {
+        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        format!("{path}: {}", names.join(", "))
+    };
+    files.iter().map(file).collect::<Vec<_>>().join("<br>")
+}
+
+fn count(number: usize, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+}
+
+/// The rule ids in a text, of groups that exist.
+fn citations(text: &str, groups: &BTreeSet<&str>) -> BTreeSet<String> {
+    let part_of_a_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
+    text.split(|character: char| !part_of_a_word(character))
+        .filter_map(|word| {
+            let (group, number) = word.split_once('-')?;
+            let cited = groups.contains(group) && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
+            cited.then(|| word.to_owned())
+        })
+        .collect()
+}
+
+/// The rule that a name starts with: `gen_18_…`.
+fn cited_by_name(name: &str, groups: &BTreeSet<&str>) -> Option<String> {
+    let mut parts = name.split('_');
+    let group = parts.next()?.to_uppercase();
+    let number: u32 = parts.next()?.parse().ok()?;
+    groups.contains(group.as_str()).then(|| format!("{group}-{number}"))
+}
+
+/// The hazards in a text: `hazard 3`.
+fn hazards(text: &str) -> impl Iterator<Item = String> + '_ {
+    text.split("hazard ").skip(1).filter_map(|rest| {
+        let digits: String = rest.chars().take_while(char::is_ascii_digit).collect();
+        (!digits.is_empty()).then(|| format!("hazard {digits}"))
+    })
+}
+
+/// A test function.
+#[derive(Debug, PartialEq, Eq)]
+struct TestFunction<'a> {
+    name: &'a str,
+    /// From the comment above it to its last brace.
+    text: &'a str,
+}
+
+/// The functions marked `#[test]`.
+fn test_functions(source: &str) -> Vec<TestFunction<'_>> {
+    let mut functions = Vec::new();
+    let mut marked = false;
+    let mut tokens = tokens(source).peekable();
+    while let Some((at, token)) = tokens.next() {
+        if token == "#" && source.get(at..).is_some_and(|rest| rest.starts_with("#[test]")) {
+            marked = true;
+        } else if token == "fn" && marked {
+            marked = false;
+            let Some((_, name)) = tokens.next() else { break };
+            let mut depth = 0_u32;
+            let mut end = None;
+            for (at, token) in tokens.by_ref() {
+                match token {
+                    "{" | "(" | "[" => depth += 1,
+                    "}" | ")" | "]" => depth = depth.saturating_sub(1),
+                    _ => {}
+                }
+                if token == "}" && depth == 0 {
+                    end = Some(at + 1);
+                    break;
+                }
+            }
+            let text = source.get(start_of_item(source, at)..end.unwrap_or(source.len())).unwrap_or_default();
+            functions.push(TestFunction { name, text });
+        }
+    }
+    functions
+}
+
+/// Where the comments and attributes above a place start.
+fn start_of_item(source: &str, at: usize) -> usize {
+    let mut start = source.get(..at).and_then(|head| head.rfind('\n')).map_or(0, |newline| newline + 1);
+    while let Some(line) =
+        source.get(..start.saturating_sub(1)).map(|head| head.rsplit('\n').next().unwrap_or_default())
+        && (line.trim_start().starts_with("//") || line.trim_start().starts_with('#'))
+    {
+        start -= line.len() + 1;
+    }
+    start
+}
+
+/// Words and punctuation with their places; comments, strings and characters are left out.
+fn tokens(source: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let rest = source.get(at..)?;
+            let first = rest.chars().next()?;
+            let length = if rest.starts_with("//") {
+                rest.find('\n').unwrap_or(rest.len())
+            } else if rest.starts_with("/*") {
+                rest.find("*/").map_or(rest.len(), |end| end + 2)
+            } else if let Some(length) = literal(rest) {
+                length
+            } else if first.is_alphanumeric() || first == '_' {
+                let word = rest.find(|c: char| !c.is_alphanumeric() && c != '_').unwrap_or(rest.len());
+                at += word;
+                return Some((at - word, rest.get(..word)?));
+            } else {
+                at += first.len_utf8();
+                if first.is_whitespace() {
+                    continue;
+                }
+                return Some((at - first.len_utf8(), rest.get(..first.len_utf8())?));
+            };
+            at += length;
+        }
+    })
+}
+
+/// The length of the string or character that a text starts with, if it does.
+fn literal(text: &str) -> Option<usize> {
+    let raw = text.strip_prefix("br").or_else(|| text.strip_prefix('r'));
+    if let Some(rest) = raw {
+        let hashes = rest.len() - rest.trim_start_matches('#').len();
+        if rest.get(hashes..)?.starts_with('"') {
+            let close = format!("\"{}", "#".repeat(hashes));
+            let start = text.len() - rest.len() + hashes + 1;
+            return Some(text.get(start..)?.find(&close).map_or(text.len(), |end| start + end + close.len()));
+        }
+    }
+    let quoted = text.strip_prefix('b').unwrap_or(text);
+    let quote = quoted.chars().next().filter(|quote| "\"'".contains(*quote))?;
+    // A lifetime has no closing quote after one character.
+    if quote == '\'' {
+        let mut next = quoted.chars().skip(1);
+        if next.next()? != '\\' && next.next()? != '\'' {
+            return None;
+        }
+    }
+    let mut escaped = false;
+    for (at, character) in quoted.char_indices().skip(1) {
+        match character {
+            _ if escaped => escaped = false,
+            '\\' => escaped = true,
+            _ if character == quote => return Some(text.len() - quoted.len() + at + 1),
+            _ => {}
+        }
+    }
+    Some(text.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RULES: &str = "## GEN - general\n\n\
+        - **GEN-1** One. *Who* SW. *Else* n/a. *Src* X.\n\
+        - **GEN-2** Two. *Who* SW. *Else* n/a. *Src* X.\n\n\
+        ## VM - machines\n\n\
+        - **VM-1** One. *Who* SW. *Else* n/a. *Src* X.\n\n\
+        ## Source hazards - do not copy\n\n1. Beware.\n";
+
+    fn findings(exceptions: &str, source: &str) -> (String, Vec<String>) {
+        let source = Source { path: "a.rs".into(), text: source.into() };
+        table(&RuleBook::parse(RULES).unwrap(), &Exceptions::parse(exceptions).unwrap(), &[source])
+    }
+
+    #[test]
+    fn a_rule_is_tested_by_what_stands_in_and_above_a_test() {
+        let source = "/// GEN-1 in a comment above.\n#[test]\nfn above() {}\n\
+            #[test]\nfn inside() { check('{', \"}\", \"GEN-2\"); /* } hazard 1 */ }\n\
+            #[test]\nfn gen_2_by_name() {}\nfn not_a_test() { \"VM-1\"; }\n";
+        let (page, findings) = findings("exception = []", source);
+        assert_eq!(findings, Vec::<String>::new());
+        assert!(page.contains("| GEN-1 | a.rs: `above` |"), "{page}");
+        assert!(page.contains("| GEN-2 | a.rs: `gen_2_by_name`, `inside` |"), "{page}");
+        assert!(page.contains("| VM-1 | later |"), "{page}");
+        assert!(page.contains("| 1 | a.rs: `inside` |"), "{page}");
+        assert!(page.contains("2 of the 2 rules"), "{page}");
+    }
+
+    #[test]
+    fn every_fault_of_the_table_is_found() {
+        let exceptions = "[[exception]]\nrules = ['GEN-1', 'GEN-1', 'GEN-9', 'hazard 2']\nreason = 'why'\n";
+        let source = "// GEN-7\n#[test]\nfn a() { \"GEN-1\" }\n";
+        let (_, findings) = findings(exceptions, source);
+        let expected = [
+            "a.rs:1: there is no rule GEN-7",
+            "docs/rule-exceptions.toml: GEN-1 has a reason and a test, a in a.rs",
+            "docs/rule-exceptions.toml: GEN-1 has two reasons",
+            "docs/rule-exceptions.toml: there is no GEN-9",
+            "docs/rule-exceptions.toml: there is no hazard 2",
+            "GEN-2 has neither a test nor a reason in docs/rule-exceptions.toml: Two.",
+            "hazard 1 has neither a test nor a reason in docs/rule-exceptions.toml: Beware.",
+        ];
+        for line in expected {
+            assert!(findings.iter().any(|finding| finding == line), "{line}\n{findings:#?}");
+        }
+        assert!(Exceptions::parse("[[exception]]\nrule = 'GEN-1'").is_err());
+    }
+
+    #[test]
+    fn a_citation_outside_a_test_does_not_count() {
+        let source =
+            "#[test]\nfn a() { nested(|| { 1 }); r#\"}\"#; b'\"'; x::<'static>(); }\n// GEN-1, GEN-2\nfn b() {}\n";
+        let (_, findings) = findings("exception = []", source);
+        assert_eq!(findings.len(), 3, "{findings:#?}");
+    }
+
+    #[test]
+    fn an_id_is_a_whole_word_of_a_group_that_exists() {
+        let groups = BTreeSet::from(["GEN", "VM"]);
+        let cited = citations("GEN-1, (VM-12): XGEN-2 GEN-3a GEN-X MEM-1 GEN-4-5 `GEN-6`", &groups);
+        assert_eq!(cited, BTreeSet::from(["GEN-1", "VM-12", "GEN-6"].map(str::to_owned)));
+        assert_eq!(cited_by_name("gen_18_is_cited", &groups), Some("GEN-18".into()));
+        assert_eq!(cited_by_name("ppi_3_is_an_edge", &groups), None);
+        assert_eq!(cited_by_name("the_gen_18", &groups), None);
+    }
+}
