@@ -3,6 +3,7 @@
 //! `measure events PENDING PES COUNT`: pend, acknowledge, drop and deactivate one LPI, COUNT times, while PENDING less
 //! urgent LPIs are pending, on a machine of PES PEs. `measure bytes PENDING`: the memory that PENDING pending LPIs take.
 //! `cargo xtask bench` runs it under Valgrind and compares.
+#![allow(clippy::print_stdout, reason = "a measurement is for whoever runs it")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
