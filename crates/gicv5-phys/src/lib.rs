@@ -136,7 +136,7 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
-#[cfg(test)]
+#[cfg(any(test, loom))]
 extern crate std;
 
 use gicv5_hal::{CurrentPe, Irs, Locks, TableMemory, Wait};
@@ -154,6 +154,7 @@ mod pe;
 pub mod ppi;
 mod probe;
 mod spi;
+mod sync;
 
 pub use command::{CommandError, Step};
 pub use config::{Config, IstProgramming, LiveTables, memory_attributes};
