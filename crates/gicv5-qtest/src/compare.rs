@@ -184,6 +184,8 @@ mod tests {
     use super::*;
     use crate::operation::{Level, Width};
     use gicv5_arch::Spi;
+    use gicv5_arch::insn::GicInsn;
+    use gicv5_arch::sysreg::SysReg;
     use std::convert::Infallible;
 
     /// A machine with one register that may stick, and one wire.
@@ -222,6 +224,15 @@ mod tests {
             let state = |pending| Event::SpiState { spi, high: level == Level::High, pending, active: false };
             // The first event is overtaken by the second within the same operation.
             Ok(Answer { value: None, events: vec![state(false), state(true)] })
+        }
+        fn gic(&mut self, _: GicInsn, _: u64) -> Result<Answer, Infallible> {
+            Ok(Answer::default())
+        }
+        fn read_sysreg(&mut self, _: SysReg) -> Result<Answer, Infallible> {
+            Ok(Answer::default())
+        }
+        fn write_sysreg(&mut self, _: SysReg, _: u64) -> Result<Answer, Infallible> {
+            Ok(Answer::default())
         }
         fn confirm(&mut self, event: &Event) -> Result<Verdict, Infallible> {
             Ok(match event {

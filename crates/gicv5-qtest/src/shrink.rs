@@ -83,7 +83,12 @@ fn simpler(operation: Operation) -> Vec<Operation> {
         zero.into_iter().chain(fewer.filter(move |&fewer| fewer != value))
     };
     match operation {
-        Operation::Read { .. } | Operation::Load { .. } => Vec::new(),
+        // An operand with a bit less is another operation, which may differ for another reason.
+        Operation::Read { .. }
+        | Operation::Load { .. }
+        | Operation::Gic { .. }
+        | Operation::ReadSysreg { .. }
+        | Operation::WriteSysreg { .. } => Vec::new(),
         Operation::Write { offset, width, value } => {
             values(width, value).map(|value| Operation::Write { offset, width, value }).collect()
         }
