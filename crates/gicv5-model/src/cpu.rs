@@ -214,6 +214,11 @@ impl Cpu {
         self.ppis.wire(ppi, high);
     }
 
+    /// The most urgent PPI that could be taken.
+    pub(crate) fn ppi_candidate(&self) -> Option<(Ppi, Priority)> {
+        self.ppis.best()
+    }
+
     /// The most urgent of the PPIs and the IRS's candidate, whether or not it may be signalled.
     pub(crate) fn most_urgent(&self) -> Option<(IntId, Priority)> {
         let ppi = self.ppis.best().map(|(ppi, priority)| (IntId::Ppi(ppi), priority));

@@ -628,6 +628,14 @@ impl Machine {
         self.state().set_spi_wire(spi, high);
     }
 
+    /// The level of an SPI's wire; `None` for an SPI that no IRS owns.
+    #[must_use]
+    pub fn spi_wire(&self, spi: Spi) -> Option<bool> {
+        let state = self.state();
+        state.owner(spi)?;
+        state.wires.get(spi.id() as usize).map(|wire| wire.high)
+    }
+
     /// Moves the wire of a PPI of a PE.
     pub fn set_ppi_wire(&self, pe: PeIndex, ppi: Ppi, high: bool) {
         self.state().set_ppi_wire(pe, ppi, high);
@@ -673,6 +681,26 @@ impl Machine {
             Backing::Ist(ist) => Some((ist.base, ist.geometry)),
             _ => None,
         }
+    }
+
+    /// What an acknowledge would take on a PE, NMI or not: the most urgent interrupt of sufficient priority, and its priority
+    /// (HPPI-9).
+    #[must_use]
+    pub fn hppi(&self, pe: PeIndex) -> Option<(IntId, Priority)> {
+        self.state().pes.get(usize::from(pe.0))?.cpu.hppi()
+    }
+
+    /// The most urgent of a PE's own PPIs that are pending, enabled and not active (HPPI-3).
+    #[must_use]
+    pub fn ppi_candidate(&self, pe: PeIndex) -> Option<(Ppi, Priority)> {
+        self.state().pes.get(usize::from(pe.0))?.cpu.ppi_candidate()
+    }
+
+    /// Stores 64 bits anywhere in RAM as software does that owns the memory without having got it from this machine's
+    /// allocator. The address is a multiple of 8.
+    pub fn store_anywhere(&self, address: PhysAddr, value: u64) {
+        let state = &mut *self.state();
+        state.memory.store64(&mut state.report, address, value);
     }
 
     /// The state of an LPI or SPI, in the layout of an IST entry; `None` if it cannot be reached. Looking changes nothing.
