@@ -6,16 +6,17 @@ use std::io::Write;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::failure::Failure;
+use crate::failure::{Failure, Outcome};
 use crate::output::{Console, PROBLEM, quote};
-use crate::{decode, explain};
+use crate::{decode, explain, replay};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 everything held; 1 something did not; 2 bad usage or bad input; 130 interrupted.
 
 Examples:
   $ gicv5 decode IRS_VPE_DBR 0x8000001f00000040
-  $ gicv5 explain VMT-15";
+  $ gicv5 explain VMT-15
+  $ gicv5 replay traces/random-lpi-spi-1cpu.trace.zst";
 
 /// Virtual machines on Arm's GICv5, on the command line.
 #[derive(Debug, Parser)]
@@ -31,12 +32,14 @@ enum Command {
     Decode(decode::Args),
     /// Shows behaviour rules, source hazards and open questions by id.
     Explain(explain::Args),
+    /// Replays a QEMU trace of a real system against the model and compares every answer.
+    Replay(replay::Args),
 }
 
 /// Runs the program and gives its exit status.
 pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut Console<'_>, err: &mut dyn Write) -> u8 {
-    match execute(args, out).and_then(|()| Ok(out.flush()?)) {
-        Ok(()) => 0,
+    match execute(args, out).and_then(|outcome| Ok(out.flush().map(|()| outcome)?)) {
+        Ok(outcome) => outcome.status(),
         Err(failure) => {
             if !failure.is_broken_pipe() {
                 // There is nowhere left to report that standard error cannot be written.
@@ -47,7 +50,7 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut Console<'_>, e
     }
 }
 
-fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Result<(), Failure> {
+fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Result<Outcome, Failure> {
     let args = args
         .enumerate()
         .map(|(index, arg)| {
@@ -60,13 +63,14 @@ fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Resul
         Ok(cli) => cli,
         Err(error) if !error.use_stderr() => {
             write!(out, "{}", error.render().ansi())?;
-            return Ok(());
+            return Ok(Outcome::Held);
         }
         Err(error) => return Err(Failure::BadInput(usage_problem(&error, &args))),
     };
     match cli.command {
-        Command::Decode(args) => decode::run(&args, out),
-        Command::Explain(args) => explain::run(&args, out),
+        Command::Decode(args) => decode::run(&args, out).map(|()| Outcome::Held),
+        Command::Explain(args) => explain::run(&args, out).map(|()| Outcome::Held),
+        Command::Replay(args) => replay::run(&args, out),
     }
 }
 
@@ -164,6 +168,11 @@ mod tests {
             for line in lines {
                 examples += 1;
                 let args = split(line);
+                // Examples are for the root of the project.
+                let args: Vec<String> = args
+                    .iter()
+                    .map(|arg| arg.replace("traces/", concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/")))
+                    .collect();
                 let args: Vec<&str> = args.iter().map(String::as_str).collect();
                 assert_eq!(run(&args).0, 0, "{line}");
                 let shown = transcripts.lines().any(|transcript| transcript == format!("$ gicv5 {line}"));
@@ -229,6 +238,12 @@ mod tests {
             &["explain", "hazard-99"],
             &["explain", &long],
             &["explain", "--list", "VMT-1"],
+            &["replay"],
+            &["replay", "no such trace"],
+            &["replay", "line\nbreak"],
+            &["replay", &long],
+            &["replay", env!("CARGO_MANIFEST_DIR")],
+            &["replay", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")],
         ] {
             let (status, out, err) = run(args);
             let shown: Vec<String> = args.iter().map(|arg| arg.chars().take(30).collect()).collect();
@@ -288,11 +303,14 @@ mod tests {
             ),
             ("decode --list", &[&["decode", "--list", "--json"]]),
             ("explain", &[&["explain", "--json", "VMT-15", "hazard-1"]]),
+            ("replay", &[&["replay", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/divergent.trace")]]),
         ] {
+            // The trace is one with a divergence, so that all there is to say is said.
+            let expected = u8::from(heading == "replay");
             let mut found = BTreeSet::new();
             for command in commands {
                 let (status, out, err) = run(command);
-                assert_eq!((status, err.as_str()), (0, ""), "{command:?}");
+                assert_eq!((status, err.as_str()), (expected, ""), "{command:?}");
                 paths(&serde_json::from_str(&out).unwrap(), "", &mut found);
             }
             assert_eq!(found, documented(heading), "{heading}");

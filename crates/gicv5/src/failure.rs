@@ -5,6 +5,28 @@ use std::io;
 use gicv5_facts::FactsError;
 use thiserror::Error;
 
+/// How a command ended that did what it was asked to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    /// Everything held.
+    Held,
+    /// Something did not.
+    NotHeld,
+    /// Somebody pressed Ctrl-C.
+    Interrupted,
+}
+
+impl Outcome {
+    /// The exit status.
+    pub(crate) fn status(self) -> u8 {
+        match self {
+            Self::Held => 0,
+            Self::NotHeld => 1,
+            Self::Interrupted => 130,
+        }
+    }
+}
+
 /// A command that failed. The text is one line, without a full stop.
 #[derive(Debug, Error)]
 pub(crate) enum Failure {

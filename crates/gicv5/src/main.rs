@@ -1,7 +1,7 @@
 //! The GICv5 lab: the architecture on the command line.
 //!
 //! [`cli`] reads the arguments and turns the result of a command into an exit status. Each command is a module of its
-//! own with its arguments and a function that runs it: [`decode`], [`explain`].
+//! own with its arguments and a function that runs it: [`decode`], [`explain`], [`replay`].
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -10,6 +10,7 @@ mod explain;
 mod failure;
 mod number;
 mod output;
+mod replay;
 mod suggest;
 
 use std::process::ExitCode;

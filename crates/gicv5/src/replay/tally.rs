@@ -1,0 +1,310 @@
+//! What a replay found out, while it runs.
+
+use std::collections::BTreeMap;
+
+use gicv5_arch::IntId;
+use gicv5_trace::{Event, Line};
+
+/// How many divergences are kept with their history; all are counted.
+pub(super) const KEPT: usize = 20;
+
+/// How many events of an interrupt a divergence shows.
+const HISTORY: usize = 8;
+
+/// How many lines are remembered for that; a power of two.
+const REMEMBERED: usize = 1 << 15;
+
+/// What was compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(super) enum Check {
+    RegisterRead,
+    ReservedOffset,
+    IstShape,
+    Configuration,
+    SpiState,
+    IrsCandidate,
+    NoCandidate,
+    PpiCandidate,
+    Signals,
+    Acknowledge,
+    NothingToAcknowledge,
+    Activate,
+    Deactivate,
+    Order,
+}
+
+impl Check {
+    pub(super) const ALL: [Check; 14] = [
+        Check::RegisterRead,
+        Check::ReservedOffset,
+        Check::IstShape,
+        Check::Configuration,
+        Check::SpiState,
+        Check::IrsCandidate,
+        Check::NoCandidate,
+        Check::PpiCandidate,
+        Check::Signals,
+        Check::Acknowledge,
+        Check::NothingToAcknowledge,
+        Check::Activate,
+        Check::Deactivate,
+        Check::Order,
+    ];
+
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Check::RegisterRead => "register read",
+            Check::ReservedOffset => "read of a reserved offset",
+            Check::IstShape => "interrupt state table",
+            Check::Configuration => "interrupt configuration",
+            Check::SpiState => "SPI state",
+            Check::IrsCandidate => "IRS candidate",
+            Check::NoCandidate => "no IRS candidate",
+            Check::PpiCandidate => "PPI candidate",
+            Check::Signals => "interrupt signals",
+            Check::Acknowledge => "acknowledge",
+            Check::NothingToAcknowledge => "nothing to acknowledge",
+            Check::Activate => "activation by the IRS",
+            Check::Deactivate => "deactivation by the IRS",
+            Check::Order => "order of lines",
+        }
+    }
+
+    /// The rule to look at.
+    pub(super) const fn rule(self) -> &'static str {
+        match self {
+            Check::RegisterRead => "GEN-9",
+            Check::ReservedOffset => "GEN-9",
+            Check::IstShape => "IST-28",
+            Check::Configuration => "INS-13",
+            Check::SpiState => "SPI-4",
+            Check::IrsCandidate => "HPPI-1",
+            Check::NoCandidate => "GEN-21",
+            Check::PpiCandidate => "HPPI-3",
+            Check::Signals => "PRI-8",
+            Check::Acknowledge => "INS-1",
+            Check::NothingToAcknowledge => "INS-1",
+            Check::Activate => "INS-3",
+            Check::Deactivate => "INS-5",
+            Check::Order => "HPPI-2",
+        }
+    }
+}
+
+/// A known defect of QEMU 11.1, which the rule book lists among the source hazards.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(super) enum Defect {
+    SpiEnable,
+    ReadOfCr0,
+    PpiMask,
+    Devarch,
+}
+
+impl Defect {
+    pub(super) const ALL: [Defect; 4] = [Defect::SpiEnable, Defect::ReadOfCr0, Defect::PpiMask, Defect::Devarch];
+
+    /// Its id, for `gicv5 explain`.
+    pub(super) const fn id(self) -> &'static str {
+        match self {
+            Defect::SpiEnable => "hazard-1",
+            Defect::ReadOfCr0 => "hazard-2",
+            Defect::PpiMask => "hazard-3",
+            Defect::Devarch => "hazard-4",
+        }
+    }
+
+    pub(super) const fn what(self) -> &'static str {
+        match self {
+            Defect::SpiEnable => "disabling an SPI enables it, clearing its pending state sets it",
+            Defect::ReadOfCr0 => "candidates are re-evaluated when IRS_CR0 is read, not when it is written",
+            Defect::PpiMask => "PPIs 32 to 63 do not fit the mask for active and pending",
+            Defect::Devarch => "the architect field of IRS_DEVARCH is shifted",
+        }
+    }
+}
+
+/// Why a line could not be compared.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+#[repr(u8)]
+pub(super) enum Untold {
+    Identification,
+    CpuRegister,
+    PpiRegister,
+    Skipped,
+}
+
+impl Untold {
+    pub(super) const ALL: [Untold; 4] =
+        [Untold::Identification, Untold::CpuRegister, Untold::PpiRegister, Untold::Skipped];
+
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Untold::Identification => "peripheral identification, which each implementation has its own",
+            Untold::CpuRegister => "follows a write of ICC_CR0_EL1 or ICC_PCR_EL1, which is not traced",
+            Untold::PpiRegister => "follows a write of a PPI register, which is not traced",
+            Untold::Skipped => "belongs to an operation that fits no PE",
+        }
+    }
+}
+
+/// A count, and the line where it began.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Count {
+    pub(super) count: u64,
+    pub(super) first: u64,
+}
+
+impl Count {
+    fn add(&mut self, line: u64) {
+        if self.count == 0 {
+            self.first = line;
+        }
+        self.count += 1;
+    }
+}
+
+/// An answer that the model would not give.
+#[derive(Clone, Debug)]
+pub(super) struct Divergence {
+    pub(super) line: Line,
+    pub(super) check: Check,
+    /// What the model says.
+    pub(super) model: String,
+    /// The interrupt it is about.
+    pub(super) interrupt: Option<IntId>,
+    /// What happened to that interrupt before, or what came before the line.
+    pub(super) history: Vec<Line>,
+    /// Earlier lines that may be the ones that are wrong.
+    pub(super) suspects: Vec<u64>,
+}
+
+/// Counts, and the last lines.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) events: u64,
+    checks: [u64; Check::ALL.len()],
+    explained: [Count; Defect::ALL.len()],
+    untold: [Count; Untold::ALL.len()],
+    pub(super) taken_over: u64,
+    pub(super) ties: u64,
+    pub(super) divergences: u64,
+    pub(super) kept: Vec<Divergence>,
+    pub(super) by_check: BTreeMap<Check, u64>,
+    recent: Vec<Line>,
+}
+
+impl Tally {
+    pub(super) fn new() -> Tally {
+        Tally {
+            events: 0,
+            checks: [0; Check::ALL.len()],
+            explained: [Count::default(); Defect::ALL.len()],
+            untold: [Count::default(); Untold::ALL.len()],
+            taken_over: 0,
+            ties: 0,
+            divergences: 0,
+            kept: Vec::new(),
+            by_check: BTreeMap::new(),
+            recent: Vec::with_capacity(REMEMBERED),
+        }
+    }
+
+    /// A line has been taken from the trace.
+    pub(super) fn line(&mut self, line: Line) {
+        let place = (self.events % REMEMBERED as u64) as usize;
+        match self.recent.get_mut(place) {
+            Some(slot) => *slot = line,
+            None => self.recent.push(line),
+        }
+        self.events += 1;
+    }
+
+    pub(super) fn check(&mut self, check: Check) {
+        if let Some(count) = self.checks.get_mut(check as usize) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn checked(&self, check: Check) -> u64 {
+        self.checks.get(check as usize).copied().unwrap_or(0)
+    }
+
+    pub(super) fn checks(&self) -> u64 {
+        self.checks.iter().sum()
+    }
+
+    pub(super) fn explain(&mut self, defect: Defect, line: Line) {
+        if let Some(count) = self.explained.get_mut(defect as usize) {
+            count.add(line.number);
+        }
+    }
+
+    pub(super) fn explained(&self, defect: Defect) -> Count {
+        self.explained.get(defect as usize).copied().unwrap_or_default()
+    }
+
+    pub(super) fn untold(&mut self, reason: Untold, line: Line) {
+        if let Some(count) = self.untold.get_mut(reason as usize) {
+            count.add(line.number);
+        }
+    }
+
+    pub(super) fn not_told(&self, reason: Untold) -> Count {
+        self.untold.get(reason as usize).copied().unwrap_or_default()
+    }
+
+    #[cold]
+    pub(super) fn diverge(
+        &mut self,
+        line: Line,
+        check: Check,
+        interrupt: Option<IntId>,
+        suspects: Vec<u64>,
+        model: String,
+    ) {
+        self.divergences += 1;
+        *self.by_check.entry(check).or_default() += 1;
+        if self.kept.len() < KEPT {
+            let history = self.history(line, interrupt);
+            self.kept.push(Divergence { line, check, model, interrupt, history, suspects });
+        }
+    }
+
+    /// The last events of an interrupt before a line, oldest first; without an interrupt the lines just before.
+    fn history(&self, before: Line, interrupt: Option<IntId>) -> Vec<Line> {
+        let (newer, older) =
+            self.recent.split_at((self.events % REMEMBERED as u64) as usize % (self.recent.len().max(1)));
+        let newest_first = newer.iter().rev().chain(older.iter().rev());
+        let mut found: Vec<Line> = newest_first
+            .filter(|line| line.number < before.number)
+            .filter(|line| interrupt.is_none_or(|id| names(&line.event) == Some(id)))
+            .take(HISTORY)
+            .copied()
+            .collect();
+        found.sort_unstable_by_key(|line| line.number);
+        found
+    }
+}
+
+/// The interrupt that an event is about.
+pub(super) fn names(event: &Event) -> Option<IntId> {
+    match event {
+        Event::SetPriority { interrupt, .. }
+        | Event::SetEnabled { interrupt, .. }
+        | Event::SetPending { interrupt, .. }
+        | Event::SetHandling { interrupt, .. }
+        | Event::SetTarget { interrupt, .. }
+        | Event::RequestConfig { interrupt, .. }
+        | Event::Activate { interrupt }
+        | Event::Deactivate { interrupt } => interrupt.irs_int_id().map(IntId::from),
+        Event::SpiWire { spi, .. } | Event::SpiState { spi, .. } => Some(IntId::Spi(*spi)),
+        Event::PpiWire { ppi, .. } => Some(IntId::Ppi(*ppi)),
+        Event::IrsCandidate { candidate, .. } | Event::PpiCandidate { candidate, .. } => {
+            candidate.interrupt().map(|(id, _)| id)
+        }
+        Event::Acknowledge { intid, .. } | Event::DeactivateRequest { intid, .. } => IntId::from_raw(*intid).ok(),
+        _ => None,
+    }
+}
