@@ -1,6 +1,6 @@
 //! What a machine is like: the ID registers its hardware reports, and the choices the architecture leaves open.
 
-use gicv5_arch::geometry::{GeometryError, IstLimits};
+use gicv5_arch::geometry::{GeometryError, IstLimits, VmTableLimits, VpeTableLimits};
 use gicv5_arch::irs::{
     Component, IRS_AIDR, IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR3, IRS_IDR4, IRS_IDR5, IRS_IDR6, IRS_IDR7, IRS_IIDR,
 };
@@ -248,8 +248,7 @@ fn check_irs(n: usize, irs: &IrsConfig) -> Result<(), ConfigError> {
     let idr0 = irs.idr0;
     let unsupported = [
         (idr0.int_dom() != Domain::NonSecure, "the model has the Non-secure domain only"),
-        (idr0.virt(), "the model has no virtual side yet"),
-        (idr0.virt_one_n(), "1-of-N routing needs VIRT, and the model has none"),
+        (idr0.virt_one_n(), "the model has no virtual 1-of-N routing"),
         (idr0.one_n(), "the model has no 1-of-N routing"),
         (idr0.mec(), "the model has no memory encryption contexts"),
         (idr0.mpam() || idr0.mpam2(), "the model has no MPAM"),
@@ -264,16 +263,32 @@ fn check_irs(n: usize, irs: &IrsConfig) -> Result<(), ConfigError> {
     if irs.idr1.pri_bits().is_err() {
         return wrong("IRS_IDR1", irs.idr1.raw_value(), "PRI_BITS is reserved (GEN-11)");
     }
-    if irs.idr3.raw_value() != 0 {
-        return wrong("IRS_IDR3", irs.idr3.raw_value(), "is zero without VIRT (GEN-7)");
-    }
-    if irs.idr4.raw_value() != 0 {
-        return wrong("IRS_IDR4", irs.idr4.raw_value(), "is zero without VIRT (GEN-7)");
-    }
+    check_virtual(n, irs)?;
     if irs.aidr.component() != Ok(Component::Irs) {
         return wrong("IRS_AIDR", irs.aidr.raw_value(), "Component is not IRS");
     }
-    IstLimits::from_idr2(irs.idr2).map_err(|source| ConfigError::Idr2 { irs: n, source })?;
+    IstLimits::from_idr2(irs.idr2).map_err(|source| ConfigError::Geometry { irs: n, register: "IRS_IDR2", source })?;
+    Ok(())
+}
+
+/// IRS_IDR3 and IRS_IDR4, which are zero without VIRT (GEN-7) and within the architecture's limits with it (GEN-10).
+fn check_virtual(n: usize, irs: &IrsConfig) -> Result<(), ConfigError> {
+    let (idr3, idr4) = (irs.idr3.raw_value(), irs.idr4.raw_value());
+    let register = |register, value, reason| Err(ConfigError::Register { irs: n, register, value, reason });
+    if !irs.idr0.virt() {
+        return match (idr3, idr4) {
+            (0, 0) => Ok(()),
+            (0, _) => register("IRS_IDR4", idr4, "is zero without VIRT (GEN-7)"),
+            _ => register("IRS_IDR3", idr3, "is zero without VIRT (GEN-7)"),
+        };
+    }
+    // The doorbells are physical LPIs (LPI-3).
+    if !irs.idr2.lpi() {
+        return register("IRS_IDR2", irs.idr2.raw_value(), "VIRT needs LPIs for doorbells (LPI-3)");
+    }
+    let wrong = |register| move |source| ConfigError::Geometry { irs: n, register, source };
+    VmTableLimits::from_idr3(irs.idr3).map_err(wrong("IRS_IDR3"))?;
+    VpeTableLimits::from_idr4(irs.idr4).map_err(wrong("IRS_IDR4"))?;
     Ok(())
 }
 
@@ -322,11 +337,13 @@ pub enum ConfigError {
         /// Why not.
         reason: &'static str,
     },
-    /// IRS_IDR2 describes ISTs that cannot be.
-    #[error("IRS {irs}: IRS_IDR2: {source}")]
-    Idr2 {
+    /// An ID register describes tables that cannot be.
+    #[error("IRS {irs}: {register}: {source}")]
+    Geometry {
         /// The index of the IRS.
         irs: usize,
+        /// The register.
+        register: &'static str,
         /// Why not.
         source: GeometryError,
     },

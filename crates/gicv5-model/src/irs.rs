@@ -4,16 +4,18 @@
 //! (GEN-16) reads IDLE=0 until then. Reading a status register lets time pass. The effect of a command takes place when it
 //! completes, all at once.
 
-use gicv5_arch::entry::L1_ISTE;
+use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
 use gicv5_arch::geometry::{IstGeometry, IstLimits};
 use gicv5_arch::irs::{
     IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_PE_CR0, IRS_PE_SELR,
-    IRS_PE_STATUSR, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR, IRS_SWERR_STATUSR,
-    IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IRS_SYNC_STATUSR, IRS_SYNCR, IrsReg, SetLpiReg,
+    IRS_PE_STATUSR, IRS_SAVE_VMR, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR,
+    IRS_SPI_VMR, IRS_SWERR_STATUSR, IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IRS_SYNC_STATUSR, IRS_SYNCR,
+    IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR,
+    IRS_VMT_STATUSR, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg, SetLpiReg,
 };
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::values::{HandlingMode, L2Size, Structure};
-use gicv5_arch::{Addr55_3, IntType, IrsIntId, IrsIntType, PhysAddr, Spi};
+use gicv5_arch::{Addr55_3, IntType, IrsIntId, IrsIntType, PhysAddr, Spi, VmId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
 use crate::clock::Tick;
@@ -66,6 +68,10 @@ pub(crate) struct IrsState {
     swerr: IRS_SWERR_STATUSR,
     syndrome0: IRS_SWERR_SYNDROMER0,
     syndrome1: IRS_SWERR_SYNDROMER1,
+    vpe_selected: IRS_VPE_SELR,
+    vpe_valid: bool,
+    /// The VM that was last asked about with IRS_SAVE_VMR.
+    saved: Option<VmId>,
     in_flight: Vec<InFlight>,
     commands: u64,
 }
@@ -83,6 +89,9 @@ impl IrsState {
             swerr: IRS_SWERR_STATUSR::ZERO,
             syndrome0: IRS_SWERR_SYNDROMER0::ZERO,
             syndrome1: IRS_SWERR_SYNDROMER1::ZERO,
+            vpe_selected: IRS_VPE_SELR::ZERO,
+            vpe_valid: false,
+            saved: None,
             in_flight: Vec::new(),
             commands: 0,
         }
@@ -199,9 +208,13 @@ impl MachineState {
                 | IrsReg::IRS_SPI_STATUSR
                 | IrsReg::IRS_PE_STATUSR
                 | IrsReg::IRS_IST_STATUSR
+                | IrsReg::IRS_VMT_STATUSR
+                | IrsReg::IRS_VPE_STATUSR
+                | IrsReg::IRS_SAVE_VM_STATUSR
         );
         if is_status {
             self.report.clock.poll();
+            self.memory.moment(&mut self.report);
             self.advance_to_now();
         }
         self.stored(irs, register)
@@ -246,7 +259,10 @@ impl MachineState {
             }
             IrsReg::IRS_IST_BASER => self.ist.baser.raw_value(),
             IrsReg::IRS_IST_CFGR => self.ist.cfgr.raw_value().into(),
-            IrsReg::IRS_IST_STATUSR => IRS_IST_STATUSR::ZERO.with_idle(self.ist_is_idle()).raw_value().into(),
+            IrsReg::IRS_IST_STATUSR => IRS_IST_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).raw_value().into(),
+            _ if config.idr0.virt() && self.stored_virtual(irs, register).is_some() => {
+                self.stored_virtual(irs, register).unwrap_or(0)
+            }
             IrsReg::IRS_SWERR_STATUSR if config.idr0.swe() => state.swerr.raw_value(),
             IrsReg::IRS_SWERR_SYNDROMER0 if config.idr0.swe() => state.syndrome0.raw_value(),
             IrsReg::IRS_SWERR_SYNDROMER1 if config.idr0.swe() => state.syndrome1.raw_value(),
@@ -261,9 +277,38 @@ impl MachineState {
         }
     }
 
-    /// The IST's commands can be started at any IRS, and all show whether one is under way.
-    fn ist_is_idle(&self) -> bool {
-        self.irses.iter().all(|irs| irs.is_idle(IrsReg::IRS_IST_STATUSR))
+    /// What a register of the virtual side holds; `None` for any other, and for those that are not there without 1-of-N.
+    fn stored_virtual(&self, irs: usize, register: IrsReg) -> Option<u64> {
+        let state = self.irses.get(irs)?;
+        Some(match register {
+            IrsReg::IRS_SPI_VMR => match state.spi.and_then(|spi| self.assigned(spi)) {
+                Some(vm) => IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(vm).raw_value(),
+                None => 0,
+            },
+            IrsReg::IRS_VMT_BASER => self.virt.baser.raw_value(),
+            IrsReg::IRS_VMT_CFGR => self.virt.cfgr.raw_value().into(),
+            IrsReg::IRS_VMT_STATUSR => IRS_VMT_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).raw_value().into(),
+            IrsReg::IRS_VPE_SELR => state.vpe_selected.raw_value(),
+            IrsReg::IRS_VPE_DBR if state.vpe_valid => self.vpe_dbr(state.vpe_selected).raw_value(),
+            IrsReg::IRS_VPE_HPPIR if state.vpe_valid => self.vpe_hppir(state.vpe_selected).raw_value(),
+            IrsReg::IRS_VPE_STATUSR => {
+                let status = IRS_VPE_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).with_v(state.vpe_valid);
+                status.raw_value().into()
+            }
+            IrsReg::IRS_SAVE_VM_STATUSR => {
+                self.save_status(state.saved, self.is_idle(irs, register)).raw_value().into()
+            }
+            _ => return None,
+        })
+    }
+
+    /// Whether a status register shows that nothing is under way. The commands of the IST and of the VM table can be
+    /// started at any IRS of the domain, and all show whether one is under way (GEN-13, GEN-14).
+    fn is_idle(&self, irs: usize, status: IrsReg) -> bool {
+        match status {
+            IrsReg::IRS_IST_STATUSR | IrsReg::IRS_VMT_STATUSR => self.irses.iter().all(|irs| irs.is_idle(status)),
+            _ => self.irses.get(irs).is_some_and(|irs| irs.is_idle(status)),
+        }
     }
 
     fn write_register(&mut self, irs: usize, register: IrsReg, value: u64) {
@@ -271,11 +316,7 @@ impl MachineState {
             return;
         }
         if let Some(status) = register.status() {
-            let idle = match status.register {
-                IrsReg::IRS_IST_STATUSR => self.ist_is_idle(),
-                other => self.irses.get(irs).is_some_and(|irs| irs.is_idle(other)),
-            };
-            if !idle {
+            if !self.is_idle(irs, status.register) {
                 let old = self.stored(irs, register);
                 self.report.violate("GEN-18", Place::Register(frame(irs), register.offset()), old, value, || {
                     format!("{register} is written while {} reads IDLE=0", status.register)
@@ -287,6 +328,7 @@ impl MachineState {
             }
             return;
         }
+        let virt = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.virt());
         let Some(state) = self.irses.get_mut(irs) else { return };
         match register {
             // What the attributes mean is beyond this model; they take effect while nothing is valid (GEN-20).
@@ -294,6 +336,9 @@ impl MachineState {
             // Sampled when the IST becomes valid, ignored while it is (LPI-1).
             IrsReg::IRS_IST_CFGR if !self.ist.baser.valid() => {
                 self.ist.cfgr = IRS_IST_CFGR::new_with_raw_value(value as u32 & fields(register) as u32);
+            }
+            IrsReg::IRS_VMT_CFGR if virt && !self.virt.baser.valid() => {
+                self.virt.cfgr = IRS_VMT_CFGR::new_with_raw_value(value as u32 & fields(register) as u32);
             }
             IrsReg::IRS_SPI_RESAMPLER => {
                 let spi = IRS_SPI_RESAMPLER::new_with_raw_value(value as u32).spi_id();
@@ -322,6 +367,7 @@ impl MachineState {
 
     /// What a write does at once, and whether there is a command to complete later.
     fn starts_command(&mut self, irs: usize, register: IrsReg, value: u64) -> bool {
+        let virt = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.virt());
         let Some(state) = self.irses.get_mut(irs) else { return false };
         match register {
             IrsReg::IRS_CR0 => {
@@ -356,7 +402,29 @@ impl MachineState {
                     }
                 }
             }
-            // There is no virtual side (GEN-7).
+            // Without VIRT these are not there (GEN-7, SPI-12).
+            _ if !virt => false,
+            IrsReg::IRS_SPI_VMR | IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => true,
+            IrsReg::IRS_VMT_BASER => self.write_vmt_baser(IRS_VMT_BASER::new_with_raw_value(value & fields(register))),
+            // With M=0 nothing happens (VM-4).
+            IrsReg::IRS_VMAP_L2_VMTR => IRS_VMAP_L2_VMTR::new_with_raw_value(value).m(),
+            IrsReg::IRS_VMAP_VMR => IRS_VMAP_VMR::new_with_raw_value(value).m(),
+            IrsReg::IRS_VMAP_VISTR => IRS_VMAP_VISTR::new_with_raw_value(value).m(),
+            IrsReg::IRS_VMAP_L2_VISTR => IRS_VMAP_L2_VISTR::new_with_raw_value(value).m(),
+            IrsReg::IRS_VMAP_VPER => IRS_VMAP_VPER::new_with_raw_value(value).m(),
+            // With S=0 nothing is selected (VPE-14).
+            IrsReg::IRS_VPE_SELR => {
+                let selection = IRS_VPE_SELR::new_with_raw_value(value & fields(register));
+                if selection.s() {
+                    state.vpe_selected = selection.with_s(false);
+                }
+                selection.s()
+            }
+            IrsReg::IRS_SAVE_VMR => {
+                let command = IRS_SAVE_VMR::new_with_raw_value(value);
+                command.s() || command.q()
+            }
+            // Only the most privileged frame has IRS_SPI_DOMAINR (SPI-6), and the rest needs 1-of-N (VPE-17).
             _ => false,
         }
     }
@@ -438,6 +506,32 @@ impl MachineState {
                 false => self.withdraw_ist(),
             },
             IrsReg::IRS_MAP_L2_ISTR => return self.map_level2(irs, IRS_MAP_L2_ISTR::new_with_raw_value(value as u32)),
+            IrsReg::IRS_SPI_VMR => return self.assign_spi(irs, IRS_SPI_VMR::new_with_raw_value(value)),
+            IrsReg::IRS_VMT_BASER => match IRS_VMT_BASER::new_with_raw_value(value).valid() {
+                true => self.adopt_vm_table(irs),
+                false => self.withdraw_vm_table(),
+            },
+            IrsReg::IRS_VMAP_L2_VMTR => return self.map_level2_vm_table(IRS_VMAP_L2_VMTR::new_with_raw_value(value)),
+            IrsReg::IRS_VMAP_VMR => return self.map_vm(irs, IRS_VMAP_VMR::new_with_raw_value(value)),
+            IrsReg::IRS_VMAP_VISTR => return self.map_virtual_ist(IRS_VMAP_VISTR::new_with_raw_value(value)),
+            IrsReg::IRS_VMAP_L2_VISTR => {
+                return self.map_level2_virtual_ist(IRS_VMAP_L2_VISTR::new_with_raw_value(value));
+            }
+            IrsReg::IRS_VMAP_VPER => return self.map_vpe(IRS_VMAP_VPER::new_with_raw_value(value)),
+            IrsReg::IRS_VPE_SELR => {
+                let valid = self.is_vpe(IRS_VPE_SELR::new_with_raw_value(value));
+                if let Some(state) = self.irses.get_mut(irs) {
+                    state.vpe_valid = valid;
+                }
+            }
+            IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => return self.configure_vpe(irs, register, value),
+            IrsReg::IRS_SAVE_VMR => {
+                let command = IRS_SAVE_VMR::new_with_raw_value(value);
+                if let Some(state) = self.irses.get_mut(irs) {
+                    state.saved = command.q().then_some(command.vm_id());
+                }
+                return self.save_vm(command);
+            }
             // What has been accepted has taken effect already (SYN-8); IRS_PE_CR0 has nothing to opt out of (RTE-3).
             _ => {}
         }
@@ -465,6 +559,33 @@ impl MachineState {
         wire.trigger = cfgr.tm();
         self.sample(spi);
         Outcome::Done
+    }
+
+    /// Gives the selected SPI to a VM, or takes it back (SPI-9, SPI-12).
+    fn assign_spi(&mut self, irs: usize, spi_vmr: IRS_SPI_VMR) -> Outcome {
+        let Some(spi) = self.irses.get(irs).and_then(|state| state.spi) else { return Outcome::Ignored };
+        // It stops being a physical interrupt, and keeps nothing of having been one.
+        let _ = self.update(IrsIntId::Spi(spi), |_| L2_ISTE::ZERO);
+        let Some(wire) = self.wires.get_mut(spi.id() as usize) else { return Outcome::Ignored };
+        wire.vm = spi_vmr.virt().then_some(spi_vmr.vm_id());
+        Outcome::Done
+    }
+
+    /// Writes a setting of the selected VPE, if it is still valid (VPE-13).
+    fn configure_vpe(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
+        let Some(state) = self.irses.get(irs) else { return Outcome::Ignored };
+        let (selected, was_valid) = (state.vpe_selected, state.vpe_valid);
+        let valid = was_valid && self.is_vpe(selected);
+        if let Some(state) = self.irses.get_mut(irs) {
+            state.vpe_valid = valid;
+        }
+        match register {
+            IrsReg::IRS_VPE_DBR if valid => {
+                self.set_vpe_dbr(selected, IRS_VPE_DBR::new_with_raw_value(value & fields(register)))
+            }
+            // Without 1-of-N there is nothing to opt out of (RTE-3).
+            _ => Outcome::Ignored,
+        }
     }
 
     // --- the physical IST ---------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@
 //! freed too early: each shows as a wrong result or as a violation, on a laptop.
 //!
 //! So far there is the physical side of the Non-secure domain: IRSs with their SPIs, the physical LPI IST, the CPU interfaces
-//! with their PPIs, memory and caches. There is no virtual side, no ITS, no 1-of-N routing, no other domain.
+//! with their PPIs, memory and caches. Of the virtual side there is what the IRS does by itself: VM table, VMs, VPEs, virtual
+//! ISTs, doorbells, assigned SPIs, save. The CPU interface at EL2 is missing, so that no VPE can be made resident and no
+//! guest can run; `GIC VDPEND` is the only instruction of its domain. There is no ITS, no 1-of-N routing, no other domain.
 //!
 //! ```
 //! use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
@@ -50,6 +52,7 @@ pub mod report;
 pub mod rng;
 mod table_memory;
 pub mod violation;
+mod virt;
 
 pub use cpu::{CpuConfig, Signals, Tie};
 pub use irs::CommandFault;

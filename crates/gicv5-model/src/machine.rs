@@ -16,11 +16,11 @@ use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::insn::{
     AcknowledgeResult, AffinityOperand, DeactivateOperand, Form, GicInsn, HandlingModeOperand, IntIdOperand,
-    PendingOperand, PriorityOperand,
+    PendingOperand, PriorityOperand, VmPendingOperand,
 };
 use gicv5_arch::sysreg::{ICC_ICSR_EL1, SysReg};
 use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, TriggerMode};
-use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi, VmId};
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
 use crate::clock::{Clock, Tick};
@@ -33,6 +33,7 @@ use crate::memory::Memory;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::violation::{PeIndex, Place, Violation};
+use crate::virt::Virtual;
 
 /// An instruction or an access that the PE does not have at this exception level.
 pub const CPU_1: &str = "CPU-1";
@@ -65,6 +66,8 @@ pub(crate) struct PeState {
 pub(crate) struct Wire {
     pub(crate) high: bool,
     pub(crate) trigger: TriggerMode,
+    /// The VM it is assigned to (SPI-9).
+    pub(crate) vm: Option<VmId>,
 }
 
 /// The whole state of a machine, as a value.
@@ -76,6 +79,7 @@ pub struct MachineState {
     pub(crate) rng: Rng,
     pub(crate) interrupts: Interrupts,
     pub(crate) ist: IstRegisters,
+    pub(crate) virt: Virtual,
     pub(crate) wires: Vec<Wire>,
     pub(crate) irses: Vec<IrsState>,
     pub(crate) pes: Vec<PeState>,
@@ -118,7 +122,8 @@ impl MachineState {
             rng: rng.fork(1),
             interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }, config.switches.preset_pending),
             ist: IstRegisters::default(),
-            wires: vec![Wire { high: false, trigger: TriggerMode::Edge }; spis as usize],
+            virt: Virtual::default(),
+            wires: vec![Wire { high: false, trigger: TriggerMode::Edge, vm: None }; spis as usize],
             irses: config.irses.iter().map(|_| IrsState::new()).collect(),
             pes,
             by_iaffid,
@@ -146,6 +151,7 @@ impl MachineState {
         id: IrsIntId,
         change: impl FnOnce(L2_ISTE) -> L2_ISTE,
     ) -> Result<L2_ISTE, Unreachable> {
+        self.check_physical(id)?;
         let change = self.interrupts.update(id, &mut self.memory, change);
         self.judge_preset();
         let change = change?;
@@ -157,6 +163,7 @@ impl MachineState {
 
     /// What an instruction that asks for an interrupt's state is told.
     fn look_up(&mut self, id: IrsIntId) -> Result<L2_ISTE, Unreachable> {
+        self.check_physical(id)?;
         let state = self.interrupts.state(id, &mut self.memory);
         self.judge_preset();
         state
@@ -164,23 +171,47 @@ impl MachineState {
 
     /// Reports entries that were pending when their IST became valid, and offers those that were noticed (IST-22).
     fn judge_preset(&mut self) {
-        while let Some(Preset { address, entry }) = self.interrupts.take_preset() {
-            let place = match self.memory.claim_on(address) {
-                Some(claim) => Place::Structure(address, claim.owner()),
-                None => Place::Memory(address),
-            };
-            self.report.violate("IST-22", place, 0, entry.raw_value().into(), || {
-                "an IST became valid with an entry that had Pending or bits for the IRS's own use set".into()
-            });
-            self.offer(entry.iaffid());
+        while let Some(preset) = self.interrupts.take_preset() {
+            self.report_preset(preset);
+            self.offer(preset.entry.iaffid());
         }
     }
 
-    fn changed(&mut self, id: IrsIntId, Change { before, after, .. }: Change) {
+    /// Reports an entry that was pending when its IST became valid.
+    pub(crate) fn report_preset(&mut self, Preset { address, entry }: Preset) {
+        let place = match self.memory.claim_on(address) {
+            Some(claim) => Place::Structure(address, claim.owner()),
+            None => Place::Memory(address),
+        };
+        self.report.violate("IST-22", place, 0, entry.raw_value().into(), || {
+            "an IST became valid with an entry that had Pending or bits for the IRS's own use set".into()
+        });
+    }
+
+    /// Whether the hardware has a virtual side.
+    fn is_virtual(&self) -> bool {
+        self.config.irses.first().is_some_and(|irs| irs.idr0.virt())
+    }
+
+    /// An SPI that belongs to a VM is no physical interrupt (SPI-9).
+    fn check_physical(&self, id: IrsIntId) -> Result<(), Unreachable> {
+        match id {
+            IrsIntId::Spi(spi) if self.assigned(spi).is_some() => Err(Unreachable::OutOfRange),
+            _ => Ok(()),
+        }
+    }
+
+    /// The VM that an SPI is assigned to.
+    pub(crate) fn assigned(&self, spi: Spi) -> Option<VmId> {
+        self.wires.get(spi.id() as usize)?.vm
+    }
+
+    /// Tells what has changed about an interrupt.
+    pub(crate) fn tell(&mut self, space: Space, id: IrsIntId, Change { before, after, .. }: Change) {
         let mut tell = |change: Option<Changed>| {
             if let Some(change) = change {
                 let interrupt = IntId::from(id);
-                self.report.event(|| Event::Interrupt { space: Space::Physical, pe: None, interrupt, change });
+                self.report.event(|| Event::Interrupt { space, pe: None, interrupt, change });
             }
         };
         tell((before.pending() != after.pending()).then_some(Changed::Pending(after.pending())));
@@ -189,6 +220,11 @@ impl MachineState {
         tell((before.priority() != after.priority()).then_some(Changed::Priority(after.priority())));
         tell((before.hm() != after.hm()).then_some(Changed::Mode(after.hm())));
         tell((before.iaffid() != after.iaffid()).then_some(Changed::Target(after.iaffid(), after.irm())));
+    }
+
+    fn changed(&mut self, id: IrsIntId, change: Change) {
+        self.tell(Space::Physical, id, change);
+        let Change { before, after, .. } = change;
         self.offer(before.iaffid());
         if after.iaffid() != before.iaffid() {
             self.offer(after.iaffid());
@@ -239,12 +275,23 @@ impl MachineState {
         self.update(id, |entry| entry.with_pending(true).with_hm(mode))
     }
 
+    /// An event of an SPI reaches whoever it belongs to: the physical domain, or a VM (SPI-9). To an invalid VM, or one
+    /// without that SPI, it is lost (SPI-10).
+    fn spi_event(&mut self, spi: Spi, change: impl FnOnce(L2_ISTE) -> L2_ISTE) {
+        let id = IrsIntId::Spi(spi);
+        match self.assigned(spi) {
+            Some(vm) => drop(self.update_virtual(vm, id, change)),
+            // SPIs are always reachable (SPI-8).
+            None => drop(self.update(id, change)),
+        }
+    }
+
     /// Software asks for a look at an SPI's wire (SPI-5).
     pub(crate) fn resample(&mut self, spi: Spi) {
         let wire = self.wires.get(spi.id() as usize).copied();
         match (self.config.switches.edge_resample, wire) {
-            (EdgeResample::Pends, Some(Wire { high: true, trigger: TriggerMode::Edge })) => {
-                let _ = self.set_event(IrsIntId::Spi(spi), HandlingMode::Edge);
+            (EdgeResample::Pends, Some(Wire { high: true, trigger: TriggerMode::Edge, .. })) => {
+                self.spi_event(spi, |entry| entry.with_pending(true).with_hm(HandlingMode::Edge));
             }
             _ => self.sample(spi),
         }
@@ -252,16 +299,16 @@ impl MachineState {
 
     /// Looks at an SPI's wire again (SPI-3).
     pub(crate) fn sample(&mut self, spi: Spi) {
-        let Some(&Wire { high, trigger }) = self.wires.get(spi.id() as usize) else { return };
-        let id = IrsIntId::Spi(spi);
-        // SPIs are always reachable (SPI-8).
-        let _ = match (trigger, high) {
-            (TriggerMode::Level, true) => self.set_event(id, HandlingMode::Level),
-            (TriggerMode::Level, false) | (TriggerMode::Edge, true) => {
-                self.update(id, |entry| entry.with_pending(false))
+        let Some(&Wire { high, trigger, .. }) = self.wires.get(spi.id() as usize) else { return };
+        match (trigger, high) {
+            (TriggerMode::Level, true) => {
+                self.spi_event(spi, |entry| entry.with_pending(true).with_hm(HandlingMode::Level));
             }
-            (TriggerMode::Edge, false) => return,
-        };
+            (TriggerMode::Level, false) | (TriggerMode::Edge, true) => {
+                self.spi_event(spi, |entry| entry.with_pending(false));
+            }
+            (TriggerMode::Edge, false) => {}
+        }
     }
 
     fn set_spi_wire(&mut self, spi: Spi, high: bool) {
@@ -272,14 +319,17 @@ impl MachineState {
         wire.high = high;
         let trigger = wire.trigger;
         self.report.event(|| Event::SpiWire { irs: IrsIndex(irs as u16), spi, high });
-        let id = IrsIntId::Spi(spi);
         // SPI-4.
-        let _ = match (trigger, high) {
-            (TriggerMode::Edge, true) => self.set_event(id, HandlingMode::Edge),
-            (TriggerMode::Level, true) => self.set_event(id, HandlingMode::Level),
-            (TriggerMode::Level, false) => self.update(id, |entry| entry.with_pending(false)),
-            (TriggerMode::Edge, false) => return,
-        };
+        match (trigger, high) {
+            (TriggerMode::Edge, true) => {
+                self.spi_event(spi, |entry| entry.with_pending(true).with_hm(HandlingMode::Edge));
+            }
+            (TriggerMode::Level, true) => {
+                self.spi_event(spi, |entry| entry.with_pending(true).with_hm(HandlingMode::Level));
+            }
+            (TriggerMode::Level, false) => self.spi_event(spi, |entry| entry.with_pending(false)),
+            (TriggerMode::Edge, false) => {}
+        }
     }
 
     fn set_ppi_wire(&mut self, pe: PeIndex, ppi: Ppi, high: bool) {
@@ -320,6 +370,11 @@ impl MachineState {
             | GicInsn::GIC_CDRCFG
             | GicInsn::GIC_CDDI
             | GicInsn::GIC_CDHM => {
+                self.start_effect(pe, Effect::Insn(insn, xt));
+                0
+            }
+            // Acts on the VM it names, resident or not (INS-15).
+            GicInsn::GIC_VDPEND if self.is_virtual() => {
                 self.start_effect(pe, Effect::Insn(insn, xt));
                 0
             }
@@ -434,6 +489,18 @@ impl MachineState {
                     }),
                 )
             }
+            GicInsn::GIC_VDPEND => {
+                let operand = VmPendingOperand::new_with_raw_value(xt);
+                // An invalid VM has no interrupts (INS-18).
+                if let Some(id) = operand.int_id()
+                    && let Some(Err(why)) =
+                        self.update_virtual(operand.vm(), id, |entry| entry.with_pending(operand.pending()))
+                {
+                    let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
+                    self.unreachable(irs, id, why);
+                }
+                return;
+            }
             GicInsn::GIC_CDHM => {
                 let operand = HandlingModeOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
@@ -491,6 +558,7 @@ impl MachineState {
 
     fn advance(&mut self, ticks: u64) {
         self.report.clock.advance(ticks);
+        self.memory.moment(&mut self.report);
         self.advance_to_now();
     }
 
@@ -707,6 +775,7 @@ impl Machine {
     #[must_use]
     pub fn interrupt(&self, id: IrsIntId) -> Option<L2_ISTE> {
         let state = &mut *self.state();
+        state.check_physical(id).ok()?;
         state.interrupts.peek(id, &mut state.memory).ok()
     }
 

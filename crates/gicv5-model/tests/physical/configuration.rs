@@ -48,11 +48,11 @@ fn pe_refused(change: impl FnOnce(&mut CpuConfig)) -> String {
 
 #[test]
 fn an_irs_that_cannot_be_is_refused_with_register_value_and_reason() {
-    // GEN-4, GEN-7, GEN-11, SPI-1: one physical domain so far, nothing of the virtual side, no reserved encodings.
+    // GEN-4, GEN-7, GEN-10, GEN-11, SPI-1, LPI-3: one physical domain so far, no reserved encodings, no impossible tables.
     for (error, words) in [
         (irs_refused(|irs| irs.idr0 = irs.idr0.with_int_dom(Domain::Secure)), "Non-secure domain only"),
-        (irs_refused(|irs| irs.idr0 = irs.idr0.with_virt(true)), "no virtual side"),
-        (irs_refused(|irs| irs.idr0 = irs.idr0.with_virt_one_n(true)), "needs VIRT"),
+        (irs_refused(|irs| irs.idr0 = irs.idr0.with_virt(true)), "IRS_IDR3"),
+        (irs_refused(|irs| irs.idr0 = irs.idr0.with_virt_one_n(true)), "virtual 1-of-N"),
         (irs_refused(|irs| irs.idr0 = irs.idr0.with_one_n(true)), "no 1-of-N"),
         (irs_refused(|irs| irs.idr0 = irs.idr0.with_mec(true)), "encryption"),
         (irs_refused(|irs| irs.idr0 = irs.idr0.with_mpam(true)), "no MPAM"),

@@ -1,0 +1,661 @@
+//! The IRS's virtual side: the VM table, VMs, VPEs, their interrupts and their doorbells.
+//!
+//! A VM, a VPE or an IST becomes valid by a command that names it. The IRS then reads the entry once, sets its valid bit
+//! and keeps what it has read: it never looks at the entry again until it is invalid (VMT-19). From then on the memory behind
+//! it is the IRS's (VM-5), and it goes back when the structure that encloses it becomes invalid (VM-6, IST-7).
+//!
+//! # Doorbells
+//!
+//! Whether a doorbell rings is a question about the present state (DB-1, DB-2): the VPE is valid and resident nowhere, its
+//! settings are valid, one was asked for, and its most urgent candidate passes the mask. The question is asked again after
+//! everything that could change the answer; the queues of [`Interrupts`] make it cheap. Ringing uses the request up (DB-4)
+//! and is an ordinary edge of a physical LPI (DB-13), after which the IRS forgets it: it is never withdrawn (DB-17).
+
+use std::collections::BTreeMap;
+
+use gicv5_arch::entry::{L1_ISTE, L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD, VPETE};
+use gicv5_arch::geometry::{IstGeometry, TableIndex, VmTableGeometry, VpeTableGeometry, VpeTableLimits};
+use gicv5_arch::irs::{
+    IRS_SAVE_VM_STATUSR, IRS_SAVE_VMR, IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR,
+    IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR, IRS_VPE_DBR, IRS_VPE_HPPIR, IRS_VPE_SELR, IrsReg,
+};
+use gicv5_arch::values::{Domain, HandlingMode, Levels, MapAction, Structure};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
+use gicv5_hal::{Frame, IrsIndex};
+
+use crate::event::{Event, Outcome, Space};
+use crate::interrupts::{Backing, Interrupts, Ist, Unreachable};
+use crate::machine::MachineState;
+use crate::memory::{Owner, Structure as Owned};
+use crate::violation::{PeIndex, Place};
+
+/// The registers of the VM table, and the table as it was when it became valid.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Virtual {
+    pub(crate) baser: IRS_VMT_BASER,
+    pub(crate) cfgr: IRS_VMT_CFGR,
+    table: Option<VmTable>,
+    vms: BTreeMap<VmId, Vm>,
+}
+
+/// A VM table that is valid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct VmTable {
+    base: PhysAddr,
+    geometry: VmTableGeometry,
+}
+
+/// A VM that is valid.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Vm {
+    /// Its entry in the VM table.
+    entry: PhysAddr,
+    vpet: PhysAddr,
+    vpet_geometry: VpeTableGeometry,
+    /// Its VM descriptor and the descriptor's size.
+    descriptor: Option<(PhysAddr, u64)>,
+    vpes: BTreeMap<VpeId, Vpe>,
+    interrupts: Interrupts,
+    /// No interrupt of the VM has changed since it was last saved (SAVE-2).
+    quiescent: bool,
+}
+
+/// A VPE that is valid.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Vpe {
+    descriptor: PhysAddr,
+    settings: IRS_VPE_DBR,
+    /// The mask of the doorbell that is asked for, if one is (DB-5, DB-10).
+    requested: Option<Priority>,
+    /// Where it is resident.
+    pub(crate) resident: Option<PeIndex>,
+    /// What the IRS offers.
+    offered: Option<(IrsIntId, Priority)>,
+}
+
+/// Which structures an IST of a VM consists of.
+const fn ist_owners(int_type: IrsIntType) -> (Owned, Owned, Owned) {
+    match int_type {
+        IrsIntType::Lpi => (Owned::LpiIst, Owned::LpiL1Iste, Owned::LpiL2Ist),
+        IrsIntType::Spi => (Owned::SpiIst, Owned::SpiL1Iste, Owned::SpiL2Ist),
+    }
+}
+
+impl MachineState {
+    // --- the VM table -------------------------------------------------------------------------------------------
+
+    /// A write of IRS_VMT_BASER. Returns whether there is a command to complete.
+    pub(crate) fn write_vmt_baser(&mut self, new: IRS_VMT_BASER) -> bool {
+        let old = self.virt.baser;
+        match (old.valid(), new.valid()) {
+            // A write of 1 over 1 does nothing, and the address stays (VMT-5).
+            (true, true) => false,
+            (true, false) => {
+                self.virt.baser = old.with_valid(false);
+                true
+            }
+            (false, valid) => {
+                self.virt.baser = new;
+                valid
+            }
+        }
+    }
+
+    /// The VM table becomes valid (VMT-3).
+    pub(crate) fn adopt_vm_table(&mut self, irs: usize) {
+        let Some(idr3) = self.config.irses.get(irs).map(|irs| irs.idr3) else { return };
+        let cfgr = self.virt.cfgr;
+        let place = |register: IrsReg| Place::Register(Frame::config(IrsIndex(irs as u16)), register.offset());
+        // What is not supported is replaced by what is (VMT-11).
+        let supported = u32::from(idr3.vm_id_bits());
+        let id_bits = u32::from(cfgr.vm_id_bits()).min(supported);
+        let two_level = cfgr.structure() == Structure::TwoLevel;
+        let levels = idr3.vmt_levels() == Levels::TwoLevel;
+        if id_bits != u32::from(cfgr.vm_id_bits()) || (two_level && !levels) {
+            self.report.violate(
+                "VMT-11",
+                place(IrsReg::IRS_VMT_CFGR),
+                cfgr.raw_value().into(),
+                idr3.raw_value().into(),
+                || "VM_ID_BITS or STRUCTURE is not supported by this IRS".into(),
+            );
+        }
+        let geometry = match two_level && levels {
+            true => VmTableGeometry::two_level(id_bits),
+            false => VmTableGeometry::linear(id_bits),
+        };
+        let Ok(geometry) = geometry else { return };
+        let address = self.virt.baser.addr().address();
+        let footprint = geometry.base();
+        let Some(base) = self.aligned(address, footprint.alignment(), "VMT-10", place(IrsReg::IRS_VMT_BASER)) else {
+            return;
+        };
+        self.virt.table = Some(VmTable { base, geometry });
+        match geometry.level2() {
+            None => {
+                let _ = self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::LinearVmte));
+                self.revalidate(0..1 << id_bits);
+            }
+            Some(level2) => {
+                let _ = self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::L1Vmte));
+                for n in 0..geometry.l1_entries() {
+                    let Ok(entry) = base.offset(u64::from(n) * L1_VMTE::BYTES) else { break };
+                    let Ok(raw) = self.memory.irs_load64(entry) else { break };
+                    let level1 = L1_VMTE::new_with_raw_value(raw);
+                    if level1.valid() {
+                        self.own_level2_vm_table(entry, level1, level2.size());
+                        self.revalidate(n * 128..(n + 1) * 128);
+                    }
+                }
+            }
+        }
+    }
+
+    /// VMs whose entries are valid already become valid with the table (VMT-12).
+    fn revalidate(&mut self, ids: std::ops::Range<u32>) {
+        for id in ids {
+            let Ok(id) = u16::try_from(id) else { break };
+            let vm = VmId::new(id);
+            let Some(entry) = self.vm_entry(vm) else { continue };
+            if self.memory.irs_load64(entry).is_ok_and(|word| L2_VMTE_VMD::new_with_raw_value(word).valid()) {
+                self.adopt_vm(0, vm, entry);
+            }
+        }
+    }
+
+    fn own_level2_vm_table(&mut self, entry: PhysAddr, level1: L1_VMTE, size: u64) {
+        let _ = self.memory.own(&mut self.report, entry, L1_VMTE::BYTES, Owner::domain(Owned::L1Vmte));
+        let _ = self.memory.fill(&mut self.report, level1.l2_addr().address(), size, Owner::domain(Owned::L2Vmte));
+    }
+
+    /// The VM table becomes invalid, and everything behind it (VMT-6).
+    pub(crate) fn withdraw_vm_table(&mut self) {
+        let Some(VmTable { base, geometry }) = self.virt.table else { return };
+        let vms: Vec<VmId> = self.virt.vms.keys().copied().collect();
+        for vm in vms {
+            self.withdraw_vm(vm);
+        }
+        self.virt.table = None;
+        if let Some(level2) = geometry.level2() {
+            for n in 0..geometry.l1_entries() {
+                let Ok(entry) = base.offset(u64::from(n) * L1_VMTE::BYTES) else { break };
+                let Ok(raw) = self.memory.irs_load64(entry) else { break };
+                let level1 = L1_VMTE::new_with_raw_value(raw);
+                if level1.valid() {
+                    let _ = self.memory.disown(&mut self.report, level1.l2_addr().address(), level2.size());
+                }
+            }
+        }
+        let _ = self.memory.disown(&mut self.report, base, geometry.base().size());
+    }
+
+    /// The address of a VM's entry; `None` if the VM table is not valid, the ID is out of range, or its level-1 entry is not
+    /// valid (VMT-20).
+    fn vm_entry(&self, vm: VmId) -> Option<PhysAddr> {
+        let VmTable { base, geometry } = self.virt.table?;
+        match geometry.index(vm).ok()? {
+            TableIndex::Linear(slot) => base.offset(slot.offset).ok(),
+            TableIndex::TwoLevel { level1, level2 } => {
+                let raw = self.memory.irs_load64(base.offset(level1.offset).ok()?).ok()?;
+                let entry = L1_VMTE::new_with_raw_value(raw);
+                if !entry.valid() {
+                    return None;
+                }
+                entry.l2_addr().address().offset(level2.offset).ok()
+            }
+        }
+    }
+
+    /// An address as hardware uses it, with the bits below the alignment zero; reports if that is another address.
+    fn aligned(&mut self, address: PhysAddr, alignment: u64, rule: &'static str, place: Place) -> Option<PhysAddr> {
+        let used = PhysAddr::new(address.raw() & !(alignment - 1)).ok()?;
+        if used != address {
+            self.report.violate(rule, place, address.raw(), used.raw(), || {
+                format!("the address is not aligned to {alignment:#x}, so another address is used")
+            });
+        }
+        Some(used)
+    }
+
+    /// IRS_VMAP_L2_VMTR (VMT-13, VMT-14).
+    pub(crate) fn map_level2_vm_table(&mut self, command: IRS_VMAP_L2_VMTR) -> Outcome {
+        let Some(VmTable { base, geometry }) = self.virt.table else { return Outcome::Ignored };
+        let (Ok(TableIndex::TwoLevel { level1, .. }), Some(level2)) =
+            (geometry.index(command.vm_id()), geometry.level2())
+        else {
+            return Outcome::Ignored;
+        };
+        let Ok(entry) = base.offset(level1.offset) else { return Outcome::Ignored };
+        let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
+        let level1 = L1_VMTE::new_with_raw_value(raw);
+        if level1.valid() {
+            return Outcome::Ignored;
+        }
+        let level1 = level1.with_valid(true);
+        if self.memory.irs_store64(entry, level1.raw_value()).is_err() {
+            return Outcome::Ignored;
+        }
+        self.own_level2_vm_table(entry, level1, level2.size());
+        Outcome::Done
+    }
+
+    // --- VMs ----------------------------------------------------------------------------------------------------
+
+    /// IRS_VMAP_VMR (VM-1 to VM-3).
+    pub(crate) fn map_vm(&mut self, irs: usize, command: IRS_VMAP_VMR) -> Outcome {
+        let vm = command.vm_id();
+        match (command.u(), self.virt.vms.contains_key(&vm)) {
+            (MapAction::MakeValid, false) => {
+                let Some(entry) = self.vm_entry(vm) else { return Outcome::Ignored };
+                let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
+                if !self.adopt_vm(irs, vm, entry) {
+                    return Outcome::Ignored;
+                }
+                let word = L2_VMTE_VMD::new_with_raw_value(raw).with_valid(true);
+                let _ = self.memory.irs_store64(entry, word.raw_value());
+                Outcome::Done
+            }
+            (MapAction::MakeInvalid, true) => {
+                self.withdraw_vm(vm);
+                Outcome::Done
+            }
+            _ => Outcome::Ignored,
+        }
+    }
+
+    /// A VM becomes valid as its entry describes it.
+    fn adopt_vm(&mut self, irs: usize, vm: VmId, entry: PhysAddr) -> bool {
+        let mut words = [0; 4];
+        for (n, word) in words.iter_mut().enumerate() {
+            let Ok(address) = entry.offset(n as u64 * 8) else { return false };
+            let Ok(loaded) = self.memory.irs_load64(address) else { return false };
+            *word = loaded;
+        }
+        let vmte = L2_VMTE::new_with_raw_value(words);
+        let Some(config) = self.config.irses.get(irs) else { return false };
+        let (idr3, idr4) = (config.idr3, config.idr4);
+        let structure = |owned| Place::Structure(entry, Owner::vm(owned, vm));
+        // The VPE table.
+        let bits = u32::from(vmte.vpet().vpe_id_bits());
+        let Ok(limits) = VpeTableLimits::from_idr4(idr4) else { return false };
+        let used = bits.clamp(1, limits.vpe_id_bits());
+        if used != bits {
+            self.report.violate("VPE-4", structure(Owned::L2Vmte), bits.into(), used.into(), || {
+                format!("VPE_ID_BITS of {vm} is {bits}, which this IRS takes as {used}")
+            });
+        }
+        let Ok(vpet_geometry) = VpeTableGeometry::new(used) else { return false };
+        let footprint = vpet_geometry.footprint();
+        let vpet = vmte.vpet().vpet_addr().address();
+        let Some(vpet) = self.aligned(vpet, footprint.alignment(), "VPE-1", structure(Owned::L2Vmte)) else {
+            return false;
+        };
+        // The VM descriptor, if the IRS wants one (VM-10).
+        let descriptor =
+            idr3.vmd().then(|| (vmte.vmd().vmd_addr().address(), 1u64 << u32::from(idr3.vmd_sz()).min(12)));
+        if let Some((address, size)) = descriptor {
+            self.expect_zero(address, size, "VM-11", Owner::vm(Owned::VmDescriptor, vm));
+            let _ = self.memory.own(&mut self.report, address, size, Owner::vm(Owned::VmDescriptor, vm));
+        }
+        let _ = self.memory.fill(&mut self.report, vpet, footprint.size(), Owner::vm(Owned::Vpete, vm));
+        let (owner, ist_owner) = self.vmte_owner();
+        let _ = self.memory.own(&mut self.report, entry, 16, Owner::vm(owner, vm));
+        for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
+            if let Ok(word) = entry.offset(L2_VMTE::ist_word(int_type) as u64 * 8) {
+                let _ = self.memory.fill(&mut self.report, word, 8, Owner::vm(ist_owner, vm));
+            }
+        }
+        let state = Vm {
+            entry,
+            vpet,
+            vpet_geometry,
+            descriptor,
+            vpes: BTreeMap::new(),
+            interrupts: Interrupts::new(Backing::Absent, self.config.switches.preset_pending),
+            quiescent: false,
+        };
+        self.virt.vms.insert(vm, state);
+        // What the entry says is valid already becomes valid with the VM (IST-3, VM-7, VM-8).
+        for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
+            if vmte.ist(int_type).ist_valid() {
+                self.adopt_virtual_ist(vm, int_type, vmte.ist(int_type));
+            }
+        }
+        for n in 0..vpet_geometry.entries() {
+            let Ok(vpe) = u16::try_from(n).map(VpeId::new) else { break };
+            let Some((address, vpete)) = self.vpe_entry(vm, vpe) else { break };
+            if vpete.valid() {
+                self.adopt_vpe(vm, vpe, address, vpete);
+            }
+        }
+        true
+    }
+
+    /// Whose the words of a VM table entry are: the first two, and the IST words.
+    fn vmte_owner(&self) -> (Owned, Owned) {
+        match self.virt.table.map(|table| table.geometry.structure()) {
+            Some(Structure::TwoLevel) => (Owned::L2Vmte, Owned::L2VmteIst),
+            _ => (Owned::LinearVmte, Owned::LinearVmteIst),
+        }
+    }
+
+    /// Reports the first word of a descriptor that is not zero.
+    fn expect_zero(&mut self, address: PhysAddr, size: u64, rule: &'static str, owner: Owner) {
+        for offset in (0..size).step_by(8) {
+            let Ok(word) = address.offset(offset) else { return };
+            let value = self.memory.irs_load64(word).unwrap_or(0);
+            if value != 0 {
+                self.report.violate(rule, Place::Structure(word, owner), value, 0, || {
+                    format!("{owner} is not zero when it becomes the IRS's")
+                });
+                return;
+            }
+        }
+    }
+
+    /// A VM becomes invalid: its state goes back to memory, its VPEs are resident nowhere, its memory is software's
+    /// (VM-2, VM-6, VM-7).
+    fn withdraw_vm(&mut self, vm: VmId) {
+        let vpes: Vec<VpeId> = self.virt.vms.get(&vm).map_or(Vec::new(), |state| state.vpes.keys().copied().collect());
+        for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
+            self.withdraw_virtual_ist(vm, int_type);
+        }
+        let Some(state) = self.virt.vms.remove(&vm) else { return };
+        for vpe in vpes {
+            if let Some(Vpe { descriptor, resident, .. }) = state.vpes.get(&vpe).copied() {
+                let size = self.vped_bytes();
+                let _ = self.memory.disown(&mut self.report, descriptor, size);
+                if let Some(pe) = resident {
+                    self.report.event(|| Event::Residency { pe, vm, vpe, resident: false });
+                }
+            }
+        }
+        let _ = self.memory.disown(&mut self.report, state.vpet, state.vpet_geometry.footprint().size());
+        if let Some((address, size)) = state.descriptor {
+            let _ = self.memory.disown(&mut self.report, address, size);
+        }
+        // Only VALID is cleared (VM-7); the entry may be filled anew.
+        if let Ok(word) = self.memory.irs_load64(state.entry) {
+            let word = L2_VMTE_VMD::new_with_raw_value(word).with_valid(false);
+            let _ = self.memory.irs_store64(state.entry, word.raw_value());
+        }
+        let owner = Owner::domain(self.vmte_owner().0);
+        let _ = self.memory.fill(&mut self.report, state.entry, L2_VMTE::BYTES, owner);
+    }
+
+    fn vped_bytes(&self) -> u64 {
+        self.config.irses.first().map_or(8, |irs| 1 << u32::from(irs.idr4.vped_sz()).min(12))
+    }
+
+    // --- VPEs ---------------------------------------------------------------------------------------------------
+
+    /// A VPE's entry and its address; `None` if the VM is not valid or the ID out of range.
+    fn vpe_entry(&self, vm: VmId, vpe: VpeId) -> Option<(PhysAddr, VPETE)> {
+        let state = self.virt.vms.get(&vm)?;
+        let slot = state.vpet_geometry.index(vpe).ok()?;
+        let address = state.vpet.offset(slot.offset).ok()?;
+        Some((address, VPETE::new_with_raw_value(self.memory.irs_load64(address).ok()?)))
+    }
+
+    /// IRS_VMAP_VPER (VPE-5, VPE-6).
+    pub(crate) fn map_vpe(&mut self, command: IRS_VMAP_VPER) -> Outcome {
+        let (vm, vpe) = (command.vm_id(), command.vpe_id());
+        let Some((address, vpete)) = self.vpe_entry(vm, vpe) else { return Outcome::Ignored };
+        if vpete.valid() {
+            return Outcome::Ignored;
+        }
+        let _ = self.memory.irs_store64(address, vpete.with_valid(true).raw_value());
+        self.adopt_vpe(vm, vpe, address, vpete);
+        Outcome::Done
+    }
+
+    /// A VPE becomes valid, without doorbell settings or request (VPE-9).
+    fn adopt_vpe(&mut self, vm: VmId, vpe: VpeId, entry: PhysAddr, vpete: VPETE) {
+        let descriptor = vpete.vped_addr().address();
+        let size = self.vped_bytes();
+        let owner = Owner::vm(Owned::VpeDescriptor, vm);
+        self.expect_zero(descriptor, size, "VPE-8", owner);
+        let _ = self.memory.own(&mut self.report, descriptor, size, owner);
+        let _ = self.memory.own(&mut self.report, entry, VPETE::BYTES, Owner::vm(Owned::Vpete, vm));
+        if let Some(state) = self.virt.vms.get_mut(&vm) {
+            let fresh = Vpe { descriptor, settings: IRS_VPE_DBR::ZERO, requested: None, resident: None, offered: None };
+            state.vpes.insert(vpe, fresh);
+        }
+        // An interrupt may have waited for the VPE (VPE-20).
+        self.offer_vpe(vm, vpe);
+    }
+
+    fn vpe(&self, vm: VmId, vpe: VpeId) -> Option<&Vpe> {
+        self.virt.vms.get(&vm)?.vpes.get(&vpe)
+    }
+
+    fn vpe_mut(&mut self, vm: VmId, vpe: VpeId) -> Option<&mut Vpe> {
+        self.virt.vms.get_mut(&vm)?.vpes.get_mut(&vpe)
+    }
+
+    /// Whether a selection names a valid VPE (VPE-12).
+    pub(crate) fn is_vpe(&self, selection: IRS_VPE_SELR) -> bool {
+        self.vpe(selection.vm_id(), selection.vpe_id()).is_some()
+    }
+
+    /// What IRS_VPE_DBR reads for a selected VPE: the settings, and whether a doorbell is asked for.
+    pub(crate) fn vpe_dbr(&self, selection: IRS_VPE_SELR) -> IRS_VPE_DBR {
+        self.vpe(selection.vm_id(), selection.vpe_id())
+            .map_or(IRS_VPE_DBR::ZERO, |vpe| vpe.settings.with_req_db(vpe.requested.is_some()))
+    }
+
+    /// A write of IRS_VPE_DBR (DB-5 to DB-8).
+    pub(crate) fn set_vpe_dbr(&mut self, selection: IRS_VPE_SELR, dbr: IRS_VPE_DBR) -> Outcome {
+        let (vm, vpe) = (selection.vm_id(), selection.vpe_id());
+        let Some(state) = self.vpe_mut(vm, vpe) else { return Outcome::Ignored };
+        state.settings = dbr.with_req_db(false);
+        if dbr.req_db() {
+            state.requested = Some(dbr.dbpm());
+        }
+        self.ring(vm, vpe);
+        Outcome::Done
+    }
+
+    /// What IRS_VPE_HPPIR reads for a selected VPE (VPE-16).
+    pub(crate) fn vpe_hppir(&self, selection: IRS_VPE_SELR) -> IRS_VPE_HPPIR {
+        match self.vpe(selection.vm_id(), selection.vpe_id()).and_then(|vpe| vpe.offered) {
+            Some((id, _)) => {
+                let id = IntId::from(id);
+                IRS_VPE_HPPIR::ZERO.with_hppiv(true).with_int_type(id.int_type()).with_id(id.id_field())
+            }
+            None => IRS_VPE_HPPIR::ZERO,
+        }
+    }
+
+    // --- virtual ISTs -------------------------------------------------------------------------------------------
+
+    /// IRS_VMAP_VISTR (IST-2, IST-4, IST-5).
+    pub(crate) fn map_virtual_ist(&mut self, command: IRS_VMAP_VISTR) -> Outcome {
+        let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
+        let Some(word_address) = self.ist_word_address(vm, int_type) else { return Outcome::Ignored };
+        let Ok(raw) = self.memory.irs_load64(word_address) else { return Outcome::Ignored };
+        let word = L2_VMTE_IST::new_with_raw_value(raw);
+        match (command.u(), word.ist_valid()) {
+            (MapAction::MakeValid, false) => {
+                if !self.adopt_virtual_ist(vm, int_type, word) {
+                    return Outcome::Ignored;
+                }
+                let _ = self.memory.irs_store64(word_address, word.with_ist_valid(true).raw_value());
+            }
+            (MapAction::MakeInvalid, true) => {
+                self.withdraw_virtual_ist(vm, int_type);
+                let _ = self.memory.irs_store64(word_address, word.with_ist_valid(false).raw_value());
+                let owner = Owner::vm(self.vmte_owner().1, vm);
+                let _ = self.memory.fill(&mut self.report, word_address, 8, owner);
+            }
+            _ => return Outcome::Ignored,
+        }
+        Outcome::Done
+    }
+
+    fn ist_word_address(&self, vm: VmId, int_type: IrsIntType) -> Option<PhysAddr> {
+        self.virt.vms.get(&vm)?.entry.offset(L2_VMTE::ist_word(int_type) as u64 * 8).ok()
+    }
+
+    fn adopt_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType, word: L2_VMTE_IST) -> bool {
+        let Ok(geometry) = IstGeometry::from_vmte_word(word) else { return false };
+        let Some(word_address) = self.ist_word_address(vm, int_type) else { return false };
+        let (linear, level1_owner, level2_owner) = ist_owners(int_type);
+        let footprint = geometry.base();
+        let place = Place::Structure(word_address, Owner::vm(self.vmte_owner().1, vm));
+        let Some(base) = self.aligned(word.ist_addr().address(), footprint.alignment(), "IST-12", place) else {
+            return false;
+        };
+        match geometry.level2() {
+            None => {
+                let _ = self.memory.own(&mut self.report, base, footprint.size(), Owner::vm(linear, vm));
+            }
+            Some(level2) => {
+                let owner = Owner::vm(level1_owner, vm);
+                let _ = self.memory.fill(&mut self.report, base, footprint.size(), owner);
+                for n in 0..geometry.l1_entries() {
+                    let Ok(entry) = base.offset(u64::from(n) * L1_ISTE::BYTES) else { break };
+                    let Ok(raw) = self.memory.irs_load64(entry) else { break };
+                    let level1 = L1_ISTE::new_with_raw_value(raw);
+                    if level1.valid() {
+                        let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, owner);
+                        let table = level1.l2_addr().address();
+                        let _ = self.memory.own(&mut self.report, table, level2.size(), Owner::vm(level2_owner, vm));
+                    }
+                }
+            }
+        }
+        let owner = Owner::vm(self.vmte_owner().1, vm);
+        let _ = self.memory.own(&mut self.report, word_address, 8, owner);
+        if let Some(state) = self.virt.vms.get_mut(&vm) {
+            state.interrupts.adopt(int_type, Ist { base, geometry });
+        }
+        true
+    }
+
+    /// An IST of a VM is given up: its state goes back to memory, and its memory to software (IST-5, IST-7).
+    fn withdraw_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType) {
+        let Some(state) = self.virt.vms.get_mut(&vm) else { return };
+        let Backing::Ist(ist) = state.interrupts.backing(int_type) else { return };
+        let targets = state.interrupts.withdraw(int_type, &mut self.memory);
+        for target in targets {
+            self.offer_vpe(vm, target.into());
+        }
+        if let Some(level2) = ist.geometry.level2() {
+            for n in 0..ist.geometry.l1_entries() {
+                let Ok(entry) = ist.base.offset(u64::from(n) * L1_ISTE::BYTES) else { break };
+                let Ok(raw) = self.memory.irs_load64(entry) else { break };
+                let level1 = L1_ISTE::new_with_raw_value(raw);
+                if level1.valid() {
+                    let _ = self.memory.disown(&mut self.report, level1.l2_addr().address(), level2.size());
+                }
+            }
+        }
+        let _ = self.memory.disown(&mut self.report, ist.base, ist.geometry.base().size());
+    }
+
+    /// IRS_VMAP_L2_VISTR (IST-18, IST-19).
+    pub(crate) fn map_level2_virtual_ist(&mut self, command: IRS_VMAP_L2_VISTR) -> Outcome {
+        let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
+        let Some(Backing::Ist(ist)) = self.virt.vms.get(&vm).map(|state| state.interrupts.backing(int_type)) else {
+            return Outcome::Ignored;
+        };
+        let (Some(entry), Some(level2)) = (ist.level1_entry(command.id().value()), ist.geometry.level2()) else {
+            return Outcome::Ignored;
+        };
+        let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
+        let level1 = L1_ISTE::new_with_raw_value(raw);
+        if level1.valid() || self.memory.irs_store64(entry, level1.with_valid(true).raw_value()).is_err() {
+            return Outcome::Ignored;
+        }
+        let (_, level1_owner, level2_owner) = ist_owners(int_type);
+        let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, Owner::vm(level1_owner, vm));
+        let table = level1.l2_addr().address();
+        let _ = self.memory.own(&mut self.report, table, level2.size(), Owner::vm(level2_owner, vm));
+        Outcome::Done
+    }
+
+    // --- virtual interrupts -------------------------------------------------------------------------------------
+
+    /// Changes the state of a VM's interrupt and everything that follows from it. `None` if the VM is not valid (VM-12).
+    pub(crate) fn update_virtual(
+        &mut self,
+        vm: VmId,
+        id: IrsIntId,
+        change: impl FnOnce(L2_ISTE) -> L2_ISTE,
+    ) -> Option<Result<L2_ISTE, Unreachable>> {
+        let state = self.virt.vms.get_mut(&vm)?;
+        let change = state.interrupts.update(id, &mut self.memory, change);
+        let preset = state.interrupts.take_preset();
+        if change.is_ok_and(|change| change.before != change.after) {
+            state.quiescent = false;
+        }
+        if let Some(preset) = preset {
+            self.report_preset(preset);
+        }
+        let change = match change {
+            Ok(change) => change,
+            Err(why) => return Some(Err(why)),
+        };
+        if change.before != change.after || change.noticed {
+            self.tell(Space::Vm(vm), id, change);
+            self.offer_vpe(vm, change.before.iaffid().into());
+            if change.after.iaffid() != change.before.iaffid() {
+                self.offer_vpe(vm, change.after.iaffid().into());
+            }
+        }
+        Some(Ok(change.after))
+    }
+
+    /// Finds a VPE's candidate anew, and rings its doorbell if that is due (HPPI-2, DB-2).
+    fn offer_vpe(&mut self, vm: VmId, vpe: VpeId) {
+        let Some(state) = self.virt.vms.get_mut(&vm) else { return };
+        let candidate = state.interrupts.candidate(Iaffid::from(vpe));
+        // A VPE that is not valid has no candidate (VPE-20).
+        let Some(state) = state.vpes.get_mut(&vpe) else { return };
+        if state.offered != candidate {
+            state.offered = candidate;
+            self.report.event(|| Event::Candidate {
+                domain: Domain::NonSecure,
+                space: Space::Vm(vm),
+                target: vpe.into(),
+                candidate: candidate.map(|(id, priority)| (IntId::from(id), priority)),
+            });
+        }
+        self.ring(vm, vpe);
+    }
+
+    /// Rings a VPE's doorbell, if everything holds that DB-1 asks for.
+    fn ring(&mut self, vm: VmId, vpe: VpeId) {
+        let Some(state) = self.vpe_mut(vm, vpe) else { return };
+        let (Some(mask), Some((_, priority))) = (state.requested, state.offered) else { return };
+        if state.resident.is_some() || !state.settings.dbv() || !priority.passes(mask) {
+            return;
+        }
+        state.requested = None;
+        let lpi: Lpi = state.settings.intid();
+        self.report.event(|| Event::Doorbell { vm, vpe, lpi });
+        // If the LPI cannot be reached the doorbell is lost (DB-16); if it is pending already it merges (DB-15).
+        let _ = self.set_event(IrsIntId::Lpi(lpi), HandlingMode::Edge);
+    }
+
+    // --- save ---------------------------------------------------------------------------------------------------
+
+    /// IRS_SAVE_VMR (SAVE-1 to SAVE-3).
+    pub(crate) fn save_vm(&mut self, command: IRS_SAVE_VMR) -> Outcome {
+        let Some(state) = self.virt.vms.get_mut(&command.vm_id()) else { return Outcome::Ignored };
+        if command.s() {
+            for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
+                state.interrupts.write_back(int_type, &mut self.memory);
+            }
+            state.quiescent = true;
+        }
+        Outcome::Done
+    }
+
+    /// Whether the VM asked about is still quiescent (SAVE-4).
+    pub(crate) fn save_status(&self, asked: Option<VmId>, idle: bool) -> IRS_SAVE_VM_STATUSR {
+        let quiescent = asked.and_then(|vm| self.virt.vms.get(&vm)).is_some_and(|vm| vm.quiescent);
+        IRS_SAVE_VM_STATUSR::ZERO.with_idle(idle).with_q(quiescent)
+    }
+}
