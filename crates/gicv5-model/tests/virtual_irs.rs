@@ -256,7 +256,7 @@ fn a_vm_made_valid_by_hand_rings_the_doorbell_of_its_sleeping_vpe() {
         bench.command(doorbell(77, true, 31));
         assert!(!bench.rang(77));
         bench.vdpend(lpi(4), true);
-        assert!(bench.rang(77), "DB-1, DB-5, INJ-1 {shape:?}");
+        assert!(bench.rang(77), "DB-1, DB-5, INJ-1, INS-15 {shape:?}");
         let candidate = bench.machine.read::<IRS_VPE_HPPIR>(IRS);
         assert!(candidate.hppiv() && candidate.id().value() == 4, "VPE-16");
         bench.clean();
