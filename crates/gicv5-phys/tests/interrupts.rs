@@ -708,7 +708,7 @@ fn a_pe_in_the_middle_of_an_acknowledge_is_not_taken_out() {
 fn patient(shape: Shape) -> (Lab, Phys<Lab>) {
     let lab = shape.lab();
     let irss = shape.irs_indices();
-    let phys = Phys::new(lab.clone(), &Config { timeout: Duration::from_secs(100), ..config(&irss) }).unwrap();
+    let phys = Phys::new(lab.clone(), &Config { timeout: Duration::from_secs(1), ..config(&irss) }).unwrap();
     phys.bring_up().unwrap();
     for pe in 0..usize::from(lab.machine.pe_count()) {
         lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap();

@@ -12,7 +12,7 @@ use gicv5_arch::values::Levels;
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError};
 use gicv5_model::CommandFault;
 use gicv5_model::memory::Eagerness;
-use gicv5_phys::{BringUpCause, CommandError, IpiKind, OwnedLpi, PeError, Phase, Phys, Step, TearDownError};
+use gicv5_phys::{BringUpCause, CommandError, IpiKind, OwnedLpi, PeError, Phase, Phys, SpiError, Step, TearDownError};
 
 /// LPIs enough to need several level-2 ISTs of 4 KiB with entries of 16 bytes.
 const MANY: u64 = 260;
@@ -287,6 +287,95 @@ fn an_ist_in_use_is_taken_over_by_clearing_it() {
     new.tear_down().unwrap();
     assert_eq!(lab.live_blocks(), left);
     lab.assert_no_violations();
+}
+
+#[test]
+fn a_vm_table_in_use_is_refused_too() {
+    let (lab, phys) = driver(Shape::default());
+    drop(phys);
+    // An IRS with a virtual side, whose VM table an earlier hypervisor has left.
+    let idr0 = lab.machine.read_raw(IrsIndex(0), IrsReg::IRS_IDR0);
+    lab.irs_reads(0, IrsReg::IRS_IDR0, idr0 | 1 << 6);
+    lab.irs_reads(0, IrsReg::IRS_VMT_STATUSR, 1);
+    lab.irs_reads(0, IrsReg::IRS_VMT_BASER, 0x8000_0001);
+    let phys = Phys::new(lab.clone(), &config(&[IrsIndex(0)])).unwrap();
+    let error = phys.bring_up().unwrap_err();
+    let cause = BringUpCause::LiveTable { irs: IrsIndex(0), register: IrsReg::IRS_VMT_BASER, value: 0x8000_0001 };
+    assert_eq!((error.cause, error.cleanup), (cause, Ok(())));
+    assert_eq!(lab.commands(), []);
+    lab.irs_reads(0, IrsReg::IRS_VMT_BASER, 0);
+    phys.bring_up().unwrap();
+    phys.tear_down().unwrap();
+    lab.assert_no_violations();
+}
+
+#[test]
+fn a_vm_table_that_cannot_be_cleared_stops_a_take_over() {
+    let lab = Shape::default().lab();
+    let idr0 = lab.machine.read_raw(IrsIndex(0), IrsReg::IRS_IDR0);
+    lab.irs_reads(0, IrsReg::IRS_IDR0, idr0 | 1 << 6);
+    lab.irs_reads(0, IrsReg::IRS_VMT_STATUSR, 1);
+    lab.irs_reads(0, IrsReg::IRS_VMT_BASER, 0x8000_0001);
+    let irss = [IrsIndex(0)];
+    let takes_over = gicv5_phys::Config { live_tables: gicv5_phys::LiveTables::TakeOver, ..config(&irss) };
+    let phys = Phys::new(lab.clone(), &takes_over).unwrap();
+    let error = phys.bring_up().unwrap_err();
+    assert!(
+        matches!(
+            error.cause,
+            BringUpCause::Command(CommandError::NoEffect { step: Step::ClearVmTable, value: 0x8000_0001, .. })
+        ),
+        "{error}"
+    );
+    // What the driver had begun is undone; nothing of its own was ever named.
+    assert_eq!((error.cleanup, phys.phase(), lab.live_blocks()), (Ok(()), Phase::Down, 0));
+    lab.assert_no_violations();
+}
+
+#[test]
+fn a_pe_of_an_irs_with_one_of_n_routing_is_taken_out_of_it() {
+    let lab = Shape::default().lab();
+    let idr0 = lab.machine.read_raw(IrsIndex(0), IrsReg::IRS_IDR0);
+    lab.irs_reads(0, IrsReg::IRS_IDR0, idr0 | 1 << 7);
+    let phys = Phys::new(lab.clone(), &config(&[IrsIndex(0)])).unwrap();
+    phys.bring_up().unwrap();
+    lab.on(0, |pe| phys.bring_up_pe(pe)).unwrap();
+    let [.., (_, select, _), (_, opt_out, value)] = lab.commands()[..] else { panic!("two commands for a PE") };
+    assert_eq!((select, opt_out, value), (IrsReg::IRS_PE_SELR, IrsReg::IRS_PE_CR0, 1));
+    lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
+    phys.tear_down().unwrap();
+    lab.assert_no_violations();
+}
+
+#[test]
+fn while_a_command_hangs_only_its_own_registers_are_out_of_use() {
+    let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
+    let spi = |id| gicv5_arch::Spi::new(id).unwrap();
+    lab.machine.fail_command(lab.machine.commands(), CommandFault::Never);
+    let error = phys.resample(spi(1)).and_then(|()| phys.trigger(spi(1)));
+    assert!(matches!(error, Err(SpiError::Command(CommandError::TimedOut { step: Step::SelectSpi, .. }))), "{error:?}");
+    let before = lab.machine.now();
+    let error = phys.trigger(spi(2)).unwrap_err();
+    let in_flight = Step::SelectSpi;
+    assert!(matches!(error, SpiError::Command(CommandError::InFlight { in_flight: it, .. }) if it == in_flight));
+    assert!(lab.machine.now().0 - before.0 < 10, "it is refused at once");
+    assert_eq!(phys.holdings().unknown, Some((IrsIndex(0), Step::SelectSpi)));
+
+    // Everything else goes on: level-2 ISTs, LPIs, IPIs, interrupts.
+    let lpis: Vec<_> = (0..260).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
+    phys.enable(&lpis[259]);
+    lab.on(0, |pe| {
+        phys.set_pending(pe, lpis[259].lpi()).unwrap();
+        pe.gsb_sys();
+        assert_eq!(phys.take_interrupts(pe, |_, active| Some(active)), 1);
+    });
+    for lpi in lpis {
+        phys.release(lpi).unwrap();
+    }
+    lab.machine.recover();
+    assert_eq!(phys.holdings().unknown, None);
+    phys.trigger(spi(2)).unwrap();
+    down(&lab, &phys);
 }
 
 #[test]

@@ -296,7 +296,8 @@ impl Irs for LabIrs {
     }
 
     fn read64(&self, frame: Frame, offset: u16) -> u64 {
-        self.machine.read64(frame, offset)
+        let instead = self.books.lock().unwrap().irs_registers.get(&(frame.irs, offset)).copied();
+        instead.unwrap_or_else(|| self.machine.read64(frame, offset))
     }
 
     fn write64(&self, frame: Frame, offset: u16, value: u64) {
