@@ -93,7 +93,8 @@ fn collected(output: &str) -> Option<u64> {
 fn target_folder(shell: &Shell) -> Result<PathBuf> {
     let metadata = workspace::cargo(shell).args(["metadata", "--format-version=1", "--no-deps", "--locked"]).read()?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    Ok(metadata["target_directory"].as_str().context("cargo metadata names no target folder")?.into())
+    let folder = metadata.get("target_directory").and_then(serde_json::Value::as_str);
+    Ok(folder.context("cargo metadata names no target folder")?.into())
 }
 
 #[cfg(test)]
