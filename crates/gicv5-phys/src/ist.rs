@@ -206,19 +206,18 @@ impl<B: Block> Lease<B> {
     }
 }
 
-/// Makes the IST invalid in every IRS of the domain, whichever of them report it as valid.
+/// Makes the IST invalid in every IRS of the domain. The write is harmless where it is not valid, and not left out there:
+/// what a register reads is no better proof than what the IRS says when it has finished.
 ///
 /// An IRS is asked only once nothing is under way on its IST registers, so that what it answers is final: an earlier
 /// command that timed out has been settled by then.
 pub(crate) fn withdraw<H: Host>(machine: &Machine<H>) -> Result<Withdrawn, CommandError> {
     for irs in &machine.domain.irss {
         let port = machine.port(irs, PortKind::Ist, Step::WithdrawIst)?;
-        if port.read::<IRS_IST_BASER>().valid() {
-            port.write(Step::WithdrawIst, IRS_IST_BASER::ZERO)?;
-            let found = port.read::<IRS_IST_BASER>();
-            if found.valid() {
-                return Err(port.no_effect(Step::WithdrawIst, found, IRS_IST_BASER::ZERO));
-            }
+        port.write(Step::WithdrawIst, IRS_IST_BASER::ZERO)?;
+        let found = port.read::<IRS_IST_BASER>();
+        if found.valid() {
+            return Err(port.no_effect(Step::WithdrawIst, found, IRS_IST_BASER::ZERO));
         }
     }
     Ok(Withdrawn(()))

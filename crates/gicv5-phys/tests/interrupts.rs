@@ -231,6 +231,26 @@ fn release_waits_for_the_handler_and_says_so_if_it_does_not_end() {
 }
 
 #[test]
+fn an_lpi_that_somebody_else_deactivated_is_not_released_under_its_handler() {
+    let (lab, phys) = up(Shape::default());
+    let owned = phys.allocate(Cookie(7)).unwrap();
+    let id = owned.lpi();
+    phys.enable(&owned);
+    lab.on(0, |pe| phys.set_pending(pe, id).unwrap());
+    settle(&lab);
+    let Acknowledged::Interrupt(active) = lab.on(0, |pe| phys.acknowledge(pe)) else { panic!("it is pending") };
+    lab.on(1, |pe| {
+        pe.cddi(id.into());
+        pe.gsb_sys();
+    });
+    assert!(!lab.machine.interrupt(id.into()).unwrap().active());
+    let NotReleased { lpi: owned } = phys.release(owned).unwrap_err();
+    lab.on(0, |pe| phys.deactivate(pe, active).unwrap());
+    phys.release(owned).unwrap();
+    down(&lab, &phys);
+}
+
+#[test]
 fn an_lpi_that_its_handler_releases_is_not_released_under_it() {
     let (lab, phys) = up(Shape::default());
     let owned = phys.allocate(Cookie(7)).unwrap();
@@ -331,24 +351,49 @@ fn an_abandoned_lpi_stays_out_of_circulation_until_the_driver_has_been_down() {
 }
 
 #[test]
+fn after_a_tear_down_every_lpi_is_free_and_what_was_an_ipi_may_be_anything() {
+    let (lab, phys) = up(Shape::default());
+    phys.abandon(phys.allocate(Cookie(1)).unwrap());
+    down(&lab, &phys);
+    phys.bring_up().unwrap();
+    // The first numbers were IPIs, the next one was abandoned.
+    let lpis: Vec<OwnedLpi> = (0..5).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
+    assert_eq!(lpis.iter().map(|owned| owned.lpi().id()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+    for pe in 0..2 {
+        lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap();
+    }
+    for (n, owned) in lpis.into_iter().enumerate() {
+        phys.enable(&owned);
+        phys.route(&owned, Route::To(iaffid(1)));
+        lab.on(0, |pe| phys.set_pending(pe, owned.lpi()).unwrap());
+        settle(&lab);
+        assert_eq!(take(&lab, &phys, 1), [Source::Lpi(owned.lpi(), Cookie(n as u64))]);
+        phys.release(owned).unwrap();
+    }
+    down(&lab, &phys);
+}
+
+#[test]
 fn what_nobody_owns_is_dropped_deactivated_and_counted() {
     let (lab, phys) = up(Shape::default());
-    let owned = phys.allocate(Cookie(1)).unwrap();
-    let id = owned.lpi();
-    phys.release(owned).unwrap();
-    lab.on(0, |pe| {
-        pe.cden(id.into());
-        pe.cdpend(id.into(), true);
-        pe.gsb_sys();
-    });
-    assert_eq!(lab.on(0, |pe| phys.take_interrupts(pe, |_, active| panic!("{active:?}"))), 1);
-    assert_eq!(phys.strays(), 1);
-    let state = lab.machine.interrupt(IrsIntId::Lpi(id)).unwrap();
-    lab.on(0, |pe| pe.gsb_sys());
-    assert!(!state.pending());
-    assert!(!lab.machine.interrupt(IrsIntId::Lpi(id)).unwrap().active());
-    assert_eq!(lab.on(0, |pe| pe.read_raw(SysReg::ICC_APR_EL1)), 0);
-    lab.on(0, |pe| phys.disable_interrupt(pe, id).unwrap());
+    let (released, abandoned) = (phys.allocate(Cookie(1)).unwrap(), phys.allocate(Cookie(2)).unwrap());
+    let ids = [released.lpi(), abandoned.lpi()];
+    phys.release(released).unwrap();
+    phys.abandon(abandoned);
+    for (n, id) in ids.into_iter().enumerate() {
+        lab.on(0, |pe| {
+            pe.cden(id.into());
+            pe.cdpend(id.into(), true);
+            pe.gsb_sys();
+        });
+        assert_eq!(lab.on(0, |pe| phys.take_interrupts(pe, |_, active| panic!("{active:?}"))), 1);
+        assert_eq!(phys.strays(), n as u64 + 1);
+        lab.on(0, |pe| pe.gsb_sys());
+        let state = lab.machine.interrupt(id.into()).unwrap();
+        assert!(!state.pending() && !state.active());
+        assert_eq!(lab.on(0, |pe| pe.read_raw(SysReg::ICC_APR_EL1)), 0);
+        lab.on(0, |pe| phys.disable_interrupt(pe, id).unwrap());
+    }
     down(&lab, &phys);
 }
 
@@ -742,6 +787,28 @@ fn pes_that_allocate_at_once_get_different_lpis_and_install_each_level2_ist_once
     assert_eq!(lab.live_blocks() - before, 2, "256 LPIs to a level-2 IST, of which the IPIs made the first");
     lab.on(0, |_| ());
     for owned in lpis {
+        phys.release(owned).unwrap();
+    }
+    down(&lab, &phys);
+}
+
+#[test]
+fn a_level2_ist_that_another_pe_installs_meanwhile_is_not_installed_again() {
+    let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
+    let phys = Arc::new(phys);
+    let lpis: Vec<OwnedLpi> = (0..252).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
+    let blocks = lab.live_blocks();
+    // While this one waits for the allocator, another is quicker.
+    let (faster, quicker) = (Arc::new(Mutex::new(None)), phys.clone());
+    lab.while_allocating({
+        let faster = faster.clone();
+        move || *faster.lock().unwrap() = Some(quicker.allocate(Cookie(1000)).unwrap())
+    });
+    let slower = phys.allocate(Cookie(1001)).unwrap();
+    let faster = faster.lock().unwrap().take().expect("the other one was there");
+    assert_eq!([slower.lpi(), faster.lpi()], [256, 257].map(lpi));
+    assert_eq!(lab.live_blocks(), blocks + 1, "the second table went back");
+    for owned in lpis.into_iter().chain([slower, faster]) {
         phys.release(owned).unwrap();
     }
     down(&lab, &phys);

@@ -6,7 +6,7 @@ mod common;
 
 use std::error::Error;
 
-use common::{Lab, Shape, config, down, driver, up};
+use common::{Lab, Op, Shape, config, down, driver, up};
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IrsReg};
 use gicv5_arch::values::Levels;
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError};
@@ -290,6 +290,52 @@ fn an_ist_in_use_is_taken_over_by_clearing_it() {
 }
 
 #[test]
+fn an_ist_that_reads_valid_after_its_withdrawal_is_not_given_back() {
+    for at in [0, 1] {
+        let shape = Shape { irss: 2, pes_per_irs: 1, ..Shape::default() };
+        let (lab, phys) = driver(shape);
+        phys.bring_up().unwrap();
+        let blocks = lab.live_blocks();
+        lab.irs_reads(at, IrsReg::IRS_IST_BASER, 0x8000_0001);
+        let error = phys.tear_down().unwrap_err();
+        let TearDownError::Command(CommandError::NoEffect { irs, step, register, value, written }) = error else {
+            panic!("{error}");
+        };
+        assert_eq!((irs, step, register), (IrsIndex(at), Step::WithdrawIst, IrsReg::IRS_IST_BASER));
+        assert_eq!((value, written), (0x8000_0001, 0));
+        assert_eq!((phys.phase(), lab.live_blocks()), (Phase::Partial, blocks));
+        lab.irs_reads_itself(at, IrsReg::IRS_IST_BASER);
+        assert_eq!(phys.reclaim(), Ok(Phase::Down));
+        assert_eq!(lab.live_blocks(), 0);
+        lab.assert_no_violations();
+    }
+}
+
+#[test]
+fn a_register_that_does_not_take_what_is_written_stops_the_bring_up() {
+    let cases = [
+        (IrsReg::IRS_IST_CFGR, 0, Step::MakeIstValid),
+        (IrsReg::IRS_IST_BASER, 0, Step::MakeIstValid),
+        // Idle, and not enabled.
+        (IrsReg::IRS_CR0, 2, Step::EnableIrs),
+    ];
+    for (wrong, value, wanted) in cases {
+        let (lab, phys) = driver(Shape::default());
+        lab.irs_reads(0, wrong, value);
+        let error = phys.bring_up().unwrap_err();
+        let BringUpCause::Command(CommandError::NoEffect { step, register, value: read, .. }) = error.cause else {
+            panic!("{error}");
+        };
+        assert_eq!((step, register, read), (wanted, wrong, value));
+        lab.irs_reads_itself(0, wrong);
+        assert_eq!((error.cleanup, phys.phase(), lab.live_blocks()), (Ok(()), Phase::Down, 0));
+        phys.bring_up().unwrap();
+        phys.tear_down().unwrap();
+        lab.assert_no_violations();
+    }
+}
+
+#[test]
 fn a_vm_table_in_use_is_refused_too() {
     let (lab, phys) = driver(Shape::default());
     drop(phys);
@@ -474,6 +520,56 @@ fn a_pe_comes_up_goes_out_and_comes_up_with_the_same_index() {
     lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
     phys.tear_down().unwrap();
     assert_eq!(lab.live_blocks(), 0);
+    lab.assert_no_violations();
+}
+
+#[test]
+fn pes_are_counted_anew_after_a_tear_down() {
+    let (lab, phys) = driver(Shape::default());
+    for order in [[0, 1], [1, 0]] {
+        phys.bring_up().unwrap();
+        let numbers = order.map(|pe| lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap().number());
+        assert_eq!(numbers, [0, 1], "{order:?}");
+        down(&lab, &phys);
+    }
+}
+
+#[test]
+fn nothing_is_handed_out_once_a_tear_down_has_begun() {
+    let (lab, phys) = driver(Shape::default());
+    phys.bring_up().unwrap();
+    lab.machine.fail_command(lab.machine.commands(), CommandFault::Never);
+    let error = phys.tear_down().unwrap_err();
+    assert!(matches!(error, TearDownError::Command(CommandError::TimedOut { step: Step::DisableIrs, .. })), "{error}");
+    assert_eq!(phys.phase(), Phase::Partial);
+    assert_eq!(phys.allocate(Cookie(0)).unwrap_err(), LpiError::NoneFree);
+    assert_eq!(lab.on(0, |pe| phys.bring_up_pe(pe)), Err(PeError::DriverDown));
+    lab.machine.recover();
+    // What was left is finished by the next bring-up.
+    phys.bring_up().unwrap();
+    assert_eq!(lab.live_blocks(), 1);
+    phys.tear_down().unwrap();
+    assert_eq!(lab.live_blocks(), 0);
+    lab.assert_no_violations();
+}
+
+#[test]
+fn every_irs_that_does_not_report_the_ist_is_told() {
+    let shape = Shape { irss: 3, pes_per_irs: 1, ..Shape::default() };
+    let told = |lab: &Lab| lab.take_log().into_iter().filter(|op| *op == Op::Irs(IrsReg::IRS_IST_CFGR)).count();
+    // The model's registers are one for the domain: they all show what the first one was told.
+    let (lab, phys) = driver(shape);
+    lab.start_log();
+    phys.bring_up().unwrap();
+    assert_eq!(told(&lab), 1);
+    phys.tear_down().unwrap();
+    // An IRS that does not show it is told, and believed if it does not take it.
+    lab.irs_reads(2, IrsReg::IRS_IST_BASER, 0);
+    lab.start_log();
+    let error = phys.bring_up().unwrap_err();
+    assert_eq!(told(&lab), 2);
+    assert!(matches!(error.cause, BringUpCause::Command(CommandError::NoEffect { irs: IrsIndex(2), .. })), "{error}");
+    assert_eq!((error.cleanup, lab.live_blocks()), (Ok(()), 0));
     lab.assert_no_violations();
 }
 

@@ -11,12 +11,13 @@ use std::time::Duration;
 
 use arbitrary_int::{u3, u5};
 use gicv5_arch::insn::GicInsn;
-use gicv5_arch::irs::{IRS_IDR2, IRS_IDR6, IRS_IDR7, IrsReg};
+use gicv5_arch::irs::{IRS_CR0, IRS_IDR2, IRS_IDR6, IRS_IDR7, IrsReg};
 use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{L2SizeSet, Levels};
 use gicv5_arch::{Iaffid, Lpi, Spi};
 use gicv5_hal::{
-    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsIndex, Lock, Locks, Pe, PeOps, TableMemory,
+    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsExt, IrsIndex, Lock, Locks, Pe, PeOps,
+    TableMemory,
 };
 use gicv5_model::config::{IrsConfig, MachineConfig};
 use gicv5_model::memory::{Eagerness, ModelBlock};
@@ -88,6 +89,8 @@ struct Books {
     irs_registers: BTreeMap<(IrsIndex, u16), u64>,
     pe_registers: BTreeMap<SysReg, u64>,
     answer_is_stale: bool,
+    /// What happens once while the next block is allocated.
+    while_allocating: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl Books {
@@ -197,6 +200,10 @@ unsafe impl TableMemory for LabMemory {
     type Block = ModelBlock;
 
     fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        let meanwhile = self.books.lock().unwrap().while_allocating.take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile();
+        }
         let mut books = self.books.lock().unwrap();
         let n = books.allocations;
         books.allocations += 1;
@@ -374,6 +381,11 @@ impl Lab {
         self.books.lock().unwrap().fail_allocation = Some(n);
     }
 
+    /// Does something, once, while the driver waits for the next block.
+    pub fn while_allocating(&self, meanwhile: impl FnOnce() + Send + 'static) {
+        self.books.lock().unwrap().while_allocating = Some(Box::new(meanwhile));
+    }
+
     /// What has ordered something so far.
     pub fn syncs(&self) -> Vec<Sync> {
         self.books.lock().unwrap().syncs.clone()
@@ -387,6 +399,11 @@ impl Lab {
     /// Makes a register of an IRS read this.
     pub fn irs_reads(&self, irs: u16, register: IrsReg, value: u64) {
         self.books.lock().unwrap().irs_registers.insert((IrsIndex(irs), register.offset()), value);
+    }
+
+    /// Makes a register of an IRS read what the model has.
+    pub fn irs_reads_itself(&self, irs: u16, register: IrsReg) {
+        self.books.lock().unwrap().irs_registers.remove(&(IrsIndex(irs), register.offset()));
     }
 
     /// Makes a system register of every PE read this.
@@ -547,5 +564,9 @@ pub fn down(lab: &Lab, phys: &Phys<Lab>) {
     HERE.set(0);
     phys.tear_down().unwrap();
     assert_eq!(lab.live_blocks(), 0, "table memory is left");
+    // An IRS that is not there reads as zero.
+    for irs in (0..8).map(IrsIndex) {
+        assert!(!lab.machine.read::<IRS_CR0>(irs).irsen(), "{irs} is still enabled");
+    }
     lab.assert_no_violations();
 }
