@@ -731,17 +731,19 @@ impl Field {
         let largest = mask(raw.element_width.unwrap_or(width));
         let mut values = Vec::with_capacity(raw.values.len());
         for (number, meaning) in raw.values {
-            let value = match number.strip_prefix("0x") {
-                Some(digits) => u64::from_str_radix(digits, 16),
-                None => number.parse(),
-            }
-            .map_err(|_| bad("a value that is not a number"))?;
+            let (digits, radix) = number.strip_prefix("0x").map_or((number.as_str(), 10), |digits| (digits, 16));
+            // A sign is no digit, though the standard library would take a plus.
+            let value = (!digits.starts_with('+')).then(|| u64::from_str_radix(digits, radix).ok()).flatten();
+            let value = value.ok_or_else(|| bad("a value that is not a number"))?;
             if value > largest {
                 return Err(bad("a value that does not fit"));
             }
             values.push(FieldValue { value, meaning });
         }
         values.sort_by_key(|named| named.value);
+        if values.windows(2).any(|pair| matches!(pair, [one, next] if one.value == next.value)) {
+            return Err(bad("a value named twice"));
+        }
         Ok(Self {
             name: raw.name,
             msb: raw.msb,

@@ -114,6 +114,66 @@ fn a_field_that_overlaps_or_does_not_fit_is_refused() {
 }
 
 #[test]
+fn facts_that_contradict_themselves_are_refused_with_their_place() {
+    for (from, to, expected) in [
+        ("location_sources = [\"A\"", "location_sources = [\"Z\"", "cites unknown source Z"),
+        ("field_sources = [\"A\"", "field_sources = [\"Z\"", "cites unknown source Z"),
+        ("sources = [\"G\", \"K\"]", "sources = [\"Z\", \"K\"]", "IRS_IDR3.VM_ID_BITS: cites unknown source Z"),
+        ("field = \"IRS_IDR3.VM_ID_BITS\"", "field = \"IRS_IDR3.VM_BITS\"", "a limit of a field that is not there"),
+        ("\"iwb\", \"gic-pmu\"", "\"gic-pmu\"", "of a class that the file does not list"),
+        ("accessed_via = \"ICC_APR_EL1\"", "accessed_via = \"ICC_APR\"", "accessed via unknown ICC_APR"),
+        ("confirmed = 3", "confirmed = 4", "IRS_IDR0: confirmed is 1 to 3"),
+        ("confirmed = 3", "confirmed = 0", "IRS_IDR0: confirmed is 1 to 3"),
+        ("offset = 0x0000\nwidth = 32", "offset = 0x0000\nwidth = 16", "a width of 32, 64 or 256 bits"),
+        ("offset = 0x0000\n", "", "IRS_IDR0: offset and encoding do not fit the class"),
+        ("access = \"RO\"\n", "", "everything but an instruction has an access type"),
+        ("stride = 4\n", "", "an indexed register has a stride if and only if its offset is known"),
+        ("index_min = 0\n", "", "incomplete index range"),
+        ("index_max = 2047", "index_max = -1", "invalid value"),
+        ("form = \"SYS\"\n", "", "form, operand, min_el and one word belong to an instruction"),
+        ("entry_bytes = 8\n", "entry_bytes = 4\n", "entry size and width differ"),
+        ("op1 = 1, CRn = 12", "op1 = 8, CRn = 12", "encoding out of range"),
+        ("generic_name = \"S3_1_C12_C0_0\"\n", "", "the generic name does not match the encoding"),
+        ("\"INT_DOM\", msb = 1, lsb = 0", "\"INT_DOM\", msb = 0, lsb = 1", "IRS_IDR0.INT_DOM: msb below lsb"),
+        ("lsb = 0, element_width = 1,", "lsb = 0, element_width = 5,", "the elements do not fill the field"),
+        ("lsb = 0, element_width = 1,", "lsb = 0, element_width = 0,", "the elements do not fill the field"),
+        ("{ \"0\" = \"linear\", \"1\"", "{ \"0\" = \"linear\", \"2\"", "a value that does not fit"),
+        ("{ \"0\" = \"linear\", \"1\"", "{ \"0\" = \"linear\", \"one\"", "a value that is not a number"),
+        ("{ \"0\" = \"linear\", \"1\"", "{ \"0\" = \"linear\", \"+1\"", "a value that is not a number"),
+        ("{ \"0\" = \"linear\", \"1\"", "{ \"1\" = \"linear\", \"0x1\"", "a value named twice"),
+    ] {
+        let broken = gicv5_facts::REGISTERS_TOML.replacen(from, to, 1);
+        assert_ne!(broken, gicv5_facts::REGISTERS_TOML, "{from}");
+        let error = RegisterTable::parse(&broken).map(|_| "accepted").unwrap_err().to_string();
+        assert!(error.contains(expected), "{from}: {error}");
+    }
+}
+
+#[test]
+fn rules_that_cannot_be_counted_on_are_refused() {
+    let id = "- **GEN-1** ";
+    for (from, to, expected) in [
+        ("- **GEN-2** ", id, "a rule id used twice"),
+        (id, "- **VMT-99** ", "a rule in the wrong section"),
+        (id, "- **GEN-one** ", "an id without a number"),
+        (id, "- **GEN-1 ", "an id without an end"),
+        (id, "And so on.\n- **GEN-1** ", "text between the rules"),
+        ("## VMT - ", "## VMT: ", "an unknown section"),
+        (" *Who* ", " *Whose* ", "no *Who*"),
+        (" *Else* ", " *Or* ", "no *Else*"),
+        ("\n2. QEMU", "\n3. QEMU", "numbers that do not follow each other"),
+        ("\n2. QEMU", "\nQEMU", "not a numbered item"),
+    ] {
+        let start = gicv5_facts::RULES_MD.find(id).unwrap();
+        let (head, tail) = gicv5_facts::RULES_MD.split_at(start);
+        let broken = format!("{head}{}", tail.replacen(from, to, 1));
+        assert_ne!(broken, gicv5_facts::RULES_MD, "{from}");
+        let Err(FactsError::Rule { problem, .. }) = RuleBook::parse(&broken) else { panic!("{to:?} accepted") };
+        assert_eq!(problem, expected, "{from}");
+    }
+}
+
+#[test]
 fn all_rules_are_found_with_unique_ids_and_every_part() {
     let book = rules().unwrap();
     assert_eq!(book.rules.len(), 383);
