@@ -53,10 +53,14 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut Console<'_>, e
 fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Result<Outcome, Failure> {
     let args = args
         .enumerate()
-        .map(|(index, arg)| {
-            arg.into_string().map_err(|arg| {
-                Failure::BadInput(format!("argument {index} is not UTF-8: {}", quote(&arg.to_string_lossy())))
-            })
+        .map(|(index, arg)| match arg.into_string() {
+            Ok(arg) => Ok(arg),
+            // What the program is called, or where it lies, is not the user's argument.
+            Err(_) if index == 0 => Ok("gicv5".to_owned()),
+            Err(arg) => {
+                let arg = arg.to_string_lossy();
+                Err(Failure::BadInput(format!("argument {index} is not UTF-8: {}", quote(&arg))))
+            }
         })
         .collect::<Result<Vec<String>, Failure>>()?;
     let cli = match Cli::try_parse_from(&args) {
@@ -106,6 +110,9 @@ fn usage_problem(error: &clap::Error, args: &[String]) -> String {
         ErrorKind::MissingRequiredArgument => {
             format!("missing {}; {help}", context(ContextKind::InvalidArg).unwrap_or_default())
         }
+        ErrorKind::ArgumentConflict if context(ContextKind::InvalidArg) == context(ContextKind::PriorArg) => {
+            format!("{} is given twice; {help}", context(ContextKind::InvalidArg).unwrap_or_default())
+        }
         ErrorKind::ArgumentConflict => format!(
             "{} cannot be used with {}; {help}",
             context(ContextKind::InvalidArg).unwrap_or_default(),
@@ -116,7 +123,9 @@ fn usage_problem(error: &clap::Error, args: &[String]) -> String {
             let line = text.lines().next().unwrap_or_default();
             let line = line.strip_prefix("error: ").unwrap_or(line);
             let short: String = line.chars().take(160).collect();
-            format!("{}; {help}", short.escape_debug())
+            // Control characters do not reach the terminal; quotation marks may.
+            let short: String = short.chars().filter(|c| !c.is_control()).collect();
+            format!("{short}; {help}")
         }
     }
 }
@@ -253,6 +262,35 @@ mod tests {
             assert!(err.len() < 300 && err.trim_end().len() > 20, "{shown:?}: {err}");
             assert!(!err.trim_end().contains(char::is_control), "{shown:?}: {err}");
         }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_program_in_a_folder_with_an_odd_name_still_runs() {
+        use std::os::unix::ffi::OsStringExt;
+        let odd = || OsString::from_vec(vec![b'/', 0xff, b'/', b'g']);
+        let run = |args: &[OsString]| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let status = super::run(args.iter().cloned(), &mut Console::new(&mut out, None), &mut err);
+            (status, String::from_utf8(err).unwrap())
+        };
+        assert_eq!(run(&[odd(), "decode".into(), "intid".into(), "0x2000001b".into()]), (0, String::new()));
+        let (status, error) = run(&[odd(), "decode".into(), odd(), "1".into()]);
+        assert_eq!(status, 2);
+        assert!(error.contains("argument 2 is not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn what_the_parser_of_arguments_says_is_repeated_as_it_is() {
+        let (_, _, error) = run(&["decode", "--json=1", "IRS_IDR0", "1"]);
+        assert_eq!(
+            error.lines().next(),
+            Some("error: unexpected value '1' for '--json' found; no more were expected; see gicv5 decode --help")
+        );
+        let (_, _, error) = run(&["decode", "--json=\u{1b}[31m", "IRS_IDR0", "1"]);
+        assert!(!error.trim_end().contains(char::is_control), "{error:?}");
+        let (_, _, error) = run(&["decode", "--json", "--json", "IRS_IDR0", "1"]);
+        assert_eq!(error, "error: --json is given twice; see gicv5 decode --help\n");
     }
 
     /// Every path of keys in a document, such as `fields[].name`.

@@ -117,6 +117,55 @@ fn an_illegal_value_is_a_problem() {
 }
 
 #[test]
+fn what_is_just_legal_is_no_problem_and_the_next_value_is() {
+    for (name, field, legal, illegal) in [
+        ("IRS_IDR5", "SPI_RANGE", 1 << 24, (1 << 24) + 1),
+        ("IRS_IDR6", "SPI_IRS_RANGE", 1 << 24, (1 << 24) + 1),
+        ("IRS_IDR2", "MIN_LPI_ID_BITS", 14 << 6 | 14, 14 << 6 | 13),
+        ("IRS_IDR2", "IST_L2SZ", 1 << 11 | 1 << 10 | 16, 1 << 10 | 16),
+        ("IRS_IDR3", "VM_ID_BITS", 8 << 5, 7 << 5),
+        ("IRS_IDR4", "VPED_SZ", 3, 2),
+        ("ITS_DT_CFGR", "DEVICEID_BITS", 32, 33),
+        ("ICC_PPI_HMR0_EL1", "HM", !(1 << 3), 1 << 3),
+        ("ICC_PPI_HMR1_EL1", "HM", u64::MAX, u64::MAX),
+        ("ICH_HFGRTR_EL2", "RES1", 1 << 3, 0),
+        ("IRS_IDR0", "VIRT_ONE_N", 1 << 8 | 1 << 6 | 1, 1 << 8 | 1),
+        ("IRS_IDR0", "VIRT", 1 << 6 | 1, 1 << 6 | 2),
+    ] {
+        let register = table().named(name).next().unwrap();
+        let blamed = |value| {
+            let report = checked(register, &[value]);
+            report.problems.iter().any(|problem| problem.field.as_deref() == Some(field))
+        };
+        assert!(!blamed(legal), "{name}.{field} {legal:#x}");
+        assert_eq!(blamed(illegal), legal != illegal, "{name}.{field} {illegal:#x}");
+    }
+}
+
+#[test]
+fn remarks_count_from_the_right_end() {
+    for (name, value, text) in [
+        ("IRS_VMAP_L2_VMTR", 1 << 63 | 0x7f, "makes level-1 entry 0 valid, which covers VMs 0 to 127;"),
+        ("IRS_VMAP_L2_VMTR", 1 << 63 | 0x80, "makes level-1 entry 1 valid, which covers VMs 128 to 255;"),
+        ("IRS_IDR1", 2 << 20, "of the 5 priority bits the 3 kept are the high ones: priorities are multiples of 4"),
+        ("ICC_APR_EL1", 0, "the running priority is idle:"),
+        ("ICC_APR_EL1", 1 << 0 | 1 << 9, "the running priority is 0: nothing preempts"),
+        ("ICC_APR_EL1", 1 << 1 | 1 << 9, "the running priority is 1: only priority 0 preempts"),
+        ("ICC_APR_EL1", 1 << 31, "the running priority is 31: only priorities 0 to 30 preempt"),
+        ("IRS_VPE_DBR", 1 << 63, "DBPM=0: only an interrupt of priority 0 rings"),
+        ("IRS_VPE_DBR", 1 << 63 | 30 << 32, "DBPM=30: rings when priority <= 30"),
+        ("IRS_VPE_DBR", 1 << 63 | 31 << 32, "DBPM=31: every interrupt rings"),
+        ("ITS_DT_CFGR", 1 << 16 | 10, "two-level: 2 level-1 entries of 8 bytes, each naming a level-2 table of 4 KiB"),
+        ("ITS_DT_CFGR", 32, "linear: 4294967296 entries of 8 bytes (32 GiB)"),
+    ] {
+        let register = table().named(name).next().unwrap();
+        let report = checked(register, &[value]);
+        let found = report.remarks.iter().any(|remark| remark.text.starts_with(text));
+        assert!(found, "{name} {value:#x}: {:?}", report.remarks);
+    }
+}
+
+#[test]
 fn a_field_that_another_one_switches_off_is_no_problem() {
     for (name, value) in [
         ("IRS_IDR3", 0x0000_0200),                 // VMD_SZ counts only with VMD=1
