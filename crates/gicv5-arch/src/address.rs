@@ -45,6 +45,13 @@ impl PhysAddr {
         Ok(PhysAddr(address))
     }
 
+    /// The highest address of this many bits; of 56 if there are more, 0 if there are none.
+    #[must_use]
+    pub const fn highest(bits: u32) -> PhysAddr {
+        let bits = if bits < PhysAddr::BITS { bits } else { PhysAddr::BITS };
+        PhysAddr((1 << bits) - 1)
+    }
+
     /// The number.
     #[must_use]
     pub const fn raw(self) -> u64 {

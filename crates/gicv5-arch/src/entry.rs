@@ -117,6 +117,9 @@ impl L2_VMTE {
     /// Size in bytes (VMT-8).
     pub const BYTES: u64 = 32;
 
+    /// The entry of a VM that is not valid and has nothing: every bit zero.
+    pub const ZERO: L2_VMTE = L2_VMTE { words: [0; 4] };
+
     /// The layouts of the four words, and what the specification puts in front of their field names.
     pub const WORDS: [(&'static str, &'static [FieldInfo]); 4] = [
         ("", L2_VMTE_VMD::FIELDS),
@@ -139,20 +142,24 @@ impl L2_VMTE {
 
     /// The entry for these bytes of memory.
     #[must_use]
-    pub fn from_le_bytes(bytes: [u8; 32]) -> L2_VMTE {
-        let mut words = [0; 4];
-        for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-        L2_VMTE { words }
+    pub const fn from_le_bytes(bytes: [u8; 32]) -> L2_VMTE {
+        let [a, b, c, d] = match bytes.as_chunks() {
+            ([a, b, c, d], []) => [*a, *b, *c, *d],
+            // 32 bytes are four words and nothing else.
+            _ => [[0; 8]; 4],
+        };
+        L2_VMTE { words: [u64::from_le_bytes(a), u64::from_le_bytes(b), u64::from_le_bytes(c), u64::from_le_bytes(d)] }
     }
 
     /// The entry as it stands in memory: each word little-endian, first word first (COH-8).
     #[must_use]
-    pub fn to_le_bytes(self) -> [u8; 32] {
+    pub const fn to_le_bytes(self) -> [u8; 32] {
         let mut bytes = [0; 32];
-        for (bytes, word) in bytes.chunks_exact_mut(8).zip(self.words) {
-            bytes.copy_from_slice(&word.to_le_bytes());
+        let mut words: &[u64] = &self.words;
+        let mut rest: &mut [u8] = &mut bytes;
+        while let ([word, words_left @ ..], Some((place, bytes_left))) = (words, rest.split_first_chunk_mut::<8>()) {
+            *place = word.to_le_bytes();
+            (words, rest) = (words_left, bytes_left);
         }
         bytes
     }

@@ -261,8 +261,15 @@ impl Ppi {
 
     /// The name and use of a PPI with an architected number (PPI-2).
     #[must_use]
-    pub fn architected(self) -> Option<(&'static str, &'static str)> {
-        Ppi::ARCHITECTED.iter().find(|(ppi, ..)| *ppi == self).map(|(_, name, purpose)| (*name, *purpose))
+    pub const fn architected(self) -> Option<(&'static str, &'static str)> {
+        let mut rest = Ppi::ARCHITECTED;
+        while let [(ppi, name, purpose), others @ ..] = rest {
+            if ppi.id() == self.id() {
+                return Some((name, purpose));
+            }
+            rest = others;
+        }
+        None
     }
 }
 
@@ -519,6 +526,34 @@ impl fmt::Display for IrsIntId {
         fmt::Debug::fmt(self, f)
     }
 }
+
+/// Gives a layout that reports an interrupt or none (a valid bit, TYPE and ID) its reader and its constructor.
+macro_rules! reports_interrupt {
+    ($name:ident: $valid:ident $with_valid:ident) => {
+        impl $name {
+            /// The interrupt; `None` if there is none or the bits name no interrupt.
+            #[must_use]
+            pub const fn int_id(self) -> Option<crate::IntId> {
+                match (self.$valid(), self.int_type()) {
+                    (true, Ok(int_type)) => crate::IntId::from_parts(int_type, self.id()),
+                    _ => None,
+                }
+            }
+
+            /// The value that reports this interrupt, or none.
+            #[must_use]
+            pub const fn reporting(int_id: Option<crate::IntId>) -> $name {
+                match int_id {
+                    Some(int_id) => {
+                        $name::ZERO.$with_valid(true).with_int_type(int_id.int_type()).with_id(int_id.id_field())
+                    }
+                    None => $name::ZERO,
+                }
+            }
+        }
+    };
+}
+pub(crate) use reports_interrupt;
 
 /// Declares an identifier of 16 bits.
 macro_rules! id16 {

@@ -10,6 +10,7 @@ use core::fmt;
 
 use arbitrary_int::u24;
 
+use crate::id::reports_interrupt;
 use crate::layout::{FieldInfo, layout};
 use crate::values::{HandlingMode, RoutingMode};
 use crate::{Iaffid, IntId, IntType, IrsIntId, IrsIntType, Priority, VmId};
@@ -160,27 +161,7 @@ impl DeactivateOperand {
     }
 }
 
-impl AcknowledgeResult {
-    /// The result that reports this interrupt, or none.
-    #[must_use]
-    pub const fn reporting(int_id: Option<IntId>) -> AcknowledgeResult {
-        match int_id {
-            Some(int_id) => {
-                AcknowledgeResult::ZERO.with_valid(true).with_int_type(int_id.int_type()).with_id(int_id.id_field())
-            }
-            None => AcknowledgeResult::ZERO,
-        }
-    }
-
-    /// The acknowledged interrupt; `None` if there was none or the bits name no interrupt.
-    #[must_use]
-    pub const fn int_id(self) -> Option<IntId> {
-        match (self.valid(), self.int_type()) {
-            (true, Ok(int_type)) => IntId::from_parts(int_type, self.id()),
-            _ => None,
-        }
-    }
-}
+reports_interrupt!(AcknowledgeResult: valid with_valid);
 
 /// What an instruction does with its register.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -321,9 +302,9 @@ instructions! {
     GIC_LDDI "GIC LDDI" (6 2 0) EL3 Operand(DeactivateOperand);
     /// Sets an interrupt's handling mode in the logical domain, from EL3.
     GIC_LDHM "GIC LDHM" (6 2 1) EL3 Operand(HandlingModeOperand);
-    /// Waits until earlier GIC register writes and instructions have reached the IRS.
+    /// Completes the effects of all earlier GIC instructions (SYN-1).
     GSB_SYS "GSB SYS" (0 0 0) EL1 NoOperand;
-    /// Waits until the effect of an acknowledge is visible in the pending outputs.
+    /// Completes the effects of earlier acknowledges and of nothing else (SYN-1).
     GSB_ACK "GSB ACK" (0 0 1) EL1 NoOperand;
 }
 
@@ -353,9 +334,15 @@ impl GicInsn {
     ///
     /// `GIC CDEOI` and the GSBs are recognised with any register: an operand is ignored (INS-4).
     #[must_use]
-    pub fn of_word(word: u32) -> Option<(GicInsn, u32)> {
-        let t = word & 31;
-        GicInsn::ALL.iter().copied().find(|insn| insn.word(t) & !31 == word & !31).map(|insn| (insn, t))
+    pub const fn of_word(word: u32) -> Option<(GicInsn, u32)> {
+        let mut rest = GicInsn::ALL;
+        while let [insn, others @ ..] = rest {
+            if insn.word(0) & !31 == word & !31 {
+                return Some((*insn, word & 31));
+            }
+            rest = others;
+        }
+        None
     }
 }
 

@@ -12,6 +12,7 @@
 
 use arbitrary_int::{u2, u4, u5, u6, u11, u12, u24, u25};
 
+use crate::id::reports_interrupt;
 use crate::layout::{FieldInfo, layout, values};
 use crate::register::frame;
 use crate::values::{
@@ -768,6 +769,8 @@ impl IrsReg {
         Some(Status { register, idle, valid })
     }
 }
+
+reports_interrupt!(IRS_VPE_HPPIR: hppiv with_hppiv);
 
 /// Layouts of the frame that [`IrsReg`] cannot list: a second view of a register, and a register without a known offset.
 /// Name, view, layout.

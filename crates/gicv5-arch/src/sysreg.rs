@@ -14,10 +14,11 @@ use core::fmt;
 
 use arbitrary_int::{u1, u2, u4, u6, u24};
 
+use crate::id::reports_interrupt;
 use crate::layout::{FieldInfo, layout, newtype_field, values};
 use crate::register::{Access, Register};
 use crate::values::{Domain, HandlingMode, RoutingMode};
-use crate::{ActivePriorities, Iaffid, IntId, IntType, Ppi, PpiBank, Priority, VmId, VpeId};
+use crate::{ActivePriorities, Iaffid, IntType, Ppi, PpiBank, Priority, VmId, VpeId};
 
 /// One bit for each PPI of a bank.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
@@ -203,25 +204,7 @@ layout! {
     }
 }
 
-impl HPPIR {
-    /// The interrupt; `None` if there is none or the bits name no interrupt.
-    #[must_use]
-    pub const fn int_id(self) -> Option<IntId> {
-        match (self.hppiv(), self.int_type()) {
-            (true, Ok(int_type)) => IntId::from_parts(int_type, self.id()),
-            _ => None,
-        }
-    }
-
-    /// The register that reports this interrupt, or none.
-    #[must_use]
-    pub const fn reporting(int_id: Option<IntId>) -> HPPIR {
-        match int_id {
-            Some(int_id) => HPPIR::ZERO.with_hppiv(true).with_int_type(int_id.int_type()).with_id(int_id.id_field()),
-            None => HPPIR::ZERO,
-        }
-    }
-}
+reports_interrupt!(HPPIR: hppiv with_hppiv);
 
 layout! {
     /// Handling mode of each PPI of a bank. Fixed in hardware (PPI-3).
@@ -965,8 +948,19 @@ impl SysReg {
 
     /// The register with this encoding. `ICV_*` registers share theirs with `ICC_*`, which is what this returns.
     #[must_use]
-    pub fn with_encoding(encoding: SysRegEncoding) -> Option<SysReg> {
-        SysReg::ALL.iter().copied().find(|register| register.info().reached == Reached::By(encoding))
+    pub const fn with_encoding(encoding: SysRegEncoding) -> Option<SysReg> {
+        let mut rest = SysReg::ALL;
+        while let [register, others @ ..] = rest {
+            // All of these have op0 3, which leaves `bits` to tell them apart.
+            if let Reached::By(own) = register.info().reached
+                && own.op0 == encoding.op0
+                && own.bits() == encoding.bits()
+            {
+                return Some(*register);
+            }
+            rest = others;
+        }
+        None
     }
 
     /// The register that holds a PPI's domain: number ID / 32, two bits for each PPI.
@@ -1108,7 +1102,8 @@ ppi_families! { priority:
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Lpi, PpiHandling};
+    use crate::irs::IRS_VPE_HPPIR;
+    use crate::{IntId, Lpi, PpiHandling};
     use proptest::prelude::*;
     use std::vec::Vec;
 
@@ -1168,6 +1163,9 @@ mod tests {
             assert_eq!(register.raw_value(), 1 << 32 | u64::from(int_id.raw()), "HPPI-9");
             assert_eq!(register.int_id(), Some(int_id));
             assert_eq!(register.with_hppiv(false).int_id(), None);
+            let of_a_vpe = IRS_VPE_HPPIR::reporting(Some(int_id));
+            assert_eq!(of_a_vpe.raw_value(), register.raw_value(), "VPE-16");
+            assert_eq!(of_a_vpe.int_id(), Some(int_id));
         }
         assert_eq!(HPPIR::reporting(None).raw_value(), 0);
         assert_eq!(HPPIR::new_with_raw_value(1 << 32 | 5).int_id(), None, "type 0 is reserved (GEN-1)");

@@ -2,6 +2,7 @@
 
 use arbitrary_int::{u1, u2, u3, u4};
 
+use crate::PhysAddr;
 use crate::layout::{newtype_field, values};
 
 values! {
@@ -230,6 +231,12 @@ impl PaRange {
             PaRange::Bits56 => 56,
         }
     }
+
+    /// The highest address, all address bits set.
+    #[must_use]
+    pub const fn highest(self) -> PhysAddr {
+        PhysAddr::highest(self.bits())
+    }
 }
 
 values! {
@@ -293,6 +300,7 @@ values! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::string::ToString;
 
     #[test]
     fn counts_stored_minus_one_are_decoded_before_they_are_compared() {
@@ -312,6 +320,7 @@ mod tests {
         for (range, value) in (0..8).map(|n| PaRange::new_with_raw_value(u4::new(n)).unwrap()).zip(PaRange::VALUES) {
             assert_eq!(value.meaning, format!("{} bits", range.bits()));
             assert_eq!(range.meaning(), value.meaning);
+            assert_eq!(range.highest().raw(), u64::MAX >> (64 - range.bits()));
         }
         for size in L2Size::ALL {
             assert_eq!(size.meaning(), format!("{} KiB", size.bytes() / 1024));
@@ -319,7 +328,9 @@ mod tests {
         for size in [IstSize::Bytes4, IstSize::Bytes8, IstSize::Bytes16] {
             assert_eq!(size.meaning(), format!("{} bytes", size.bytes()));
         }
-        assert_eq!(PriBits::Five.count(), 5);
+        for (bits, value) in (0..5).map(|n| PriBits::new_with_raw_value(u3::new(n)).unwrap()).zip(PriBits::VALUES) {
+            assert_eq!(value.meaning.split(' ').next(), Some(bits.count().to_string().as_str()));
+        }
     }
 
     #[test]

@@ -814,8 +814,8 @@ fn every_footprint() -> Vec<Footprint> {
 #[test]
 fn nothing_shares_a_cache_line_with_a_structure_that_asked_for_whole_lines() {
     for footprint in every_footprint() {
-        for bits in 0..32 {
-            let line = 1u32 << bits;
+        for bits in 0..64 {
+            let line = 1u64 << bits;
             let whole = footprint.for_cache_line(line).unwrap();
             let lines = size(footprint).div_ceil(line.into());
             assert_eq!(size(whole), lines * u128::from(line), "COH-6");
@@ -825,7 +825,7 @@ fn nothing_shares_a_cache_line_with_a_structure_that_asked_for_whole_lines() {
             let stride = u128::from(whole.stride());
             assert!(stride >= size(whole) && stride % alignment(whole) == 0 && stride - size(whole) < alignment(whole));
         }
-        for bytes in [0, 3, 65, 0x8000_0001, u32::MAX] {
+        for bytes in [0, 3, 65, 0x8000_0001, (1 << 63) + 1, u64::MAX] {
             assert_eq!(footprint.for_cache_line(bytes), Err(GeometryError::CacheLine { bytes }));
         }
     }
@@ -974,7 +974,7 @@ proptest! {
     }
 
     #[test]
-    fn numbers_of_any_size_are_answered(id_bits: u32, id: u32, contiguous: u64, raw: u32, size_log2: u32, line: u32) {
+    fn numbers_of_any_size_are_answered(id_bits: u32, id: u32, contiguous: u64, raw: u32, size_log2: u32, line: u64) {
         // Overflow panics in a debug build, so reaching the end is the property.
         let _ = IstGeometry::linear(id_bits, IstSize::Bytes16).map(|ist| ist.index(id));
         let _ = VmTableGeometry::two_level(id_bits).map(|table| table.vms_behind(id));

@@ -3,6 +3,7 @@
 use core::ops::Range;
 
 use gicv5_arch::PhysAddr;
+use gicv5_arch::geometry::Footprint;
 
 use crate::IrsIndex;
 
@@ -56,6 +57,19 @@ impl BlockLayout {
             return Err(BlockLayoutError::NoRoom { size, alignment, highest });
         }
         Ok(BlockLayout { size, alignment, highest })
+    }
+
+    /// A block for a structure that an IRS walks, none of whose bytes lies above `highest` (the end of what the IRS can
+    /// address, [`PaRange::highest`](gicv5_arch::values::PaRange::highest)), nor above what the field that will point to it
+    /// can hold.
+    ///
+    /// # Errors
+    ///
+    /// [`BlockLayoutError::NoRoom`] if the structure is larger than that.
+    pub const fn for_footprint(footprint: Footprint, highest: PhysAddr) -> Result<BlockLayout, BlockLayoutError> {
+        let field = PhysAddr::highest(footprint.address_bits());
+        let highest = if field.raw() < highest.raw() { field } else { highest };
+        BlockLayout::new(footprint.size(), footprint.alignment(), highest)
     }
 
     /// Size in bytes, at least 1.
@@ -203,5 +217,39 @@ pub unsafe trait TableMemory: Sync {
             self.clean_invalidate(block, bytes);
             self.barrier();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gicv5_arch::geometry::VmTableGeometry;
+
+    #[test]
+    fn a_block_that_no_allocator_can_give_is_refused_before_it_is_asked_for() {
+        let highest = PhysAddr::highest(12);
+        assert_eq!(BlockLayout::new(0, 8, highest), Err(BlockLayoutError::Empty));
+        for alignment in [0, 3, u64::MAX] {
+            assert_eq!(BlockLayout::new(8, alignment, highest), Err(BlockLayoutError::Alignment { alignment }));
+        }
+        assert_eq!(BlockLayout::new(4096, 4096, highest).map(BlockLayout::size), Ok(4096));
+        let refused = BlockLayoutError::NoRoom { size: 4097, alignment: 1, highest };
+        assert_eq!(BlockLayout::new(4097, 1, highest), Err(refused));
+        assert!(BlockLayout::new(u64::MAX, 1 << 63, highest).is_err());
+    }
+
+    #[test]
+    fn a_block_lies_where_both_the_irs_and_the_field_that_points_to_it_can_reach() {
+        // L1_VMTE.L2_ADDR ends at bit 51, every other address at bit 55.
+        let table = VmTableGeometry::two_level(16).unwrap();
+        let level2 = table.level2().unwrap();
+        let highest = |footprint, bits| {
+            let layout = BlockLayout::for_footprint(footprint, PhysAddr::highest(bits)).unwrap();
+            assert_eq!((layout.size(), layout.alignment()), (4096, 4096), "VMT-9, VMT-10");
+            layout.highest()
+        };
+        assert_eq!(highest(level2, 56), PhysAddr::highest(52));
+        assert_eq!(highest(table.base(), 56), PhysAddr::highest(56));
+        assert_eq!(highest(level2, 48), PhysAddr::highest(48));
     }
 }

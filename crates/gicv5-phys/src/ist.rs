@@ -93,9 +93,8 @@ pub(crate) fn allocate<M: TableMemory>(
     highest: PhysAddr,
 ) -> Result<M::Block, TableError> {
     let bytes = memory.cache_line();
-    let line = u32::try_from(bytes).map_err(|_| TableError::CacheLine { bytes })?;
-    let piece = piece.for_cache_line(line).map_err(|_| TableError::CacheLine { bytes })?;
-    Ok(memory.allocate(BlockLayout::new(piece.size(), piece.alignment(), highest)?)?)
+    let piece = piece.for_cache_line(bytes).map_err(|_| TableError::CacheLine { bytes })?;
+    Ok(memory.allocate(BlockLayout::for_footprint(piece, highest)?)?)
 }
 
 impl<B: Block> Draft<B> {

@@ -213,9 +213,8 @@ pub(crate) fn probe<H: Host>(host: &H, config: &Config<'_>) -> Result<Domain, Pr
     // The smaller width of IRS and CPU interface counts (GEN-12).
     let widths = irss.iter().filter_map(|irs| irs.idr1.pri_bits().ok()).map(|bits| bits.count());
     let priority_bits = widths.fold(cpu.priority_bits, u32::min);
-    let widths = irss.iter().filter_map(|irs| irs.idr0.pa_range().ok()).map(|range| range.bits());
-    let address_bits = widths.fold(PhysAddr::BITS, u32::min);
-    let highest = PhysAddr::new((1 << address_bits) - 1).map_err(|_| ProbeError::NoIrs)?;
+    let ends = irss.iter().filter_map(|irs| irs.idr0.pa_range().ok()).map(|range| range.highest());
+    let highest = ends.fold(PhysAddr::highest(PhysAddr::BITS), PhysAddr::min);
     let non_coherent = irss.iter().find(|irs| host.memory().coherency(irs.index) == Coherency::NonCoherent);
     let publish_for = non_coherent.unwrap_or(first).index;
 

@@ -98,6 +98,6 @@ pub enum GeometryError {
     #[error("a cache line of {bytes} bytes is not a power of two")]
     CacheLine {
         /// Its size.
-        bytes: u32,
+        bytes: u64,
     },
 }

@@ -55,11 +55,12 @@ impl Footprint {
     /// # Errors
     ///
     /// [`GeometryError::CacheLine`] if `line_bytes` is not a power of two.
-    pub const fn for_cache_line(self, line_bytes: u32) -> Result<Footprint, GeometryError> {
-        if !line_bytes.is_power_of_two() {
-            return Err(GeometryError::CacheLine { bytes: line_bytes });
+    pub const fn for_cache_line(self, line_bytes: u64) -> Result<Footprint, GeometryError> {
+        let line = line_bytes;
+        if !line.is_power_of_two() {
+            return Err(GeometryError::CacheLine { bytes: line });
         }
-        let line = line_bytes as u64;
+        // A size is below 2^30 and a line at most 2^63, so that the sum fits.
         Ok(Footprint {
             size: (self.size + (line - 1)) & !(line - 1),
             alignment: if line > self.alignment { line } else { self.alignment },
