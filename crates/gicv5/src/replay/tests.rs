@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 
 use gicv5_trace::{Foreign, TraceReader, ZstdReader};
+use proptest::prelude::*;
 
 use super::engine::Stop;
 use super::report::Summary;
@@ -196,5 +197,249 @@ fn a_trace_that_ends_in_the_middle_of_an_operation_or_line_is_refused_with_the_l
     for start in ["", NONE] {
         let text = if start.is_empty() { String::new() } else { format!("{start}\n") };
         assert!(matches!(try_replay(&text), Err(Stop::Input(why)) if why.starts_with("line 1: ")), "{start}");
+    }
+}
+
+/// Splits a line at a field's name: what comes before its value, the value, the rest.
+fn field<'a>(line: &'a str, name: &str) -> Option<(&'a str, &'a str, &'a str)> {
+    let start = line.find(name)? + name.len();
+    let (head, tail) = line.split_at(start);
+    let end = tail.find([' ', ':']).unwrap_or(tail.len());
+    let (value, rest) = tail.split_at(end);
+    Some((head, value, rest))
+}
+
+fn with_field(line: &str, name: &str, change: impl Fn(u64) -> u64) -> Option<String> {
+    let (head, value, rest) = field(line, name)?;
+    Some(match value.strip_prefix("0x") {
+        Some(hex) => format!("{head}{:#x}{rest}", change(u64::from_str_radix(hex, 16).ok()?)),
+        None => format!("{head}{}{rest}", change(value.parse().ok()?)),
+    })
+}
+
+/// Every way in which an answer line is made wrong, by the kind of line.
+fn wrong_answers(line: &str) -> Vec<String> {
+    let kind = line.split(' ').next().unwrap();
+    let bits = |name: &str, bits: &[u32]| -> Vec<String> {
+        bits.iter().filter_map(|bit| with_field(line, name, |value| value ^ 1 << bit)).collect()
+    };
+    let mut wrong = match kind {
+        "gicv5_irs_recalc_hppi" | "gicv5_recalc_ppi_hppi" => {
+            let id = if kind == "gicv5_irs_recalc_hppi" { "ID 0x" } else { "id 0x" };
+            let other = if kind == "gicv5_irs_recalc_hppi" { "0x40000003" } else { "0x2000001b" };
+            let start = line.find(id).unwrap() + 3;
+            if line.ends_with("0x0 prio 255") {
+                vec![format!("{}{other} prio 31", &line[..start]), format!("{}{other} prio 0", &line[..start])]
+            } else {
+                let mut wrong = bits("prio ", &[0, 3]);
+                wrong.push(format!("{}0x0 prio 255", &line[..start]));
+                let (head, tail) = line.split_at(start);
+                let (number, rest) = tail.split_at(tail.find(' ').unwrap());
+                let number = u32::from_str_radix(&number[2..], 16).unwrap();
+                wrong.extend([1, 1 << 8].map(|bit| format!("{head}{:#x}{rest}", number ^ bit)));
+                wrong
+            }
+        }
+        "gicv5_irs_recalc_hppi_fail" => {
+            let (on, off) = ("IAFFID doesn't match any CPU", "IRS_CR0.IRSEN is zero");
+            let other = if line.contains(off) { line.replace(off, on) } else { line.replace(on, off) };
+            vec![other]
+        }
+        "gicv5_update_irq_fiq" => ["IRQ ", "FIQ ", "NMI "].iter().flat_map(|name| bits(name, &[0])).collect(),
+        "gicv5_spi_state" => {
+            ["level ", "pending ", "active ", "ID "].iter().flat_map(|name| bits(name, &[0])).collect()
+        }
+        "gicv5_activate" | "gicv5_deactivate" => bits("virtual:0 ID ", &[0, 5]),
+        "gicv5_request_config" => bits("ICSR ", &[0, 1, 2, 4, 5, 11, 15, 32]),
+        "gicv5_read" if !["0xffd", "0xffe"].iter().any(|id| line.contains(id)) => bits("data ", &[0, 1, 4, 20]),
+        "gicv5_gicr_cdia" => bits("interrupt ", &[0, 4]),
+        "gicv5_gicr_cdia_fail" => vec![line.replace("no available interrupt to acknowledge", "CDIA but HPPI is NMI")],
+        "gicv5_ist_valid" => bits("id_bits ", &[0]).into_iter().chain(bits("base ", &[12])).collect(),
+        _ => Vec::new(),
+    };
+    if ["gicv5_irs_recalc_hppi", "gicv5_irs_recalc_hppi_fail"].contains(&kind) {
+        wrong.extend(bits("IAFFID ", &[0]));
+    }
+    wrong.retain(|other| other != line);
+    wrong
+}
+
+/// What became of changed answers, by kind of line.
+#[derive(Default, Debug, Clone, Copy)]
+struct Found {
+    changed: u32,
+    /// The first divergence is at the line.
+    first: u32,
+    /// A divergence, or what it says may be wrong, is the line.
+    named: u32,
+    /// There is a divergence and the line is not named.
+    elsewhere: u32,
+    /// There is no divergence.
+    missed: u32,
+}
+
+/// Changes answers of a recording, one at a time, at most `each` of every kind, and asks what is found.
+fn campaign(
+    name: &str,
+    lines: usize,
+    each: usize,
+    seed: u64,
+) -> (std::collections::BTreeMap<String, Found>, Vec<String>) {
+    let text = recording(name);
+    let lines: Vec<&str> = text.lines().take(lines).collect();
+    let mut kinds = std::collections::BTreeMap::<&str, Vec<usize>>::new();
+    for (n, line) in lines.iter().enumerate() {
+        if !wrong_answers(line).is_empty() {
+            kinds.entry(line.split(' ').next().unwrap()).or_default().push(n);
+        }
+    }
+    let mut state = seed;
+    let mut random = |below: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut found = std::collections::BTreeMap::<String, Found>::new();
+    let mut complaints = Vec::new();
+    for (kind, places) in kinds {
+        let entry = found.entry(kind.to_owned()).or_default();
+        for _ in 0..each {
+            let place = places[random(places.len())];
+            let wrong = wrong_answers(lines[place]);
+            let wrong = &wrong[random(wrong.len())];
+            // What comes much later has no part in it.
+            let end = lines.len().min(place + 3000);
+            let mut changed: String = lines[..end].iter().flat_map(|line| [line, "\n"]).collect();
+            let start = lines[..place].iter().map(|line| line.len() + 1).sum::<usize>();
+            changed.replace_range(start..start + lines[place].len(), wrong);
+            entry.changed += 1;
+            let number = place as u64 + 1;
+            let summary = match try_replay(&changed) {
+                Ok(summary) => summary,
+                // The end may be in the middle of an operation: then go on until it is not.
+                Err(Stop::Input(_)) => {
+                    let whole: String = lines.iter().flat_map(|line| [line, "\n"]).collect();
+                    let mut whole = whole;
+                    whole.replace_range(start..start + lines[place].len(), wrong);
+                    match try_replay(&whole) {
+                        Ok(summary) => summary,
+                        Err(_) => continue,
+                    }
+                }
+                // A value that no line can have is refused.
+                Err(Stop::Trace(error)) => {
+                    assert_eq!(error.line(), number);
+                    entry.first += 1;
+                    continue;
+                }
+            };
+            let named = named(&summary);
+            if summary.tally().kept.first().is_some_and(|first| first.line.number == number) {
+                entry.first += 1;
+            } else if named.contains(&number) {
+                entry.named += 1;
+            } else if summary.tally().divergences > 0 {
+                entry.elsewhere += 1;
+                complaints.push(format!("{name}:{number}: {wrong} (found at {named:?})"));
+            } else {
+                entry.missed += 1;
+                complaints.push(format!("{name}:{number}: {wrong} (missed)"));
+            }
+        }
+    }
+    (found, complaints)
+}
+
+#[test]
+fn a_changed_answer_is_a_divergence_that_names_its_line() {
+    for (name, lines, each) in [(REGISTERS, 900, 5), (RANDOM, 2500, 5), (LINUX, 2500, 5)] {
+        let (found, complaints) = campaign(name, lines, each, 7);
+        assert!(complaints.is_empty(), "{complaints:#?}\n{found:#?}");
+        assert!(found.len() >= 6, "{name}: {found:#?}");
+    }
+}
+
+/// Something done to the lines of a trace.
+#[derive(Clone, Debug)]
+enum Damage {
+    Drop(prop::sample::Index),
+    Double(prop::sample::Index),
+    Swap(prop::sample::Index, prop::sample::Index),
+    Byte(prop::sample::Index, u8),
+    Cut(prop::sample::Index),
+}
+
+fn damage() -> impl Strategy<Value = Damage> {
+    use prop::sample::Index;
+    prop_oneof![
+        any::<Index>().prop_map(Damage::Drop),
+        any::<Index>().prop_map(Damage::Double),
+        any::<(Index, Index)>().prop_map(|(one, other)| Damage::Swap(one, other)),
+        (any::<Index>(), prop::sample::select(b"0123456789abcdefPL \n\xff".to_vec()))
+            .prop_map(|(place, byte)| Damage::Byte(place, byte)),
+        any::<Index>().prop_map(Damage::Cut),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn damage_is_refused_with_its_line_or_replayed_and_never_a_panic(
+        name in prop::sample::select(vec![LINUX, RANDOM, REGISTERS]),
+        from in 1_usize..600,
+        damages in prop::collection::vec(damage(), 1..4),
+    ) {
+        // The machine, and some hundred lines from anywhere near the start.
+        let text = recording(name);
+        let mut lines: Vec<Vec<u8>> =
+            text.lines().take(1).chain(text.lines().skip(from).take(300)).map(|line| line.as_bytes().to_vec()).collect();
+        for damage in damages {
+            let count = lines.len();
+            match damage {
+                Damage::Drop(at) => drop(lines.remove(at.index(count))),
+                Damage::Double(at) => lines.insert(at.index(count), lines[at.index(count)].clone()),
+                Damage::Swap(one, other) => lines.swap(one.index(count), other.index(count)),
+                Damage::Byte(at, byte) => {
+                    let line = &mut lines[at.index(count)];
+                    let place = at.index(line.len());
+                    line[place] = byte;
+                }
+                Damage::Cut(at) => lines.truncate(at.index(count).max(1)),
+            }
+        }
+        let bytes: Vec<u8> = lines.iter().flat_map(|line| line.iter().copied().chain([b'\n'])).collect();
+        let never = AtomicBool::new(false);
+        let reader = TraceReader::new(Box::new(std::io::Cursor::new(bytes)) as Box<dyn std::io::BufRead>, Foreign::Refuse);
+        match super::replay("test", reader, &never) {
+            Ok(summary) => prop_assert!(summary.tally().events <= lines.len() as u64 + 3),
+            Err(Stop::Trace(error)) => prop_assert!(error.line() > 0),
+            Err(Stop::Input(why)) => prop_assert!(why.starts_with("line "), "{}", why),
+        }
+    }
+}
+
+#[test]
+fn an_interrupted_replay_tells_what_it_has_found_so_far() {
+    let text = recording(RANDOM);
+    let pressed = AtomicBool::new(true);
+    let reader = TraceReader::new(
+        Box::new(std::io::Cursor::new(text.into_bytes())) as Box<dyn std::io::BufRead>,
+        Foreign::Refuse,
+    );
+    let summary = super::replay("test", reader, &pressed).unwrap();
+    assert_eq!(summary.outcome().status(), 130);
+    assert!((1000..60_000).contains(&summary.tally().events), "{}", summary.tally().events);
+}
+
+/// `cargo test --release -p gicv5 -- --ignored --nocapture campaign`
+#[test]
+#[ignore = "takes minutes"]
+fn a_long_campaign_of_changed_answers() {
+    for (name, each) in [(REGISTERS, 200), (RANDOM, 120), (LINUX, 120)] {
+        let (found, complaints) = campaign(name, usize::MAX, each, 1);
+        println!("{name}");
+        for (kind, found) in found {
+            println!("  {kind:28} {found:?}");
+        }
+        complaints.iter().for_each(|complaint| println!("  {complaint}"));
     }
 }
