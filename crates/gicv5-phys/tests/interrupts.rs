@@ -694,6 +694,72 @@ fn ppis_start_disabled_inactive_and_with_the_configured_priority() {
 }
 
 #[test]
+fn what_earlier_software_left_on_a_pe_is_gone_once_it_is_up() {
+    let (lab, phys) = many_ppis();
+    lab.on(1, |pe| phys.bring_down_pe(pe)).unwrap();
+    lab.on(1, |pe| {
+        for id in [3, 27, 40, 70, 127].map(ppi) {
+            ppi::enable(pe, id).unwrap();
+            ppi::set_active(pe, id);
+            ppi::set_priority(pe, id, priority(1));
+        }
+        for id in [3, 127].map(ppi) {
+            ppi::set_pending(pe, id).unwrap();
+        }
+        pe.write_raw(SysReg::ICC_APR_EL1, 1 << 7);
+        pe.write_raw(SysReg::ICC_PCR_EL1, 0);
+        pe.isb();
+        phys.bring_up_pe(pe).unwrap();
+        for id in (0..128).map(ppi) {
+            let state = ppi::state(pe, id);
+            assert!(!state.enabled && !state.active && !state.pending, "{id}: {state:?}");
+        }
+        assert_eq!(ppi::state(pe, ppi(27)).priority, priority(16));
+        assert_eq!(pe.read_raw(SysReg::ICC_APR_EL1), 0);
+        assert_eq!(pe.read_raw(SysReg::ICC_PCR_EL1), 31);
+    });
+    down(&lab, &phys);
+}
+
+#[test]
+fn a_pe_that_is_out_is_not_signalled_and_its_ipis_are_silent() {
+    let (lab, phys) = many_ppis();
+    let signalled = || lab.machine.signals(ModelPeIndex(1)).irq;
+    lab.on(1, |pe| ppi::enable(pe, ppi(27)).unwrap());
+    lab.machine.set_ppi_wire(ModelPeIndex(1), ppi(27), true);
+    let index = lab.on(1, |pe| {
+        phys.bring_down_pe(pe).unwrap();
+        assert!(!signalled(), "by a PPI");
+        phys.bring_up_pe(pe).unwrap()
+    });
+    assert!(!signalled(), "its PPIs are disabled");
+    // An IPI and an SPI that nobody has taken.
+    lab.on(0, |pe| {
+        phys.set_target(pe, spi(1), iaffid(1)).unwrap();
+        phys.enable_interrupt(pe, spi(1)).unwrap();
+        phys.set_pending(pe, spi(1)).unwrap();
+        phys.send_ipi(pe, index, IpiKind(0)).unwrap();
+        pe.gsb_sys();
+    });
+    assert!(signalled());
+    lab.on(1, |pe| phys.bring_down_pe(pe)).unwrap();
+    assert!(!signalled(), "by an SPI");
+    for id in 0..4 {
+        let state = lab.machine.interrupt(lpi(id).into()).unwrap();
+        assert!(!state.pending() && state.enable() == (id < 2), "IPI {id} of the PE that is out: {state:?}");
+    }
+    lab.on(0, |pe| phys.disable_interrupt(pe, spi(1)).unwrap());
+    // The interface stays off, and the PPIs too, should somebody switch it on.
+    lab.on(1, |pe| {
+        pe.write_raw(SysReg::ICC_CR0_EL1, 1);
+        pe.isb();
+        assert!(!signalled(), "its PPIs were disabled");
+        phys.bring_up_pe(pe).unwrap();
+    });
+    down(&lab, &phys);
+}
+
+#[test]
 fn only_edge_ppis_are_made_pending_by_software() {
     let (lab, phys) = many_ppis();
     lab.on(0, |pe| {
