@@ -8,5 +8,6 @@ mod checker;
 mod configuration;
 mod cpu;
 mod interrupts;
+mod reference;
 mod registers;
 mod tables;
