@@ -9,6 +9,7 @@ mod break_facts;
 mod coverage;
 mod generated;
 mod licences;
+mod mutants;
 mod qtest;
 mod registers;
 mod rules;
@@ -32,6 +33,7 @@ enum Chore {
     BreakFacts(break_facts::Args),
     Coverage(coverage::Args),
     Licences(licences::Args),
+    Mutants(mutants::Args),
     Qtest(qtest::Args),
     Registers(registers::Args),
     Rules(rules::Args),
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
         Chore::BreakFacts(args) => break_facts::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Licences(args) => licences::run(&args),
+        Chore::Mutants(args) => mutants::run(&args),
         Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),
         Chore::Rules(args) => rules::run(&args),

@@ -1,0 +1,430 @@
+//! Mutation testing: does a test notice when the model is wrong?
+//!
+//! Every mutant of a file is compiled into it at once, each behind a question that an environment variable answers, so that
+//! one build serves them all and a mutant costs one run of the tests. What is changed: comparisons, Boolean, bitwise and
+//! arithmetic operators, negations, conditions, guards, arms of matches that have a catch-all, Boolean literals, statements left out,
+//! and functions that return at once. Constants, `const fn` and what stands inside macros are not.
+
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use quote::{ToTokens, format_ident, quote};
+use serde::Deserialize;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use syn::spanned::Spanned;
+use syn::visit_mut::{self, VisitMut};
+use syn::{BinOp, Expr, ReturnType, Stmt, UnOp};
+use xshell::{Shell, cmd};
+
+const PACKAGE: &str = "gicv5-model";
+const FILES: &[&str] = &["src/interrupts.rs", "src/cpu.rs", "src/machine.rs"];
+
+/// Change the model in every small way and see whether its tests notice
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Fail if less than this share of the mutants is noticed
+    #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
+    min: f64,
+    /// How many mutants to run at the same time
+    #[arg(long, value_name = "COUNT", default_value_t = 2)]
+    jobs: usize,
+    /// Seconds after which a run counts as hanging, which is noticed
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    timeout: u64,
+    /// Operations of the comparison with the naive machine, for each mutant
+    #[arg(long, value_name = "COUNT", default_value_t = 6_000)]
+    operations: u64,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let shell = workspace::shell()?;
+    let root = workspace::root()?;
+    let work = root.join("target/mutants");
+    let tree = work.join("tree");
+    copy_workspace(&shell, &root, &tree)?;
+
+    let mut mutants = Vec::new();
+    for file in FILES {
+        let path = tree.join("crates").join(PACKAGE).join(file);
+        let text = shell.read_file(&path)?;
+        let mutated = mutate(file, &text, &mut mutants)?;
+        shell.write_file(&path, mutated)?;
+    }
+    let lib = tree.join("crates").join(PACKAGE).join("src/lib.rs");
+    shell.write_file(&lib, format!("{}{SWITCH}", shell.read_file(&lib)?))?;
+
+    let tests = build(&shell, &tree, &work)?;
+    let clean = notices(&tests, &tree, usize::MAX, args)?;
+    ensure!(!clean, "the tests fail without any mutant");
+
+    let next = AtomicUsize::new(0);
+    let survivors = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..args.jobs.max(1))
+            .map(|_| {
+                scope.spawn(|| -> Result<()> {
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(mutant) = mutants.get(n) else { return Ok(()) };
+                        if !notices(&tests, &tree, n, args)? {
+                            eprintln!("survives: {mutant}");
+                            survivors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(n);
+                        }
+                    }
+                })
+            })
+            .collect();
+        for worker in workers {
+            worker.join().map_err(|_| anyhow::anyhow!("a worker panicked"))??;
+        }
+        Ok::<(), anyhow::Error>(())
+    })?;
+    let mut survivors = survivors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+    survivors.sort_unstable();
+    for n in &survivors {
+        println!("survives: {}", mutants.get(*n).map(String::as_str).unwrap_or_default());
+    }
+    let killed = mutants.len() - survivors.len();
+    let percent = killed as f64 * 100.0 / mutants.len().max(1) as f64;
+    println!("{killed} of {} mutants noticed, {percent:.1} %", mutants.len());
+    ensure!(percent >= args.min, "{percent:.1} % is less than {} %", args.min);
+    Ok(())
+}
+
+/// Asks whether a mutant is the chosen one.
+const SWITCH: &str = r#"
+mod mutants {
+    pub(crate) fn on(n: usize) -> bool {
+        static CHOSEN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+        *CHOSEN.get_or_init(|| std::env::var("MUTANT").ok().and_then(|n| n.parse().ok()).unwrap_or(usize::MAX)) == n
+    }
+}
+"#;
+
+fn copy_workspace(shell: &Shell, root: &Path, tree: &Path) -> Result<()> {
+    shell.remove_path(tree)?;
+    let files = cmd!(shell, "git ls-files --cached --others --exclude-standard").quiet().read()?;
+    for file in files.lines() {
+        let to = tree.join(file);
+        // A link leads nowhere that the model's tests go.
+        if let (Some(folder), true) = (to.parent(), root.join(file).is_file()) {
+            shell.create_dir(folder)?;
+            shell.copy_file(root.join(file), to)?;
+        }
+    }
+    Ok(())
+}
+
+/// A test executable and the names that its tests must contain; no names are all tests.
+struct Test {
+    executable: PathBuf,
+    filters: &'static [&'static str],
+}
+
+fn build(shell: &Shell, tree: &Path, work: &Path) -> Result<Vec<Test>> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        target: Option<Target>,
+    }
+    #[derive(Deserialize)]
+    struct Target {
+        kind: Vec<String>,
+    }
+    let _there = shell.push_dir(tree);
+    let messages = workspace::cargo(shell)
+        .args(["test", "--no-run", "--message-format", "json-render-diagnostics"])
+        .args(["--package", PACKAGE, "--lib", "--tests", "--target-dir"])
+        .arg(work.join("build"))
+        .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
+        .read()?;
+    let mut tests = Vec::new();
+    for line in messages.lines() {
+        let message: Message = serde_json::from_str(line).context("reading what cargo test --no-run printed")?;
+        if let (Some(executable), Some(target)) = (message.executable, message.target) {
+            let lib = target.kind.iter().any(|kind| kind == "lib");
+            tests.push(Test { executable, filters: if lib { &["cpu::", "interrupts::"] } else { &[] } });
+        }
+    }
+    ensure!(!tests.is_empty(), "{PACKAGE} has no tests");
+    Ok(tests)
+}
+
+/// Whether a test fails, or does not end, with this mutant.
+fn notices(tests: &[Test], tree: &Path, mutant: usize, args: &Args) -> Result<bool> {
+    for test in tests {
+        let mut child = Command::new(&test.executable)
+            .args(test.filters)
+            .args(["--test-threads", "1"])
+            .current_dir(tree)
+            .env("MUTANT", mutant.to_string())
+            .env("GICV5_REFERENCE_OPERATIONS", args.operations.to_string())
+            .env("PROPTEST_FAILURE_PERSISTENCE", "off")
+            .env("RUST_BACKTRACE", "0")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()?;
+        let end = Instant::now() + Duration::from_secs(args.timeout);
+        let status = loop {
+            if let Some(status) = child.try_wait()? {
+                break Some(status);
+            }
+            if Instant::now() > end {
+                child.kill()?;
+                child.wait()?;
+                break None;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        if !status.is_some_and(|status| status.success()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// The text with every mutant in it; adds what each changes to the list.
+fn mutate(file: &str, text: &str, mutants: &mut Vec<String>) -> Result<String> {
+    let mut tree = syn::parse_file(text).with_context(|| format!("parsing {file}"))?;
+    Mutator { file, function: String::new(), mutants }.visit_file_mut(&mut tree);
+    Ok(tree.to_token_stream().to_string())
+}
+
+struct Mutator<'a> {
+    file: &'a str,
+    function: String,
+    mutants: &'a mut Vec<String>,
+}
+
+impl Mutator<'_> {
+    /// A question whether this mutant is on.
+    fn on(&mut self, at: proc_macro2::Span, what: &str) -> proc_macro2::TokenStream {
+        let n = self.mutants.len();
+        self.mutants.push(format!("{}:{}: {}: {what}", self.file, at.start().line, self.function));
+        quote!(crate::mutants::on(#n))
+    }
+
+    fn function(&mut self, signature: &syn::Signature, block: &mut syn::Block) {
+        if signature.constness.is_some() {
+            return;
+        }
+        self.function = signature.ident.to_string();
+        visit_mut::visit_block_mut(self, block);
+        let returned = match &signature.output {
+            ReturnType::Default => vec![quote!(())],
+            ReturnType::Type(_, kind) => match kind.to_token_stream().to_string() {
+                kind if kind == "bool" => vec![quote!(true), quote!(false)],
+                kind if kind.starts_with("Option <") => vec![quote!(None)],
+                kind if kind.starts_with("Vec <") => vec![quote!(Vec::new())],
+                _ => vec![],
+            },
+        };
+        for value in returned {
+            let on = self.on(signature.span(), &format!("returns {value} at once"));
+            let early: Stmt = syn::parse_quote!(if #on { return #value; });
+            block.stmts.insert(0, early);
+        }
+    }
+
+    /// The condition, and the same always true and never.
+    fn condition(&mut self, condition: &mut Expr) {
+        if has_let(condition) || matches!(condition, Expr::Binary(_)) {
+            return;
+        }
+        let text = brief(condition);
+        let always = self.on(condition.span(), &format!("condition `{text}` is true"));
+        let never = self.on(condition.span(), &format!("condition `{text}` is false"));
+        *condition = syn::parse_quote!((#always || !#never && (#condition)));
+    }
+}
+
+impl VisitMut for Mutator<'_> {
+    fn visit_item_mod_mut(&mut self, item: &mut syn::ItemMod) {
+        if item.ident != format_ident!("tests") {
+            visit_mut::visit_item_mod_mut(self, item);
+        }
+    }
+
+    fn visit_item_fn_mut(&mut self, item: &mut syn::ItemFn) {
+        let signature = item.sig.clone();
+        self.function(&signature, &mut item.block);
+    }
+
+    fn visit_impl_item_fn_mut(&mut self, item: &mut syn::ImplItemFn) {
+        let signature = item.sig.clone();
+        self.function(&signature, &mut item.block);
+    }
+
+    fn visit_item_const_mut(&mut self, _: &mut syn::ItemConst) {}
+    fn visit_impl_item_const_mut(&mut self, _: &mut syn::ImplItemConst) {}
+    fn visit_type_mut(&mut self, _: &mut syn::Type) {}
+    fn visit_pat_mut(&mut self, _: &mut syn::Pat) {}
+    fn visit_attribute_mut(&mut self, _: &mut syn::Attribute) {}
+
+    fn visit_stmt_mut(&mut self, stmt: &mut Stmt) {
+        visit_mut::visit_stmt_mut(self, stmt);
+        if let Stmt::Expr(expr, Some(_)) = stmt
+            && matches!(expr, Expr::MethodCall(_) | Expr::Assign(_))
+        {
+            let on = self.on(expr.span(), &format!("leaves out `{}`", brief(expr)));
+            *stmt = syn::parse_quote!(if !#on { #stmt });
+        }
+    }
+
+    fn visit_arm_mut(&mut self, arm: &mut syn::Arm) {
+        if let Some((_, guard)) = &mut arm.guard {
+            self.visit_expr_mut(guard);
+            self.condition(guard);
+        }
+        self.visit_expr_mut(&mut arm.body);
+    }
+
+    fn visit_expr_match_mut(&mut self, expr: &mut syn::ExprMatch) {
+        visit_mut::visit_expr_match_mut(self, expr);
+        let is_catch_all = |arm: &syn::Arm| matches!(arm.pat, syn::Pat::Wild(_)) && arm.guard.is_none();
+        if expr.arms.iter().any(is_catch_all) {
+            for arm in expr.arms.iter_mut().filter(|arm| !is_catch_all(arm)) {
+                let on = self.on(arm.pat.span(), &format!("arm `{}` is not there", brief(&arm.pat)));
+                let guard: Expr = match &arm.guard {
+                    Some((_, guard)) if has_let(guard) => syn::parse_quote!(!#on && #guard),
+                    Some((_, guard)) => syn::parse_quote!(!#on && (#guard)),
+                    None => syn::parse_quote!(!#on),
+                };
+                arm.guard = Some((Default::default(), Box::new(guard)));
+            }
+        }
+    }
+
+    fn visit_expr_repeat_mut(&mut self, expr: &mut syn::ExprRepeat) {
+        self.visit_expr_mut(&mut expr.expr);
+    }
+
+    fn visit_expr_const_mut(&mut self, _: &mut syn::ExprConst) {}
+
+    fn visit_expr_mut(&mut self, expr: &mut Expr) {
+        visit_mut::visit_expr_mut(self, expr);
+        let at = expr.span();
+        match expr {
+            Expr::If(branch) => self.condition(&mut branch.cond),
+            Expr::While(branch) => self.condition(&mut branch.cond),
+            Expr::Unary(unary) if matches!(unary.op, UnOp::Not(_)) => {
+                let on = self.on(at, &format!("leaves out `!` before `{}`", brief(&unary.expr)));
+                let inner = &unary.expr;
+                // Twice is none, whatever the type.
+                *expr = syn::parse_quote!((if #on { !!#inner } else { !#inner }));
+            }
+            Expr::Lit(literal) => {
+                if let syn::Lit::Bool(value) = &literal.lit {
+                    let on = self.on(at, &format!("`{}` is the other value", value.value));
+                    *expr = syn::parse_quote!((#literal ^ #on));
+                }
+            }
+            Expr::Binary(binary) => {
+                if has_let(&binary.left) || has_let(&binary.right) {
+                    return;
+                }
+                let Some(other) = other(&binary.op) else { return };
+                let is = binary.op.to_token_stream();
+                let what = format!("`{is}` is `{}` after `{}`", other.to_token_stream(), brief(&binary.left));
+                let on = self.on(at, &what);
+                let (left, right) = (&binary.left, &binary.right);
+                // An assignment such as `|=` is one of these, too.
+                *expr = syn::parse_quote!((if #on { #left #other #right } else { #binary }));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What an operator is changed into.
+fn other(op: &BinOp) -> Option<BinOp> {
+    Some(match op {
+        BinOp::Eq(_) => syn::parse_quote!(!=),
+        BinOp::Ne(_) => syn::parse_quote!(==),
+        BinOp::Lt(_) => syn::parse_quote!(<=),
+        BinOp::Le(_) => syn::parse_quote!(<),
+        BinOp::Gt(_) => syn::parse_quote!(>=),
+        BinOp::Ge(_) => syn::parse_quote!(>),
+        BinOp::And(_) => syn::parse_quote!(||),
+        BinOp::Or(_) => syn::parse_quote!(&&),
+        BinOp::Add(_) => syn::parse_quote!(-),
+        BinOp::Sub(_) => syn::parse_quote!(+),
+        BinOp::Mul(_) => syn::parse_quote!(+),
+        BinOp::Div(_) => syn::parse_quote!(*),
+        BinOp::Rem(_) => syn::parse_quote!(/),
+        BinOp::BitAnd(_) => syn::parse_quote!(|),
+        BinOp::BitOr(_) => syn::parse_quote!(&),
+        BinOp::BitXor(_) => syn::parse_quote!(|),
+        BinOp::BitOrAssign(_) => syn::parse_quote!(&=),
+        BinOp::BitAndAssign(_) => syn::parse_quote!(|=),
+        BinOp::AddAssign(_) => syn::parse_quote!(-=),
+        _ => return None,
+    })
+}
+
+/// Whether an expression has a `let` that names must come from.
+fn has_let(expr: &Expr) -> bool {
+    match expr {
+        Expr::Let(_) => true,
+        Expr::Binary(binary) => has_let(&binary.left) || has_let(&binary.right),
+        Expr::Paren(inner) => has_let(&inner.expr),
+        _ => false,
+    }
+}
+
+/// The start of a piece of code in one line, without the mutants in it.
+fn brief(code: &impl ToTokens) -> String {
+    let text: String = code.to_token_stream().to_string();
+    match text.char_indices().nth(60) {
+        Some((end, _)) => format!("{} …", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mutants(source: &str) -> Vec<String> {
+        let mut mutants = Vec::new();
+        mutate("a.rs", source, &mut mutants).unwrap();
+        mutants
+    }
+
+    #[test]
+    fn operators_conditions_statements_and_whole_functions_are_changed() {
+        let found =
+            mutants("fn f(a: bool, b: u8) { if a { g.h(); } let c = b < 3; let d = !a; }\nfn p() -> bool { true }");
+        for what in [
+            "a.rs:1: f: condition `a` is true",
+            "a.rs:1: f: condition `a` is false",
+            "a.rs:1: f: leaves out `g . h ()`",
+            "a.rs:1: f: `<` is `<=` after `b`",
+            "a.rs:1: f: leaves out `!` before `a`",
+            "a.rs:1: f: returns () at once",
+            "a.rs:2: p: `true` is the other value",
+            "a.rs:2: p: returns true at once",
+            "a.rs:2: p: returns false at once",
+        ] {
+            assert!(found.iter().any(|mutant| mutant == what), "{what}\n{found:#?}");
+        }
+        assert_eq!(found.len(), 9, "{found:#?}");
+    }
+
+    #[test]
+    fn what_cannot_ask_and_what_is_a_test_is_left_alone() {
+        let source = "const A: bool = !true; const fn f() -> bool { !A }\nmod tests { fn g() { h(!true); } }\n\
+            fn m(x: [u8; 1 + 1]) -> u8 { if let Some(y) = x.first() && y != z { 1 } else { 2 } }";
+        assert_eq!(mutants(source), ["a.rs:3: m: `!=` is `==` after `y`"]);
+    }
+
+    #[test]
+    fn an_arm_can_be_missed_where_there_is_a_catch_all() {
+        let found = mutants("fn f(a: u8) -> u8 { match a { 1 => 2, n if n > 3 => 4, _ => 5 } }");
+        assert_eq!(found.iter().filter(|mutant| mutant.contains("is not there")).count(), 2, "{found:#?}");
+    }
+}
