@@ -83,6 +83,8 @@ pub(super) struct Engine {
     /// Level-2 tables that had to be invented, with the addresses of their level-1 entries.
     invented: Vec<(PhysAddr, ModelBlock)>,
     last: u64,
+    /// The line with the PPI candidate last compared.
+    ppi_line: Option<u64>,
     pub(super) tally: Tally,
 }
 
@@ -128,6 +130,7 @@ impl Engine {
             suspicions: HashMap::new(),
             invented: Vec::new(),
             last: first.line.number,
+            ppi_line: None,
             tally,
         })
     }
@@ -1072,7 +1075,13 @@ impl Engine {
             Some((id, priority)) => format!("PE {pe} is signalled {id} with {priority}"),
             None => format!("PE {pe} is signalled nothing"),
         };
-        let suspects = self.inferred(pe, None);
+        let mut suspects = self.inferred(pe, None);
+        // On several PEs, which one it is was concluded from the PPI candidate too, two lines before the last.
+        if self.cpus.len() > 1
+            && let Some(candidate) = self.ppi_line.filter(|candidate| line.number.checked_sub(*candidate) == Some(3))
+        {
+            suspects.push(candidate);
+        }
         self.tally.diverge(line, Check::Signals, model.map(|(id, _)| id), suspects, text);
         if let Some(cpu) = self.cpus.get_mut(pe)
             && !cpu.mask.is_known()
@@ -1131,6 +1140,7 @@ impl Engine {
             if domain.raw_value().value() != number {
                 self.diverge(line, Check::PpiCandidate, format!("domain {number} comes here"));
             } else if domain == Domain::NonSecure {
+                self.ppi_line = Some(line.number);
                 self.compare_ppi(line, pe, candidate, acknowledged);
             } else if candidate != Candidate::NONE {
                 let model = "all PPIs are of the Non-secure domain, number 1".to_owned();

@@ -358,6 +358,19 @@ fn a_changed_answer_is_a_divergence_that_names_its_line() {
     }
 }
 
+#[test]
+fn a_ppi_candidate_that_fits_another_pe_is_named_where_the_signals_fit_none() {
+    let text = recording(LINUX);
+    let lines: Vec<&str> = text.lines().take(36_400).collect();
+    let changed = "gicv5_recalc_ppi_hppi domain 1 new PPI HPPI id 0x2000001b prio 31";
+    assert_ne!(lines[36_146], changed);
+    let trace: String =
+        lines.iter().enumerate().flat_map(|(n, line)| [if n == 36_146 { changed } else { line }, "\n"]).collect();
+    let trace = head(&trace, 36_150);
+    let named = named(&replay(&trace));
+    assert!(named.starts_with(&[36_150]) && named.contains(&36_147), "{named:?}");
+}
+
 /// Something done to the lines of a trace.
 #[derive(Clone, Debug)]
 enum Damage {
