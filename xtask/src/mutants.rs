@@ -140,6 +140,7 @@ fn build(shell: &Shell, tree: &Path, work: &Path) -> Result<Vec<Test>> {
         .args(["--package", PACKAGE, "--lib", "--tests", "--target-dir"])
         .arg(work.join("build"))
         .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
+        .env("RUSTFLAGS", "-Awarnings")
         .read()?;
     let mut tests = Vec::new();
     for line in messages.lines() {
@@ -230,14 +231,11 @@ impl Mutator<'_> {
         }
     }
 
-    /// The condition, and the same always true and never.
-    fn condition(&mut self, condition: &mut Expr) {
-        if has_let(condition) || matches!(condition, Expr::Binary(_)) {
-            return;
-        }
-        let text = brief(condition);
-        let always = self.on(condition.span(), &format!("condition `{text}` is true"));
-        let never = self.on(condition.span(), &format!("condition `{text}` is false"));
+    /// The condition, and the same always true and never; unless it was an operator before any mutant was put into it.
+    fn condition(&mut self, condition: &mut Expr, before: Option<(proc_macro2::Span, String)>) {
+        let Some((at, text)) = before else { return };
+        let always = self.on(at, &format!("condition `{text}` is true"));
+        let never = self.on(at, &format!("condition `{text}` is false"));
         *condition = syn::parse_quote!((#always || !#never && (#condition)));
     }
 }
@@ -266,19 +264,22 @@ impl VisitMut for Mutator<'_> {
     fn visit_attribute_mut(&mut self, _: &mut syn::Attribute) {}
 
     fn visit_stmt_mut(&mut self, stmt: &mut Stmt) {
+        let before = match stmt {
+            Stmt::Expr(expr @ (Expr::MethodCall(_) | Expr::Assign(_)), Some(_)) => Some((expr.span(), brief(expr))),
+            _ => None,
+        };
         visit_mut::visit_stmt_mut(self, stmt);
-        if let Stmt::Expr(expr, Some(_)) = stmt
-            && matches!(expr, Expr::MethodCall(_) | Expr::Assign(_))
-        {
-            let on = self.on(expr.span(), &format!("leaves out `{}`", brief(expr)));
+        if let Some((at, text)) = before {
+            let on = self.on(at, &format!("leaves out `{text}`"));
             *stmt = syn::parse_quote!(if !#on { #stmt });
         }
     }
 
     fn visit_arm_mut(&mut self, arm: &mut syn::Arm) {
         if let Some((_, guard)) = &mut arm.guard {
+            let before = plain_condition(guard);
             self.visit_expr_mut(guard);
-            self.condition(guard);
+            self.condition(guard, before);
         }
         self.visit_expr_mut(&mut arm.body);
     }
@@ -306,13 +307,22 @@ impl VisitMut for Mutator<'_> {
     fn visit_expr_const_mut(&mut self, _: &mut syn::ExprConst) {}
 
     fn visit_expr_mut(&mut self, expr: &mut Expr) {
-        visit_mut::visit_expr_mut(self, expr);
         let at = expr.span();
+        let before = match expr {
+            Expr::If(syn::ExprIf { cond, .. }) | Expr::While(syn::ExprWhile { cond, .. }) => plain_condition(cond),
+            _ => None,
+        };
+        let text = match expr {
+            Expr::Binary(binary) => brief(&binary.left),
+            Expr::Unary(unary) => brief(&unary.expr),
+            _ => String::new(),
+        };
+        visit_mut::visit_expr_mut(self, expr);
         match expr {
-            Expr::If(branch) => self.condition(&mut branch.cond),
-            Expr::While(branch) => self.condition(&mut branch.cond),
+            Expr::If(branch) => self.condition(&mut branch.cond, before),
+            Expr::While(branch) => self.condition(&mut branch.cond, before),
             Expr::Unary(unary) if matches!(unary.op, UnOp::Not(_)) => {
-                let on = self.on(at, &format!("leaves out `!` before `{}`", brief(&unary.expr)));
+                let on = self.on(at, &format!("leaves out `!` before `{text}`"));
                 let inner = &unary.expr;
                 // Twice is none, whatever the type.
                 *expr = syn::parse_quote!((if #on { !!#inner } else { !#inner }));
@@ -329,7 +339,7 @@ impl VisitMut for Mutator<'_> {
                 }
                 let Some(other) = other(&binary.op) else { return };
                 let is = binary.op.to_token_stream();
-                let what = format!("`{is}` is `{}` after `{}`", other.to_token_stream(), brief(&binary.left));
+                let what = format!("`{is}` is `{}` after `{text}`", other.to_token_stream());
                 let on = self.on(at, &what);
                 let (left, right) = (&binary.left, &binary.right);
                 // An assignment such as `|=` is one of these, too.
@@ -364,6 +374,12 @@ fn other(op: &BinOp) -> Option<BinOp> {
         BinOp::AddAssign(_) => syn::parse_quote!(-=),
         _ => return None,
     })
+}
+
+/// Where a condition is and what it says, if it is neither an operator, whose mutants are enough, nor has a `let`.
+fn plain_condition(condition: &Expr) -> Option<(proc_macro2::Span, String)> {
+    let plain = !has_let(condition) && !matches!(condition, Expr::Binary(_));
+    plain.then(|| (condition.span(), brief(condition)))
 }
 
 /// Whether an expression has a `let` that names must come from.

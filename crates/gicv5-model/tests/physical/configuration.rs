@@ -320,6 +320,14 @@ fn an_observer_is_told_accesses_instructions_barriers_and_wires() {
 }
 
 #[test]
+fn an_instruction_without_an_operand_has_none_whatever_the_register_holds() {
+    // INS-4.
+    let bench = Bench::small();
+    let events = observed(&bench, || _ = bench.pe(PE0).gic(GicInsn::GIC_CDEOI, u64::MAX));
+    assert_eq!(events, [Event::Instruction { pe: PE0, insn: GicInsn::GIC_CDEOI, xt: 0, result: 0 }]);
+}
+
+#[test]
 fn an_observer_is_told_what_became_of_a_command() {
     let bench = Bench::small();
     let outcome = |what: &dyn Fn()| {

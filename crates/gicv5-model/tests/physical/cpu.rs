@@ -237,6 +237,35 @@ fn the_most_urgent_of_ppis_and_candidate_is_signalled() {
 }
 
 #[test]
+fn the_most_urgent_ppi_wins_wherever_its_number_stands() {
+    // HPPI-3.
+    for (first, second) in [(ppi(3), ppi(30)), (ppi(30), ppi(3))] {
+        let bench = Bench::eager(1);
+        bench.enable_ppi(PE0, first, 4);
+        bench.enable_ppi(PE0, second, 5);
+        bench.machine.set_ppi_wire(PE0, first, true);
+        bench.machine.set_ppi_wire(PE0, second, true);
+        assert_eq!(bench.hppi(PE0), Some(first.into()));
+    }
+}
+
+#[test]
+fn a_more_urgent_ppi_or_candidate_wins_whatever_is_preferred_in_a_tie() {
+    // HPPI-3, HPPI-4.
+    for tie in [Tie::Ppi, Tie::Irs] {
+        let mut config = MachineConfig::new(1, 64);
+        config.switches.tie = tie;
+        let bench = Bench::started(config);
+        bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
+        bench.pend(spi(9), 5, 0);
+        bench.enable_ppi(PE0, Ppi::CNTV, 4);
+        assert_eq!(bench.hppi(PE0), Some(Ppi::CNTV.into()), "{tie:?}");
+        bench.enable_ppi(PE0, Ppi::CNTV, 6);
+        assert_eq!(bench.hppi(PE0), Some(spi(9).into()), "{tie:?}");
+    }
+}
+
+#[test]
 fn a_tie_between_a_ppi_and_the_candidate_goes_as_the_switch_says() {
     // HPPI-4.
     for (tie, first) in [(Tie::Ppi, Ppi::CNTV.into()), (Tie::Irs, IntId::from(spi(9)))] {

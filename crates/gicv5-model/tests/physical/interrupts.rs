@@ -233,6 +233,18 @@ fn an_interrupt_reaches_the_pe_it_is_routed_to_and_no_other() {
 }
 
 #[test]
+fn affinity_ids_may_come_in_any_order() {
+    // RTE-1.
+    let mut config = MachineConfig::new(2, 64);
+    config.switches.effects = Effects::Early;
+    config.irses[0].pes[0].iaffid = Iaffid::new(9);
+    let bench = Bench::started(config);
+    bench.pend(spi(3), 3, 9);
+    bench.pend(spi(4), 3, 1);
+    assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (Some(spi(3)), Some(spi(4))));
+}
+
+#[test]
 fn an_interrupt_of_an_absent_pe_waits() {
     // RTE-4.
     let bench = Bench::eager(1);
@@ -283,6 +295,23 @@ fn equally_urgent_interrupts_come_in_any_order_but_each_comes_once() {
     let mut taken: Vec<_> = std::iter::from_fn(|| bench.take(PE0)).collect();
     taken.sort_by_key(|id| id.raw());
     assert_eq!(taken, [lpi(1).into(), lpi(3).into(), spi(2).into()]);
+}
+
+#[test]
+fn a_preferred_candidate_stays_first_when_others_leave() {
+    // HPPI-4: whichever of the others goes.
+    for gone in [1, 2] {
+        let bench = Bench::eager(1);
+        for id in [1, 2, 3] {
+            bench.pend(spi(id), 6, 0);
+        }
+        assert!(bench.machine.prefer(spi(3)));
+        bench.pe(PE0).cddis(spi(gone));
+        assert_eq!(bench.candidate(PE0), Some(spi(3)));
+        assert_eq!(bench.take(PE0), Some(spi(3).into()));
+        assert_eq!(bench.take(PE0), Some(spi(3 - gone).into()));
+        assert_eq!(bench.take(PE0), None);
+    }
 }
 
 #[test]
@@ -439,6 +468,8 @@ fn the_answer_of_read_configuration_is_there_after_an_isb_and_not_before() {
     pe.cddis(spi(6));
     pe.isb();
     assert!(pe.read::<ICC_ICSR_EL1>().enabled());
+    pe.gsb_sys();
+    assert!(!bench.state(spi(6)).enable(), "what came after it is not lost");
 }
 
 #[test]

@@ -64,7 +64,9 @@ fn lpis_are_reachable_while_an_ist_is_valid() {
     // LPI-1, IST-27.
     let bench = Bench::eager(1);
     assert_eq!(bench.machine.interrupt(lpi(5)), None);
+    assert_eq!(bench.machine.ist(), None);
     bench.linear_ist();
+    assert_eq!(bench.machine.ist().map(|(_, geometry)| geometry), Some(ist(14)));
     bench.pend(lpi((1 << 14) - 1), 3, 0);
     assert_eq!(bench.candidate(PE0), Some(lpi((1 << 14) - 1)));
     assert_eq!(bench.machine.interrupt(lpi(1 << 14)), None);
