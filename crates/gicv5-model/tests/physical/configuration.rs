@@ -382,4 +382,9 @@ fn what_a_machine_does_is_the_same_with_and_without_an_observer() {
     let machine = Machine::new(MachineConfig::new(1, 64)).unwrap();
     machine.barrier();
     assert!(machine.take_events().is_empty(), "nobody observes");
+    machine.observe(10);
+    machine.barrier();
+    machine.ignore();
+    machine.barrier();
+    assert_eq!(machine.take_events().len(), 1, "nobody observes any more");
 }
