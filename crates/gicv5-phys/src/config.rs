@@ -19,6 +19,9 @@ pub enum LiveTables {
 }
 
 /// Which IRSs are given the base of the one physical IST that they share (GEN-13).
+///
+/// That they share it is stated; whether each of them has to be told, or telling one takes effect for the domain, is not.
+/// `docs/rules.md` leaves the same question open for the VM table (GEN-14, open question 13).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum IstProgramming {
     /// Every one that does not report the IST as valid by itself. Where programming one IRS takes effect for the domain and

@@ -241,6 +241,7 @@ fn cannot_be_seen(coherency: Coherency) -> Vec<(Sync, Vec<Op>)> {
     list
 }
 
+/// COH-1, COH-2, COH-4, SYN-2, SYN-4, SYN-5, INS-12.
 #[test]
 fn nothing_that_orders_can_be_left_out() {
     for coherency in [Coherency::Coherent, Coherency::NonCoherent] {

@@ -51,6 +51,7 @@ fn settle(lab: &Lab) {
     lab.machine.advance(100);
 }
 
+/// SYN-3, INS-4, INS-6.
 #[test]
 fn taking_an_interrupt_is_acknowledge_synchronise_drop_handle_deactivate() {
     let (lab, phys) = up(Shape::default());
@@ -82,6 +83,7 @@ fn taking_an_interrupt_is_acknowledge_synchronise_drop_handle_deactivate() {
     down(&lab, &phys);
 }
 
+/// SYN-1, SYN-8, INS-10.
 #[test]
 fn what_must_be_complete_before_the_next_step_is() {
     let (lab, phys) = up(Shape::default());
@@ -126,6 +128,7 @@ fn what_must_be_complete_before_the_next_step_is() {
     down(&lab, &phys);
 }
 
+/// LPI-4, RTE-1, GEN-13.
 #[test]
 fn a_handler_gets_the_cookie_of_its_lpi() {
     for coherency in [Coherency::Coherent, Coherency::NonCoherent] {
@@ -161,6 +164,7 @@ fn a_handler_gets_the_cookie_of_its_lpi() {
     }
 }
 
+/// INS-1.
 #[test]
 fn nothing_pending_is_a_spurious_exception() {
     let (lab, phys) = up(Shape::default());
@@ -172,6 +176,7 @@ fn nothing_pending_is_a_spurious_exception() {
     down(&lab, &phys);
 }
 
+/// ISM-7, ISM-8, INS-6, INS-7.
 #[test]
 fn a_kept_interrupt_stays_active_while_others_are_taken_and_ends_on_another_pe() {
     let (lab, phys) = up(Shape::default());
@@ -204,6 +209,7 @@ fn a_kept_interrupt_stays_active_while_others_are_taken_and_ends_on_another_pe()
     down(&lab, &phys);
 }
 
+/// DB-25, INS-10.
 #[test]
 fn release_waits_for_the_handler_and_says_so_if_it_does_not_end() {
     let (lab, phys) = up(Shape::default());
@@ -230,6 +236,7 @@ fn release_waits_for_the_handler_and_says_so_if_it_does_not_end() {
     down(&lab, &phys);
 }
 
+/// DB-25.
 #[test]
 fn an_lpi_that_somebody_else_deactivated_is_not_released_under_its_handler() {
     let (lab, phys) = up(Shape::default());
@@ -269,6 +276,7 @@ fn an_lpi_that_its_handler_releases_is_not_released_under_it() {
     down(&lab, &phys);
 }
 
+/// DB-25.
 #[test]
 fn the_next_owner_of_a_number_finds_it_as_new() {
     let (lab, phys) = up(Shape::default());
@@ -373,13 +381,17 @@ fn after_a_tear_down_every_lpi_is_free_and_what_was_an_ipi_may_be_anything() {
     down(&lab, &phys);
 }
 
+/// GEN-2, INS-5.
 #[test]
 fn what_nobody_owns_is_dropped_deactivated_and_counted() {
     let (lab, phys) = up(Shape::default());
     let (released, abandoned) = (phys.allocate(Cookie(1)).unwrap(), phys.allocate(Cookie(2)).unwrap());
     let ids = [released.lpi(), abandoned.lpi()];
     phys.release(released).unwrap();
+    phys.enable(&abandoned);
+    settle(&lab);
     phys.abandon(abandoned);
+    assert!(!lab.machine.interrupt(ids[1].into()).unwrap().enable(), "it is disabled for certain");
     for (n, id) in ids.into_iter().enumerate() {
         lab.on(0, |pe| {
             pe.cden(id.into());
@@ -397,6 +409,7 @@ fn what_nobody_owns_is_dropped_deactivated_and_counted() {
     down(&lab, &phys);
 }
 
+/// SPI-4, ISM-4, RTE-6.
 #[test]
 fn a_level_spi_comes_back_until_its_wire_falls() {
     let (lab, phys) = up(Shape { irss: 2, ..Shape::default() });
@@ -435,6 +448,7 @@ fn a_level_spi_comes_back_until_its_wire_falls() {
     down(&lab, &phys);
 }
 
+/// SPI-3, SPI-5.
 #[test]
 fn switching_the_trigger_looks_at_the_wire_and_resampling_does_so_again() {
     let (lab, phys) = up(Shape::default());
@@ -452,6 +466,7 @@ fn switching_the_trigger_looks_at_the_wire_and_resampling_does_so_again() {
     down(&lab, &phys);
 }
 
+/// SPI-1, SPI-2, INS-11.
 #[test]
 fn an_spi_that_no_irs_of_the_domain_has_is_an_error() {
     let shape = Shape { irss: 2, metadata: Some(0), ..Shape::default() };
@@ -475,6 +490,7 @@ fn an_spi_that_no_irs_of_the_domain_has_is_an_error() {
     lab.assert_no_violations();
 }
 
+/// PRI-2, GEN-12.
 #[test]
 fn fewer_priority_bits_lose_the_low_order_ones_and_the_caller_is_told() {
     let lab = Shape::default().lab();
@@ -494,6 +510,7 @@ fn fewer_priority_bits_lose_the_low_order_ones_and_the_caller_is_told() {
     lab.assert_no_violations();
 }
 
+/// PRI-4, PRI-6, INS-6.
 #[test]
 fn a_more_urgent_interrupt_is_taken_while_another_is_handled_and_a_less_urgent_one_after_the_drop() {
     let (lab, phys) = up(Shape::default());
@@ -532,6 +549,7 @@ fn a_more_urgent_interrupt_is_taken_while_another_is_handled_and_a_less_urgent_o
     down(&lab, &phys);
 }
 
+/// INS-2.
 #[test]
 fn an_nmi_is_taken_by_the_nmi_loop_only() {
     let (lab, phys) = up(Shape::default());
@@ -554,6 +572,7 @@ fn an_nmi_is_taken_by_the_nmi_loop_only() {
     down(&lab, &phys);
 }
 
+/// RTE-7, ISM-5.
 #[test]
 fn every_kind_of_ipi_reaches_every_pe_and_several_are_one() {
     let shape = Shape { irss: 2, ..Shape::default() };
@@ -587,6 +606,7 @@ fn every_kind_of_ipi_reaches_every_pe_and_several_are_one() {
     );
 }
 
+/// INS-12.
 #[test]
 fn a_new_lpi_is_configured_and_looked_at_before_anybody_has_it() {
     let (lab, phys) = up(Shape::default());
@@ -610,6 +630,7 @@ fn a_new_lpi_is_configured_and_looked_at_before_anybody_has_it() {
     down(&lab, &phys);
 }
 
+/// SYN-5, PRI-8.
 #[test]
 fn a_pe_is_configured_before_it_is_enabled() {
     let (lab, phys) = up(Shape::default());
@@ -644,6 +665,7 @@ fn many_ppis() -> (Lab, Phys<Lab>) {
     (lab, phys)
 }
 
+/// PPI-1, GEN-2.
 #[test]
 fn ppis_of_both_banks_are_taken_by_number() {
     let (lab, phys) = many_ppis();
@@ -671,6 +693,7 @@ fn ppis_of_both_banks_are_taken_by_number() {
     down(&lab, &phys);
 }
 
+/// PPI-1.
 #[test]
 fn ppis_start_disabled_inactive_and_with_the_configured_priority() {
     let (lab, phys) = many_ppis();
@@ -721,6 +744,7 @@ fn what_earlier_software_left_on_a_pe_is_gone_once_it_is_up() {
     down(&lab, &phys);
 }
 
+/// PRI-8, SYN-4, SYN-5.
 #[test]
 fn a_pe_that_is_out_is_not_signalled_and_its_ipis_are_silent() {
     let (lab, phys) = many_ppis();
@@ -742,7 +766,10 @@ fn a_pe_that_is_out_is_not_signalled_and_its_ipis_are_silent() {
         pe.gsb_sys();
     });
     assert!(signalled());
-    lab.on(1, |pe| phys.bring_down_pe(pe)).unwrap();
+    lab.on(1, |pe| {
+        ppi::enable(pe, ppi(27)).unwrap();
+        phys.bring_down_pe(pe).unwrap();
+    });
     assert!(!signalled(), "by an SPI");
     for id in 0..4 {
         let state = lab.machine.interrupt(lpi(id).into()).unwrap();
@@ -759,6 +786,7 @@ fn a_pe_that_is_out_is_not_signalled_and_its_ipis_are_silent() {
     down(&lab, &phys);
 }
 
+/// PPI-3, PPI-4, PPI-5.
 #[test]
 fn only_edge_ppis_are_made_pending_by_software() {
     let (lab, phys) = many_ppis();
@@ -780,6 +808,7 @@ fn only_edge_ppis_are_made_pending_by_software() {
     down(&lab, &phys);
 }
 
+/// INS-7.
 #[test]
 fn a_ppi_is_deactivated_on_its_own_pe_only() {
     let (lab, phys) = up(Shape::default());
@@ -827,6 +856,7 @@ fn patient(shape: Shape) -> (Lab, Phys<Lab>) {
     (lab, phys)
 }
 
+/// LPI-2, VMT-23, GEN-15.
 #[test]
 fn pes_that_allocate_at_once_get_different_lpis_and_install_each_level2_ist_once() {
     let (lab, phys) =
@@ -858,6 +888,7 @@ fn pes_that_allocate_at_once_get_different_lpis_and_install_each_level2_ist_once
     down(&lab, &phys);
 }
 
+/// LPI-2, VMT-23.
 #[test]
 fn a_level2_ist_that_another_pe_installs_meanwhile_is_not_installed_again() {
     let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
@@ -880,6 +911,7 @@ fn a_level2_ist_that_another_pe_installs_meanwhile_is_not_installed_again() {
     down(&lab, &phys);
 }
 
+/// DB-25, DB-26.
 #[test]
 fn no_handler_runs_with_the_cookie_of_a_released_lpi() {
     const PES: usize = 4;

@@ -124,6 +124,7 @@ fn commands_of_a_life(shape: Shape) -> Vec<(IrsIndex, IrsReg, u64)> {
     lab.commands()
 }
 
+/// GEN-18, GEN-19, LIFE-10, VMT-7.
 #[test]
 fn every_command_may_never_complete_and_everything_is_reclaimed_when_it_does() {
     for shape in shapes() {
@@ -156,6 +157,7 @@ fn every_command_may_never_complete_and_everything_is_reclaimed_when_it_does() {
     }
 }
 
+/// GEN-19, LIFE-10.
 #[test]
 fn every_command_may_complete_after_the_driver_gave_up() {
     for shape in shapes() {
@@ -174,6 +176,7 @@ fn every_command_may_complete_after_the_driver_gave_up() {
     }
 }
 
+/// GEN-17, GEN-18.
 #[test]
 fn a_command_that_is_slow_but_in_time_is_waited_for() {
     let shape = Shape { irss: 2, ..Shape::default() };
@@ -186,6 +189,7 @@ fn a_command_that_is_slow_but_in_time_is_waited_for() {
     }
 }
 
+/// GEN-17.
 #[test]
 fn a_command_without_effect_leaks_nothing_and_the_life_can_be_lived_again() {
     for shape in shapes() {
@@ -221,6 +225,7 @@ fn a_command_without_effect_leaks_nothing_and_the_life_can_be_lived_again() {
     }
 }
 
+/// LPI-2, VMT-22, IST-20.
 #[test]
 fn a_level2_ist_whose_command_had_no_effect_is_asked_for_again() {
     let (lab, phys) = up(Shape::default());
@@ -245,6 +250,7 @@ fn a_level2_ist_whose_command_had_no_effect_is_asked_for_again() {
     down(&lab, &phys);
 }
 
+/// LPI-1, VMT-2.
 #[test]
 fn an_ist_in_use_is_refused_and_left_alone() {
     for shape in [Shape::default(), Shape { irss: 2, ..Shape::default() }] {
@@ -268,6 +274,7 @@ fn an_ist_in_use_is_refused_and_left_alone() {
     }
 }
 
+/// LPI-1, VMT-6.
 #[test]
 fn an_ist_in_use_is_taken_over_by_clearing_it() {
     let shape = Shape { irss: 2, ..Shape::default() };
@@ -289,6 +296,7 @@ fn an_ist_in_use_is_taken_over_by_clearing_it() {
     lab.assert_no_violations();
 }
 
+/// LPI-1, VMT-7.
 #[test]
 fn an_ist_that_reads_valid_after_its_withdrawal_is_not_given_back() {
     for at in [0, 1] {
@@ -311,6 +319,7 @@ fn an_ist_that_reads_valid_after_its_withdrawal_is_not_given_back() {
     }
 }
 
+/// IST-28, LPI-1.
 #[test]
 fn a_register_that_does_not_take_what_is_written_stops_the_bring_up() {
     let cases = [
@@ -335,6 +344,7 @@ fn a_register_that_does_not_take_what_is_written_stops_the_bring_up() {
     }
 }
 
+/// VMT-2, GEN-20.
 #[test]
 fn a_vm_table_in_use_is_refused_too() {
     let (lab, phys) = driver(Shape::default());
@@ -378,6 +388,7 @@ fn a_vm_table_that_cannot_be_cleared_stops_a_take_over() {
     lab.assert_no_violations();
 }
 
+/// VPE-15.
 #[test]
 fn a_pe_of_an_irs_with_one_of_n_routing_is_taken_out_of_it() {
     let lab = Shape::default().lab();
@@ -393,6 +404,7 @@ fn a_pe_of_an_irs_with_one_of_n_routing_is_taken_out_of_it() {
     lab.assert_no_violations();
 }
 
+/// GEN-15, GEN-16, GEN-18.
 #[test]
 fn while_a_command_hangs_only_its_own_registers_are_out_of_use() {
     let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
@@ -424,6 +436,7 @@ fn while_a_command_hangs_only_its_own_registers_are_out_of_use() {
     down(&lab, &phys);
 }
 
+/// GEN-13.
 #[test]
 fn only_the_first_irs_is_told_if_so_configured() {
     let shape = Shape { irss: 2, ..Shape::default() };
@@ -465,6 +478,7 @@ fn the_driver_is_not_torn_down_under_lpis_and_pes() {
     down(&lab, &phys);
 }
 
+/// LPI-3, SPI-8.
 #[test]
 fn without_lpis_there_is_no_ist() {
     let lab = Shape::default().lab();
@@ -480,6 +494,7 @@ fn without_lpis_there_is_no_ist() {
     lab.assert_no_violations();
 }
 
+/// IST-10, IST-12.
 #[test]
 fn linear_ists_of_every_entry_size_are_one_block_of_that_size() {
     for (metadata, entry) in [(None, 4), (Some(24), 8), (Some(0), 16)] {
@@ -553,6 +568,7 @@ fn nothing_is_handed_out_once_a_tear_down_has_begun() {
     lab.assert_no_violations();
 }
 
+/// GEN-13.
 #[test]
 fn every_irs_that_does_not_report_the_ist_is_told() {
     let shape = Shape { irss: 3, pes_per_irs: 1, ..Shape::default() };

@@ -32,6 +32,7 @@ fn hardware_as_it_should_be_is_accepted_and_nothing_is_written() {
     assert_eq!(lab.machine.commands(), 0);
 }
 
+/// GEN-10, GEN-11.
 #[test]
 fn an_id_register_that_cannot_be_is_named_with_its_value() {
     type Case = (IrsReg, fn(u64) -> u64, &'static str);
@@ -60,6 +61,7 @@ fn an_id_register_that_cannot_be_is_named_with_its_value() {
     }
 }
 
+/// IST-10, IST-15, GEN-10, GEN-13.
 #[test]
 fn an_ist_that_cannot_be_is_refused_with_the_reason() {
     type Case = (fn(u64) -> u64, &'static str);
@@ -93,6 +95,7 @@ fn the_same_irs_twice_or_none_is_refused() {
     assert!(matches!(error, ProbeError::Irs { register: IrsReg::IRS_IDR0, .. }), "{error}");
 }
 
+/// GEN-11, GEN-12, IST-28.
 #[test]
 fn more_lpis_than_the_narrower_of_irs_and_cpu_interface_has_are_refused() {
     let irss = [IrsIndex(0)];
@@ -128,6 +131,7 @@ fn probe_one(lab: &Lab) -> Result<Phys<Lab>, ProbeError> {
     Phys::new(lab.clone(), &config(&[IrsIndex(0)]))
 }
 
+/// GEN-12.
 #[test]
 fn a_pe_that_can_do_less_than_the_domain_uses_is_not_brought_up() {
     let lab = Shape::default().lab();
@@ -163,6 +167,7 @@ fn the_ist_lies_where_the_narrowest_irs_can_reach_it() {
     assert!(matches!(error.cause, gicv5_phys::BringUpCause::Table(gicv5_phys::TableError::Memory(_))), "{error}");
 }
 
+/// GEN-20, GEN-23.
 #[test]
 fn the_memory_attributes_follow_the_coherency_unless_the_host_says_otherwise() {
     for coherency in [Coherency::Coherent, Coherency::NonCoherent] {
@@ -198,6 +203,7 @@ fn ist(shape: Shape, lpis: u32, contiguous_bytes: u64) -> IRS_IST_CFGR {
     lab.machine.read(IrsIndex(0))
 }
 
+/// IST-10, IST-14, IST-15.
 #[test]
 fn the_shape_of_the_ist_follows_from_the_id_registers_and_the_memory() {
     for (metadata, istsz) in [(None, 0), (Some(24), 1), (Some(0), 2)] {
