@@ -285,11 +285,11 @@ fn ist_valid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" IST now valid: base ")?;
     let base = c.hex("base", u64::MAX)?;
     c.text(" id_bits ")?;
-    let id_bits = c.u8("id_bits", 24)?;
+    let id_bits = c.u8("id_bits", u8::MAX)?;
     c.text(" l2_idx_bits ")?;
-    let l2_index_bits = c.u8("l2_idx_bits", 24)?;
+    let l2_index_bits = c.u8("l2_idx_bits", u8::MAX)?;
     c.text(" IST entry size ")?;
-    let entry_size = c.u8("IST entry size", 16)?;
+    let entry_size = c.u8("IST entry size", u8::MAX)?;
     c.text(" 2-level ")?;
     let structure = if c.bit("2-level")? { Structure::TwoLevel } else { Structure::Linear };
     Ok(Event::IstValid { domain, base, id_bits, l2_index_bits, entry_size, structure })
