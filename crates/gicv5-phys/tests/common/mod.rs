@@ -4,7 +4,7 @@
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::cell::Cell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -88,7 +88,8 @@ struct Books {
     /// What registers read instead of what the model has.
     irs_registers: BTreeMap<(IrsIndex, u16), u64>,
     pe_registers: BTreeMap<SysReg, u64>,
-    answer_is_stale: bool,
+    /// The PEs that have asked and not synchronised.
+    answers_are_stale: HashSet<PeIndex>,
     /// What happens once while the next block is allocated.
     while_allocating: Option<Box<dyn FnOnce() + Send>>,
 }
@@ -130,7 +131,7 @@ impl PeOps for LabPe {
         self.log(Op::Read(register));
         let books = self.books.lock().unwrap();
         // Without an ISB after the request, ICC_ICSR_EL1 may hold anybody's answer to anything (INS-12).
-        if register == SysReg::ICC_ICSR_EL1 && books.answer_is_stale {
+        if register == SysReg::ICC_ICSR_EL1 && books.answers_are_stale.contains(&self.pe.index()) {
             return 1;
         }
         let instead = books.pe_registers.get(&register).copied();
@@ -150,7 +151,7 @@ impl PeOps for LabPe {
             other => {
                 self.log(Op::Insn(other));
                 if other == GicInsn::GIC_CDRCFG {
-                    self.books.lock().unwrap().answer_is_stale = true;
+                    self.books.lock().unwrap().answers_are_stale.insert(self.pe.index());
                 }
                 true
             }
@@ -161,7 +162,7 @@ impl PeOps for LabPe {
     fn isb(&self) {
         let happens = self.books.lock().unwrap().sync(Sync::Isb);
         if happens {
-            self.books.lock().unwrap().answer_is_stale = false;
+            self.books.lock().unwrap().answers_are_stale.remove(&self.pe.index());
             self.pe.isb();
         }
     }
