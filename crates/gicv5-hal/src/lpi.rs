@@ -25,10 +25,10 @@ pub enum LpiError {
     #[error("no memory for another LPI")]
     NoMemory,
     /// The IRS did not make the LPI's table entry reachable.
-    #[error("LPI {lpi} could not be made reachable: {register} reads {value:#x}")]
+    #[error("{lpi} could not be made reachable: {register} reads {value:#x}")]
     Unreachable {
-        /// The ID of the LPI.
-        lpi: u32,
+        /// The LPI.
+        lpi: Lpi,
         /// The status register that was polled.
         register: gicv5_arch::irs::IrsReg,
         /// Its last value.

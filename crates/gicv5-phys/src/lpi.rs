@@ -99,7 +99,7 @@ impl<H: Host> Phys<H> {
             Some(irs) => u64::from(self.machine.host.irs().read::<IRS_IST_STATUSR>(irs.index).raw_value()),
             None => 0,
         };
-        LpiError::Unreachable { lpi: lpi.id(), register, value }
+        LpiError::Unreachable { lpi, register, value }
     }
 
     /// Makes sure that there is an entry for the LPI. In a two-level IST, that may mean another level-2 IST.
@@ -258,7 +258,7 @@ pub(crate) fn configure<P: PeOps + ?Sized>(pe: &Pe<'_, P>, lpi: Lpi, priority: P
 /// The error for an LPI whose level-2 IST could not be made valid.
 fn unmapped(lpi: Lpi, error: CommandError) -> LpiError {
     let (register, value) = error.register();
-    LpiError::Unreachable { lpi: lpi.id(), register, value }
+    LpiError::Unreachable { lpi, register, value }
 }
 
 /// The physical LPIs of the domain, for the host and for the hypervisor's doorbells.

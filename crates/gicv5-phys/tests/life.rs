@@ -234,12 +234,15 @@ fn a_level2_ist_whose_command_had_no_effect_is_asked_for_again() {
     let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
     let mut lpis: Vec<_> = (0..252).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
     lab.machine.fail_command(lab.machine.commands(), CommandFault::Ignored);
-    assert!(matches!(phys.allocate(Cookie(252)), Err(LpiError::Unreachable { lpi: 256, .. })));
+    assert!(matches!(phys.allocate(Cookie(252)), Err(LpiError::Unreachable { lpi, .. }) if lpi.id() == 256));
     lpis.push(phys.allocate(Cookie(252)).expect("the command is given again"));
     lab.machine.fail_command(lab.machine.commands(), CommandFault::Late(1_000));
     lpis.extend((253..508).map(|n| phys.allocate(Cookie(n)).unwrap()));
-    assert!(matches!(phys.allocate(Cookie(508)), Err(LpiError::Unreachable { lpi: 512, .. })));
-    assert!(matches!(phys.allocate(Cookie(508)), Err(LpiError::Unreachable { lpi: 512, .. })), "it fails at once");
+    assert!(matches!(phys.allocate(Cookie(508)), Err(LpiError::Unreachable { lpi, .. }) if lpi.id() == 512));
+    assert!(
+        matches!(phys.allocate(Cookie(508)), Err(LpiError::Unreachable { lpi, .. }) if lpi.id() == 512),
+        "it fails at once"
+    );
     lab.machine.advance(1_000);
     let commands = lab.machine.commands();
     lpis.push(phys.allocate(Cookie(508)).expect("the command is over"));
