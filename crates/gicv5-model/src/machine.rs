@@ -420,13 +420,18 @@ impl MachineState {
         self.start_effect(pe, Effect::Signals);
     }
 
-    fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
-        let index = usize::from(pe.0);
-        let early = match self.config.switches.effects {
+    /// Whether what is started now acts now.
+    fn acts_early(&mut self) -> bool {
+        match self.config.switches.effects {
             Effects::Early => true,
             Effects::Late => false,
             Effects::Random => self.rng.chance(1, 2),
-        };
+        }
+    }
+
+    fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
+        let index = usize::from(pe.0);
+        let early = self.acts_early();
         let due = self.report.now().after(self.config.effect_latency);
         let Some(state) = self.pes.get_mut(index) else { return };
         state.effects.push_back((due, effect));
@@ -594,11 +599,7 @@ impl MachineState {
 
     fn write_sysreg(&mut self, pe: PeIndex, register: SysReg, value: u64) {
         self.advance_to_now();
-        let early = match self.config.switches.effects {
-            Effects::Early => true,
-            Effects::Late => false,
-            Effects::Random => self.rng.chance(1, 2),
-        };
+        let early = self.acts_early();
         let Some(state) = self.pes.get_mut(usize::from(pe.0)) else { return };
         let outcome = state.cpu.write(register, value);
         if early {
