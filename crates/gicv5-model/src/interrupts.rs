@@ -240,6 +240,14 @@ impl Ist {
         }
     }
 
+    /// The table that a level-1 entry names, and its size; `None` in a linear IST. Hardware takes address bits below the
+    /// size as zero (IST-14).
+    pub(crate) fn level2_table(&self, level1: L1_ISTE) -> Option<(PhysAddr, u64)> {
+        let size = self.geometry.level2()?.size();
+        let table = PhysAddr::new(level1.l2_addr().address().raw() & !(size - 1)).ok()?;
+        Some((table, size))
+    }
+
     /// The address of an interrupt's entry.
     fn entry(&self, id: u32, memory: &mut impl IrsMemory) -> Result<PhysAddr, Unreachable> {
         match self.geometry.index(id).map_err(|_| Unreachable::OutOfRange)? {
@@ -251,10 +259,8 @@ impl Ist {
                 if !level1.valid() {
                     return Err(Unreachable::NoLevel2 { entry });
                 }
-                // Hardware takes address bits below the table size as zero (IST-14).
-                let size = self.geometry.level2().map_or(1, |level2| level2.size());
-                let table = level1.l2_addr().address().raw() & !(size - 1);
-                PhysAddr::new(table + level2.offset).map_err(|_| Unreachable::OutOfRange)
+                let (table, _) = self.level2_table(level1).ok_or(Unreachable::OutOfRange)?;
+                table.offset(level2.offset).map_err(|_| Unreachable::OutOfRange)
             }
         }
     }

@@ -22,8 +22,8 @@ use crate::clock::Tick;
 use crate::config::DpsWithoutOneOfN;
 use crate::event::{Event, Outcome, Width};
 use crate::interrupts::{Backing, Ist, Unreachable};
+use crate::ist_memory::IstOwners;
 use crate::machine::MachineState;
-use crate::memory::{Owner, Structure as Owned};
 use crate::violation::Place;
 
 /// How a register command goes wrong.
@@ -260,9 +260,6 @@ impl MachineState {
             IrsReg::IRS_IST_BASER => self.ist.baser.raw_value(),
             IrsReg::IRS_IST_CFGR => self.ist.cfgr.raw_value().into(),
             IrsReg::IRS_IST_STATUSR => IRS_IST_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).raw_value().into(),
-            _ if config.idr0.virt() && self.stored_virtual(irs, register).is_some() => {
-                self.stored_virtual(irs, register).unwrap_or(0)
-            }
             IrsReg::IRS_SWERR_STATUSR if config.idr0.swe() => state.swerr.raw_value(),
             IrsReg::IRS_SWERR_SYNDROMER0 if config.idr0.swe() => state.syndrome0.raw_value(),
             IrsReg::IRS_SWERR_SYNDROMER1 if config.idr0.swe() => state.syndrome1.raw_value(),
@@ -272,6 +269,7 @@ impl MachineState {
             IrsReg::IRS_CIDR1 => 0xf0,
             IrsReg::IRS_CIDR2 => 0x05,
             IrsReg::IRS_CIDR3 => 0xb1,
+            _ if config.idr0.virt() => self.stored_virtual(irs, register).unwrap_or(0),
             // Write-only, without the feature, or zero.
             _ => 0,
         }
@@ -641,32 +639,8 @@ impl MachineState {
             });
         }
         let ist = Ist { base, geometry };
-        match geometry.level2() {
-            None => {
-                let _ = self.memory.own(&mut self.report, base, footprint.size(), Owner::domain(Owned::PhysicalIst));
-            }
-            Some(level2) => {
-                // Entries that are valid belong to the IRS, and so do their tables; the others may be filled (IST-18).
-                let _ =
-                    self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::PhysicalL1Iste));
-                for n in 0..geometry.l1_entries() {
-                    let Ok(entry) = base.offset(u64::from(n) * 8) else { break };
-                    let Ok(raw) = self.memory.irs_load64(entry) else { break };
-                    let level1 = L1_ISTE::new_with_raw_value(raw);
-                    if level1.valid() {
-                        self.own_level2(entry, level1, level2.size());
-                    }
-                }
-            }
-        }
+        self.own_ist(ist, IstOwners::PHYSICAL);
         self.interrupts.adopt(IrsIntType::Lpi, ist);
-    }
-
-    fn own_level2(&mut self, entry: PhysAddr, level1: L1_ISTE, size: u64) {
-        let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, Owner::domain(Owned::PhysicalL1Iste));
-        if let Ok(table) = PhysAddr::new(level1.l2_addr().address().raw() & !(size - 1)) {
-            let _ = self.memory.own(&mut self.report, table, size, Owner::domain(Owned::PhysicalL2Ist));
-        }
     }
 
     /// Clearing VALID writes everything back, recalls every LPI and gives the memory back (LPI-1, IST-5, IST-7).
@@ -675,20 +649,7 @@ impl MachineState {
         for target in self.interrupts.withdraw(IrsIntType::Lpi, &mut self.memory) {
             self.offer(target);
         }
-        let footprint = ist.geometry.base();
-        if let Some(level2) = ist.geometry.level2() {
-            for n in 0..ist.geometry.l1_entries() {
-                let Ok(entry) = ist.base.offset(u64::from(n) * 8) else { break };
-                let Ok(raw) = self.memory.irs_load64(entry) else { break };
-                let level1 = L1_ISTE::new_with_raw_value(raw);
-                if level1.valid()
-                    && let Ok(table) = PhysAddr::new(level1.l2_addr().address().raw() & !(level2.size() - 1))
-                {
-                    let _ = self.memory.disown(&mut self.report, table, level2.size());
-                }
-            }
-        }
-        let _ = self.memory.disown(&mut self.report, ist.base, footprint.size());
+        self.disown_ist(ist);
     }
 
     /// Makes the level-1 entry valid that covers an LPI (LPI-2).
@@ -696,9 +657,7 @@ impl MachineState {
         let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else {
             return Outcome::Ignored;
         };
-        let (Some(entry), Some(level2)) = (ist.level1_entry(command.id().id()), ist.geometry.level2()) else {
-            return Outcome::Ignored;
-        };
+        let Some(entry) = ist.level1_entry(command.id().id()) else { return Outcome::Ignored };
         let id = IrsIntId::Lpi(command.id());
         let Ok(raw) = self.memory.irs_load64(entry) else {
             self.software_error(irs, 0x00, id, entry);
@@ -712,7 +671,7 @@ impl MachineState {
             self.software_error(irs, 0x00, id, entry);
             return Outcome::Ignored;
         }
-        self.own_level2(entry, level1, level2.size());
+        self.own_level2_ist(ist, entry, level1, IstOwners::PHYSICAL);
         Outcome::Done
     }
 

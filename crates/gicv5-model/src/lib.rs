@@ -46,6 +46,7 @@ pub mod event;
 pub mod fault;
 mod interrupts;
 mod irs;
+mod ist_memory;
 mod machine;
 pub mod memory;
 pub mod report;

@@ -25,6 +25,7 @@ use gicv5_hal::{Frame, IrsIndex};
 
 use crate::event::{Event, Outcome, Space};
 use crate::interrupts::{Backing, Interrupts, Ist, Unreachable};
+use crate::ist_memory::IstOwners;
 use crate::machine::MachineState;
 use crate::memory::{Owner, Structure as Owned};
 use crate::violation::{PeIndex, Place};
@@ -71,14 +72,6 @@ pub(crate) struct Vpe {
     pub(crate) resident: Option<PeIndex>,
     /// What the IRS offers.
     offered: Option<(IrsIntId, Priority)>,
-}
-
-/// Which structures an IST of a VM consists of.
-const fn ist_owners(int_type: IrsIntType) -> (Owned, Owned, Owned) {
-    match int_type {
-        IrsIntType::Lpi => (Owned::LpiIst, Owned::LpiL1Iste, Owned::LpiL2Ist),
-        IrsIntType::Spi => (Owned::SpiIst, Owned::SpiL1Iste, Owned::SpiL2Ist),
-    }
 }
 
 impl MachineState {
@@ -500,35 +493,17 @@ impl MachineState {
     fn adopt_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType, word: L2_VMTE_IST) -> bool {
         let Ok(geometry) = IstGeometry::from_vmte_word(word) else { return false };
         let Some(word_address) = self.ist_word_address(vm, int_type) else { return false };
-        let (linear, level1_owner, level2_owner) = ist_owners(int_type);
         let footprint = geometry.base();
         let place = Place::Structure(word_address, Owner::vm(self.vmte_owner().1, vm));
         let Some(base) = self.aligned(word.ist_addr().address(), footprint.alignment(), "IST-12", place) else {
             return false;
         };
-        match geometry.level2() {
-            None => {
-                let _ = self.memory.own(&mut self.report, base, footprint.size(), Owner::vm(linear, vm));
-            }
-            Some(level2) => {
-                let owner = Owner::vm(level1_owner, vm);
-                let _ = self.memory.fill(&mut self.report, base, footprint.size(), owner);
-                for n in 0..geometry.l1_entries() {
-                    let Ok(entry) = base.offset(u64::from(n) * L1_ISTE::BYTES) else { break };
-                    let Ok(raw) = self.memory.irs_load64(entry) else { break };
-                    let level1 = L1_ISTE::new_with_raw_value(raw);
-                    if level1.valid() {
-                        let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, owner);
-                        let table = level1.l2_addr().address();
-                        let _ = self.memory.own(&mut self.report, table, level2.size(), Owner::vm(level2_owner, vm));
-                    }
-                }
-            }
-        }
+        let ist = Ist { base, geometry };
+        self.own_ist(ist, IstOwners::of_vm(vm, int_type));
         let owner = Owner::vm(self.vmte_owner().1, vm);
         let _ = self.memory.own(&mut self.report, word_address, 8, owner);
         if let Some(state) = self.virt.vms.get_mut(&vm) {
-            state.interrupts.adopt(int_type, Ist { base, geometry });
+            state.interrupts.adopt(int_type, ist);
         }
         true
     }
@@ -541,17 +516,7 @@ impl MachineState {
         for target in targets {
             self.offer_vpe(vm, target.into());
         }
-        if let Some(level2) = ist.geometry.level2() {
-            for n in 0..ist.geometry.l1_entries() {
-                let Ok(entry) = ist.base.offset(u64::from(n) * L1_ISTE::BYTES) else { break };
-                let Ok(raw) = self.memory.irs_load64(entry) else { break };
-                let level1 = L1_ISTE::new_with_raw_value(raw);
-                if level1.valid() {
-                    let _ = self.memory.disown(&mut self.report, level1.l2_addr().address(), level2.size());
-                }
-            }
-        }
-        let _ = self.memory.disown(&mut self.report, ist.base, ist.geometry.base().size());
+        self.disown_ist(ist);
     }
 
     /// IRS_VMAP_L2_VISTR (IST-18, IST-19).
@@ -560,18 +525,13 @@ impl MachineState {
         let Some(Backing::Ist(ist)) = self.virt.vms.get(&vm).map(|state| state.interrupts.backing(int_type)) else {
             return Outcome::Ignored;
         };
-        let (Some(entry), Some(level2)) = (ist.level1_entry(command.id().value()), ist.geometry.level2()) else {
-            return Outcome::Ignored;
-        };
+        let Some(entry) = ist.level1_entry(command.id().value()) else { return Outcome::Ignored };
         let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
         let level1 = L1_ISTE::new_with_raw_value(raw);
         if level1.valid() || self.memory.irs_store64(entry, level1.with_valid(true).raw_value()).is_err() {
             return Outcome::Ignored;
         }
-        let (_, level1_owner, level2_owner) = ist_owners(int_type);
-        let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, Owner::vm(level1_owner, vm));
-        let table = level1.l2_addr().address();
-        let _ = self.memory.own(&mut self.report, table, level2.size(), Owner::vm(level2_owner, vm));
+        self.own_level2_ist(ist, entry, level1, IstOwners::of_vm(vm, int_type));
         Outcome::Done
     }
 

@@ -481,6 +481,24 @@ fn every_shape_of_a_virtual_ist_reaches_its_last_interrupt_and_no_further() {
 }
 
 #[test]
+fn the_irs_owns_the_level2_ist_that_it_uses_and_not_the_misaligned_address_it_was_given() {
+    let mut bench = Bench::new(SHAPES[0]);
+    bench.make_vm(&[0]);
+    let geometry = IstGeometry::two_level(16, IstSize::Bytes4, L2Size::KiB16).unwrap();
+    let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
+    let table = allocate(&bench.machine, 0x8000, 0x8000);
+    bench.store(&level1, 0, table.address().raw() + 0x1000);
+    bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+    bench.clean();
+    bench.machine.store32(&table, 0, 1);
+    assert_eq!(bench.rules(), ["IST-26"], "IST-14");
+    bench.machine.store32(&table, 0x4000, 1);
+    bench.map_ist(IrsIntType::Lpi, MapAction::MakeInvalid);
+    bench.machine.free(table);
+    bench.clean();
+}
+
+#[test]
 fn an_assigned_spi_belongs_to_the_vm_and_to_nobody_else() {
     let mut bench = Bench::new(SHAPES[0]);
     bench.make_vm(&[0]);
