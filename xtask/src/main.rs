@@ -7,8 +7,10 @@ mod bare_metal;
 mod bench;
 mod break_facts;
 mod coverage;
+mod fuzz;
 mod generated;
 mod licences;
+mod loom;
 mod mutants;
 mod qtest;
 mod registers;
@@ -32,7 +34,9 @@ enum Chore {
     Bench(bench::Args),
     BreakFacts(break_facts::Args),
     Coverage(coverage::Args),
+    Fuzz(fuzz::Args),
     Licences(licences::Args),
+    Loom(loom::Args),
     Mutants(mutants::Args),
     Qtest(qtest::Args),
     Registers(registers::Args),
@@ -45,7 +49,9 @@ fn main() -> ExitCode {
         Chore::Bench(args) => bench::run(&args),
         Chore::BreakFacts(args) => break_facts::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
+        Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Licences(args) => licences::run(&args),
+        Chore::Loom(args) => loom::run(&args),
         Chore::Mutants(args) => mutants::run(&args),
         Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),

@@ -202,8 +202,8 @@ mod tests {
     }
 }
 
-/// Every interleaving and every value that the memory model lets a load return, within loom's limits. Run it with
-/// `RUSTFLAGS="--cfg loom" cargo test -p gicv5-phys --lib --release gate`.
+/// Every interleaving and every value that the memory model lets a load return, within loom's limits. `cargo xtask loom`
+/// runs it.
 #[cfg(all(test, loom))]
 mod exhaustive {
     use std::sync::Arc;
