@@ -13,6 +13,7 @@
 //! | [`HostLpis`] | physical LPIs for the hypervisor's own use | each method says |
 //! | [`Wait`] | time, and a pause between polls | where polling is allowed; not from interrupt handlers |
 //! | [`Locks`], [`Lock`] | mutual exclusion | each method says |
+//! | [`Platform`] | all of these but the host LPIs, in one value | |
 //!
 //! # What is visible when
 //!
@@ -41,6 +42,7 @@ mod lock;
 mod lpi;
 mod memory;
 mod pe;
+mod platform;
 mod wait;
 
 pub use frame::{Frame, FrameKind, Irs, IrsExt, IrsIndex};
@@ -48,4 +50,5 @@ pub use lock::{Lock, Locks};
 pub use lpi::{Cookie, HostLpis, LpiError, NotReleased, Route};
 pub use memory::{AllocError, Block, BlockLayout, BlockLayoutError, Coherency, TableMemory};
 pub use pe::{CurrentPe, Pe, PeOps};
+pub use platform::Platform;
 pub use wait::Wait;

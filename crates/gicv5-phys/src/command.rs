@@ -14,9 +14,7 @@ use core::time::Duration;
 
 use gicv5_arch::irs::{IrsReg, Status};
 use gicv5_arch::register::Register;
-use gicv5_hal::{IrsExt, IrsIndex, Wait};
-
-use crate::Host;
+use gicv5_hal::{IrsExt, IrsIndex, Platform, Wait};
 
 /// Declares the steps with their numbers, which a port keeps in one byte.
 macro_rules! steps {
@@ -238,7 +236,7 @@ pub(crate) struct Ports {
 }
 
 /// A port that is the caller's alone.
-pub(crate) struct Port<'a, H: Host> {
+pub(crate) struct Port<'a, H: Platform> {
     host: &'a H,
     irs: IrsIndex,
     status: Status,
@@ -253,7 +251,7 @@ impl Ports {
     }
 
     /// Takes a port and waits for what is under way on it, so that the next thing can be a write (GEN-18).
-    pub(crate) fn take<'a, H: Host>(
+    pub(crate) fn take<'a, H: Platform>(
         &'a self,
         host: &'a H,
         timeout: Duration,
@@ -278,7 +276,7 @@ impl Ports {
     }
 
     /// A command that timed out and is still under way.
-    pub(crate) fn unknown<H: Host>(&self, host: &H) -> Option<Step> {
+    pub(crate) fn unknown<H: Platform>(&self, host: &H) -> Option<Step> {
         let in_flight = |(kind, state): (&PortKind, &PortState)| {
             let step = Step::from_number(state.unknown.load(Ordering::Relaxed))?;
             let (idle, _) = host.irs().is_idle(self.irs, kind.status());
@@ -288,7 +286,7 @@ impl Ports {
     }
 }
 
-impl<H: Host> Port<'_, H> {
+impl<H: Platform> Port<'_, H> {
     /// Waits until nothing is under way. A command that timed out is not waited for again: it had its time.
     fn settle(&self, step: Step) -> Result<(), CommandError> {
         let (irs, register) = (self.irs, self.status.register);

@@ -9,7 +9,7 @@ use core::time::Duration;
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::{Iaffid, Priority, Spi};
-use gicv5_hal::{IrsExt, IrsIndex, Lock};
+use gicv5_hal::{IrsExt, IrsIndex, Lock, Platform};
 
 use crate::command::{CommandError, MyTurn, Port, PortKind, Ports, Step, Turn};
 use crate::config::{Config, IstProgramming, LiveTables};
@@ -18,7 +18,7 @@ use crate::ids::LpiIds;
 use crate::ist::{self, Draft, Lease, TableError};
 use crate::pe::PeRecord;
 use crate::probe::{self, Domain, ProbeError};
-use crate::{BlockOf, Host, MutexOf};
+use crate::{BlockOf, MutexOf};
 
 /// One IRS of the domain.
 pub(crate) struct IrsUnit {
@@ -35,13 +35,13 @@ pub(crate) struct IrsUnit {
 }
 
 /// What stays the same from probe to the end.
-pub(crate) struct Machine<H: Host> {
+pub(crate) struct Machine<H: Platform> {
     pub(crate) host: H,
     pub(crate) domain: Domain,
     pub(crate) timeout: Duration,
 }
 
-impl<H: Host> Machine<H> {
+impl<H: Platform> Machine<H> {
     /// Takes a port of an IRS and waits until nothing is under way on it.
     pub(crate) fn port<'a>(
         &'a self,
@@ -87,7 +87,7 @@ pub(crate) struct Core<B> {
 /// Dropping it touches no hardware. If it is not [down](Phase::Down), the IST stays in use by the IRSs and its blocks are
 /// dropped, which frees nothing: the memory is lost, because giving it back would be worse. So call
 /// [`tear_down`](Self::tear_down) first and look at the result.
-pub struct Phys<H: Host> {
+pub struct Phys<H: Platform> {
     pub(crate) machine: Machine<H>,
     pub(crate) settings: Settings,
     pub(crate) gates: Gates,
@@ -193,7 +193,7 @@ pub struct Holdings {
     pub unknown: Option<(IrsIndex, Step)>,
 }
 
-impl<H: Host> Phys<H> {
+impl<H: Platform> Phys<H> {
     /// Looks at the hardware, and makes the driver's own records. Reads ID registers of the IRSs and of the current PE;
     /// writes nothing.
     ///
@@ -491,7 +491,7 @@ fn live<R: Register<Reg = IrsReg>>(irs: &IrsUnit, register: R) -> BringUpCause {
     BringUpCause::LiveTable { irs: irs.index, register: R::REG, value: register.to_bits() }
 }
 
-impl<H: Host> fmt::Debug for Phys<H> {
+impl<H: Platform> fmt::Debug for Phys<H> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Phys").field("holdings", &self.holdings()).finish_non_exhaustive()
     }

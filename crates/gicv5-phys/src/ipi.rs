@@ -6,9 +6,8 @@
 use core::sync::atomic::Ordering;
 
 use gicv5_arch::Lpi;
-use gicv5_hal::{Pe, PeOps};
+use gicv5_hal::{Pe, PeOps, Platform};
 
-use crate::Host;
 use crate::driver::Phys;
 
 /// The PE takes this IPI.
@@ -60,7 +59,7 @@ pub(crate) fn lpi_of(word: u32) -> Option<Lpi> {
     if word & IPI_EXISTS == 0 { None } else { Lpi::new(word & 0xff_ffff).ok() }
 }
 
-impl<H: Host> Phys<H> {
+impl<H: Platform> Phys<H> {
     /// The words of a PE's IPIs.
     pub(crate) fn ipi_words(&self, pe: PeIndex) -> &[core::sync::atomic::AtomicU32] {
         let kinds = usize::from(self.settings.ipi_kinds);

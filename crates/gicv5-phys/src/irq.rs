@@ -7,9 +7,8 @@ use gicv5_arch::insn::{AcknowledgeResult, GicInsn};
 use gicv5_arch::sysreg::ICC_ICSR_EL1;
 use gicv5_arch::values::{HandlingMode, RoutingMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, Ppi, Priority, Spi};
-use gicv5_hal::{Cookie, Pe, PeOps};
+use gicv5_hal::{Cookie, Pe, PeOps, Platform};
 
-use crate::Host;
 use crate::driver::Phys;
 use crate::gate::Owner;
 use crate::ipi::IpiKind;
@@ -65,7 +64,7 @@ pub(crate) fn read_configuration<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId
 ///
 /// They check that the domain has such an interrupt, not whose it is: an LPI's owner is whoever has its
 /// [`OwnedLpi`](crate::OwnedLpi), an SPI's is the host's affair.
-impl<H: Host> Phys<H> {
+impl<H: Platform> Phys<H> {
     fn check(&self, id: impl Into<IrsIntId>) -> Result<IrsIntId, Unreachable> {
         let id = id.into();
         let known = match id {
@@ -271,7 +270,7 @@ enum Class {
 
 /// Taking interrupts. Called from the interrupt handler, with interrupts still off; none of these waits, takes a lock or
 /// allocates, and the cost does not depend on how many interrupts there are.
-impl<H: Host> Phys<H> {
+impl<H: Platform> Phys<H> {
     /// Acknowledges the most urgent interrupt and drops its priority, so that what is equally or less urgent can be
     /// taken while it is handled (INS-6).
     pub fn acknowledge<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Acknowledged {

@@ -17,9 +17,8 @@ use gicv5_arch::entry::L1_ISTE;
 use gicv5_arch::geometry::{Footprint, IstGeometry, Slot};
 use gicv5_arch::irs::{IRS_IST_BASER, IRS_IST_CFGR};
 use gicv5_arch::{Addr55_6, Addr55_12, AddressError, PhysAddr};
-use gicv5_hal::{AllocError, Block, BlockLayout, BlockLayoutError, IrsIndex, TableMemory};
+use gicv5_hal::{AllocError, Block, BlockLayout, BlockLayoutError, IrsIndex, Platform, TableMemory};
 
-use crate::Host;
 use crate::command::{CommandError, PortKind, Step};
 use crate::driver::Machine;
 use crate::gate::{OutOfMemory, boxed_slice};
@@ -210,7 +209,7 @@ impl<B: Block> Lease<B> {
 ///
 /// An IRS is asked only once nothing is under way on its IST registers, so that what it answers is final: an earlier
 /// command that timed out has been settled by then.
-pub(crate) fn withdraw<H: Host>(machine: &Machine<H>) -> Result<Withdrawn, CommandError> {
+pub(crate) fn withdraw<H: Platform>(machine: &Machine<H>) -> Result<Withdrawn, CommandError> {
     for irs in &machine.domain.irss {
         let port = machine.port(irs, PortKind::Ist, Step::WithdrawIst)?;
         port.write(Step::WithdrawIst, IRS_IST_BASER::ZERO)?;

@@ -11,9 +11,9 @@
 //! down again.
 //!
 //! ```
-//! use gicv5_hal::{Cookie, HostLpis, IrsIndex, Lock, Locks, Pe, Route};
+//! use gicv5_hal::{Cookie, HostLpis, IrsIndex, Lock, Locks, Pe, Platform, Route};
 //! use gicv5_model::{Machine, ModelPe, config::MachineConfig, violation::PeIndex};
-//! use gicv5_phys::{Config, Host, IpiKind, Phys, Source};
+//! use gicv5_phys::{Config, IpiKind, Phys, Source};
 //!
 //! // The host: its parts, and its kind of lock.
 //! struct Lab {
@@ -21,7 +21,7 @@
 //!     pe: ModelPe,
 //! }
 //!
-//! impl Host for Lab {
+//! impl Platform for Lab {
 //!     type Irs = Machine;
 //!     type Memory = Machine;
 //!     type CurrentPe = ModelPe;
@@ -139,7 +139,7 @@ extern crate alloc;
 #[cfg(any(test, loom))]
 extern crate std;
 
-use gicv5_hal::{CurrentPe, Irs, Locks, TableMemory, Wait};
+use gicv5_hal::{Locks, Platform, TableMemory};
 
 mod command;
 mod config;
@@ -167,34 +167,8 @@ pub use pe::PeError;
 pub use probe::ProbeError;
 pub use spi::SpiError;
 
-/// All that the driver needs of the host. The parts may be one value or several.
-pub trait Host: Sync {
-    /// The frames of the IRSs.
-    type Irs: Irs;
-    /// The memory for the IST.
-    type Memory: TableMemory;
-    /// The PE that the caller runs on.
-    type CurrentPe: CurrentPe;
-    /// Time.
-    type Wait: Wait;
-    /// The kind of lock.
-    type Locks: Locks;
-
-    /// The frames of the IRSs.
-    fn irs(&self) -> &Self::Irs;
-
-    /// The memory for the IST.
-    fn memory(&self) -> &Self::Memory;
-
-    /// The PE that the caller runs on.
-    fn current_pe(&self) -> &Self::CurrentPe;
-
-    /// Time.
-    fn wait(&self) -> &Self::Wait;
-}
-
 /// A block of the host's table memory.
-pub(crate) type BlockOf<H> = <<H as Host>::Memory as TableMemory>::Block;
+pub(crate) type BlockOf<H> = <<H as Platform>::Memory as TableMemory>::Block;
 
 /// The host's lock around a value.
-pub(crate) type MutexOf<H, T> = <<H as Host>::Locks as Locks>::Mutex<T>;
+pub(crate) type MutexOf<H, T> = <<H as Platform>::Locks as Locks>::Mutex<T>;

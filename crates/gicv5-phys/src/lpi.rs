@@ -5,15 +5,16 @@ use gicv5_arch::irs::{IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_SYNCR, IrsReg};
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{Addr55_12, Iaffid, Lpi, Priority};
 use gicv5_hal::{
-    Block, Cookie, CurrentPe, HostLpis, IrsExt, Lock, LpiError, NotReleased, Pe, PeOps, Route, TableMemory, Wait,
+    Block, Cookie, CurrentPe, HostLpis, IrsExt, Lock, LpiError, NotReleased, Pe, PeOps, Platform, Route, TableMemory,
+    Wait,
 };
 
+use crate::BlockOf;
 use crate::command::{CommandError, PortKind, Step};
 use crate::driver::{Phase, Phys};
 use crate::gate::{Gate, OutOfMemory, Owner};
 use crate::irq::read_configuration;
 use crate::ist::{self, Level2State};
-use crate::{BlockOf, Host};
 
 /// An LPI that belongs to whoever has this value.
 ///
@@ -37,7 +38,7 @@ impl From<OutOfMemory> for LpiError {
     }
 }
 
-impl<H: Host> Phys<H> {
+impl<H: Platform> Phys<H> {
     /// Takes a free LPI, makes it reachable and has it configured: `configure` tells whether it is at rest now. Then it may
     /// be enabled.
     pub(crate) fn take_lpi(
@@ -266,7 +267,7 @@ fn unmapped(lpi: Lpi, error: CommandError) -> LpiError {
 /// [`LpiError::NoneFree`] also says that the driver is not up, or has no LPIs. An LPI is allocated routed to the PE the call
 /// was made on, with the configured priority. After a failed release it stays disabled, and its handlers get
 /// nothing: there is nothing to do with it but to release it again, or to [abandon](Phys::abandon) it.
-impl<H: Host> HostLpis for Phys<H> {
+impl<H: Platform> HostLpis for Phys<H> {
     type Lpi = OwnedLpi;
 
     fn allocate(&self, cookie: Cookie) -> Result<OwnedLpi, LpiError> {

@@ -5,9 +5,8 @@ use core::sync::atomic::Ordering;
 use gicv5_arch::irs::{IRS_PE_CR0, IRS_PE_SELR};
 use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, SysReg};
 use gicv5_arch::{Iaffid, PpiBank, Priority};
-use gicv5_hal::{Cookie, Lock, LpiError, Pe, PeOps};
+use gicv5_hal::{Cookie, Lock, LpiError, Pe, PeOps, Platform};
 
-use crate::Host;
 use crate::command::{CommandError, PortKind, Step};
 use crate::driver::{Phase, Phys};
 use crate::gate::Owner;
@@ -82,7 +81,7 @@ pub enum PeError {
 
 /// PEs. Called on the PE itself, with its interrupts off, and not from its interrupt handler. They wait for the IRS and may
 /// allocate.
-impl<H: Host> Phys<H> {
+impl<H: Platform> Phys<H> {
     /// Makes a PE take interrupts: PPIs disabled, neither pending (if edge) nor active, with the configured priority; the
     /// priority mask as configured; IPIs ready. A PE that has been out keeps its [`PeIndex`].
     ///

@@ -11,9 +11,8 @@ use gicv5_arch::irs::{
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{Gcie, ICC_IDR0_EL1, ID_AA64PFR2_EL1, SysReg};
 use gicv5_arch::{IrsIntType, PhysAddr, Spi};
-use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, Pe, PeOps, TableMemory};
+use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, Pe, PeOps, Platform, TableMemory};
 
-use crate::Host;
 use crate::command::Ports;
 use crate::config::{Config, memory_attributes};
 use crate::driver::IrsUnit;
@@ -192,7 +191,7 @@ fn ist(irs: IrsIndex, idr2: IRS_IDR2, source: GeometryError) -> ProbeError {
 }
 
 /// Reads the ID registers, writes nothing.
-pub(crate) fn probe<H: Host>(host: &H, config: &Config<'_>) -> Result<Domain, ProbeError> {
+pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Domain, ProbeError> {
     let cpu = host.current_pe().on_this_pe(CpuInterface::read)?;
     let mut irss: Vec<Irs> = Vec::new();
     irss.try_reserve_exact(config.irss.len()).map_err(|_| ProbeError::NoMemory)?;

@@ -3,8 +3,8 @@
 use gicv5_arch::Spi;
 use gicv5_arch::irs::{IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR};
 use gicv5_arch::values::TriggerMode;
+use gicv5_hal::Platform;
 
-use crate::Host;
 use crate::command::{CommandError, Port, PortKind, Step};
 use crate::driver::Phys;
 
@@ -31,7 +31,7 @@ pub enum SpiError {
 }
 
 /// SPIs. These wait for the IRS, so they must not be called from interrupt handlers, nor with a lock held that one takes.
-impl<H: Host> Phys<H> {
+impl<H: Platform> Phys<H> {
     /// Selects an SPI at the IRS that owns it. The port stays the caller's, because the selection is the IRS's, not the
     /// PE's (GEN-15).
     fn select(&self, spi: Spi) -> Result<Port<'_, H>, SpiError> {

@@ -17,13 +17,13 @@ use gicv5_arch::values::{L2SizeSet, Levels};
 use gicv5_arch::{Iaffid, Lpi, Spi};
 use gicv5_hal::{
     AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsExt, IrsIndex, Lock, Locks, Pe, PeOps,
-    TableMemory,
+    Platform, TableMemory,
 };
 use gicv5_model::config::{IrsConfig, MachineConfig};
 use gicv5_model::memory::{Eagerness, ModelBlock};
 use gicv5_model::violation::PeIndex;
 use gicv5_model::{CpuConfig, Machine, ModelPe};
-use gicv5_phys::{Config, Host, Phys};
+use gicv5_phys::{Config, Phys};
 
 /// The standard library's mutex as the host's lock.
 pub struct StdLocks;
@@ -323,7 +323,7 @@ pub struct Lab {
     books: Arc<Mutex<Books>>,
 }
 
-impl Host for Lab {
+impl Platform for Lab {
     type Irs = LabIrs;
     type Memory = LabMemory;
     type CurrentPe = Pes;

@@ -1,0 +1,11 @@
+//! What all VMs share.
+
+use crate::Hypervisor;
+use crate::doorbell::Doorbells;
+
+/// The VMs of one interrupt domain. Shared by all PEs; every method takes `&self`.
+pub struct Host<H: Hypervisor> {
+    pub(crate) hypervisor: H,
+    /// The words of all doorbells, found by cookie without a lock.
+    pub(crate) doorbells: Doorbells,
+}
