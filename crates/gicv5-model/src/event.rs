@@ -18,6 +18,7 @@ use gicv5_arch::{Iaffid, IntId, Lpi, PhysAddr, Ppi, Priority, Spi, VmId, VpeId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
 use crate::clock::Tick;
+use crate::fault::{Fault, FaultPoint};
 use crate::memory::{BlockId, Owner};
 use crate::violation::{PeIndex, Violation};
 
@@ -381,6 +382,13 @@ pub enum Event {
         address: PhysAddr,
         /// Its size in bytes.
         size: u64,
+    },
+    /// A planned fault struck.
+    Fault {
+        /// Where.
+        point: FaultPoint,
+        /// What goes wrong.
+        fault: Fault,
     },
     /// A rule was broken.
     Violation(Box<Violation>),

@@ -21,21 +21,11 @@ use gicv5_hal::{Frame, FrameKind, IrsIndex};
 use crate::clock::Tick;
 use crate::config::DpsWithoutOneOfN;
 use crate::event::{Event, Outcome, Width};
+use crate::fault::{Fault, Request, Selected};
 use crate::interrupts::{Backing, Ist, Unreachable};
 use crate::ist_memory::IstOwners;
 use crate::machine::MachineState;
 use crate::violation::Place;
-
-/// How a register command goes wrong.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum CommandFault {
-    /// It does not complete before [`Machine::recover`](crate::Machine::recover).
-    Never,
-    /// It completes this many ticks later than it would.
-    Late(u64),
-    /// It completes, and has had no effect.
-    Ignored,
-}
 
 /// A command that has not completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -48,8 +38,8 @@ struct InFlight {
     due: Tick,
     /// When it would, but for a fault that makes it never complete.
     without_fault: Tick,
-    /// Whether it has an effect.
-    ignored: bool,
+    /// What goes wrong with it.
+    fault: Option<Fault>,
 }
 
 /// An IRS.
@@ -68,8 +58,9 @@ pub(crate) struct IrsState {
     swerr: IRS_SWERR_STATUSR,
     syndrome0: IRS_SWERR_SYNDROMER0,
     syndrome1: IRS_SWERR_SYNDROMER1,
-    vpe_selected: IRS_VPE_SELR,
-    vpe_valid: bool,
+    vpe_selr: IRS_VPE_SELR,
+    /// The VPE that is selected, if the last selection that took effect was of a valid one.
+    vpe: Option<IRS_VPE_SELR>,
     /// The VM that was last asked about with IRS_SAVE_VMR.
     saved: Option<VmId>,
     in_flight: Vec<InFlight>,
@@ -89,8 +80,8 @@ impl IrsState {
             swerr: IRS_SWERR_STATUSR::ZERO,
             syndrome0: IRS_SWERR_SYNDROMER0::ZERO,
             syndrome1: IRS_SWERR_SYNDROMER1::ZERO,
-            vpe_selected: IRS_VPE_SELR::ZERO,
-            vpe_valid: false,
+            vpe_selr: IRS_VPE_SELR::ZERO,
+            vpe: None,
             saved: None,
             in_flight: Vec::new(),
             commands: 0,
@@ -286,11 +277,11 @@ impl MachineState {
             IrsReg::IRS_VMT_BASER => self.virt.baser.raw_value(),
             IrsReg::IRS_VMT_CFGR => self.virt.cfgr.raw_value().into(),
             IrsReg::IRS_VMT_STATUSR => IRS_VMT_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).raw_value().into(),
-            IrsReg::IRS_VPE_SELR => state.vpe_selected.raw_value(),
-            IrsReg::IRS_VPE_DBR if state.vpe_valid => self.vpe_dbr(state.vpe_selected).raw_value(),
-            IrsReg::IRS_VPE_HPPIR if state.vpe_valid => self.vpe_hppir(state.vpe_selected).raw_value(),
+            IrsReg::IRS_VPE_SELR => state.vpe_selr.raw_value(),
+            IrsReg::IRS_VPE_DBR => state.vpe.map_or(0, |vpe| self.vpe_dbr(vpe).raw_value()),
+            IrsReg::IRS_VPE_HPPIR => state.vpe.map_or(0, |vpe| self.vpe_hppir(vpe).raw_value()),
             IrsReg::IRS_VPE_STATUSR => {
-                let status = IRS_VPE_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).with_v(state.vpe_valid);
+                let status = IRS_VPE_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).with_v(state.vpe.is_some());
                 status.raw_value().into()
             }
             IrsReg::IRS_SAVE_VM_STATUSR => {
@@ -414,7 +405,7 @@ impl MachineState {
             IrsReg::IRS_VPE_SELR => {
                 let selection = IRS_VPE_SELR::new_with_raw_value(value & fields(register));
                 if selection.s() {
-                    state.vpe_selected = selection.with_s(false);
+                    state.vpe_selr = selection.with_s(false);
                 }
                 selection.s()
             }
@@ -430,31 +421,38 @@ impl MachineState {
     // --- commands -----------------------------------------------------------------------------------------------
 
     fn start_command(&mut self, irs: usize, register: IrsReg, value: u64) {
-        let index: u64 = self.irses.iter().map(IrsState::commands).sum();
-        let fault = self.command_faults.remove(&index);
+        let fault = self.pass(Request::Command {
+            irs: IrsIndex(irs as u16),
+            register,
+            value,
+            selected: self.selected(irs, register),
+        });
         let without_fault = self.report.now().after(self.config.command_latency);
         let due = match fault {
-            Some(CommandFault::Never) => Tick::NEVER,
-            Some(CommandFault::Late(ticks)) => without_fault.after(ticks),
-            Some(CommandFault::Ignored) | None => without_fault,
+            Some(Fault::Never) => Tick::NEVER,
+            Some(Fault::Late(ticks)) => without_fault.after(ticks),
+            _ => without_fault,
         };
-        let ignored = fault == Some(CommandFault::Ignored);
         if let Some(state) = self.irses.get_mut(irs) {
             state.commands += 1;
-            state.in_flight.push(InFlight { register, value, due, without_fault, ignored });
+            state.in_flight.push(InFlight { register, value, due, without_fault, fault });
         }
         self.report.event(|| Event::CommandStarted { irs: IrsIndex(irs as u16), register, value, due });
         self.complete_commands();
     }
 
-    /// Makes a command go wrong: the one with this index.
-    pub(crate) fn fail_command(&mut self, index: u64, fault: CommandFault) {
-        self.command_faults.insert(index, fault);
+    /// What a register acts on that names nothing itself.
+    fn selected(&self, irs: usize, register: IrsReg) -> Selected {
+        let Some(state) = self.irses.get(irs) else { return Selected::Nothing };
+        match (register, state.spi, state.vpe) {
+            (IrsReg::IRS_SPI_CFGR | IrsReg::IRS_SPI_VMR, Some(spi), _) => Selected::Spi(spi),
+            (IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0, _, Some(vpe)) => Selected::Vpe(vpe.vm_id(), vpe.vpe_id()),
+            _ => Selected::Nothing,
+        }
     }
 
     /// Lets everything complete that would have.
     pub(crate) fn recover(&mut self) {
-        self.command_faults.clear();
         for command in self.irses.iter_mut().flat_map(|irs| &mut irs.in_flight) {
             command.due = command.without_fault;
         }
@@ -469,13 +467,28 @@ impl MachineState {
                 && let Some(n) = state.in_flight.iter().position(|command| command.due <= now)
             {
                 let command = state.in_flight.remove(n);
-                let outcome = match command {
-                    InFlight { ignored: true, .. } => Outcome::Lost,
-                    InFlight { register, value, .. } => self.complete(irs, register, value),
+                let InFlight { register, value, fault, .. } = command;
+                let outcome = match fault {
+                    Some(Fault::Ignored) => Outcome::Lost,
+                    Some(Fault::Invalid) => {
+                        self.select_nothing(irs, register);
+                        Outcome::Lost
+                    }
+                    _ => self.complete(irs, register, value),
                 };
-                let InFlight { register, value, .. } = command;
                 self.report.event(|| Event::CommandDone { irs: IrsIndex(irs as u16), register, value, outcome });
             }
+        }
+    }
+
+    /// The effect of a selection that finds nothing.
+    fn select_nothing(&mut self, irs: usize, register: IrsReg) {
+        let Some(state) = self.irses.get_mut(irs) else { return };
+        match register {
+            IrsReg::IRS_SPI_SELR => state.spi = None,
+            IrsReg::IRS_PE_SELR => state.pe_valid = false,
+            IrsReg::IRS_VPE_SELR => state.vpe = None,
+            _ => {}
         }
     }
 
@@ -517,9 +530,10 @@ impl MachineState {
             }
             IrsReg::IRS_VMAP_VPER => return self.map_vpe(IRS_VMAP_VPER::new_with_raw_value(value)),
             IrsReg::IRS_VPE_SELR => {
-                let valid = self.is_vpe(IRS_VPE_SELR::new_with_raw_value(value));
+                let selection = IRS_VPE_SELR::new_with_raw_value(value & fields(register)).with_s(false);
+                let valid = self.is_vpe(selection);
                 if let Some(state) = self.irses.get_mut(irs) {
-                    state.vpe_valid = valid;
+                    state.vpe = valid.then_some(selection);
                 }
             }
             IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => return self.configure_vpe(irs, register, value),
@@ -571,15 +585,13 @@ impl MachineState {
 
     /// Writes a setting of the selected VPE, if it is still valid (VPE-13).
     fn configure_vpe(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
-        let Some(state) = self.irses.get(irs) else { return Outcome::Ignored };
-        let (selected, was_valid) = (state.vpe_selected, state.vpe_valid);
-        let valid = was_valid && self.is_vpe(selected);
+        let selected = self.irses.get(irs).and_then(|state| state.vpe).filter(|vpe| self.is_vpe(*vpe));
         if let Some(state) = self.irses.get_mut(irs) {
-            state.vpe_valid = valid;
+            state.vpe = selected;
         }
-        match register {
-            IrsReg::IRS_VPE_DBR if valid => {
-                self.set_vpe_dbr(selected, IRS_VPE_DBR::new_with_raw_value(value & fields(register)))
+        match (register, selected) {
+            (IrsReg::IRS_VPE_DBR, Some(vpe)) => {
+                self.set_vpe_dbr(vpe, IRS_VPE_DBR::new_with_raw_value(value & fields(register)))
             }
             // Without 1-of-N there is nothing to opt out of (RTE-3).
             _ => Outcome::Ignored,

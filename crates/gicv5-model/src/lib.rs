@@ -56,5 +56,4 @@ pub mod violation;
 mod virt;
 
 pub use cpu::{CpuConfig, Signals, Tie};
-pub use irs::CommandFault;
 pub use machine::{CPU_1, Machine, MachineState, ModelPe};

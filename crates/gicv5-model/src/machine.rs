@@ -8,8 +8,8 @@
 //! What is inside is plain data: [`Machine::save`] copies it, [`Machine::restore`] puts it back, and two copies can be
 //! compared.
 
-use std::collections::{BTreeMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
 use gicv5_arch::entry::L2_ISTE;
@@ -27,8 +27,9 @@ use crate::clock::{Clock, Tick};
 use crate::config::{ConfigError, EdgeResample, Effects, MachineConfig, SetPending};
 use crate::cpu::{Acknowledge, Cpu, Signals};
 use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
+use crate::fault::FaultPlan;
 use crate::interrupts::{Backing, Change, Interrupts, Preset, Unreachable};
-use crate::irs::{CommandFault, IrsState, IstRegisters};
+use crate::irs::{IrsState, IstRegisters};
 use crate::memory::Memory;
 use crate::report::Report;
 use crate::rng::Rng;
@@ -85,8 +86,7 @@ pub struct MachineState {
     pub(crate) pes: Vec<PeState>,
     /// PE by affinity ID.
     by_iaffid: Vec<Option<u16>>,
-    /// Commands that shall go wrong, by index.
-    pub(crate) command_faults: BTreeMap<u64, CommandFault>,
+    pub(crate) faults: FaultPlan,
     /// When the next effect of any PE comes by itself; a bound, not exact.
     next_effect: Tick,
 }
@@ -127,7 +127,7 @@ impl MachineState {
             irses: config.irses.iter().map(|_| IrsState::new()).collect(),
             pes,
             by_iaffid,
-            command_faults: BTreeMap::new(),
+            faults: FaultPlan::default(),
             next_effect: Tick::NEVER,
             config,
         })
@@ -658,6 +658,15 @@ impl Machine {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// The state, unless somebody is at work on it, this thread included.
+    pub(crate) fn state_if_idle(&self) -> Option<MutexGuard<'_, MachineState>> {
+        match self.0.try_lock() {
+            Ok(state) => Some(state),
+            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
     /// The handle of a PE, counted from 0 through all IRSs; `None` if there is none.
     #[must_use]
     pub fn pe(&self, pe: PeIndex) -> Option<ModelPe> {
@@ -808,20 +817,10 @@ impl Machine {
         self.state().report.log.drain().collect()
     }
 
-    /// The number of register commands so far, over all IRSs: the index of the next one.
+    /// The number of register commands so far, over all IRSs.
     #[must_use]
     pub fn commands(&self) -> u64 {
         self.state().irses.iter().map(IrsState::commands).sum()
-    }
-
-    /// Makes the register command with this index ([`commands`](Self::commands)) go wrong.
-    pub fn fail_command(&self, index: u64, fault: CommandFault) {
-        self.state().fail_command(index, fault);
-    }
-
-    /// Lets every command that never completes complete now.
-    pub fn recover(&self) {
-        self.state().recover();
     }
 }
 

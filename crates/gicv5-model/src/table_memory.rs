@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsIndex, TableMemory};
 
-use crate::event::Width;
+use crate::event::{Event, Width};
+use crate::fault::Request;
 use crate::machine::Machine;
 use crate::memory::ModelBlock;
 
@@ -17,6 +18,11 @@ unsafe impl TableMemory for Machine {
 
     fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
         let state = &mut *self.state();
+        let (size, alignment) = (layout.size(), layout.alignment());
+        if state.pass(Request::Table { size, alignment }).is_some() {
+            state.report.event(|| Event::AllocationFailed { size, alignment });
+            return Err(AllocError { layout });
+        }
         state.memory.allocate(&mut state.report, layout)
     }
 

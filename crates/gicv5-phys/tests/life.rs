@@ -10,7 +10,7 @@ use common::{Lab, Op, Shape, config, down, driver, up};
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IrsReg};
 use gicv5_arch::values::Levels;
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError};
-use gicv5_model::CommandFault;
+use gicv5_model::fault::{Fault, Request};
 use gicv5_model::memory::Eagerness;
 use gicv5_phys::{BringUpCause, CommandError, IpiKind, OwnedLpi, PeError, Phase, Phys, SpiError, Step, TearDownError};
 
@@ -116,21 +116,29 @@ fn every_allocation_may_fail_and_the_life_can_be_lived_again() {
     }
 }
 
-/// The commands of a life.
-fn commands_of_a_life(shape: Shape) -> Vec<(IrsIndex, IrsReg, u64)> {
+/// The commands of a life, with the number of the fault point of each.
+fn commands_of_a_life(shape: Shape) -> Vec<(u64, (IrsIndex, IrsReg, u64))> {
     let (lab, phys) = driver(shape);
+    lab.machine.record_fault_points();
     life(&lab, &phys, &mut Vec::new()).unwrap();
-    assert_eq!(lab.commands().len() as u64, lab.machine.commands());
-    lab.commands()
+    let points = lab.machine.take_fault_points().into_iter();
+    let commands: Vec<_> = points
+        .filter_map(|point| match point.request {
+            Request::Command { irs, register, value, .. } => Some((point.index, (irs, register, value))),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(commands.len() as u64, lab.machine.commands());
+    commands
 }
 
 /// GEN-18, GEN-19, LIFE-10, VMT-7.
 #[test]
 fn every_command_may_never_complete_and_everything_is_reclaimed_when_it_does() {
     for shape in shapes() {
-        for n in 0..commands_of_a_life(shape).len() {
+        for (n, _) in commands_of_a_life(shape) {
             let (lab, phys) = driver(shape);
-            lab.machine.fail_command(n as u64, CommandFault::Never);
+            lab.machine.plan_fault(n, Fault::Never);
             let mut lpis = Vec::new();
             let error = life(&lab, &phys, &mut lpis).expect_err("a command did not complete");
 
@@ -161,9 +169,9 @@ fn every_command_may_never_complete_and_everything_is_reclaimed_when_it_does() {
 #[test]
 fn every_command_may_complete_after_the_driver_gave_up() {
     for shape in shapes() {
-        for n in 0..commands_of_a_life(shape).len() {
+        for (n, _) in commands_of_a_life(shape) {
             let (lab, phys) = driver(shape);
-            lab.machine.fail_command(n as u64, CommandFault::Late(1_000));
+            lab.machine.plan_fault(n, Fault::Late(1_000));
             let mut lpis = Vec::new();
             life(&lab, &phys, &mut lpis).expect_err("a command timed out");
             lab.assert_no_violations();
@@ -180,9 +188,9 @@ fn every_command_may_complete_after_the_driver_gave_up() {
 #[test]
 fn a_command_that_is_slow_but_in_time_is_waited_for() {
     let shape = Shape { irss: 2, ..Shape::default() };
-    for n in 0..commands_of_a_life(shape).len() {
+    for (n, _) in commands_of_a_life(shape) {
         let (lab, phys) = driver(shape);
-        lab.machine.fail_command(n as u64, CommandFault::Late(100));
+        lab.machine.plan_fault(n, Fault::Late(100));
         life(&lab, &phys, &mut Vec::new()).unwrap();
         assert_eq!(lab.live_blocks(), 0);
         lab.assert_no_violations();
@@ -194,17 +202,17 @@ fn a_command_that_is_slow_but_in_time_is_waited_for() {
 fn a_command_without_effect_leaks_nothing_and_the_life_can_be_lived_again() {
     for shape in shapes() {
         let commands = commands_of_a_life(shape);
-        for (n, &(irs, register, value)) in commands.iter().enumerate() {
+        for (index, &(n, (irs, register, value))) in commands.iter().enumerate() {
             // An IRS that says it has withdrawn the IST and has not cannot be told from one that has.
             let withdrawal = register == IrsReg::IRS_IST_BASER && !IRS_IST_BASER::new_with_raw_value(value).valid();
             if withdrawal {
                 continue;
             }
             let (lab, phys) = driver(shape);
-            lab.machine.fail_command(n as u64, CommandFault::Ignored);
+            lab.machine.plan_fault(n, Fault::Ignored);
             let mut lpis = Vec::new();
             let outcome = life(&lab, &phys, &mut lpis);
-            let first_on_irs = !commands[..n].iter().any(|before| (before.0, before.1) == (irs, register));
+            let first_on_irs = !commands[..index].iter().any(|(_, before)| (before.0, before.1) == (irs, register));
             match register {
                 // What the driver can find out, it finds out. The status register says nothing about a selection
                 // without effect if the one before was valid.
@@ -233,10 +241,10 @@ fn a_level2_ist_whose_command_had_no_effect_is_asked_for_again() {
     drop((lab, phys));
     let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
     let mut lpis: Vec<_> = (0..252).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
-    lab.machine.fail_command(lab.machine.commands(), CommandFault::Ignored);
+    lab.machine.fault_next(Fault::Ignored);
     assert!(matches!(phys.allocate(Cookie(252)), Err(LpiError::Unreachable { lpi, .. }) if lpi.id() == 256));
     lpis.push(phys.allocate(Cookie(252)).expect("the command is given again"));
-    lab.machine.fail_command(lab.machine.commands(), CommandFault::Late(1_000));
+    lab.machine.fault_next(Fault::Late(1_000));
     lpis.extend((253..508).map(|n| phys.allocate(Cookie(n)).unwrap()));
     assert!(matches!(phys.allocate(Cookie(508)), Err(LpiError::Unreachable { lpi, .. }) if lpi.id() == 512));
     assert!(
@@ -412,7 +420,7 @@ fn a_pe_of_an_irs_with_one_of_n_routing_is_taken_out_of_it() {
 fn while_a_command_hangs_only_its_own_registers_are_out_of_use() {
     let (lab, phys) = up(Shape { metadata: Some(0), ..Shape::default() });
     let spi = |id| gicv5_arch::Spi::new(id).unwrap();
-    lab.machine.fail_command(lab.machine.commands(), CommandFault::Never);
+    lab.machine.fault_next(Fault::Never);
     let error = phys.resample(spi(1)).and_then(|()| phys.trigger(spi(1)));
     assert!(matches!(error, Err(SpiError::Command(CommandError::TimedOut { step: Step::SelectSpi, .. }))), "{error:?}");
     let before = lab.machine.now();
@@ -556,7 +564,7 @@ fn pes_are_counted_anew_after_a_tear_down() {
 fn nothing_is_handed_out_once_a_tear_down_has_begun() {
     let (lab, phys) = driver(Shape::default());
     phys.bring_up().unwrap();
-    lab.machine.fail_command(lab.machine.commands(), CommandFault::Never);
+    lab.machine.fault_next(Fault::Never);
     let error = phys.tear_down().unwrap_err();
     assert!(matches!(error, TearDownError::Command(CommandError::TimedOut { step: Step::DisableIrs, .. })), "{error}");
     assert_eq!(phys.phase(), Phase::Partial);
@@ -608,7 +616,7 @@ fn a_pe_that_no_irs_of_the_domain_has_is_refused() {
 #[test]
 fn an_error_says_where_what_and_the_last_value() {
     let (lab, phys) = driver(Shape::default());
-    lab.machine.fail_command(0, CommandFault::Never);
+    lab.machine.fault_next(Fault::Never);
     let error = phys.bring_up().unwrap_err();
     let BringUpCause::Command(CommandError::TimedOut { irs, step, register, value, .. }) = error.cause.clone() else {
         panic!("{error}");

@@ -8,8 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Lab, Shape, config, down, iaffid};
 use gicv5_hal::{Coherency, Cookie, HostLpis, LpiError, Route};
-use gicv5_model::CommandFault;
 use gicv5_model::config::Effects;
+use gicv5_model::fault::Fault;
 use gicv5_model::memory::Eagerness;
 use gicv5_phys::{Config, IpiKind, OwnedLpi, PeIndex, Phys, Source};
 use proptest::prelude::*;
@@ -103,7 +103,7 @@ impl World {
                 assert_eq!(index, self.indices[pe]);
                 self.ipis.retain(|(to, _)| *to != pe);
             }
-            Step::Slow => lab.machine.fail_command(lab.machine.commands(), CommandFault::Late(50)),
+            Step::Slow => lab.machine.fault_next(Fault::Late(50)),
             Step::Release(n) | Step::Enable(n) | Step::Route(n, _) | Step::Pend(n, _) => {
                 let Some(lpi) = self.lpis.get_mut(n) else { return };
                 match *step {

@@ -61,7 +61,6 @@ pub use heap::{Accounts, BlockId, BlockRecord, ModelBlock, Placement};
 pub use owner::{Claim, Owner, Structure, StructureRules};
 
 use crate::event::{Event, Maintenance, Width};
-use crate::fault::CallFaults;
 use crate::report::Report;
 use crate::rng::Rng;
 use crate::violation::{MEM_1, MEM_2, Place};
@@ -197,7 +196,6 @@ pub struct Memory {
     may_be_dirty: Vec<u64>,
     clobbered: Clobbered,
     heap: Heap,
-    faults: CallFaults,
     counters: Counters,
     rng: Rng,
 }
@@ -263,7 +261,6 @@ impl Memory {
             may_be_dirty: Vec::new(),
             clobbered: Clobbered::new(),
             heap: Heap::new(config.placement, reserved..size),
-            faults: CallFaults::default(),
             counters: Counters::default(),
             rng: Rng::new(config.seed),
             config,
@@ -987,15 +984,10 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`AllocError`] if nothing free fits, or if this allocation shall fail.
+    /// [`AllocError`] if nothing free fits.
     pub fn allocate(&mut self, report: &mut Report, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
-        let failed = || Event::AllocationFailed { size: layout.size(), alignment: layout.alignment() };
-        if self.faults.call() {
-            report.event(failed);
-            return Err(AllocError { layout });
-        }
         let Some((offset, id)) = self.heap.allocate(&mut self.rng, self.config.base.raw(), layout) else {
-            report.event(failed);
+            report.event(|| Event::AllocationFailed { size: layout.size(), alignment: layout.alignment() });
             return Err(AllocError { layout });
         };
         let block = ModelBlock { id, address: self.address(offset), size: layout.size() };
@@ -1061,11 +1053,6 @@ impl Memory {
                 page.forget();
             }
         }
-    }
-
-    /// Which allocations shall fail. Every call of [`allocate`](Self::allocate) counts.
-    pub const fn allocation_faults(&mut self) -> &mut CallFaults {
-        &mut self.faults
     }
 
     /// The live blocks.

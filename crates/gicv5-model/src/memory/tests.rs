@@ -621,16 +621,6 @@ fn what_was_not_given_back_is_a_leak() {
 }
 
 #[test]
-fn exactly_the_allocation_that_shall_fail_fails() {
-    let mut bench = Bench::new(Coherent);
-    bench.memory.allocation_faults().fail(1);
-    let layout = BlockLayout::new(64, 64, TOP).unwrap();
-    let outcomes = [0; 3].map(|_| bench.memory.allocate(&mut bench.report, layout).is_ok());
-    assert_eq!((outcomes, bench.memory.allocation_faults().calls()), ([true, false, true], 3));
-    assert_eq!(bench.memory.live_blocks(), 2);
-}
-
-#[test]
 fn the_allocator_keeps_blocks_apart_aligned_and_low_enough_and_ends_where_it_began() {
     for placement in [Placement::Lowest, Placement::Random] {
         let config = MemoryConfig { size: 1 << 20, reserved: 4096, placement, seed: 5, ..MemoryConfig::default() };

@@ -11,10 +11,11 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{IstSize, L2Size, Levels, Structure};
 use gicv5_arch::{Addr55_12, Iaffid, PhysAddr};
 use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, TableMemory};
+use gicv5_model::CPU_1;
 use gicv5_model::config::{Effects, MachineConfig};
+use gicv5_model::fault::Fault;
 use gicv5_model::memory::{ModelBlock, Owner, Structure as Owned};
 use gicv5_model::violation::{MEM_1, MEM_2, Place};
-use gicv5_model::{CPU_1, CommandFault};
 
 use crate::bench::{Bench, IRS, PE0, baser, lpi, spi, wire};
 
@@ -86,7 +87,7 @@ fn gen_18_holds_for_the_commands_of_the_ist_over_all_irses() {
     config.irses.push(second);
     let bench = Bench::started(config);
     let block = bench.ist_block(linear(14));
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Late(10));
+    bench.machine.fault_next(Fault::Late(10));
     bench.machine.write(IRS, linear(14).cfgr());
     let value = baser(block.address()).with_valid(true);
     bench.machine.write(IRS, value);
@@ -320,7 +321,7 @@ fn memory_is_freed_before_the_command_that_gives_it_back_has_completed() {
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
     let place = structure(Owned::PhysicalIst, &block, 0);
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Never);
+    bench.machine.fault_next(Fault::Never);
     let base = bench.machine.read::<gicv5_arch::irs::IRS_IST_BASER>(IRS);
     bench.machine.write(IRS, base.with_valid(false));
     bench.machine.free(block);

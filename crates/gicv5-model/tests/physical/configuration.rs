@@ -11,8 +11,9 @@ use gicv5_arch::{Iaffid, IntId, Ppi, Spi};
 use gicv5_hal::{Frame, Irs, IrsExt, IrsIndex, TableMemory};
 use gicv5_model::config::{ConfigError, Effects, IrsConfig, MachineConfig};
 use gicv5_model::event::{Barrier, Change, Event, Outcome, Signal, Space, Width};
+use gicv5_model::fault::Fault;
 use gicv5_model::memory::Eagerness;
-use gicv5_model::{CommandFault, CpuConfig, Machine};
+use gicv5_model::{CpuConfig, Machine};
 
 use crate::bench::{Bench, IRS, PE0, lpi, ppi, priority, spi, wire};
 
@@ -341,7 +342,7 @@ fn an_observer_is_told_what_became_of_a_command() {
     };
     assert_eq!(outcome(&|| bench.select(IRS, 5)), Outcome::Done);
     assert_eq!(outcome(&|| bench.map_level2(IRS, 5)), Outcome::Ignored);
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Ignored);
+    bench.machine.fault_next(Fault::Ignored);
     assert_eq!(outcome(&|| bench.command(IRS, IRS_CR0::ZERO)), Outcome::Lost);
     let started = observed(&bench, || bench.machine.write(IRS, IRS_CR0::ZERO.with_irsen(true)));
     let due = gicv5_model::clock::Tick(bench.machine.now().0 + 1);

@@ -9,8 +9,9 @@ use gicv5_arch::irs::{
 use gicv5_arch::values::{Domain, HandlingMode, IstSize, TriggerMode};
 use gicv5_arch::{Iaffid, Lpi};
 use gicv5_hal::{Block, Frame, Irs, IrsExt, IrsIndex, Wait};
+use gicv5_model::CpuConfig;
 use gicv5_model::config::{DpsWithoutOneOfN, EdgeResample, Effects, IrsConfig, MachineConfig};
-use gicv5_model::{CommandFault, CpuConfig};
+use gicv5_model::fault::Fault;
 
 use crate::bench::{Bench, IRS, PE0, PE1, lpi, spi, wire};
 
@@ -252,7 +253,7 @@ fn a_sync_without_its_bit_is_none_and_with_it_reports_idle_when_done() {
 fn a_command_that_never_completes_does_when_the_hardware_recovers() {
     // GEN-19: a poll that runs out is all software sees.
     let bench = Bench::small();
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Never);
+    bench.machine.fault_next(Fault::Never);
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(5)));
     assert!((0..1000).all(|_| !bench.is_idle(IRS, IrsReg::IRS_SPI_SELR)));
     bench.machine.advance(1 << 40);
@@ -268,7 +269,7 @@ fn a_command_that_never_completes_does_when_the_hardware_recovers() {
 fn a_late_command_takes_effect_after_the_software_has_given_up() {
     let bench = Bench::small();
     bench.pend(spi(5), 0, 0);
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Late(50));
+    bench.machine.fault_next(Fault::Late(50));
     bench.machine.write(IRS, IRS_CR0::ZERO);
     assert!((0..50).all(|_| !bench.is_idle(IRS, IrsReg::IRS_CR0)));
     assert!(bench.irq(PE0), "GEN-21 takes effect when the command does");
@@ -281,7 +282,7 @@ fn a_command_without_an_effect_leaves_the_old_object_selected() {
     // GEN-17: what software configures then is not what it believes to have selected.
     let bench = Bench::started(two_irses());
     bench.select(IRS, 5);
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Ignored);
+    bench.machine.fault_next(Fault::Ignored);
     bench.select(IRS, 40);
     assert_eq!(bench.machine.read::<IRS_SPI_SELR>(IRS).id(), wire(40));
     assert!(bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
@@ -293,18 +294,18 @@ fn a_command_without_an_effect_leaves_the_old_object_selected() {
 }
 
 #[test]
-fn faults_name_commands_by_their_number_over_all_irses() {
+fn fault_points_are_numbered_over_all_irses() {
     let bench = Bench::started(two_irses());
-    let next = bench.machine.commands();
-    bench.machine.fail_command(next + 1, CommandFault::Never);
+    let (next, commands) = (bench.machine.fault_points_passed(), bench.machine.commands());
+    bench.machine.plan_fault(next + 1, Fault::Never);
     bench.select(IrsIndex(1), 40);
-    assert_eq!(bench.machine.commands(), next + 1);
+    assert_eq!((bench.machine.fault_points_passed(), bench.machine.commands()), (next + 1, commands + 1));
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(5)));
     bench.machine.advance(1000);
     assert!(!bench.is_idle(IRS, IrsReg::IRS_SPI_SELR));
     assert!(bench.is_idle(IrsIndex(1), IrsReg::IRS_SPI_SELR));
     // A fault that no command has reached is forgotten when the hardware recovers.
-    bench.machine.fail_command(next + 2, CommandFault::Never);
+    bench.machine.plan_fault(next + 2, Fault::Never);
     bench.machine.recover();
     bench.command(IRS, IRS_SPI_CFGR::ZERO);
 }
@@ -395,7 +396,7 @@ fn an_spi_of_one_irs_reaches_a_pe_of_another_and_one_ist_serves_both() {
     bench.machine.write_set_lpi(IrsIndex(1), IRS_SETLPIR::ZERO.with_id(Lpi::new(7).unwrap()));
     assert!(bench.state(lpi(7)).pending());
     // The commands of the IST are the domain's: one is under way wherever it was started.
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Late(5));
+    bench.machine.fault_next(Fault::Late(5));
     bench.machine.write(IRS, IRS_MAP_L2_ISTR::ZERO);
     assert!(!bench.is_idle(IrsIndex(1), IrsReg::IRS_MAP_L2_ISTR));
     bench.wait(IRS, IrsReg::IRS_MAP_L2_ISTR);

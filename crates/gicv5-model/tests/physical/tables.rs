@@ -9,8 +9,8 @@ use gicv5_arch::irs::{
 use gicv5_arch::values::{HandlingMode, IstSize, L2Size, L2SizeSet, Levels, Structure};
 use gicv5_arch::{Addr55_12, Iaffid, IntType, Lpi, PhysAddr};
 use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, IrsIndex, TableMemory};
-use gicv5_model::CommandFault;
 use gicv5_model::config::{Effects, MachineConfig, PresetPending};
+use gicv5_model::fault::Fault;
 use gicv5_model::memory::{Eagerness, ModelBlock};
 
 use crate::bench::{Bench, IRS, PE0, PE1, baser, lpi, priority, spi};
@@ -387,7 +387,7 @@ fn an_ist_whose_withdrawal_had_no_effect_stays_whatever_is_written_then() {
     let bench = Bench::eager(1);
     bench.linear_ist();
     bench.pend(lpi(1), 3, 0);
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Ignored);
+    bench.machine.fault_next(Fault::Ignored);
     bench.clear_ist(IRS);
     assert!(!bench.machine.read::<IRS_IST_BASER>(IRS).valid());
     assert_eq!(bench.candidate(PE0), Some(lpi(1)));
@@ -405,7 +405,7 @@ fn a_late_withdrawal_keeps_the_memory_until_it_completes() {
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
     bench.pe(PE0).cden(lpi(1));
-    bench.machine.fail_command(bench.machine.commands(), CommandFault::Never);
+    bench.machine.fault_next(Fault::Never);
     let base = bench.machine.read::<IRS_IST_BASER>(IRS);
     bench.machine.write(IRS, base.with_valid(false));
     bench.machine.advance(1 << 20);
@@ -725,7 +725,7 @@ fn what_the_irs_wrote_is_read_after_idle_and_an_invalidate() {
         let block = bench.linear_ist();
         bench.pe(PE0).cden(lpi(5));
         let base = bench.machine.read::<IRS_IST_BASER>(IRS);
-        bench.machine.fail_command(bench.machine.commands(), CommandFault::Late(10));
+        bench.machine.fault_next(Fault::Late(10));
         bench.machine.write(IRS, base.with_valid(false));
         if before {
             bench.machine.acquire(IRS, &block, 0..block.size());
