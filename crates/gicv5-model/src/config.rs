@@ -11,8 +11,10 @@ use gicv5_arch::{Iaffid, Ppi, Spi};
 use arbitrary_int::traits::Integer;
 use arbitrary_int::{u3, u4, u5, u12, u25};
 
-use crate::cpu::{CpuConfig, Tie};
+use crate::cpu::CpuConfig;
 use crate::memory::{MemoryConfig, MemoryConfigError};
+
+pub use crate::switches::*;
 
 /// An IRS, as its ID registers describe it, and the PEs attached to it.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -86,78 +88,6 @@ impl IrsConfig {
         let (first, count) = self.spis();
         spi.id().checked_sub(first).is_some_and(|n| n < count)
     }
-}
-
-/// When an effect that the architecture lets come late takes place.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub enum Effects {
-    /// As late as the architecture allows: when the barrier that completes it comes, or after
-    /// [`MachineConfig::effect_latency`] ticks where it must come in finite time (SYN-4). Software that forgets a barrier
-    /// sees the difference.
-    #[default]
-    Late,
-    /// At once, whatever barriers follow.
-    Early,
-    /// At a moment chosen from the seed.
-    Random,
-}
-
-/// What the architecture, or what is known of it, leaves open: one field for each open choice. The default is the one
-/// that `docs/rules.md` takes.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub struct Switches {
-    /// A tie between a PPI and the IRS's candidate (HPPI-4).
-    pub tie: Tie,
-    /// When GIC instructions, and writes to registers that do not synchronise themselves, act.
-    pub effects: Effects,
-    /// What IRS_PE_CR0.DPS reads without 1-of-N (RTE-3, and the disagreement about it).
-    pub pe_dps: DpsWithoutOneOfN,
-    /// What a set-pending does to the handling mode (INS-9, open question 17).
-    pub set_pending: SetPending,
-    /// Whether an entry found pending in an IST that becomes valid is noticed (IST-22).
-    pub preset_pending: PresetPending,
-    /// What a resample does to an edge SPI whose wire is high (SPI-5).
-    pub edge_resample: EdgeResample,
-}
-
-/// What IRS_SPI_RESAMPLER does to an edge SPI whose wire is high. Of one whose wire is low it changes nothing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub enum EdgeResample {
-    /// Clears Pending, as a change to edge does (SPI-3).
-    #[default]
-    Clears,
-    /// Sets Pending, as a rising wire does (SPI-4).
-    Pends,
-}
-
-/// What IRS_PE_CR0 is without 1-of-N routing.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub enum DpsWithoutOneOfN {
-    /// Reads as zero, writes ignored.
-    #[default]
-    Zero,
-    /// Reads as one, writes ignored.
-    One,
-}
-
-/// What `GIC CDPEND` with 1 does to the handling mode.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub enum SetPending {
-    /// Nothing.
-    #[default]
-    KeepsHandlingMode,
-    /// Makes it Edge, as a SET_EDGE event does.
-    MakesEdge,
-}
-
-/// What becomes of a Pending bit that software left in an IST.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub enum PresetPending {
-    /// The interrupt is not offered until an instruction or an event names it.
-    #[default]
-    NotNoticed,
-    /// The interrupt is offered when the IRS first reads the entry.
-    Noticed,
 }
 
 /// A machine.

@@ -10,6 +10,8 @@ use gicv5_arch::sysreg::{
 };
 use gicv5_arch::{ActivePriorities, Iaffid, IntId, IrsIntId, Ppi, PpiBank, Priority};
 
+use crate::config::Tie;
+
 /// What a PE's CPU interface is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuConfig {
@@ -59,16 +61,6 @@ pub(crate) enum Acknowledge {
     Ordinary,
     /// `GICR CDNMIA`: an NMI and nothing else.
     Nmi,
-}
-
-/// Who wins when a PPI and the IRS's candidate are equally urgent: IMPLEMENTATION DEFINED (HPPI-4).
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub enum Tie {
-    /// The PPI.
-    #[default]
-    Ppi,
-    /// The LPI or SPI.
-    Irs,
 }
 
 /// One bit for each PPI, both banks.

@@ -482,6 +482,11 @@ impl Interrupts {
         Some((unlink(*first), priority))
     }
 
+    /// The priorities at which a target has candidates: bit n is set for priority n.
+    pub(crate) fn priorities(&self, target: Iaffid) -> u32 {
+        self.targets.get(target).map_or(0, |queues| queues.occupied)
+    }
+
     /// Makes an interrupt the first of its queue, if that is the most urgent one of its target. Returns the target.
     pub(crate) fn prefer(&mut self, id: IrsIntId) -> Option<Iaffid> {
         let link = link(id);

@@ -593,7 +593,7 @@ impl MachineState {
             (IrsReg::IRS_VPE_DBR, Some(vpe)) => {
                 self.set_vpe_dbr(vpe, IRS_VPE_DBR::new_with_raw_value(value & fields(register)))
             }
-            // Without 1-of-N there is nothing to opt out of (RTE-3).
+            (IrsReg::IRS_VPE_CR0, Some(selected)) => self.set_vpe_cr0(selected),
             _ => Outcome::Ignored,
         }
     }

@@ -51,9 +51,11 @@ mod machine;
 pub mod memory;
 pub mod report;
 pub mod rng;
+mod switches;
 mod table_memory;
 pub mod violation;
 mod virt;
 
-pub use cpu::{CpuConfig, Signals, Tie};
+pub use config::Tie;
+pub use cpu::{CpuConfig, Signals};
 pub use machine::{CPU_1, Machine, MachineState, ModelPe};

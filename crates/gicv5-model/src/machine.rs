@@ -162,7 +162,7 @@ impl MachineState {
     }
 
     /// What an instruction that asks for an interrupt's state is told.
-    fn look_up(&mut self, id: IrsIntId) -> Result<L2_ISTE, Unreachable> {
+    pub(crate) fn look_up(&mut self, id: IrsIntId) -> Result<L2_ISTE, Unreachable> {
         self.check_physical(id)?;
         let state = self.interrupts.state(id, &mut self.memory);
         self.judge_preset();
@@ -485,21 +485,16 @@ impl MachineState {
             GicInsn::GIC_CDPEND => {
                 let operand = PendingOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
-                let as_event = self.config.switches.set_pending == SetPending::MakesEdge && operand.pending();
-                (
-                    id,
-                    self.update(id, |entry| {
-                        let entry = entry.with_pending(operand.pending());
-                        if as_event { entry.with_hm(HandlingMode::Edge) } else { entry }
-                    }),
-                )
+                let switch = self.config.switches.set_pending;
+                (id, self.update(id, |entry| set_pending(entry, operand.pending(), switch)))
             }
             GicInsn::GIC_VDPEND => {
                 let operand = VmPendingOperand::new_with_raw_value(xt);
                 // An invalid VM has no interrupts (INS-18).
+                let switch = self.config.switches.set_pending;
                 if let Some(id) = operand.int_id()
                     && let Some(Err(why)) =
-                        self.update_virtual(operand.vm(), id, |entry| entry.with_pending(operand.pending()))
+                        self.update_virtual(operand.vm(), id, |entry| set_pending(entry, operand.pending(), switch))
                 {
                     let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
                     self.unreachable(irs, id, why);
@@ -636,6 +631,15 @@ impl MachineState {
         }
         self.report.event(|| Event::Barrier { pe, barrier: Barrier::Isb });
         self.show_signals(index);
+    }
+}
+
+/// A state after an instruction has set or cleared Pending (INS-9).
+fn set_pending(entry: L2_ISTE, pending: bool, switch: SetPending) -> L2_ISTE {
+    let entry = entry.with_pending(pending);
+    match (switch, pending) {
+        (SetPending::MakesEdge, true) => entry.with_hm(HandlingMode::Edge),
+        _ => entry,
     }
 }
 

@@ -23,6 +23,7 @@ use gicv5_arch::values::{Domain, HandlingMode, Levels, MapAction, Structure};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Frame, IrsIndex};
 
+use crate::config::{DoorbellMask, MergedDoorbell, ReqDbReads, RequestAtCr0, RequestAtRewrite, WithoutDbv};
 use crate::event::{Event, Outcome, Space};
 use crate::interrupts::{Backing, Interrupts, Ist, Unreachable};
 use crate::ist_memory::IstOwners;
@@ -433,20 +434,38 @@ impl MachineState {
 
     /// What IRS_VPE_DBR reads for a selected VPE: the settings, and whether a doorbell is asked for.
     pub(crate) fn vpe_dbr(&self, selection: IRS_VPE_SELR) -> IRS_VPE_DBR {
+        let live = self.config.switches.doorbell.req_db == ReqDbReads::Live;
         self.vpe(selection.vm_id(), selection.vpe_id())
-            .map_or(IRS_VPE_DBR::ZERO, |vpe| vpe.settings.with_req_db(vpe.requested.is_some()))
+            .map_or(IRS_VPE_DBR::ZERO, |vpe| vpe.settings.with_req_db(live && vpe.requested.is_some()))
     }
 
     /// A write of IRS_VPE_DBR (DB-5 to DB-8).
     pub(crate) fn set_vpe_dbr(&mut self, selection: IRS_VPE_SELR, dbr: IRS_VPE_DBR) -> Outcome {
         let (vm, vpe) = (selection.vm_id(), selection.vpe_id());
+        let switches = self.config.switches.doorbell;
         let Some(state) = self.vpe_mut(vm, vpe) else { return Outcome::Ignored };
-        state.settings = dbr.with_req_db(false);
+        if dbr.dbv() || switches.without_dbv == WithoutDbv::Invalidates {
+            state.settings = dbr.with_req_db(false);
+        }
         if dbr.req_db() {
             state.requested = Some(dbr.dbpm());
+        } else if switches.rewrite == RequestAtRewrite::Dropped {
+            state.requested = None;
         }
         self.ring(vm, vpe);
         Outcome::Done
+    }
+
+    /// A write of IRS_VPE_CR0. Without 1-of-N there is nothing to opt out of (RTE-3).
+    pub(crate) fn set_vpe_cr0(&mut self, selection: IRS_VPE_SELR) -> Outcome {
+        let dropped = self.config.switches.doorbell.cr0_write == RequestAtCr0::Dropped;
+        match self.vpe_mut(selection.vm_id(), selection.vpe_id()) {
+            Some(state) if dropped => {
+                state.requested = None;
+                Outcome::Done
+            }
+            _ => Outcome::Ignored,
+        }
     }
 
     /// What IRS_VPE_HPPIR reads for a selected VPE (VPE-16).
@@ -552,6 +571,7 @@ impl MachineState {
         }
         if let Some(preset) = preset {
             self.report_preset(preset);
+            self.offer_vpe(vm, preset.entry.iaffid().into());
         }
         let change = match change {
             Ok(change) => change,
@@ -587,15 +607,27 @@ impl MachineState {
 
     /// Rings a VPE's doorbell, if everything holds that DB-1 asks for.
     fn ring(&mut self, vm: VmId, vpe: VpeId) {
-        let Some(state) = self.vpe_mut(vm, vpe) else { return };
-        let (Some(mask), Some((_, priority))) = (state.requested, state.offered) else { return };
-        if state.resident.is_some() || !state.settings.dbv() || !priority.passes(mask) {
+        let switches = self.config.switches.doorbell;
+        let Some(state) = self.virt.vms.get(&vm) else { return };
+        let Some(Vpe { requested: Some(mask), resident: None, settings, .. }) = state.vpes.get(&vpe) else { return };
+        // Bit n is priority n.
+        let passing = match switches.mask {
+            DoorbellMask::ByUrgency => u32::MAX >> (31 - mask.number()),
+            DoorbellMask::ByNumber => u32::MAX << mask.number(),
+        };
+        if !settings.dbv() || state.interrupts.priorities(vpe.into()) & passing == 0 {
             return;
         }
-        state.requested = None;
-        let lpi: Lpi = state.settings.intid();
-        self.report.event(|| Event::Doorbell { vm, vpe, lpi });
+        let lpi: Lpi = settings.intid();
         // If the LPI cannot be reached the doorbell is lost (DB-16); if it is pending already it merges (DB-15).
+        let has_effect = self.look_up(IrsIntId::Lpi(lpi)).is_ok_and(|entry| !entry.pending());
+        if !has_effect && switches.merged == MergedDoorbell::Keeps {
+            return;
+        }
+        if let Some(state) = self.vpe_mut(vm, vpe) {
+            state.requested = None;
+        }
+        self.report.event(|| Event::Doorbell { vm, vpe, lpi });
         let _ = self.set_event(IrsIntId::Lpi(lpi), HandlingMode::Edge);
     }
 

@@ -1,0 +1,9 @@
+//! The IRS's virtual side, driven by hand through the hal: VM table, VMs, VPEs, virtual ISTs, doorbells, assigned SPIs.
+
+#![allow(clippy::unwrap_used, reason = "the helpers of tests stand outside of test functions")]
+#![allow(clippy::indexing_slicing, reason = "the same")]
+
+mod bench;
+mod faults;
+mod stories;
+mod switches;
