@@ -7,5 +7,5 @@ use crate::doorbell::Doorbells;
 pub struct Host<H: Hypervisor> {
     pub(crate) hypervisor: H,
     /// The words of all doorbells, found by cookie without a lock.
-    pub(crate) doorbells: Doorbells,
+    pub(crate) doorbells: Doorbells<H::Locks>,
 }
