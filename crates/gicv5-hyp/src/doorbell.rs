@@ -50,7 +50,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64 as Counter, Ordering as CounterOrdering};
 
 use arbitrary_int::u24;
-use gicv5_arch::{Lpi, VmId, VpeId};
+use gicv5_arch::{Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
 use once_cell::race::OnceBox;
 
@@ -89,6 +89,29 @@ pub struct Wake {
     pub vm: VmId,
     /// Its VPE.
     pub vpe: VpeId,
+}
+
+/// How an IRS compares a priority with the mask of a doorbell (DBPM). The architecture is not public, and what is public
+/// about it disagrees (open question 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
+pub enum DoorbellMask {
+    /// By importance: in numbers, priority <= DBPM rings (DB-9). A doorbell rings for what the vCPU would take, and for
+    /// nothing else.
+    #[default]
+    ByUrgency,
+    /// By number: priority >= DBPM rings. What the vCPU would take cannot be told from what it would not, so that a doorbell
+    /// rings for everything, and a masked interrupt wakes the vCPU for nothing.
+    ByNumber,
+}
+
+impl DoorbellMask {
+    /// The mask with which everything rings that is as urgent as `least` or more.
+    pub(crate) const fn letting_through(self, least: Priority) -> Priority {
+        match self {
+            DoorbellMask::ByUrgency => least,
+            DoorbellMask::ByNumber => Priority::MOST_URGENT,
+        }
+    }
 }
 
 /// A doorbell could not be allocated. Nothing is held then.
@@ -175,18 +198,21 @@ pub(crate) struct Doorbells<K: Locks> {
     chunks: Box<[OnceBox<Chunk>]>,
     limit: u32,
     free: K::Mutex<Free>,
+    /// How the hardware reads a doorbell's mask.
+    pub(crate) mask: DoorbellMask,
     spurious: Counter,
 }
 
 impl<K: Locks> Doorbells<K> {
     /// Room for this many doorbells at a time; at most 2^24 make sense, because LPIs have 24 bits. Takes 8 bytes for 512 of
     /// them now, and 8 for each when it is needed.
-    pub(crate) fn new(limit: u32) -> Result<Doorbells<K>, OutOfMemory> {
+    pub(crate) fn new(limit: u32, mask: DoorbellMask) -> Result<Doorbells<K>, OutOfMemory> {
         let limit = limit.min(1 << 24);
         Ok(Doorbells {
             chunks: boxed_slice((limit as usize).div_ceil(CHUNK), OnceBox::new)?,
             limit,
             free: K::Mutex::new(Free { head: NO_SLOT, fresh: 0 }),
+            mask,
             spurious: Counter::new(0),
         })
     }
@@ -435,7 +461,7 @@ mod tests {
     const VPE: VpeId = VpeId::new(9);
 
     fn doorbells(limit: u32) -> Doorbells<Mutexes> {
-        Doorbells::new(limit).unwrap()
+        Doorbells::new(limit, DoorbellMask::ByUrgency).unwrap()
     }
 
     /// A doorbell whose vCPU can be loaded.

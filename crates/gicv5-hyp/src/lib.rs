@@ -16,14 +16,17 @@ use gicv5_hal::{HostLpis, Locks, Platform, TableMemory};
 
 mod doorbell;
 mod host;
+mod ppi;
 mod record;
 mod run;
 mod sync;
 mod vm;
 
-pub use doorbell::{DoorbellError, Wake};
+pub use doorbell::{DoorbellError, DoorbellMask, Wake};
 pub use host::Host;
+pub use ppi::PpiMask;
 pub use record::VmState;
+pub use run::{Idle, InjectError, Pending, PpiError, RunError};
 pub use vm::{VcpuIndex, Vm};
 
 /// All that the library needs of the hypervisor that it is a part of.

@@ -5,7 +5,8 @@ use alloc::boxed::Box;
 use gicv5_arch::{VmId, VpeId};
 
 use crate::doorbell::Doorbell;
-use crate::run::Context;
+use crate::ppi::PpiMask;
+use crate::run::{Context, GuestIrs};
 use crate::sync::{AtomicU8, Ordering};
 use crate::{Hypervisor, LpiOf};
 
@@ -27,8 +28,12 @@ pub enum VmState {
 pub(crate) struct Record<H: Hypervisor> {
     /// Its ID, given back last.
     pub(crate) vm: VmId,
-    /// A [`VmState`].
-    state: AtomicU8,
+    /// How far it is.
+    pub(crate) life: Life,
+    /// The PPIs that the guest sees and the hypervisor may drive (PPI-18, PPI-20).
+    pub(crate) ppis: PpiMask,
+    /// Whether the guest's IRS is on (RES-13).
+    pub(crate) guest_irs: GuestIrs,
     /// Its vCPUs, by [`VcpuIndex`](crate::VcpuIndex).
     pub(crate) vcpus: Box<[Vcpu<H>]>,
 }
@@ -43,18 +48,38 @@ pub(crate) struct Vcpu<H: Hypervisor> {
     pub(crate) context: Context,
 }
 
-impl<H: Hypervisor> Record<H> {
+/// A [`VmState`] that load can change.
+pub(crate) struct Life(AtomicU8);
+
+impl Life {
+    pub(crate) fn new(state: VmState) -> Life {
+        Life(AtomicU8::new(state as u8))
+    }
+
     /// How far the VM is.
     pub(crate) fn state(&self) -> VmState {
-        match self.state.load(Ordering::Relaxed) {
+        match self.0.load(Ordering::Relaxed) {
             0 => VmState::Initialising,
             1 => VmState::Live,
             _ => VmState::Dead,
         }
     }
 
-    /// A failed residency, or a command whose outcome is unknown: the VM may only be torn down (RES-19, LIFE-11). Callable from load.
+    /// A failed residency, or a command whose outcome is unknown: the VM may only be torn down (RES-19, LIFE-11). Callable
+    /// from load.
     pub(crate) fn kill(&self) {
-        self.state.store(VmState::Dead as u8, Ordering::Relaxed);
+        self.0.store(VmState::Dead as u8, Ordering::Relaxed);
+    }
+}
+
+impl<H: Hypervisor> Record<H> {
+    /// How far the VM is.
+    pub(crate) fn state(&self) -> VmState {
+        self.life.state()
+    }
+
+    /// The VM may only be torn down from now on ([`Life::kill`]).
+    pub(crate) fn kill(&self) {
+        self.life.kill();
     }
 }

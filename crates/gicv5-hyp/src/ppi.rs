@@ -1,0 +1,83 @@
+//! Virtual PPIs: which there are, and sets of them.
+
+use gicv5_arch::sysreg::{PpiSet, SysReg};
+use gicv5_arch::{Ppi, PpiBank};
+use gicv5_hal::{Pe, PeOps};
+
+/// A set of PPIs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct PpiMask([PpiSet; 2]);
+
+impl PpiMask {
+    /// No PPI.
+    pub const EMPTY: PpiMask = PpiMask([PpiSet::EMPTY; 2]);
+
+    /// The set with another PPI.
+    #[must_use]
+    pub const fn with(self, ppi: Ppi) -> PpiMask {
+        let PpiMask([architected, implementation_defined]) = self;
+        match ppi.bank() {
+            PpiBank::Architected => PpiMask([architected.with(ppi), implementation_defined]),
+            PpiBank::ImplementationDefined => PpiMask([architected, implementation_defined.with(ppi)]),
+        }
+    }
+
+    /// True if the PPI is in the set.
+    #[must_use]
+    pub const fn contains(self, ppi: Ppi) -> bool {
+        let PpiMask([architected, implementation_defined]) = self;
+        match ppi.bank() {
+            PpiBank::Architected => architected.contains(ppi),
+            PpiBank::ImplementationDefined => implementation_defined.contains(ppi),
+        }
+    }
+
+    /// The PPIs that are in both sets.
+    #[must_use]
+    pub const fn and(self, other: PpiMask) -> PpiMask {
+        let (PpiMask([a, b]), PpiMask([c, d])) = (self, other);
+        PpiMask([
+            PpiSet::new_with_raw_value(a.raw_value() & c.raw_value()),
+            PpiSet::new_with_raw_value(b.raw_value() & d.raw_value()),
+        ])
+    }
+
+    /// One bit for each PPI of a bank, as the registers of that bank have them.
+    pub(crate) const fn bits(self, bank: PpiBank) -> u64 {
+        let PpiMask([architected, implementation_defined]) = self;
+        match bank {
+            PpiBank::Architected => architected.raw_value(),
+            PpiBank::ImplementationDefined => implementation_defined.raw_value(),
+        }
+    }
+}
+
+/// The virtual PPIs of the PEs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub(crate) struct VirtualPpis {
+    /// Those that exist.
+    pub(crate) implemented: PpiMask,
+    /// Those that are edge-triggered (PPI-3); the others are level-sensitive.
+    pub(crate) edge: PpiMask,
+}
+
+impl VirtualPpis {
+    /// Asks the PE the caller runs on, on which no VPE may be resident (PPI-25). The PEs of a system are taken to be alike.
+    pub(crate) fn probe<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> VirtualPpis {
+        for bank in PpiBank::ALL {
+            pe.write_raw(SysReg::ich_ppi_dvir(bank), 0);
+            pe.write_raw(SysReg::ich_ppi_enabler(bank), u64::MAX);
+        }
+        pe.isb();
+        let implemented =
+            PpiBank::ALL.map(|bank| PpiSet::new_with_raw_value(pe.read_raw(SysReg::ich_ppi_enabler(bank))));
+        let level = PpiBank::ALL.map(|bank| pe.read_raw(SysReg::icc_ppi_hmr(bank)));
+        for bank in PpiBank::ALL {
+            pe.write_raw(SysReg::ich_ppi_enabler(bank), 0);
+        }
+        pe.isb();
+        let implemented = PpiMask(implemented);
+        let edge = PpiMask(level.map(|level| PpiSet::new_with_raw_value(!level)));
+        VirtualPpis { implemented, edge: edge.and(implemented) }
+    }
+}
