@@ -349,14 +349,12 @@ pub enum Event {
         /// The number of bytes.
         size: u64,
     },
-    /// The IRS wrote state it had cached back to memory.
+    /// The state of an interrupt that the IRS had cached went back to its IST in memory (IST-26).
     WriteBack {
-        /// The IRS.
-        irs: IrsIndex,
-        /// The first byte.
+        /// Where its entry is.
         address: PhysAddr,
-        /// The number of bytes.
-        size: u64,
+        /// The first 32 bits of the entry.
+        value: u32,
     },
     /// A block of table memory was allocated.
     Allocated {

@@ -24,7 +24,9 @@ use gicv5_arch::values::RoutingMode;
 use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, Spi};
 
 use crate::config::PresetPending;
+use crate::event::Event;
 use crate::memory::Memory;
+use crate::report::Report;
 
 /// Memory as the IRS reads and writes it.
 pub(crate) trait IrsMemory {
@@ -47,6 +49,27 @@ impl IrsMemory for Memory {
 
     fn irs_store32(&mut self, address: PhysAddr, value: u32) -> bool {
         Memory::irs_store32(self, address, value).is_ok()
+    }
+}
+
+/// Memory into which the IRS writes states back, and somebody who wants to know.
+pub(crate) struct WritingBack<'a> {
+    pub(crate) memory: &'a mut Memory,
+    pub(crate) report: &'a mut Report,
+}
+
+impl IrsMemory for WritingBack<'_> {
+    fn irs_load32(&mut self, address: PhysAddr) -> Option<u32> {
+        IrsMemory::irs_load32(self.memory, address)
+    }
+
+    fn irs_load64(&mut self, address: PhysAddr) -> Option<u64> {
+        IrsMemory::irs_load64(self.memory, address)
+    }
+
+    fn irs_store32(&mut self, address: PhysAddr, value: u32) -> bool {
+        self.report.event(|| Event::WriteBack { address, value });
+        IrsMemory::irs_store32(self.memory, address, value)
     }
 }
 

@@ -4,27 +4,28 @@
 //! (GEN-16) reads IDLE=0 until then. Reading a status register lets time pass. The effect of a command takes place when it
 //! completes, all at once.
 
-use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
+use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::geometry::{IstGeometry, IstLimits};
 use gicv5_arch::irs::{
     IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_PE_CR0, IRS_PE_SELR,
     IRS_PE_STATUSR, IRS_SAVE_VMR, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR,
-    IRS_SPI_VMR, IRS_SWERR_STATUSR, IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IRS_SYNC_STATUSR, IRS_SYNCR,
-    IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR,
-    IRS_VMT_STATUSR, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg, SetLpiReg,
+    IRS_SPI_VMR, IRS_SYNC_STATUSR, IRS_SYNCR, IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR,
+    IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR, IRS_VMT_STATUSR, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg,
+    SetLpiReg,
 };
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::values::{HandlingMode, L2Size, Structure};
-use gicv5_arch::{Addr55_3, IntType, IrsIntId, IrsIntType, PhysAddr, Spi, VmId};
+use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, Spi, VmId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
 use crate::clock::Tick;
 use crate::config::DpsWithoutOneOfN;
-use crate::event::{Event, Outcome, Width};
+use crate::event::{Event, Outcome, Space, Width};
 use crate::fault::{Fault, Request, Selected};
-use crate::interrupts::{Backing, Ist, Unreachable};
+use crate::interrupts::{Backing, Ist, WritingBack};
 use crate::ist_memory::IstOwners;
 use crate::machine::MachineState;
+use crate::swerr::ErrorRecord;
 use crate::violation::Place;
 
 /// A command that has not completed.
@@ -55,9 +56,7 @@ pub(crate) struct IrsState {
     spi: Option<Spi>,
     pe_selr: IRS_PE_SELR,
     pe_valid: bool,
-    swerr: IRS_SWERR_STATUSR,
-    syndrome0: IRS_SWERR_SYNDROMER0,
-    syndrome1: IRS_SWERR_SYNDROMER1,
+    pub(crate) errors: ErrorRecord,
     vpe_selr: IRS_VPE_SELR,
     /// The VPE that is selected, if the last selection that took effect was of a valid one.
     vpe: Option<IRS_VPE_SELR>,
@@ -77,9 +76,7 @@ impl IrsState {
             spi: None,
             pe_selr: IRS_PE_SELR::ZERO,
             pe_valid: false,
-            swerr: IRS_SWERR_STATUSR::ZERO,
-            syndrome0: IRS_SWERR_SYNDROMER0::ZERO,
-            syndrome1: IRS_SWERR_SYNDROMER1::ZERO,
+            errors: ErrorRecord::default(),
             vpe_selr: IRS_VPE_SELR::ZERO,
             vpe: None,
             saved: None,
@@ -251,9 +248,11 @@ impl MachineState {
             IrsReg::IRS_IST_BASER => self.ist.baser.raw_value(),
             IrsReg::IRS_IST_CFGR => self.ist.cfgr.raw_value().into(),
             IrsReg::IRS_IST_STATUSR => IRS_IST_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).raw_value().into(),
-            IrsReg::IRS_SWERR_STATUSR if config.idr0.swe() => state.swerr.raw_value(),
-            IrsReg::IRS_SWERR_SYNDROMER0 if config.idr0.swe() => state.syndrome0.raw_value(),
-            IrsReg::IRS_SWERR_SYNDROMER1 if config.idr0.swe() => state.syndrome1.raw_value(),
+            IrsReg::IRS_SWERR_STATUSR | IrsReg::IRS_SWERR_SYNDROMER0 | IrsReg::IRS_SWERR_SYNDROMER1
+                if config.idr0.swe() =>
+            {
+                state.errors.read(register).unwrap_or(0)
+            }
             IrsReg::IRS_DEVARCH => 0x4770_5a19,
             IrsReg::IRS_PIDR4 => 0x04,
             IrsReg::IRS_CIDR0 => 0x0d,
@@ -336,9 +335,7 @@ impl MachineState {
                 }
             }
             // Cleared by writing one (ERR-6).
-            IrsReg::IRS_SWERR_STATUSR => {
-                state.swerr = IRS_SWERR_STATUSR::new_with_raw_value(state.swerr.raw_value() & !(value & 0xf));
-            }
+            IrsReg::IRS_SWERR_STATUSR => state.errors.clear(value, self.config.switches.errors.clearing),
             _ => {}
         }
     }
@@ -522,13 +519,15 @@ impl MachineState {
                 true => self.adopt_vm_table(irs),
                 false => self.withdraw_vm_table(),
             },
-            IrsReg::IRS_VMAP_L2_VMTR => return self.map_level2_vm_table(IRS_VMAP_L2_VMTR::new_with_raw_value(value)),
-            IrsReg::IRS_VMAP_VMR => return self.map_vm(irs, IRS_VMAP_VMR::new_with_raw_value(value)),
-            IrsReg::IRS_VMAP_VISTR => return self.map_virtual_ist(IRS_VMAP_VISTR::new_with_raw_value(value)),
-            IrsReg::IRS_VMAP_L2_VISTR => {
-                return self.map_level2_virtual_ist(IRS_VMAP_L2_VISTR::new_with_raw_value(value));
+            IrsReg::IRS_VMAP_L2_VMTR => {
+                return self.map_level2_vm_table(irs, IRS_VMAP_L2_VMTR::new_with_raw_value(value));
             }
-            IrsReg::IRS_VMAP_VPER => return self.map_vpe(IRS_VMAP_VPER::new_with_raw_value(value)),
+            IrsReg::IRS_VMAP_VMR => return self.map_vm(irs, IRS_VMAP_VMR::new_with_raw_value(value)),
+            IrsReg::IRS_VMAP_VISTR => return self.map_virtual_ist(irs, IRS_VMAP_VISTR::new_with_raw_value(value)),
+            IrsReg::IRS_VMAP_L2_VISTR => {
+                return self.map_level2_virtual_ist(irs, IRS_VMAP_L2_VISTR::new_with_raw_value(value));
+            }
+            IrsReg::IRS_VMAP_VPER => return self.map_vpe(irs, IRS_VMAP_VPER::new_with_raw_value(value)),
             IrsReg::IRS_VPE_SELR => {
                 let selection = IRS_VPE_SELR::new_with_raw_value(value & fields(register)).with_s(false);
                 let valid = self.is_vpe(selection);
@@ -658,7 +657,8 @@ impl MachineState {
     /// Clearing VALID writes everything back, recalls every LPI and gives the memory back (LPI-1, IST-5, IST-7).
     fn withdraw_ist(&mut self) {
         let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else { return };
-        for target in self.interrupts.withdraw(IrsIntType::Lpi, &mut self.memory) {
+        let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
+        for target in self.interrupts.withdraw(IrsIntType::Lpi, &mut memory) {
             self.offer(target);
         }
         self.disown_ist(ist);
@@ -669,22 +669,7 @@ impl MachineState {
         let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else {
             return Outcome::Ignored;
         };
-        let Some(entry) = ist.level1_entry(command.id().id()) else { return Outcome::Ignored };
-        let id = IrsIntId::Lpi(command.id());
-        let Ok(raw) = self.memory.irs_load64(entry) else {
-            self.software_error(irs, 0x00, id, entry);
-            return Outcome::Ignored;
-        };
-        let level1 = L1_ISTE::new_with_raw_value(raw);
-        if level1.valid() {
-            return Outcome::Ignored;
-        }
-        if self.memory.irs_store64(entry, level1.with_valid(true).raw_value()).is_err() {
-            self.software_error(irs, 0x00, id, entry);
-            return Outcome::Ignored;
-        }
-        self.own_level2_ist(ist, entry, level1, IstOwners::PHYSICAL);
-        Outcome::Done
+        self.publish_level2_ist(irs, Space::Physical, command.id().into(), ist, IstOwners::PHYSICAL)
     }
 
     // --- the SETLPI frame ---------------------------------------------------------------------------------------
@@ -697,35 +682,7 @@ impl MachineState {
         }
         let id = IrsIntId::Lpi(IRS_SETLPIR::new_with_raw_value(value).id());
         if let Err(why) = self.set_event(id, HandlingMode::Edge) {
-            self.unreachable(irs, id, why);
-        }
-    }
-
-    // --- software errors ----------------------------------------------------------------------------------------
-
-    /// An interrupt could not be reached: nothing happens (INS-11), and what went wrong in memory is reported (ERR-4).
-    pub(crate) fn unreachable(&mut self, irs: usize, id: IrsIntId, why: Unreachable) {
-        match why {
-            Unreachable::NoIst | Unreachable::OutOfRange | Unreachable::NoLevel2 { .. } => {}
-            Unreachable::Level1Fault { entry } => self.software_error(irs, 0x01, id, entry),
-            Unreachable::Level2Fault { entry } => self.software_error(irs, 0x02, id, entry),
-        }
-    }
-
-    /// Records a software error (ERR-1 to ERR-5).
-    fn software_error(&mut self, irs: usize, code: u8, id: IrsIntId, address: PhysAddr) {
-        let swe = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.swe());
-        let Some(state) = self.irses.get_mut(irs).filter(|_| swe) else { return };
-        self.report.event(|| Event::SoftwareError { irs: IrsIndex(irs as u16), code, address: Some(address) });
-        if state.swerr.v() {
-            state.swerr = state.swerr.with_of(true);
-            return;
-        }
-        state.swerr = IRS_SWERR_STATUSR::ZERO.with_v(true).with_s0v(true).with_s1v(true).with_ec(code);
-        let int_type = IntType::from(id.int_type());
-        state.syndrome0 = IRS_SWERR_SYNDROMER0::ZERO.with_int_type(int_type).with_id(id.id_field());
-        if let Ok(address) = PhysAddr::new(address.raw() & !7).and_then(Addr55_3::new) {
-            state.syndrome1 = IRS_SWERR_SYNDROMER1::ZERO.with_addr(address);
+            self.unreachable(irs, Space::Physical, id, why);
         }
     }
 }

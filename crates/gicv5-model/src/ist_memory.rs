@@ -1,11 +1,13 @@
 //! Whose the memory of an IST is while it is valid: the same for the physical IST and for those of VMs.
 
 use gicv5_arch::entry::L1_ISTE;
-use gicv5_arch::{IrsIntType, PhysAddr, VmId};
+use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 
+use crate::event::{Outcome, Space};
 use crate::interrupts::Ist;
 use crate::machine::MachineState;
 use crate::memory::{Owner, Structure};
+use crate::swerr::{ErrorCode, SoftwareError};
 
 /// Whose the parts of an IST are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,6 +55,30 @@ impl MachineState {
         let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, owners.level1);
         if let Some((table, size)) = ist.level2_table(level1) {
             let _ = self.memory.own(&mut self.report, table, size, owners.level2);
+        }
+    }
+
+    /// Makes the level-1 entry valid that covers an interrupt, if it is not (IST-18, IST-19, LPI-2).
+    pub(crate) fn publish_level2_ist(
+        &mut self,
+        irs: usize,
+        space: Space,
+        id: IrsIntId,
+        ist: Ist,
+        owners: IstOwners,
+    ) -> Outcome {
+        let Some(entry) = ist.level1_entry(id.id()) else { return Outcome::Ignored };
+        match self.memory.irs_load64(entry).map(L1_ISTE::new_with_raw_value) {
+            Ok(level1) if level1.valid() => Outcome::Ignored,
+            Ok(level1) if self.memory.irs_store64(entry, level1.with_valid(true).raw_value()).is_ok() => {
+                self.own_level2_ist(ist, entry, level1, owners);
+                Outcome::Done
+            }
+            _ => {
+                let code = ErrorCode::Level1Update;
+                self.software_error(irs, SoftwareError { code, space, id: Some(id), address: Some(entry) });
+                Outcome::Ignored
+            }
         }
     }
 

@@ -51,6 +51,7 @@ mod machine;
 pub mod memory;
 pub mod report;
 pub mod rng;
+mod swerr;
 mod switches;
 mod table_memory;
 pub mod violation;

@@ -24,11 +24,11 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, S
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
 use crate::clock::{Clock, Tick};
-use crate::config::{ConfigError, EdgeResample, Effects, MachineConfig, SetPending};
+use crate::config::{ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
 use crate::cpu::{Acknowledge, Cpu, Signals};
 use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
 use crate::fault::FaultPlan;
-use crate::interrupts::{Backing, Change, Interrupts, Preset, Unreachable};
+use crate::interrupts::{Backing, Change, Interrupts, Preset, Unreachable, WritingBack};
 use crate::irs::{IrsState, IstRegisters};
 use crate::memory::Memory;
 use crate::report::Report;
@@ -67,8 +67,18 @@ pub(crate) struct PeState {
 pub(crate) struct Wire {
     pub(crate) high: bool,
     pub(crate) trigger: TriggerMode,
+    /// The IRS that owns it, if one does (SPI-1).
+    pub(crate) irs: Option<u16>,
     /// The VM it is assigned to (SPI-9).
     pub(crate) vm: Option<VmId>,
+}
+
+impl Wire {
+    fn new(config: &MachineConfig, spi: u32) -> Wire {
+        let owns = |irs: &IrsConfig| Spi::new(spi).is_ok_and(|spi| irs.owns(spi));
+        let irs = config.irses.iter().position(owns).map(|irs| irs as u16);
+        Wire { high: false, trigger: TriggerMode::Edge, irs, vm: None }
+    }
 }
 
 /// The whole state of a machine, as a value.
@@ -123,7 +133,7 @@ impl MachineState {
             interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }, config.switches.preset_pending),
             ist: IstRegisters::default(),
             virt: Virtual::default(),
-            wires: vec![Wire { high: false, trigger: TriggerMode::Edge, vm: None }; spis as usize],
+            wires: (0..spis).map(|spi| Wire::new(&config, spi)).collect(),
             irses: config.irses.iter().map(|_| IrsState::new()).collect(),
             pes,
             by_iaffid,
@@ -135,7 +145,7 @@ impl MachineState {
 
     /// The IRS that owns an SPI.
     pub(crate) fn owner(&self, spi: Spi) -> Option<usize> {
-        self.config.irses.iter().position(|irs| irs.owns(spi))
+        self.wires.get(spi.id() as usize)?.irs.map(usize::from)
     }
 
     /// The PE with an affinity ID.
@@ -193,11 +203,12 @@ impl MachineState {
         self.config.irses.first().is_some_and(|irs| irs.idr0.virt())
     }
 
-    /// An SPI that belongs to a VM is no physical interrupt (SPI-9).
+    /// An SPI that belongs to a VM (SPI-9), or to no IRS (SPI-1), is no physical interrupt.
     fn check_physical(&self, id: IrsIntId) -> Result<(), Unreachable> {
-        match id {
-            IrsIntId::Spi(spi) if self.assigned(spi).is_some() => Err(Unreachable::OutOfRange),
-            _ => Ok(()),
+        let IrsIntId::Spi(spi) = id else { return Ok(()) };
+        match self.wires.get(spi.id() as usize) {
+            Some(Wire { irs: Some(_), vm: None, .. }) => Ok(()),
+            _ => Err(Unreachable::OutOfRange),
         }
     }
 
@@ -231,7 +242,8 @@ impl MachineState {
         }
         // The IRS may write a state back whenever it likes (IST-26).
         if id.int_type() == IrsIntType::Lpi && self.rng.chance(1, 64) {
-            self.interrupts.write_back_one(id, &mut self.memory);
+            let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
+            self.interrupts.write_back_one(id, &mut memory);
         }
     }
 
@@ -280,8 +292,8 @@ impl MachineState {
     fn spi_event(&mut self, spi: Spi, change: impl FnOnce(L2_ISTE) -> L2_ISTE) {
         let id = IrsIntId::Spi(spi);
         match self.assigned(spi) {
-            Some(vm) => drop(self.update_virtual(vm, id, change)),
-            // SPIs are always reachable (SPI-8).
+            Some(vm) => self.change_virtual(self.owner(spi).unwrap_or(0), vm, id, change),
+            // An SPI that an IRS owns can always be reached (SPI-8).
             None => drop(self.update(id, change)),
         }
     }
@@ -492,12 +504,9 @@ impl MachineState {
                 let operand = VmPendingOperand::new_with_raw_value(xt);
                 // An invalid VM has no interrupts (INS-18).
                 let switch = self.config.switches.set_pending;
-                if let Some(id) = operand.int_id()
-                    && let Some(Err(why)) =
-                        self.update_virtual(operand.vm(), id, |entry| set_pending(entry, operand.pending(), switch))
-                {
+                if let Some(id) = operand.int_id() {
                     let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
-                    self.unreachable(irs, id, why);
+                    self.change_virtual(irs, operand.vm(), id, |entry| set_pending(entry, operand.pending(), switch));
                 }
                 return;
             }
@@ -550,7 +559,7 @@ impl MachineState {
         };
         if let Err(why) = outcome {
             let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
-            self.unreachable(irs, id, why);
+            self.unreachable(irs, Space::Physical, id, why);
         }
     }
 

@@ -161,6 +161,46 @@ switches! {
         /// What becomes of the request when the doorbell has no effect.
         merged: MergedDoorbell ["DB-15", "DB-16"];
     }
+    /// Software error reporting.
+    errors: ErrorSwitches {
+        /// Which drops are reported.
+        drops: ErrorDrops ["VM-12", "VMT-20", "INS-11", "INS-18", "SPI-10", "DB-16", "ERR-7", "open question 7"];
+        /// What becomes of a second error.
+        later: LaterError ["ERR-5", "open question 7"];
+        /// How the record is cleared.
+        clearing: ErrorClearing ["ERR-6", "open question 7"];
+    }
+}
+
+choice! {
+    /// Whether the drop of an operation that names what does not exist is reported: an interrupt without an IST or out of
+    /// range, an invalid VM. Which drops are reportable is not known, and neither is the code; the model's is 0xff.
+    ErrorDrops {
+        /// It is not: only failed accesses to tables are (ERR-4).
+        Silent,
+        /// It is.
+        Reported,
+    }
+}
+
+choice! {
+    /// What becomes of an error while another one is recorded.
+    LaterError {
+        /// It is lost, and OF says so.
+        IsLost,
+        /// It takes the place of the earlier one, and OF says that one was lost.
+        Replaces,
+    }
+}
+
+choice! {
+    /// What a write of ones to IRS_SWERR_STATUSR clears.
+    ErrorClearing {
+        /// The bits written as one, and no other.
+        BitByBit,
+        /// Everything, if V is among them.
+        WithV,
+    }
 }
 
 choice! {

@@ -13,7 +13,7 @@
 
 use std::collections::BTreeMap;
 
-use gicv5_arch::entry::{L1_ISTE, L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD, VPETE};
+use gicv5_arch::entry::{L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD, VPETE};
 use gicv5_arch::geometry::{IstGeometry, TableIndex, VmTableGeometry, VpeTableGeometry, VpeTableLimits};
 use gicv5_arch::irs::{
     IRS_SAVE_VM_STATUSR, IRS_SAVE_VMR, IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR,
@@ -25,10 +25,11 @@ use gicv5_hal::{Frame, IrsIndex};
 
 use crate::config::{DoorbellMask, MergedDoorbell, ReqDbReads, RequestAtCr0, RequestAtRewrite, WithoutDbv};
 use crate::event::{Event, Outcome, Space};
-use crate::interrupts::{Backing, Interrupts, Ist, Unreachable};
+use crate::interrupts::{Backing, Interrupts, Ist, Unreachable, WritingBack};
 use crate::ist_memory::IstOwners;
 use crate::machine::MachineState;
 use crate::memory::{Owner, Structure as Owned};
+use crate::rng::Rng;
 use crate::violation::{PeIndex, Place};
 
 /// The registers of the VM table, and the table as it was when it became valid.
@@ -60,6 +61,8 @@ struct Vm {
     interrupts: Interrupts,
     /// No interrupt of the VM has changed since it was last saved (SAVE-2).
     quiescent: bool,
+    /// What the IRS does with the VM by chance comes from this.
+    rng: Rng,
 }
 
 /// A VPE that is valid.
@@ -132,17 +135,25 @@ impl MachineState {
             }
             Some(level2) => {
                 let _ = self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::L1Vmte));
-                for n in 0..geometry.l1_entries() {
-                    let Ok(entry) = base.offset(u64::from(n) * L1_VMTE::BYTES) else { break };
-                    let Ok(raw) = self.memory.irs_load64(entry) else { break };
-                    let level1 = L1_VMTE::new_with_raw_value(raw);
-                    if level1.valid() {
-                        self.own_level2_vm_table(entry, level1, level2.size());
-                        self.revalidate(n * 128..(n + 1) * 128);
-                    }
+                for (n, entry, level1) in self.valid_level1_vmtes() {
+                    self.own_level2_vm_table(entry, level1, level2.size());
+                    self.revalidate(n * 128..(n + 1) * 128);
                 }
             }
         }
+    }
+
+    /// The valid entries of the level-1 VM table, by number, and where they are; none of a linear table.
+    fn valid_level1_vmtes(&self) -> Vec<(u32, PhysAddr, L1_VMTE)> {
+        let Some(VmTable { base, geometry }) = self.virt.table else { return Vec::new() };
+        let count = if geometry.level2().is_some() { geometry.l1_entries() } else { 0 };
+        (0..count)
+            .map_while(|n| {
+                let entry = base.offset(u64::from(n) * L1_VMTE::BYTES).ok()?;
+                Some((n, entry, L1_VMTE::new_with_raw_value(self.memory.irs_load64(entry).ok()?)))
+            })
+            .filter(|(_, _, level1)| level1.valid())
+            .collect()
     }
 
     /// VMs whose entries are valid already become valid with the table (VMT-12).
@@ -169,17 +180,12 @@ impl MachineState {
         for vm in vms {
             self.withdraw_vm(vm);
         }
-        self.virt.table = None;
-        if let Some(level2) = geometry.level2() {
-            for n in 0..geometry.l1_entries() {
-                let Ok(entry) = base.offset(u64::from(n) * L1_VMTE::BYTES) else { break };
-                let Ok(raw) = self.memory.irs_load64(entry) else { break };
-                let level1 = L1_VMTE::new_with_raw_value(raw);
-                if level1.valid() {
-                    let _ = self.memory.disown(&mut self.report, level1.l2_addr().address(), level2.size());
-                }
+        for (_, _, level1) in self.valid_level1_vmtes() {
+            if let Some(level2) = geometry.level2() {
+                let _ = self.memory.disown(&mut self.report, level1.l2_addr().address(), level2.size());
             }
         }
+        self.virt.table = None;
         let _ = self.memory.disown(&mut self.report, base, geometry.base().size());
     }
 
@@ -212,11 +218,10 @@ impl MachineState {
     }
 
     /// IRS_VMAP_L2_VMTR (VMT-13, VMT-14).
-    pub(crate) fn map_level2_vm_table(&mut self, command: IRS_VMAP_L2_VMTR) -> Outcome {
+    pub(crate) fn map_level2_vm_table(&mut self, irs: usize, command: IRS_VMAP_L2_VMTR) -> Outcome {
         let Some(VmTable { base, geometry }) = self.virt.table else { return Outcome::Ignored };
-        let (Ok(TableIndex::TwoLevel { level1, .. }), Some(level2)) =
-            (geometry.index(command.vm_id()), geometry.level2())
-        else {
+        let Ok(index) = geometry.index(command.vm_id()) else { return self.ignore_vm(irs, command.vm_id()) };
+        let (TableIndex::TwoLevel { level1, .. }, Some(level2)) = (index, geometry.level2()) else {
             return Outcome::Ignored;
         };
         let Ok(entry) = base.offset(level1.offset) else { return Outcome::Ignored };
@@ -240,7 +245,7 @@ impl MachineState {
         let vm = command.vm_id();
         match (command.u(), self.virt.vms.contains_key(&vm)) {
             (MapAction::MakeValid, false) => {
-                let Some(entry) = self.vm_entry(vm) else { return Outcome::Ignored };
+                let Some(entry) = self.vm_entry(vm) else { return self.ignore_vm(irs, vm) };
                 let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
                 if !self.adopt_vm(irs, vm, entry) {
                     return Outcome::Ignored;
@@ -255,6 +260,12 @@ impl MachineState {
             }
             _ => Outcome::Ignored,
         }
+    }
+
+    /// A command names a VM that there is not, or one that would have to be valid: it does nothing (VMT-20).
+    fn ignore_vm(&mut self, irs: usize, vm: VmId) -> Outcome {
+        self.no_such_vm(irs, vm, None);
+        Outcome::Ignored
     }
 
     /// A VM becomes valid as its entry describes it.
@@ -307,6 +318,7 @@ impl MachineState {
             vpes: BTreeMap::new(),
             interrupts: Interrupts::new(Backing::Absent, self.config.switches.preset_pending),
             quiescent: false,
+            rng: Rng::new(self.config.seed).fork(1 << 16 | u64::from(vm.raw_value())),
         };
         self.virt.vms.insert(vm, state);
         // What the entry says is valid already becomes valid with the VM (IST-3, VM-7, VM-8).
@@ -392,9 +404,9 @@ impl MachineState {
     }
 
     /// IRS_VMAP_VPER (VPE-5, VPE-6).
-    pub(crate) fn map_vpe(&mut self, command: IRS_VMAP_VPER) -> Outcome {
+    pub(crate) fn map_vpe(&mut self, irs: usize, command: IRS_VMAP_VPER) -> Outcome {
         let (vm, vpe) = (command.vm_id(), command.vpe_id());
-        let Some((address, vpete)) = self.vpe_entry(vm, vpe) else { return Outcome::Ignored };
+        let Some((address, vpete)) = self.vpe_entry(vm, vpe) else { return self.ignore_vm(irs, vm) };
         if vpete.valid() {
             return Outcome::Ignored;
         }
@@ -482,9 +494,9 @@ impl MachineState {
     // --- virtual ISTs -------------------------------------------------------------------------------------------
 
     /// IRS_VMAP_VISTR (IST-2, IST-4, IST-5).
-    pub(crate) fn map_virtual_ist(&mut self, command: IRS_VMAP_VISTR) -> Outcome {
+    pub(crate) fn map_virtual_ist(&mut self, irs: usize, command: IRS_VMAP_VISTR) -> Outcome {
         let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
-        let Some(word_address) = self.ist_word_address(vm, int_type) else { return Outcome::Ignored };
+        let Some(word_address) = self.ist_word_address(vm, int_type) else { return self.ignore_vm(irs, vm) };
         let Ok(raw) = self.memory.irs_load64(word_address) else { return Outcome::Ignored };
         let word = L2_VMTE_IST::new_with_raw_value(raw);
         match (command.u(), word.ist_valid()) {
@@ -531,7 +543,8 @@ impl MachineState {
     fn withdraw_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType) {
         let Some(state) = self.virt.vms.get_mut(&vm) else { return };
         let Backing::Ist(ist) = state.interrupts.backing(int_type) else { return };
-        let targets = state.interrupts.withdraw(int_type, &mut self.memory);
+        let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
+        let targets = state.interrupts.withdraw(int_type, &mut memory);
         for target in targets {
             self.offer_vpe(vm, target.into());
         }
@@ -539,19 +552,13 @@ impl MachineState {
     }
 
     /// IRS_VMAP_L2_VISTR (IST-18, IST-19).
-    pub(crate) fn map_level2_virtual_ist(&mut self, command: IRS_VMAP_L2_VISTR) -> Outcome {
+    pub(crate) fn map_level2_virtual_ist(&mut self, irs: usize, command: IRS_VMAP_L2_VISTR) -> Outcome {
         let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
-        let Some(Backing::Ist(ist)) = self.virt.vms.get(&vm).map(|state| state.interrupts.backing(int_type)) else {
-            return Outcome::Ignored;
-        };
-        let Some(entry) = ist.level1_entry(command.id().value()) else { return Outcome::Ignored };
-        let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
-        let level1 = L1_ISTE::new_with_raw_value(raw);
-        if level1.valid() || self.memory.irs_store64(entry, level1.with_valid(true).raw_value()).is_err() {
-            return Outcome::Ignored;
-        }
-        self.own_level2_ist(ist, entry, level1, IstOwners::of_vm(vm, int_type));
-        Outcome::Done
+        let backing = self.virt.vms.get(&vm).map(|state| state.interrupts.backing(int_type));
+        let Some(backing) = backing else { return self.ignore_vm(irs, vm) };
+        let Backing::Ist(ist) = backing else { return Outcome::Ignored };
+        let id = IrsIntId::from_parts(int_type, command.id());
+        self.publish_level2_ist(irs, Space::Vm(vm), id, ist, IstOwners::of_vm(vm, int_type))
     }
 
     // --- virtual interrupts -------------------------------------------------------------------------------------
@@ -579,12 +586,38 @@ impl MachineState {
         };
         if change.before != change.after || change.noticed {
             self.tell(Space::Vm(vm), id, change);
+            self.write_back_sometimes(vm, id);
             self.offer_vpe(vm, change.before.iaffid().into());
             if change.after.iaffid() != change.before.iaffid() {
                 self.offer_vpe(vm, change.after.iaffid().into());
             }
         }
         Some(Ok(change.after))
+    }
+
+    /// The IRS may write a state back whenever it likes (IST-26). When it does, what other VMs do has no part in.
+    fn write_back_sometimes(&mut self, vm: VmId, id: IrsIntId) {
+        let Some(state) = self.virt.vms.get_mut(&vm) else { return };
+        if state.rng.chance(1, 64) {
+            let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
+            state.interrupts.write_back_one(id, &mut memory);
+        }
+    }
+
+    /// Changes the state of a VM's interrupt for an instruction or an event that came to this IRS: what cannot be reached is
+    /// dropped, and may be reported (INS-18, SPI-10).
+    pub(crate) fn change_virtual(
+        &mut self,
+        irs: usize,
+        vm: VmId,
+        id: IrsIntId,
+        change: impl FnOnce(L2_ISTE) -> L2_ISTE,
+    ) {
+        match self.update_virtual(vm, id, change) {
+            Some(Ok(_)) => {}
+            Some(Err(why)) => self.unreachable(irs, Space::Vm(vm), id, why),
+            None => self.no_such_vm(irs, vm, Some(id)),
+        }
     }
 
     /// Finds a VPE's candidate anew, and rings its doorbell if that is due (HPPI-2, DB-2).
@@ -620,7 +653,11 @@ impl MachineState {
         }
         let lpi: Lpi = settings.intid();
         // If the LPI cannot be reached the doorbell is lost (DB-16); if it is pending already it merges (DB-15).
-        let has_effect = self.look_up(IrsIntId::Lpi(lpi)).is_ok_and(|entry| !entry.pending());
+        let reached = self.look_up(lpi.into());
+        if let Err(why) = reached {
+            self.unreachable(0, Space::Physical, lpi.into(), why);
+        }
+        let has_effect = reached.is_ok_and(|entry| !entry.pending());
         if !has_effect && switches.merged == MergedDoorbell::Keeps {
             return;
         }
@@ -628,7 +665,7 @@ impl MachineState {
             state.requested = None;
         }
         self.report.event(|| Event::Doorbell { vm, vpe, lpi });
-        let _ = self.set_event(IrsIntId::Lpi(lpi), HandlingMode::Edge);
+        let _ = self.set_event(lpi.into(), HandlingMode::Edge);
     }
 
     // --- save ---------------------------------------------------------------------------------------------------
@@ -638,7 +675,8 @@ impl MachineState {
         let Some(state) = self.virt.vms.get_mut(&command.vm_id()) else { return Outcome::Ignored };
         if command.s() {
             for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
-                state.interrupts.write_back(int_type, &mut self.memory);
+                let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
+                state.interrupts.write_back(int_type, &mut memory);
             }
             state.quiescent = true;
         }

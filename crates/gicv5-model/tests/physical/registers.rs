@@ -6,6 +6,7 @@ use gicv5_arch::irs::{
     IRS_IST_CFGR, IRS_MAP_L2_ISTR, IRS_PE_CR0, IRS_PE_SELR, IRS_PE_STATUSR, IRS_SETLPIR, IRS_SPI_CFGR,
     IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR, IRS_SYNC_STATUSR, IRS_SYNCR, IrsReg,
 };
+use gicv5_arch::sysreg::ICC_ICSR_EL1;
 use gicv5_arch::values::{Domain, HandlingMode, IstSize, TriggerMode};
 use gicv5_arch::{Iaffid, Lpi};
 use gicv5_hal::{Block, Frame, Irs, IrsExt, IrsIndex, Wait};
@@ -373,6 +374,26 @@ fn an_irs_selects_its_own_spis_and_no_others() {
         assert_eq!(level, owned, "IRS {irs}, SPI {id}");
     }
     assert_eq!(bench.machine.read::<IRS_SPI_SELR>(IRS).id().id(), 0xff_ffff);
+    bench.assert_clean();
+}
+
+#[test]
+fn an_spi_that_no_irs_owns_cannot_be_reached_by_any_instruction() {
+    // SPI-1, INS-11: the system has 64 SPIs, of which 32 to 39 belong to nobody.
+    let mut config = two_irses();
+    config.irses[1].idr6 = config.irses[1].idr6.with_spi_irs_range(arbitrary_int::u25::new(24));
+    config.irses[1].idr7 = config.irses[1].idr7.with_spi_base(wire(40));
+    let bench = Bench::started(config);
+    for (id, owned) in [(31, true), (32, false), (39, false), (40, true), (63, true)] {
+        bench.pend(spi(id), 3, 0);
+        bench.pe(PE0).cdrcfg(spi(id));
+        bench.pe(PE0).isb();
+        let icsr = bench.pe(PE0).read::<ICC_ICSR_EL1>();
+        assert_eq!((icsr.f(), icsr.pending()), (!owned, owned), "SPI {id}");
+        assert_eq!(bench.machine.interrupt(spi(id)).is_some(), owned, "SPI {id}");
+        bench.machine.set_spi_wire(wire(id), true);
+        assert_eq!(bench.machine.spi_wire(wire(id)), owned.then_some(true));
+    }
     bench.assert_clean();
 }
 

@@ -102,7 +102,12 @@ pub(crate) struct HandMade {
 }
 
 impl Bench {
-    pub(crate) fn new(Setting { shape, switches }: Setting) -> Bench {
+    pub(crate) fn new(setting: Setting) -> Bench {
+        Bench::changed(setting, |_| {})
+    }
+
+    /// With hardware that differs in something.
+    pub(crate) fn changed(Setting { shape, switches }: Setting, change: impl FnOnce(&mut MachineConfig)) -> Bench {
         let mut config = MachineConfig::new(1, 64);
         let irs = &mut config.irses[0];
         irs.idr0 = irs.idr0.with_virt(true);
@@ -114,6 +119,7 @@ impl Bench {
         irs.idr4 = IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::from_count(8).unwrap()).with_vped_sz(u6::new(7));
         config.memory.coherency = shape.coherency;
         config.switches = switches;
+        change(&mut config);
         let machine = Machine::new(config).unwrap();
         let geometry = match shape.two_level {
             true => VmTableGeometry::two_level(9).unwrap(),
@@ -123,6 +129,7 @@ impl Bench {
         let cpu = machine.pe(PeIndex(0)).unwrap();
         let mut bench = Bench { machine, cpu, shape, switches, geometry, table, level2: None, blocks: Vec::new() };
         bench.make_physical_ist();
+        bench.command(IRS_CR0::ZERO.with_irsen(true));
         bench.machine.write(IRS, geometry.cfgr());
         let base = Addr55_3::new(bench.table.address()).unwrap();
         bench.command(IRS_VMT_BASER::ZERO.with_addr(base).with_valid(true));

@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "the same")]
 
 mod bench;
+mod errors;
 mod faults;
 mod stories;
 mod switches;
