@@ -9,7 +9,7 @@ use gicv5_arch::values::{BitsMinusOne, Domain, L2SizeSet, Levels, PaRange, PriBi
 use gicv5_arch::{Iaffid, Ppi, Spi};
 
 use arbitrary_int::traits::Integer;
-use arbitrary_int::{u3, u4, u5, u12, u25};
+use arbitrary_int::{u3, u4, u5, u6, u12, u25};
 
 use crate::cpu::CpuConfig;
 use crate::memory::{MemoryConfig, MemoryConfigError};
@@ -76,6 +76,17 @@ impl IrsConfig {
         }
     }
 
+    /// The same with the virtual side: 16 bits of VM ID, VM tables linear or two-level, no VM descriptor, 16 bits of VPE ID,
+    /// VPE descriptors of 128 bytes.
+    #[must_use]
+    pub fn with_virtualisation(mut self) -> IrsConfig {
+        self.idr0 = self.idr0.with_virt(true);
+        self.idr3 = IRS_IDR3::ZERO.with_vm_id_bits(u5::new(16)).with_vmt_levels(Levels::TwoLevel);
+        self.idr4 =
+            IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::new_with_raw_value(u4::new(15))).with_vped_sz(u6::new(7));
+        self
+    }
+
     /// The first SPI of this IRS, and how many it has.
     #[must_use]
     pub fn spis(&self) -> (u32, u32) {
@@ -123,6 +134,13 @@ impl MachineConfig {
             effect_latency: 16,
             poll_ticks: 1,
         }
+    }
+
+    /// The same with the virtual side in every IRS ([`IrsConfig::with_virtualisation`]).
+    #[must_use]
+    pub fn with_virtualisation(mut self) -> MachineConfig {
+        self.irses = self.irses.into_iter().map(IrsConfig::with_virtualisation).collect();
+        self
     }
 
     /// Checks that hardware like this could exist and that the model can be it.

@@ -112,12 +112,14 @@ impl MachineState {
     // --- accesses -----------------------------------------------------------------------------------------------
 
     pub(crate) fn read32(&mut self, frame: Frame, offset: u16) -> u32 {
+        self.accesses.read(frame, offset);
         let value = self.read_half(frame, offset) as u32;
         self.report.event(|| Event::FrameRead { frame, offset, width: Width::W32, value: u64::from(value) });
         value
     }
 
     pub(crate) fn read64(&mut self, frame: Frame, offset: u16) -> u64 {
+        self.accesses.read(frame, offset);
         self.advance_to_now();
         // Only a 64-bit register takes an access of 64 bits.
         let value = match (frame.kind, IrsReg::at(offset)) {
@@ -131,6 +133,7 @@ impl MachineState {
     }
 
     pub(crate) fn write32(&mut self, frame: Frame, offset: u16, value: u32) {
+        self.accesses.write(frame, offset);
         self.report.event(|| Event::FrameWrite { frame, offset, width: Width::W32, value: u64::from(value) });
         self.advance_to_now();
         let irs = usize::from(frame.irs.0);
@@ -160,6 +163,7 @@ impl MachineState {
     }
 
     pub(crate) fn write64(&mut self, frame: Frame, offset: u16, value: u64) {
+        self.accesses.write(frame, offset);
         self.report.event(|| Event::FrameWrite { frame, offset, width: Width::W64, value });
         self.advance_to_now();
         let irs = usize::from(frame.irs.0);
@@ -590,7 +594,12 @@ impl MachineState {
         }
         match (register, selected) {
             (IrsReg::IRS_VPE_DBR, Some(vpe)) => {
-                self.set_vpe_dbr(vpe, IRS_VPE_DBR::new_with_raw_value(value & fields(register)))
+                let settings = IRS_VPE_DBR::new_with_raw_value(value & fields(register));
+                let place = Place::Register(frame(irs), register.offset());
+                if settings.dbv() {
+                    self.lpis.judge_doorbell(&mut self.report, place, settings);
+                }
+                self.set_vpe_dbr(vpe, settings, place)
             }
             (IrsReg::IRS_VPE_CR0, Some(selected)) => self.set_vpe_cr0(selected),
             _ => Outcome::Ignored,

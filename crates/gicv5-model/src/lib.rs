@@ -10,40 +10,63 @@
 //! ISTs, doorbells, assigned SPIs, save. The CPU interface at EL2 is missing, so that no VPE can be made resident and no
 //! guest can run; `GIC VDPEND` is the only instruction of its domain. There is no ITS, no 1-of-N routing, no other domain.
 //!
+//! A VM made valid by hand, and the doorbell of its sleeping VPE:
+//!
 //! ```
-//! use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
-//! use gicv5_arch::{Priority, Spi, irs::IRS_CR0};
-//! use gicv5_hal::{IrsExt, IrsIndex, Pe};
-//! use gicv5_model::{Machine, config::MachineConfig, violation::PeIndex};
+//! use gicv5_arch::entry::{L2_ISTE, L2_VMTE, VPETE};
+//! use gicv5_arch::geometry::{DescriptorGeometry, Footprint, IstGeometry, VmTableGeometry, VpeTableGeometry};
+//! use gicv5_arch::irs::*;
+//! use gicv5_arch::{IrsIntId, Lpi, PhysAddr, Priority, VmId, VpeId, values::IstSize};
+//! use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, IrsExt, IrsIndex, TableMemory};
+//! use gicv5_model::{Machine, ModelHost, config::MachineConfig, violation::PeIndex};
 //!
-//! let machine = Machine::new(MachineConfig::new(1, 64))?;
-//! let cpu = machine.pe(PeIndex(0)).expect("there is one PE");
-//! let pe = Pe::new(&cpu);
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let machine = Machine::new(MachineConfig::new(1, 0).with_virtualisation())?;
+//! let host = ModelHost::start(&machine, 0..64)?;
+//! let (vm, vpe, offset) = (VmId::new(3), VpeId::new(0), 3 * L2_VMTE::BYTES);
 //!
-//! // The IRS and the CPU interface are switched on.
-//! machine.write(IrsIndex(0), IRS_CR0::ZERO.with_irsen(true));
-//! while !machine.read::<IRS_CR0>(IrsIndex(0)).idle() {}
-//! pe.write(ICC_CR0_EL1::ZERO.with_en(true));
-//! pe.write_raw(SysReg::ICC_PCR_EL1, 31);
-//! pe.isb();
+//! // The VM table, and what belongs to VM 3: a VPE table, the descriptor of its VPE, an IST for its LPIs.
+//! let block = |of: Footprint| machine.allocate(BlockLayout::for_footprint(of, PhysAddr::highest(48)).expect("it fits"));
+//! let (vmt, vpet) = (VmTableGeometry::linear(8)?, VpeTableGeometry::for_highest(vpe));
+//! let (vped, ist) = (DescriptorGeometry::new(7)?, IstGeometry::linear(14, IstSize::Bytes4)?);
+//! let (vmt_at, vpet_at) = (block(vmt.base())?, block(vpet.footprint())?);
+//! let (vped_at, ist_at) = (block(vped.footprint())?, block(ist.base())?);
+//! machine.store64(&vmt_at, offset + 8, vpet.vmte_word(vpet_at.address())?.raw_value());
+//! machine.store64(&vmt_at, offset + 16, ist.vmte_word(ist_at.address())?.with_ist_valid(true).raw_value());
+//! machine.store64(&vpet_at, 0, VPETE::ZERO.with_vped_addr(vped.footprint().place(vped_at.address())?).raw_value());
+//! machine.store32(&ist_at, 0, L2_ISTE::ZERO.with_enable(true).raw_value());
+//! machine.barrier();
 //!
-//! // A wire rises, and the interrupt is taken.
-//! let spi = Spi::new(42)?;
-//! pe.cden(spi.into());
-//! pe.gsb_sys();
-//! machine.set_spi_wire(spi, true);
-//! assert!(machine.signals(PeIndex(0)).irq);
-//! assert_eq!(pe.cdia().int_id(), Some(spi.into()));
+//! // The IRS takes them.
+//! machine.write(IrsIndex(0), vmt.cfgr());
+//! host.command(IRS_VMT_BASER::ZERO.with_addr(vmt.base().place(vmt_at.address())?).with_valid(true))?;
+//! host.command(IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(vm))?;
+//! host.command(IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(vm).with_vpe_id(vpe))?;
+//!
+//! // The VPE sleeps; an interrupt for it rings.
+//! let lpi = host.allocate(Cookie(42))?;
+//! host.enable(&lpi);
+//! host.command(IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe))?;
+//! host.command(IRS_VPE_DBR::ZERO.with_dbv(true).with_req_db(true).with_dbpm(Priority::new(31)?).with_intid(host.lpi(&lpi)))?;
+//! host.on_pe(PeIndex(0), |pe| {
+//!     pe.vdpend(vm, IrsIntId::Lpi(Lpi::new(0).expect("a number")), true);
+//!     pe.gsb_sys();
+//! });
+//! let taken = host.take_interrupts(PeIndex(0), |taken| assert_eq!(taken.cookie, Some(Cookie(42))));
+//! assert_eq!(taken, 1);
 //! assert!(machine.take_violations().is_empty());
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # Ok(())
+//! # }
 //! ```
 #![deny(unsafe_code)]
 
+pub mod account;
 pub mod clock;
 pub mod config;
 mod cpu;
 pub mod event;
 pub mod fault;
+pub mod host;
 mod interrupts;
 mod irs;
 mod ist_memory;
@@ -59,4 +82,5 @@ mod virt;
 
 pub use config::Tie;
 pub use cpu::{CpuConfig, Signals};
+pub use host::ModelHost;
 pub use machine::{CPU_1, Machine, MachineState, ModelPe};

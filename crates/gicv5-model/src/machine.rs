@@ -23,11 +23,13 @@ use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi, VmId};
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
+use crate::account::AccessLog;
 use crate::clock::{Clock, Tick};
 use crate::config::{ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
 use crate::cpu::{Acknowledge, Cpu, Signals};
 use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
 use crate::fault::FaultPlan;
+use crate::host::LpiBooks;
 use crate::interrupts::{Backing, Change, Interrupts, Preset, Unreachable, WritingBack};
 use crate::irs::{IrsState, IstRegisters};
 use crate::memory::Memory;
@@ -97,6 +99,8 @@ pub struct MachineState {
     /// PE by affinity ID.
     by_iaffid: Vec<Option<u16>>,
     pub(crate) faults: FaultPlan,
+    pub(crate) lpis: LpiBooks,
+    pub(crate) accesses: AccessLog,
     /// When the next effect of any PE comes by itself; a bound, not exact.
     next_effect: Tick,
 }
@@ -138,6 +142,8 @@ impl MachineState {
             pes,
             by_iaffid,
             faults: FaultPlan::default(),
+            lpis: LpiBooks::default(),
+            accesses: AccessLog::default(),
             next_effect: Tick::NEVER,
             config,
         })
@@ -692,6 +698,12 @@ impl Machine {
         self.state().pes.len() as u16
     }
 
+    /// The number of IRSs.
+    #[must_use]
+    pub fn irs_count(&self) -> u16 {
+        self.state().irses.len() as u16
+    }
+
     /// Copies the whole state.
     #[must_use]
     pub fn save(&self) -> MachineState {
@@ -875,6 +887,11 @@ pub struct ModelPe {
 }
 
 impl ModelPe {
+    /// A PE of a machine. If there is none, it does nothing.
+    pub(crate) fn at(machine: &Machine, pe: PeIndex) -> ModelPe {
+        ModelPe { machine: machine.clone(), pe }
+    }
+
     /// Which PE it is.
     #[must_use]
     pub const fn index(&self) -> PeIndex {

@@ -7,18 +7,22 @@
 //! # Rules that are the model's own
 //!
 //! Most rules are those of `docs/rules.md`. The mistakes that no hardware could notice, because they are made with the
-//! model's allocator, have ids of their own:
+//! model's allocator or its supply of LPIs, have ids of their own:
 //!
 //! | rule | is broken by |
 //! |---|---|
 //! | [`MEM_1`] | an access to what is no memory or not inside its block, or not aligned to its width |
 //! | [`MEM_2`] | a block freed twice, or freed in a machine that does not know it |
+//! | [`MEM_3`] | a block that was not freed, in an [`Account`](crate::account::Account) only |
+//! | [`POOL_1`](crate::host::POOL_1) | an LPI released twice, or in a machine that did not hand it out |
+//! | [`POOL_2`](crate::host::POOL_2) | an LPI used by somebody who does not hold it |
+//! | [`POOL_3`](crate::host::POOL_3) | an LPI that was not released, in an [`Account`](crate::account::Account) only |
 
 use core::fmt;
 
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::{PhysAddr, VmId};
+use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::Frame;
 
 use crate::clock::Tick;
@@ -28,6 +32,8 @@ use crate::memory::{BlockId, Owner};
 pub const MEM_1: &str = "MEM-1";
 /// A block freed twice, or freed in a machine that does not know it.
 pub const MEM_2: &str = "MEM-2";
+/// A block that was not freed.
+pub const MEM_3: &str = "MEM-3";
 
 /// Which PE, in the order in which the machine counts them from 0. Not its affinity ID, which the configuration chooses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -62,6 +68,8 @@ pub enum Place {
     Insn(PeIndex, GicInsn),
     /// At a VM as a whole.
     Vm(VmId),
+    /// At an LPI.
+    Lpi(Lpi),
     /// Nowhere in particular.
     Machine,
 }
@@ -78,6 +86,7 @@ impl fmt::Display for Place {
             Place::SysReg(pe, register) => write!(f, "{register} of {pe}"),
             Place::Insn(pe, insn) => write!(f, "{insn} on {pe}"),
             Place::Vm(vm) => fmt::Display::fmt(vm, f),
+            Place::Lpi(lpi) => fmt::Display::fmt(lpi, f),
             Place::Machine => f.write_str("the machine"),
         }
     }
@@ -246,6 +255,7 @@ mod tests {
             (Place::SysReg(PeIndex(2), SysReg::ICC_CR0_EL1), "ICC_CR0_EL1 of PE 2"),
             (Place::Insn(PeIndex(2), GicInsn::GIC_CDEN), "GIC CDEN on PE 2"),
             (Place::Vm(VmId::new(7)), "VM 7"),
+            (Place::Lpi(Lpi::new(9).unwrap()), "LPI 9"),
             (Place::Machine, "the machine"),
         ];
         for (place, text) in places {

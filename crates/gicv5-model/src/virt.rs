@@ -11,7 +11,7 @@
 //! everything that could change the answer; the queues of [`Interrupts`] make it cheap. Ringing uses the request up (DB-4)
 //! and is an ordinary edge of a physical LPI (DB-13), after which the IRS forgets it: it is never withdrawn (DB-17).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gicv5_arch::entry::{L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD, VPETE};
 use gicv5_arch::geometry::{IstGeometry, TableIndex, VmTableGeometry, VpeTableGeometry, VpeTableLimits};
@@ -39,6 +39,23 @@ pub(crate) struct Virtual {
     pub(crate) cfgr: IRS_VMT_CFGR,
     table: Option<VmTable>,
     vms: BTreeMap<VmId, Vm>,
+    /// Each LPI that valid settings name, and the VPE whose settings those are.
+    doorbells: BTreeSet<(Lpi, VmId, VpeId)>,
+}
+
+impl Virtual {
+    /// The VPEs that an LPI is the doorbell of: one, if software keeps to DB-14.
+    pub(crate) fn rung_by(&self, lpi: Lpi) -> impl Iterator<Item = (VmId, VpeId)> {
+        let all = (lpi, VmId::new(0), VpeId::new(0))..=(lpi, VmId::new(u16::MAX), VpeId::new(u16::MAX));
+        self.doorbells.range(all).map(|(_, vm, vpe)| (*vm, *vpe))
+    }
+
+    /// A VPE's settings name an LPI no longer.
+    fn forget_doorbell(&mut self, vm: VmId, vpe: VpeId, settings: IRS_VPE_DBR) {
+        if settings.dbv() {
+            self.doorbells.remove(&(settings.intid(), vm, vpe));
+        }
+    }
 }
 
 /// A VM table that is valid.
@@ -368,7 +385,8 @@ impl MachineState {
         }
         let Some(state) = self.virt.vms.remove(&vm) else { return };
         for vpe in vpes {
-            if let Some(Vpe { descriptor, resident, .. }) = state.vpes.get(&vpe).copied() {
+            if let Some(Vpe { descriptor, resident, settings, .. }) = state.vpes.get(&vpe).copied() {
+                self.virt.forget_doorbell(vm, vpe, settings);
                 let size = self.vped_bytes();
                 let _ = self.memory.disown(&mut self.report, descriptor, size);
                 if let Some(pe) = resident {
@@ -451,14 +469,26 @@ impl MachineState {
             .map_or(IRS_VPE_DBR::ZERO, |vpe| vpe.settings.with_req_db(live && vpe.requested.is_some()))
     }
 
-    /// A write of IRS_VPE_DBR (DB-5 to DB-8).
-    pub(crate) fn set_vpe_dbr(&mut self, selection: IRS_VPE_SELR, dbr: IRS_VPE_DBR) -> Outcome {
+    /// A write of IRS_VPE_DBR (DB-5 to DB-8). Reports a doorbell that is another VPE's already (DB-14).
+    pub(crate) fn set_vpe_dbr(&mut self, selection: IRS_VPE_SELR, dbr: IRS_VPE_DBR, place: Place) -> Outcome {
         let (vm, vpe) = (selection.vm_id(), selection.vpe_id());
         let switches = self.config.switches.doorbell;
         let Some(state) = self.vpe_mut(vm, vpe) else { return Outcome::Ignored };
+        let before = state.settings;
         if dbr.dbv() || switches.without_dbv == WithoutDbv::Invalidates {
             state.settings = dbr.with_req_db(false);
+            self.virt.forget_doorbell(vm, vpe, before);
         }
+        if dbr.dbv() {
+            let other = self.virt.rung_by(dbr.intid()).find(|other| *other != (vm, vpe));
+            if let Some((other_vm, other)) = other {
+                self.report.violate("DB-14", place, before.raw_value(), dbr.raw_value(), || {
+                    format!("the doorbell of {vm} {vpe} is set to {}, which is that of {other_vm} {other}", dbr.intid())
+                });
+            }
+            self.virt.doorbells.insert((dbr.intid(), vm, vpe));
+        }
+        let Some(state) = self.vpe_mut(vm, vpe) else { return Outcome::Ignored };
         if dbr.req_db() {
             state.requested = Some(dbr.dbpm());
         } else if switches.rewrite == RequestAtRewrite::Dropped {

@@ -170,6 +170,20 @@ pub struct Counters {
     pub barriers: u64,
 }
 
+impl Counters {
+    /// How often since an earlier moment.
+    #[must_use]
+    pub const fn since(&self, earlier: &Counters) -> Counters {
+        Counters {
+            loads: self.loads - earlier.loads,
+            stores: self.stores - earlier.stores,
+            lines_cleaned: self.lines_cleaned - earlier.lines_cleaned,
+            lines_invalidated: self.lines_invalidated - earlier.lines_invalidated,
+            barriers: self.barriers - earlier.barriers,
+        }
+    }
+}
+
 /// What is between the PEs and the IRS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Between {
@@ -1053,6 +1067,12 @@ impl Memory {
                 page.forget();
             }
         }
+    }
+
+    /// What the IRS, or a live table, claims first of a block.
+    pub(crate) fn first_claim_of(&self, block: &BlockRecord) -> Option<Claim> {
+        let bytes = self.range(block.address, block.layout.size())?;
+        self.first_claim(bytes).map(|(_, claim)| claim)
     }
 
     /// The live blocks.
