@@ -69,6 +69,7 @@ pub mod fault;
 pub mod host;
 mod interrupts;
 mod irs;
+pub mod isolation;
 mod ist_memory;
 mod machine;
 pub mod memory;

@@ -1,0 +1,156 @@
+//! Whether one VM can tell what another does.
+//!
+//! # Theory of operation
+//!
+//! A VM affects its own interrupts and no others (INJ-10). The model is deterministic, so this can be checked by running the
+//! same thing more than once: with everything the same but what one VM does, everything that concerns any *other* VM must
+//! be the same. [`check`] runs, takes what each VM [sees](view) out of the events, and returns the first
+//! [difference](Difference).
+//!
+//! # What a VM sees
+//!
+//! Order, and no times: the machine's clock advances when software polls, so it tells how busy the host is, which is no
+//! secret that the interrupt hardware keeps. And nothing that is the host's to choose: not where a table lies, not which
+//! LPI is a doorbell's. What is left is every state change of the VM's interrupts, what the IRS offers to its VPEs, their
+//! residency, that a doorbell rang, which of its memory the IRS has taken and in which sizes, and what became of
+//! each command that names the VM.
+//!
+//! ```
+//! use gicv5_arch::VmId;
+//! use gicv5_model::event::{Change, Event, Space};
+//! use gicv5_model::isolation::{self, Difference};
+//!
+//! // VM 2 sees something that depends on what VM 1 does.
+//! let run = |seed: u64| -> Result<Vec<_>, std::convert::Infallible> {
+//!     let interrupt = gicv5_arch::IntId::Lpi(gicv5_arch::Lpi::new(7).expect("a number"));
+//!     let change = Change::Pending(seed != 3);
+//!     Ok(vec![Event::Interrupt { space: Space::Vm(VmId::new(2)), pe: None, interrupt, change }])
+//! };
+//! assert_eq!(isolation::check(VmId::new(1), 0..3, run), Ok(None));
+//! let Ok(Some(Difference { seed: 3, vm, position: 0, .. })) = isolation::check(VmId::new(1), 0..9, run) else { panic!() };
+//! assert_eq!(vm, VmId::new(2));
+//! ```
+
+use core::fmt;
+use std::collections::BTreeMap;
+
+use gicv5_arch::irs::{
+    IRS_SAVE_VMR, IRS_SPI_VMR, IRS_VMAP_L2_VISTR, IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VPE_DBR,
+    IRS_VPE_SELR, IrsReg,
+};
+use gicv5_arch::{Lpi, PhysAddr, VmId};
+use gicv5_hal::IrsIndex;
+
+use crate::event::{Event, Space};
+
+/// Where what a VM sees depends on what another VM does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The first seed with which it was different than with the first seed of all.
+    pub seed: u64,
+    /// The VM that can tell.
+    pub vm: VmId,
+    /// How many things it had seen before.
+    pub position: usize,
+    /// What it sees with the first seed of all; `None` for nothing more.
+    pub expected: Option<Event>,
+    /// What it sees with this seed; `None` for nothing more.
+    pub found: Option<Event>,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Difference { seed, vm, position, expected, found } = self;
+        let show = |event: &Option<Event>| event.as_ref().map_or("nothing more".into(), |event| format!("{event:?}"));
+        write!(f, "with seed {seed}, {vm} sees as number {position} {} instead of {}", show(found), show(expected))
+    }
+}
+
+impl std::error::Error for Difference {}
+
+/// Runs with each seed. `run` returns the events of a machine; it does everything the same each time except for what the VM
+/// `varied` does, which it makes from the seed. Returns the first difference that any other VM sees between a run and the
+/// first one.
+///
+/// # Errors
+///
+/// The first error of `run`.
+pub fn check<E>(
+    varied: VmId,
+    seeds: impl IntoIterator<Item = u64>,
+    mut run: impl FnMut(u64) -> Result<Vec<Event>, E>,
+) -> Result<Option<Difference>, E> {
+    let mut seeds = seeds.into_iter();
+    let Some(first) = seeds.next() else { return Ok(None) };
+    let reference = views(&run(first)?);
+    for seed in seeds {
+        let found = views(&run(seed)?);
+        let mut vms: Vec<VmId> = reference.keys().chain(found.keys()).copied().filter(|vm| *vm != varied).collect();
+        vms.sort_unstable();
+        vms.dedup();
+        for vm in vms {
+            let of = |views: &BTreeMap<VmId, Vec<Event>>, n| views.get(&vm).and_then(|view| view.get(n)).cloned();
+            let longest = [&reference, &found].map(|views| views.get(&vm).map_or(0, Vec::len)).into_iter().max();
+            for position in 0..longest.unwrap_or(0) {
+                let (expected, found) = (of(&reference, position), of(&found, position));
+                if expected != found {
+                    return Ok(Some(Difference { seed, vm, position, expected, found }));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// What one VM sees of these events.
+#[must_use]
+pub fn view(vm: VmId, events: &[Event]) -> Vec<Event> {
+    views(events).remove(&vm).unwrap_or_default()
+}
+
+/// What each VM sees.
+fn views(events: &[Event]) -> BTreeMap<VmId, Vec<Event>> {
+    let mut views: BTreeMap<VmId, Vec<Event>> = BTreeMap::new();
+    let mut selected = BTreeMap::new();
+    for event in events {
+        if let Event::CommandDone { irs, register: IrsReg::IRS_VPE_SELR, value, .. } = event {
+            selected.insert(*irs, IRS_VPE_SELR::new_with_raw_value(*value).vm_id());
+        }
+        if let Some((vm, seen)) = seen(event, &selected) {
+            views.entry(vm).or_default().push(seen);
+        }
+    }
+    views
+}
+
+/// Whom an event concerns, and the event without what the host chooses.
+fn seen(event: &Event, selected: &BTreeMap<IrsIndex, VmId>) -> Option<(VmId, Event)> {
+    let nowhere = PhysAddr::new(0).ok()?;
+    let no_lpi = Lpi::new(0).ok()?;
+    Some(match *event {
+        Event::Interrupt { space: Space::Vm(vm), .. }
+        | Event::Candidate { space: Space::Vm(vm), .. }
+        | Event::Residency { vm, .. } => (vm, event.clone()),
+        Event::Doorbell { vm, vpe, .. } => (vm, Event::Doorbell { vm, vpe, lpi: no_lpi }),
+        Event::Owned { size, owner, .. } => (owner.vm?, Event::Owned { address: nowhere, size, owner }),
+        Event::Fillable { size, owner, .. } => (owner.vm?, Event::Fillable { address: nowhere, size, owner }),
+        Event::CommandDone { irs, register, value, outcome } => {
+            let vm = match register {
+                IrsReg::IRS_VMAP_VMR => IRS_VMAP_VMR::new_with_raw_value(value).vm_id(),
+                IrsReg::IRS_VMAP_VPER => IRS_VMAP_VPER::new_with_raw_value(value).vm_id(),
+                IrsReg::IRS_VMAP_VISTR => IRS_VMAP_VISTR::new_with_raw_value(value).vm_id(),
+                IrsReg::IRS_VMAP_L2_VISTR => IRS_VMAP_L2_VISTR::new_with_raw_value(value).vm_id(),
+                IrsReg::IRS_SAVE_VMR => IRS_SAVE_VMR::new_with_raw_value(value).vm_id(),
+                IrsReg::IRS_SPI_VMR => IRS_SPI_VMR::new_with_raw_value(value).vm_id(),
+                IrsReg::IRS_VPE_SELR | IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => *selected.get(&irs)?,
+                _ => return None,
+            };
+            let value = match register {
+                IrsReg::IRS_VPE_DBR => IRS_VPE_DBR::new_with_raw_value(value).with_intid(no_lpi).raw_value(),
+                _ => value,
+            };
+            (vm, Event::CommandDone { irs, register, value, outcome })
+        }
+        _ => return None,
+    })
+}
