@@ -1,6 +1,7 @@
 //! No VM can tell what another does, whatever that is and under every switch; and a VM that could would be found out.
 
 #![allow(clippy::unwrap_used, reason = "the helpers of tests stand outside of test functions")]
+#![allow(clippy::indexing_slicing, reason = "the same")]
 
 mod hand;
 
