@@ -4,7 +4,7 @@ use gicv5_arch::geometry::{GeometryError, IstLimits, VmTableLimits, VpeTableLimi
 use gicv5_arch::irs::{
     Component, IRS_AIDR, IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR3, IRS_IDR4, IRS_IDR5, IRS_IDR6, IRS_IDR7, IRS_IIDR,
 };
-use gicv5_arch::sysreg::PpiSet;
+use gicv5_arch::sysreg::{GcieLegacy, PpiSet};
 use gicv5_arch::values::{BitsMinusOne, Domain, L2SizeSet, Levels, PaRange, PriBits};
 use gicv5_arch::{Iaffid, Ppi, Spi};
 
@@ -143,6 +143,11 @@ impl MachineConfig {
         self
     }
 
+    /// Whether the hardware has a virtual side, and so the PEs have EL2.
+    pub(crate) fn is_virtual(&self) -> bool {
+        self.irses.first().is_some_and(|irs| irs.idr0.virt())
+    }
+
     /// Checks that hardware like this could exist and that the model can be it.
     ///
     /// # Errors
@@ -251,8 +256,11 @@ fn check_pe(irs: &IrsConfig, cpu: &CpuConfig) -> Result<(), ConfigError> {
     if cpu.ppis[0].contains(Ppi::SW_PPI) && !cpu.edge_ppis[0].contains(Ppi::SW_PPI) {
         return wrong("PPI 3 is edge (PPI-3)");
     }
-    if cpu.ppis[0].contains(Ppi::GICMNT) {
-        return wrong("PPI 25 comes with the legacy feature, which the model does not have (PPI-26)");
+    if cpu.ppis[0].contains(Ppi::GICMNT) != (cpu.legacy == GcieLegacy::Present) {
+        return wrong("PPI 25 is there if and only if the legacy feature is (PPI-26)");
+    }
+    if cpu.legacy == GcieLegacy::Present && !irs.idr0.virt() {
+        return wrong("there is no legacy virtual CPU interface without VIRT (GEN-8)");
     }
     let may_be_edge = PpiSet::EMPTY.with(Ppi::SW_PPI).with(Ppi::CTIIRQ).raw_value();
     if cpu.edge_ppis[0].raw_value() & !may_be_edge != 0 {

@@ -18,6 +18,7 @@ use gicv5_arch::{Iaffid, IntId, Lpi, PhysAddr, Ppi, Priority, Spi, VmId, VpeId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
 use crate::clock::Tick;
+use crate::cpu::Level;
 use crate::fault::{Fault, FaultPoint};
 use crate::memory::{BlockId, Owner};
 use crate::violation::{PeIndex, Violation};
@@ -267,6 +268,69 @@ pub enum Event {
         value: u64,
         /// What became of it.
         outcome: Outcome,
+    },
+    /// A PE entered the guest or returned to the host. What it executes from now on is whoever's it entered: the accesses,
+    /// instructions and barriers of both are told alike.
+    Level {
+        /// Which PE.
+        pe: PeIndex,
+        /// Who executes now.
+        level: Level,
+    },
+    /// A request to make a VPE resident failed: no VPE is resident on the PE (RES-2).
+    ResidencyFailed {
+        /// Which PE.
+        pe: PeIndex,
+        /// Whose VPE.
+        vm: VmId,
+        /// Which VPE.
+        vpe: VpeId,
+    },
+    /// The candidate that an IRS has forwarded to the PE of a resident VPE changed; `None` is a recall (RES-8, RES-10).
+    Forwarded {
+        /// Which PE.
+        pe: PeIndex,
+        /// Whose VPE.
+        vm: VmId,
+        /// Which VPE.
+        vpe: VpeId,
+        /// The candidate.
+        candidate: Option<(IntId, Priority)>,
+    },
+    /// A guest acknowledged an interrupt.
+    VirtualAcknowledge {
+        /// Which PE.
+        pe: PeIndex,
+        /// The VM of the resident VPE.
+        vm: VmId,
+        /// The resident VPE.
+        vpe: VpeId,
+        /// The interrupt taken.
+        interrupt: IntId,
+        /// Its priority, active from now on.
+        priority: Priority,
+    },
+    /// A guest dropped its running priority (PRI-6).
+    VirtualDrop {
+        /// Which PE.
+        pe: PeIndex,
+        /// The VM of the resident VPE.
+        vm: VmId,
+        /// The resident VPE.
+        vpe: VpeId,
+        /// The priority that is not active any more, if one was.
+        priority: Option<Priority>,
+    },
+    /// An interrupt of a VM was deactivated, by its guest or by the hypervisor.
+    VirtualDeactivate {
+        /// The PE that executed the instruction.
+        pe: PeIndex,
+        /// The VM of the VPE that was resident then.
+        vm: VmId,
+        /// That VPE.
+        vpe: VpeId,
+        /// The interrupt.
+        interrupt: IntId,
     },
     /// A VPE became resident on a PE or left it.
     Residency {

@@ -562,6 +562,7 @@ impl MachineState {
             self.config.irses.get(irs).map_or(Vec::new(), |irs| irs.pes.iter().map(|pe| pe.iaffid).collect());
         for target in targets {
             self.offer(target);
+            self.forward_to(target);
         }
     }
 

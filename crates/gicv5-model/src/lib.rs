@@ -6,9 +6,10 @@
 //! freed too early: each shows as a wrong result or as a violation, on a laptop.
 //!
 //! So far there is the physical side of the Non-secure domain: IRSs with their SPIs, the physical LPI IST, the CPU interfaces
-//! with their PPIs, memory and caches. Of the virtual side there is what the IRS does by itself: VM table, VMs, VPEs, virtual
-//! ISTs, doorbells, assigned SPIs, save. The CPU interface at EL2 is missing, so that no VPE can be made resident and no
-//! guest can run; `GIC VDPEND` is the only instruction of its domain. There is no ITS, no 1-of-N routing, no other domain.
+//! with their PPIs, memory and caches. The virtual side: VM table, VMs, VPEs, virtual ISTs, doorbells, assigned SPIs, save
+//! in the IRS; residency, the virtual CPU interface and its control from EL2 in the PEs. [`Machine::pe`] is the host on a PE,
+//! [`ModelPe::guest`] the guest. There is no ITS, no 1-of-N routing, no other domain, no GICv3 interface for guests, no nested
+//! virtualisation.
 //!
 //! A VM made valid by hand, and the doorbell of its sleeping VPE:
 //!
@@ -74,6 +75,7 @@ mod ist_memory;
 mod machine;
 pub mod memory;
 pub mod report;
+mod residency;
 pub mod rng;
 mod swerr;
 mod switches;
@@ -82,6 +84,6 @@ pub mod violation;
 mod virt;
 
 pub use config::Tie;
-pub use cpu::{CpuConfig, Signals};
+pub use cpu::{CpuConfig, Fate, Level, Signals};
 pub use host::ModelHost;
-pub use machine::{CPU_1, Machine, MachineState, ModelPe};
+pub use machine::{CPU_1, CPU_2, Machine, MachineState, ModelPe};

@@ -15,18 +15,19 @@ use std::time::Duration;
 use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::insn::{
-    AcknowledgeResult, AffinityOperand, DeactivateOperand, Form, GicInsn, HandlingModeOperand, IntIdOperand,
+    AcknowledgeResult, AffinityOperand, DeactivateOperand, Form, GicInsn, HandlingModeOperand, IntIdOperand, MinEl,
     PendingOperand, PriorityOperand, VmPendingOperand,
 };
-use gicv5_arch::sysreg::{ICC_ICSR_EL1, SysReg};
+use gicv5_arch::layout::fields_mask;
+use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_CONTEXTR_EL2, SysReg};
 use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, TriggerMode};
-use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi, VmId};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi, VmId, VpeId};
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
 use crate::account::AccessLog;
 use crate::clock::{Clock, Tick};
 use crate::config::{ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
-use crate::cpu::{Acknowledge, Cpu, Signals};
+use crate::cpu::{Acknowledge, Cpu, Fate, Level, Register, Side, Signals};
 use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
 use crate::fault::FaultPlan;
 use crate::host::LpiBooks;
@@ -40,14 +41,60 @@ use crate::virt::Virtual;
 
 /// An instruction or an access that the PE does not have at this exception level.
 pub const CPU_1: &str = "CPU-1";
+/// An instruction or an access of a guest that traps to EL2, executed by somebody who did not ask what becomes of it
+/// ([`ModelPe::fate_of_insn`] and its kin).
+pub const CPU_2: &str = "CPU-2";
 
 /// What a PE has started and what is not complete yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Effect {
     /// The effect of a GIC instruction.
-    Insn(GicInsn, u64),
-    /// The outputs follow an acknowledge (SYN-1).
-    Signals,
+    Insn {
+        /// Who executed it.
+        by: Level,
+        /// The domain it acts on.
+        on: Acted,
+        insn: GicInsn,
+        xt: u64,
+    },
+    /// The outputs of a side follow an acknowledge (SYN-1).
+    Signals(Side),
+}
+
+/// The domain an instruction acts on (GEN-6), as it was when the instruction was executed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Acted {
+    /// The physical domain.
+    Physical,
+    /// The virtual domain: the VPE that was resident, if one was (RES-6, RES-7, INS-17).
+    Virtual(Option<(VmId, VpeId)>),
+}
+
+impl Acted {
+    /// Whose LPIs and SPIs it acts on.
+    fn space(self) -> Option<Space> {
+        match self {
+            Acted::Physical => Some(Space::Physical),
+            Acted::Virtual(resident) => resident.map(|(vm, _)| Space::Vm(vm)),
+        }
+    }
+
+    /// Which interface of the PE it acts on.
+    fn side(self) -> Side {
+        match self {
+            Acted::Physical => Side::Physical,
+            Acted::Virtual(_) => Side::Virtual,
+        }
+    }
+}
+
+/// Who asked for the answer in ICC_ICSR_EL1 (INS-14).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Asker {
+    /// The host.
+    Host,
+    /// The guest of a VPE.
+    Vpe(VmId, VpeId),
 }
 
 /// A PE as the machine knows it.
@@ -58,10 +105,16 @@ pub(crate) struct PeState {
     pub(crate) irs: usize,
     /// Effects that no GSB has completed, with the moment at which they come by themselves, in order.
     effects: VecDeque<(Tick, Effect)>,
-    /// An answer that the next ISB makes visible (INS-12).
-    answer: Option<ICC_ICSR_EL1>,
+    /// An answer that the next ISB makes visible (INS-12), and who asked for it.
+    answer: Option<(ICC_ICSR_EL1, Option<Asker>)>,
+    /// Who asked for the answer that ICC_ICSR_EL1 holds; `None` if software wrote what is there.
+    pub(crate) icsr_of: Option<Asker>,
+    /// Who executes.
+    level: Level,
     /// The outputs as the world sees them.
     signals: Signals,
+    /// The outputs of the virtual side.
+    virtual_signals: Signals,
 }
 
 /// An SPI's wire.
@@ -120,11 +173,14 @@ impl MachineState {
                     *place = Some(pes.len() as u16);
                 }
                 pes.push(PeState {
-                    cpu: Cpu::new(*cpu, config.switches.tie),
+                    cpu: Cpu::new(*cpu, &config.switches, config.is_virtual()),
                     irs,
                     effects: VecDeque::new(),
                     answer: None,
+                    icsr_of: None,
+                    level: Level::Host,
                     signals: Signals::default(),
+                    virtual_signals: Signals::default(),
                 });
             }
         }
@@ -204,11 +260,6 @@ impl MachineState {
         });
     }
 
-    /// Whether the hardware has a virtual side.
-    fn is_virtual(&self) -> bool {
-        self.config.irses.first().is_some_and(|irs| irs.idr0.virt())
-    }
-
     /// An SPI that belongs to a VM (SPI-9), or to no IRS (SPI-1), is no physical interrupt.
     fn check_physical(&self, id: IrsIntId) -> Result<(), Unreachable> {
         let IrsIntId::Spi(spi) = id else { return Ok(()) };
@@ -259,29 +310,39 @@ impl MachineState {
         let enabled = self.pes.get(pe).and_then(|pe| self.irses.get(pe.irs)).is_some_and(|irs| irs.enabled);
         let candidate = if enabled { self.interrupts.candidate(target) } else { None };
         let Some(state) = self.pes.get_mut(pe) else { return };
-        if state.cpu.offered() == candidate {
+        if state.cpu.offered(Side::Physical) == candidate {
             return;
         }
-        state.cpu.offer(candidate);
+        state.cpu.offer(Side::Physical, candidate);
         self.report.event(|| Event::Candidate {
             domain: Domain::NonSecure,
             space: Space::Physical,
             target,
             candidate: candidate.map(|(id, priority)| (IntId::from(id), priority)),
         });
-        self.show_signals(pe);
+        self.show_signals(pe, Side::Physical);
     }
 
     /// Shows the world what a PE's outputs are.
-    fn show_signals(&mut self, pe: usize) {
+    fn show_all_signals(&mut self, pe: usize) {
+        self.show_signals(pe, Side::Physical);
+        self.show_signals(pe, Side::Virtual);
+    }
+
+    /// Shows the world what the outputs of one side of a PE are.
+    pub(crate) fn show_signals(&mut self, pe: usize, side: Side) {
         let Some(state) = self.pes.get_mut(pe) else { return };
-        let signals = state.cpu.signals();
-        let before = std::mem::replace(&mut state.signals, signals);
+        let signals = state.cpu.signals(side);
+        let (shown, irq, nmi) = match side {
+            Side::Physical => (&mut state.signals, Signal::Irq, Signal::Nmi),
+            Side::Virtual => (&mut state.virtual_signals, Signal::VirtualIrq, Signal::VirtualNmi),
+        };
+        let before = std::mem::replace(shown, signals);
         if before == signals {
             return;
         }
         let pe = PeIndex(pe as u16);
-        for (signal, was, is) in [(Signal::Irq, before.irq, signals.irq), (Signal::Nmi, before.nmi, signals.nmi)] {
+        for (signal, was, is) in [(irq, before.irq, signals.irq), (nmi, before.nmi, signals.nmi)] {
             if was != is {
                 self.report.event(|| Event::Signal { pe, signal, asserted: is });
             }
@@ -350,56 +411,30 @@ impl MachineState {
         }
     }
 
+    fn set_nmi(&mut self, pe: PeIndex, side: Side, nmi: bool) {
+        if let Some(pe) = self.pes.get_mut(usize::from(pe.0)) {
+            pe.cpu.set_nmi(side, nmi);
+        }
+        self.show_signals(usize::from(pe.0), side);
+    }
+
     fn set_ppi_wire(&mut self, pe: PeIndex, ppi: Ppi, high: bool) {
         let Some(state) = self.pes.get_mut(usize::from(pe.0)) else { return };
         state.cpu.ppi_wire(ppi, high);
         self.report.event(|| Event::PpiWire { pe, ppi, high });
-        self.show_signals(usize::from(pe.0));
+        self.show_all_signals(usize::from(pe.0));
     }
 
     // --- instructions -------------------------------------------------------------------------------------------
 
-    fn gic(&mut self, pe: PeIndex, insn: GicInsn, xt: u64) -> u64 {
+    fn gic(&mut self, pe: PeIndex, level: Level, insn: GicInsn, xt: u64) -> u64 {
         self.advance_to_now();
+        self.enter(pe, level);
         let xt = if insn.info().form == Form::Operand { xt } else { 0 };
-        let result = match insn {
-            GicInsn::GICR_CDIA => self.acknowledge(pe, Acknowledge::Ordinary),
-            GicInsn::GICR_CDNMIA => self.acknowledge(pe, Acknowledge::Nmi),
-            GicInsn::GIC_CDEOI => {
-                if let Some(state) = self.pes.get_mut(usize::from(pe.0)) {
-                    state.cpu.drop_priority();
-                }
-                self.show_signals(usize::from(pe.0));
-                0
-            }
-            GicInsn::GSB_SYS => {
-                self.complete_effects(usize::from(pe.0), |_| true);
-                0
-            }
-            GicInsn::GSB_ACK => {
-                self.show_signals(usize::from(pe.0));
-                0
-            }
-            GicInsn::GIC_CDDIS
-            | GicInsn::GIC_CDEN
-            | GicInsn::GIC_CDPRI
-            | GicInsn::GIC_CDAFF
-            | GicInsn::GIC_CDPEND
-            | GicInsn::GIC_CDRCFG
-            | GicInsn::GIC_CDDI
-            | GicInsn::GIC_CDHM => {
-                self.start_effect(pe, Effect::Insn(insn, xt));
-                0
-            }
-            // Acts on the VM it names, resident or not (INS-15).
-            GicInsn::GIC_VDPEND if self.is_virtual() => {
-                self.start_effect(pe, Effect::Insn(insn, xt));
-                0
-            }
-            _ => {
-                self.report.violate(CPU_1, Place::Insn(pe, insn), 0, xt, || {
-                    format!("{insn} is not defined at this exception level of this machine")
-                });
+        let result = match self.fate_of_insn(pe, level, insn) {
+            Fate::Executes => self.issue(pe, level, insn, xt),
+            fate => {
+                self.not_executed(fate, Place::Insn(pe, insn), xt, format_args!("{insn} is"));
                 0
             }
         };
@@ -407,35 +442,86 @@ impl MachineState {
         result
     }
 
-    fn acknowledge(&mut self, pe: PeIndex, which: Acknowledge) -> u64 {
+    fn fate_of_insn(&self, pe: PeIndex, level: Level, insn: GicInsn) -> Fate {
+        self.pes.get(usize::from(pe.0)).map_or(Fate::Undefined, |pe| pe.cpu.fate_of_insn(level, insn))
+    }
+
+    /// Reports what its author should have known not to execute.
+    fn not_executed(&mut self, fate: Fate, place: Place, value: u64, what: std::fmt::Arguments<'_>) {
+        match fate {
+            Fate::Executes => {}
+            Fate::Undefined => self.report.violate(CPU_1, place, 0, value, || {
+                format!("{what} not defined at this exception level of this machine")
+            }),
+            Fate::Traps => self.report.violate(CPU_2, place, 0, value, || format!("{what} trapped to EL2")),
+        }
+    }
+
+    /// Executes an instruction.
+    fn issue(&mut self, pe: PeIndex, level: Level, insn: GicInsn, xt: u64) -> u64 {
         let index = usize::from(pe.0);
-        let Some(state) = self.pes.get_mut(index) else { return 0 };
-        let taken = state.cpu.acknowledge(which);
-        match taken {
-            None => {}
-            Some(IntId::Ppi(_)) => self.signals_follow(pe),
-            Some(IntId::Lpi(_) | IntId::Spi(_)) => {
-                if let Some(id) = taken.and_then(|id| IrsIntId::try_from(id).ok()) {
-                    // Active is set and an edge cleared in one step (INS-3). The interrupt was a candidate a moment ago,
-                    // so it can be reached.
-                    let _ = self.update(id, |entry| match entry.hm() {
-                        HandlingMode::Edge => entry.with_active(true).with_pending(false),
-                        HandlingMode::Level => entry.with_active(true),
-                    });
-                    if let Some(state) = self.pes.get(index) {
-                        let iaffid = state.cpu.config().iaffid;
-                        self.offer(iaffid);
-                    }
-                }
-                self.signals_follow(pe);
+        let on = match (level, insn.info().min_el) {
+            (Level::Host, MinEl::EL1) => Acted::Physical,
+            _ => Acted::Virtual(self.resident(index)),
+        };
+        match insn {
+            GicInsn::GICR_CDIA => return self.acknowledge(pe, on, Acknowledge::Ordinary),
+            GicInsn::GICR_CDNMIA => return self.acknowledge(pe, on, Acknowledge::Nmi),
+            GicInsn::GIC_CDEOI => self.drop_priority(pe, on),
+            GicInsn::GSB_SYS => self.complete_effects(index, |_| true),
+            GicInsn::GSB_ACK => self.show_all_signals(index),
+            _ => self.start_effect(pe, Effect::Insn { by: level, on, insn, xt }),
+        }
+        0
+    }
+
+    fn drop_priority(&mut self, pe: PeIndex, on: Acted) {
+        let index = usize::from(pe.0);
+        let Some(state) = self.pes.get_mut(index) else { return };
+        match on {
+            Acted::Physical => {
+                state.cpu.drop_priority(Side::Physical);
+            }
+            // Without a VPE there is nobody to act for (RES-6).
+            Acted::Virtual(None) => {}
+            Acted::Virtual(Some((vm, vpe))) => {
+                let priority = state.cpu.drop_priority(Side::Virtual);
+                self.report.event(|| Event::VirtualDrop { pe, vm, vpe, priority });
             }
         }
-        AcknowledgeResult::reporting(taken).raw_value()
+        self.show_signals(index, on.side());
+    }
+
+    fn acknowledge(&mut self, pe: PeIndex, on: Acted, which: Acknowledge) -> u64 {
+        let index = usize::from(pe.0);
+        let Some(state) = self.pes.get_mut(index) else { return 0 };
+        let Some(space) = on.space() else { return 0 };
+        let Some((id, priority)) = state.cpu.acknowledge(on.side(), which) else { return 0 };
+        let iaffid = state.cpu.config().iaffid;
+        if let Ok(id) = IrsIntId::try_from(id) {
+            // Active is set and an edge cleared in one step (INS-3). The interrupt was a candidate a moment ago, so it can be
+            // reached.
+            self.change_in(index, space, id, |entry| match entry.hm() {
+                HandlingMode::Edge => entry.with_active(true).with_pending(false),
+                HandlingMode::Level => entry.with_active(true),
+            });
+            match on {
+                Acted::Virtual(Some((vm, vpe))) => self.forward(vm, vpe),
+                _ => self.offer(iaffid),
+            }
+        }
+        if let Acted::Virtual(Some((vm, vpe))) = on {
+            self.report.event(|| Event::VirtualAcknowledge { pe, vm, vpe, interrupt: id, priority });
+            // The pending bit of a PPI injected directly is the host's as well (PPI-10).
+            self.show_signals(index, Side::Physical);
+        }
+        self.signals_follow(pe, on.side());
+        AcknowledgeResult::reporting(Some(id)).raw_value()
     }
 
     /// The outputs follow an acknowledge, at the latest at the next GSB (SYN-1).
-    fn signals_follow(&mut self, pe: PeIndex) {
-        self.start_effect(pe, Effect::Signals);
+    fn signals_follow(&mut self, pe: PeIndex, side: Side) {
+        self.start_effect(pe, Effect::Signals(side));
     }
 
     /// Whether what is started now acts now.
@@ -468,104 +554,145 @@ impl MachineState {
         {
             state.effects.pop_front();
             match effect {
-                Effect::Insn(insn, xt) => self.execute(pe, insn, xt),
-                Effect::Signals => self.show_signals(pe),
+                Effect::Insn { by, on, insn, xt } => self.execute(pe, by, on, insn, xt),
+                Effect::Signals(side) => self.show_signals(pe, side),
             }
         }
     }
 
-    /// The effect of an instruction.
-    fn execute(&mut self, pe: usize, insn: GicInsn, xt: u64) {
-        let pri_bits = self
-            .pes
-            .get(pe)
-            .and_then(|state| self.config.irses.get(state.irs))
-            .and_then(|irs| irs.idr1.pri_bits().ok())
-            .map_or(5, |bits| bits.count());
-        // What an operand names, and what becomes of it. Reserved types are ignored (GEN-1), PPIs too (INS-8).
-        let (id, outcome) = match insn {
-            GicInsn::GIC_CDEN | GicInsn::GIC_CDDIS => {
-                let Some(id) = IntIdOperand::new_with_raw_value(xt).int_id() else { return };
-                (id, self.update(id, |entry| entry.with_enable(insn == GicInsn::GIC_CDEN)))
+    /// Changes the state of an interrupt of a domain for an instruction, and everything that follows from it. What cannot be
+    /// reached is dropped, and may be reported (INS-11).
+    fn change_in(&mut self, pe: usize, space: Space, id: IrsIntId, change: impl FnOnce(L2_ISTE) -> L2_ISTE) {
+        let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
+        match space {
+            Space::Physical => {
+                if let Err(why) = self.update(id, change) {
+                    self.unreachable(irs, space, id, why);
+                }
             }
-            GicInsn::GIC_CDPRI => {
+            Space::Vm(vm) => self.change_virtual(irs, vm, id, change),
+        }
+    }
+
+    /// The effect of an instruction. Reserved types are ignored (GEN-1), PPIs too (INS-8).
+    fn execute(&mut self, pe: usize, by: Level, on: Acted, insn: GicInsn, xt: u64) {
+        match insn {
+            GicInsn::GIC_CDRCFG | GicInsn::GIC_VDRCFG => {
+                self.read_configuration(pe, by, on, IntIdOperand::new_with_raw_value(xt).int_id());
+            }
+            // Acts on the VM it names, resident or not (INS-15).
+            GicInsn::GIC_VDPEND => {
+                let operand = VmPendingOperand::new_with_raw_value(xt);
+                if let Some(id) = operand.int_id() {
+                    self.set_pending(pe, Space::Vm(operand.vm()), id, operand.pending());
+                }
+            }
+            GicInsn::GIC_CDDI | GicInsn::GIC_VDDI => {
+                if let Some(id) = DeactivateOperand::new_with_raw_value(xt).int_id() {
+                    self.deactivate(pe, on, id);
+                }
+            }
+            _ => {
+                // With no VPE resident there is nobody to act for (RES-6, INS-17).
+                if let Some(space) = on.space() {
+                    self.execute_on(pe, space, insn, xt);
+                }
+            }
+        }
+    }
+
+    /// The effect of an instruction that changes one field of an LPI or SPI.
+    fn execute_on(&mut self, pe: usize, space: Space, insn: GicInsn, xt: u64) {
+        match insn {
+            GicInsn::GIC_CDEN | GicInsn::GIC_VDEN | GicInsn::GIC_CDDIS | GicInsn::GIC_VDDIS => {
+                let Some(id) = IntIdOperand::new_with_raw_value(xt).int_id() else { return };
+                let enable = matches!(insn, GicInsn::GIC_CDEN | GicInsn::GIC_VDEN);
+                self.change_in(pe, space, id, |entry| entry.with_enable(enable));
+            }
+            GicInsn::GIC_CDPRI | GicInsn::GIC_VDPRI => {
                 let operand = PriorityOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
+                let irs = self.pes.get(pe).and_then(|state| self.config.irses.get(state.irs));
+                let pri_bits = irs.and_then(|irs| irs.idr1.pri_bits().ok()).map_or(5, |bits| bits.count());
                 let priority = operand.priority().keep_high_bits(pri_bits);
-                (id, self.update(id, |entry| entry.with_priority(priority)))
+                self.change_in(pe, space, id, |entry| entry.with_priority(priority));
             }
-            GicInsn::GIC_CDAFF => {
+            GicInsn::GIC_CDAFF | GicInsn::GIC_VDAFF => {
                 let operand = AffinityOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
                 // Without 1-of-N the routing mode is ignored (RTE-3).
-                (id, self.update(id, |entry| entry.with_iaffid(operand.iaffid()).with_irm(RoutingMode::Targeted)))
+                let targeted = |entry: L2_ISTE| entry.with_iaffid(operand.iaffid()).with_irm(RoutingMode::Targeted);
+                self.change_in(pe, space, id, targeted);
             }
             GicInsn::GIC_CDPEND => {
                 let operand = PendingOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
-                let switch = self.config.switches.set_pending;
-                (id, self.update(id, |entry| set_pending(entry, operand.pending(), switch)))
+                self.set_pending(pe, space, id, operand.pending());
             }
-            GicInsn::GIC_VDPEND => {
-                let operand = VmPendingOperand::new_with_raw_value(xt);
-                // An invalid VM has no interrupts (INS-18).
-                let switch = self.config.switches.set_pending;
-                if let Some(id) = operand.int_id() {
-                    let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
-                    self.change_virtual(irs, operand.vm(), id, |entry| set_pending(entry, operand.pending(), switch));
-                }
-                return;
-            }
-            GicInsn::GIC_CDHM => {
+            GicInsn::GIC_CDHM | GicInsn::GIC_VDHM => {
                 let operand = HandlingModeOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
-                (id, self.update(id, |entry| entry.with_hm(operand.hm())))
+                self.change_in(pe, space, id, |entry| entry.with_hm(operand.hm()));
             }
-            GicInsn::GIC_CDDI => match DeactivateOperand::new_with_raw_value(xt).int_id() {
-                None => return,
-                Some(IntId::Ppi(ppi)) => {
-                    if let Some(state) = self.pes.get_mut(pe) {
-                        state.cpu.deactivate_ppi(ppi);
-                    }
-                    return self.show_signals(pe);
-                }
-                Some(id) => match IrsIntId::try_from(id) {
-                    Ok(id) => (id, self.update(id, |entry| entry.with_active(false))),
-                    Err(_) => return,
-                },
-            },
-            GicInsn::GIC_CDRCFG => {
-                let id = IntIdOperand::new_with_raw_value(xt).int_id();
-                let state = id.map(|id| (id, self.look_up(id)));
-                let answer = match state {
-                    Some((_, Ok(entry))) => ICC_ICSR_EL1::ZERO
-                        .with_iaffid(entry.iaffid())
-                        .with_priority(entry.priority())
-                        .with_hm(entry.hm())
-                        .with_active(entry.active())
-                        .with_irm(entry.irm())
-                        .with_pending(entry.pending())
-                        .with_enabled(entry.enable()),
-                    _ => ICC_ICSR_EL1::ZERO.with_f(true),
-                };
-                let early = self.config.switches.effects == Effects::Early;
-                if let Some(pe) = self.pes.get_mut(pe) {
-                    if early {
-                        pe.cpu.set_icsr(answer);
-                    } else {
-                        pe.answer = Some(answer);
-                    }
-                }
-                match state {
-                    Some((id, outcome)) => (id, outcome),
-                    None => return,
-                }
+            _ => {}
+        }
+    }
+
+    fn set_pending(&mut self, pe: usize, space: Space, id: IrsIntId, pending: bool) {
+        let switch = self.config.switches.set_pending;
+        self.change_in(pe, space, id, |entry| set_pending(entry, pending, switch));
+    }
+
+    /// Deactivates (INS-5).
+    fn deactivate(&mut self, pe: usize, on: Acted, interrupt: IntId) {
+        let Some(space) = on.space() else { return };
+        if let Acted::Virtual(Some((vm, vpe))) = on {
+            let pe = PeIndex(pe as u16);
+            self.report.event(|| Event::VirtualDeactivate { pe, vm, vpe, interrupt });
+        }
+        if let Ok(id) = IrsIntId::try_from(interrupt) {
+            return self.change_in(pe, space, id, |entry| entry.with_active(false));
+        }
+        // A PPI belongs to the PE, and only the domain that owns it deactivates it (INS-7).
+        if let (IntId::Ppi(ppi), Some(state)) = (interrupt, self.pes.get_mut(pe)) {
+            state.cpu.deactivate_ppi(on.side(), ppi);
+        }
+        self.show_signals(pe, on.side());
+    }
+
+    /// Answers a read-configuration in ICC_ICSR_EL1 (INS-12, INS-13): F=1 if the interrupt cannot be reached, or if there is
+    /// no VPE to act for (INS-17).
+    fn read_configuration(&mut self, pe: usize, by: Level, on: Acted, id: Option<IrsIntId>) {
+        let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
+        let found = match (id, on.space()) {
+            (Some(id), Some(space @ Space::Physical)) => {
+                self.look_up(id).map_err(|why| self.unreachable(irs, space, id, why)).ok()
             }
-            _ => return,
+            (Some(id), Some(Space::Vm(vm))) => self.look_up_virtual(irs, vm, id),
+            _ => None,
         };
-        if let Err(why) = outcome {
-            let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
-            self.unreachable(irs, Space::Physical, id, why);
+        let answer = match found {
+            Some(entry) => ICC_ICSR_EL1::ZERO
+                .with_iaffid(entry.iaffid())
+                .with_priority(entry.priority())
+                .with_hm(entry.hm())
+                .with_active(entry.active())
+                .with_irm(entry.irm())
+                .with_pending(entry.pending())
+                .with_enabled(entry.enable()),
+            None => ICC_ICSR_EL1::ZERO.with_f(true),
+        };
+        let asker = match (by, on) {
+            (Level::Host, _) => Some(Asker::Host),
+            (Level::Guest, Acted::Virtual(Some((vm, vpe)))) => Some(Asker::Vpe(vm, vpe)),
+            (Level::Guest, _) => None,
+        };
+        let early = self.config.switches.effects == Effects::Early;
+        if let Some(state) = self.pes.get_mut(pe) {
+            state.answer = Some((answer, asker));
+            if early {
+                state.take_answer();
+            }
         }
     }
 
@@ -594,58 +721,128 @@ impl MachineState {
 
     // --- a PE's own registers -----------------------------------------------------------------------------------
 
-    fn read_sysreg(&mut self, pe: PeIndex, register: SysReg) -> u64 {
+    fn read_sysreg(&mut self, pe: PeIndex, level: Level, register: SysReg) -> u64 {
         self.advance_to_now();
+        self.enter(pe, level);
         let Some(state) = self.pes.get(usize::from(pe.0)) else { return 0 };
-        let value = state.cpu.read(register).unwrap_or_else(|_| {
-            self.report.violate(CPU_1, Place::SysReg(pe, register), 0, 0, || {
-                format!("{register} cannot be read at this exception level of this machine")
-            });
-            0
-        });
+        let value = match (state.cpu.fate_of_read(level, register), state.cpu.register(level, register)) {
+            (Fate::Executes, Ok(found)) => {
+                let value = state.cpu.read(found);
+                self.judge_read(pe, level, register, found);
+                value
+            }
+            (fate, _) => {
+                self.not_executed(fate, Place::SysReg(pe, register), 0, format_args!("a read of {register} is"));
+                0
+            }
+        };
         self.report.event(|| Event::SysRegRead { pe, register, value });
         value
     }
 
-    fn write_sysreg(&mut self, pe: PeIndex, register: SysReg, value: u64) {
+    fn write_sysreg(&mut self, pe: PeIndex, level: Level, register: SysReg, value: u64) {
         self.advance_to_now();
+        self.enter(pe, level);
         let early = self.acts_early();
-        let Some(state) = self.pes.get_mut(usize::from(pe.0)) else { return };
-        let outcome = state.cpu.write(register, value);
-        if early {
-            state.cpu.synchronise();
-        }
+        let index = usize::from(pe.0);
+        let Some(state) = self.pes.get(index) else { return };
+        let fate = state.cpu.fate_of_write(level, register);
+        let found = state.cpu.register(level, register);
         self.report.event(|| Event::SysRegWrite { pe, register, value });
-        match outcome {
-            Ok(()) => self.show_signals(usize::from(pe.0)),
-            Err(_) => self.report.violate(CPU_1, Place::SysReg(pe, register), 0, value, || {
-                format!("{register} cannot be written at this exception level of this machine")
-            }),
+        let (Fate::Executes, Ok(found)) = (fate, found) else {
+            return self.not_executed(
+                fate,
+                Place::SysReg(pe, register),
+                value,
+                format_args!("a write of {register} is"),
+            );
+        };
+        self.judge_write(pe, level, register, found, value);
+        if let Some(state) = self.pes.get_mut(index) {
+            match register.is_self_synchronising() {
+                true => state.cpu.apply(found, value),
+                false => state.cpu.write(found, value),
+            }
+        }
+        if early {
+            self.synchronise(index);
+        }
+        self.show_all_signals(index);
+    }
+
+    /// Lets every write act that has waited for it.
+    fn synchronise(&mut self, pe: usize) {
+        while let Some(state) = self.pes.get_mut(pe)
+            && let Some((register, value)) = state.cpu.next_unsynchronised()
+        {
+            match register {
+                Register::Contextr => {
+                    self.change_context(pe, ICH_CONTEXTR_EL2::new_with_raw_value(value & CONTEXTR_FIELDS))
+                }
+                _ => state.cpu.apply(register, value),
+            }
         }
     }
 
-    fn isb(&mut self, pe: PeIndex) {
-        self.advance_to_now();
+    /// Whoever executes next on a PE is at this level. Exception entry and return synchronise the context.
+    fn enter(&mut self, pe: PeIndex, level: Level) {
         let index = usize::from(pe.0);
-        // A read-configuration needs no more than an ISB (INS-12), so everything up to it completes.
-        let Some(state) = self.pes.get_mut(index) else { return };
-        if let Some(last) =
-            state.effects.iter().rposition(|(_, effect)| matches!(effect, Effect::Insn(GicInsn::GIC_CDRCFG, _)))
-        {
+        if self.pes.get(index).is_none_or(|state| state.level == level) {
+            return;
+        }
+        // A PPI that was deactivated belongs to the PE, so that whoever looks at its state next sees it.
+        self.complete_up_to(index, |effect| match effect {
+            Effect::Insn { insn: GicInsn::GIC_CDDI | GicInsn::GIC_VDDI, xt, .. } => {
+                matches!(DeactivateOperand::new_with_raw_value(*xt).int_id(), Some(IntId::Ppi(_)))
+            }
+            _ => false,
+        });
+        self.synchronise_context(index);
+        if let Some(state) = self.pes.get_mut(index) {
+            state.level = level;
+        }
+        self.report.event(|| Event::Level { pe, level });
+        if level == Level::Guest {
+            self.judge_entry(index);
+        }
+        self.show_all_signals(index);
+    }
+
+    /// Completes a PE's effects up to the last one of a kind.
+    fn complete_up_to(&mut self, pe: usize, last: impl Fn(&Effect) -> bool) {
+        let Some(state) = self.pes.get_mut(pe) else { return };
+        if let Some(last) = state.effects.iter().rposition(|(_, effect)| last(effect)) {
             let rest = state.effects.split_off(last + 1);
-            self.complete_effects(index, |_| true);
-            if let Some(state) = self.pes.get_mut(index) {
+            self.complete_effects(pe, |_| true);
+            if let Some(state) = self.pes.get_mut(pe) {
                 state.effects = rest;
             }
         }
-        if let Some(state) = self.pes.get_mut(index) {
-            state.cpu.synchronise();
-            if let Some(answer) = state.answer.take() {
-                state.cpu.set_icsr(answer);
+    }
+
+    /// Context synchronisation: what an ISB does, and exception entry and return do too.
+    fn synchronise_context(&mut self, pe: usize) {
+        // A read-configuration needs no more than that (INS-12), so everything up to it completes.
+        self.complete_up_to(pe, |effect| {
+            matches!(effect, Effect::Insn { insn: GicInsn::GIC_CDRCFG | GicInsn::GIC_VDRCFG, .. })
+        });
+        self.synchronise(pe);
+        if let Some(state) = self.pes.get_mut(pe) {
+            state.take_answer();
+            if let Some(virt) = state.cpu.el2_mut() {
+                virt.remembered.context_written = None;
+                virt.remembered.v3_written = false;
             }
         }
+    }
+
+    fn isb(&mut self, pe: PeIndex, level: Level) {
+        self.advance_to_now();
+        self.enter(pe, level);
+        let index = usize::from(pe.0);
+        self.synchronise_context(index);
         self.report.event(|| Event::Barrier { pe, barrier: Barrier::Isb });
-        self.show_signals(index);
+        self.show_all_signals(index);
     }
 }
 
@@ -657,6 +854,18 @@ fn set_pending(entry: L2_ISTE, pending: bool, switch: SetPending) -> L2_ISTE {
         _ => entry,
     }
 }
+
+impl PeState {
+    /// ICC_ICSR_EL1 shows the answer that has come, if one has.
+    fn take_answer(&mut self) {
+        if let Some((answer, asker)) = self.answer.take() {
+            self.cpu.set_icsr(answer);
+            self.icsr_of = asker;
+        }
+    }
+}
+
+const CONTEXTR_FIELDS: u64 = fields_mask(ICH_CONTEXTR_EL2::FIELDS);
 
 /// A machine. Clones are handles of the same one.
 #[derive(Clone, Debug)]
@@ -689,7 +898,7 @@ impl Machine {
     /// The handle of a PE, counted from 0 through all IRSs; `None` if there is none.
     #[must_use]
     pub fn pe(&self, pe: PeIndex) -> Option<ModelPe> {
-        (usize::from(pe.0) < self.state().pes.len()).then(|| ModelPe { machine: self.clone(), pe })
+        (usize::from(pe.0) < self.state().pes.len()).then(|| ModelPe { machine: self.clone(), pe, level: Level::Host })
     }
 
     /// The number of PEs.
@@ -744,13 +953,14 @@ impl Machine {
         self.state().set_ppi_wire(pe, ppi, high);
     }
 
-    /// Sets SCTLR.NMI of a PE: whether priority 0 is an NMI (INS-2).
+    /// Sets SCTLR.NMI of the host of a PE: whether priority 0 is an NMI (INS-2).
     pub fn set_nmi(&self, pe: PeIndex, nmi: bool) {
-        let mut state = self.state();
-        if let Some(pe) = state.pes.get_mut(usize::from(pe.0)) {
-            pe.cpu.set_nmi(nmi);
-        }
-        state.show_signals(usize::from(pe.0));
+        self.state().set_nmi(pe, Side::Physical, nmi);
+    }
+
+    /// Sets SCTLR_EL1.NMI of whichever guest runs on a PE (INS-2, HPPI-8).
+    pub fn set_guest_nmi(&self, pe: PeIndex, nmi: bool) {
+        self.state().set_nmi(pe, Side::Virtual, nmi);
     }
 
     /// The interrupt outputs of a PE.
@@ -759,10 +969,28 @@ impl Machine {
         self.state().pes.get(usize::from(pe.0)).map_or(Signals::default(), |pe| pe.signals)
     }
 
+    /// The virtual interrupt outputs of a PE, for whichever guest runs on it (HPPI-8).
+    #[must_use]
+    pub fn virtual_signals(&self, pe: PeIndex) -> Signals {
+        self.state().pes.get(usize::from(pe.0)).map_or(Signals::default(), |pe| pe.virtual_signals)
+    }
+
     /// What the IRS offers a PE (HPPI-1).
     #[must_use]
     pub fn candidate(&self, pe: PeIndex) -> Option<(IrsIntId, Priority)> {
-        self.state().pes.get(usize::from(pe.0))?.cpu.offered()
+        self.state().pes.get(usize::from(pe.0))?.cpu.offered(Side::Physical)
+    }
+
+    /// The candidate of the resident VPE that the IRS has forwarded to a PE (RES-8).
+    #[must_use]
+    pub fn virtual_candidate(&self, pe: PeIndex) -> Option<(IrsIntId, Priority)> {
+        self.state().pes.get(usize::from(pe.0))?.cpu.offered(Side::Virtual)
+    }
+
+    /// The VPE that is resident on a PE. `None` too when software has taken its VM away (RES-23).
+    #[must_use]
+    pub fn resident(&self, pe: PeIndex) -> Option<(VmId, VpeId)> {
+        self.state().resident(usize::from(pe.0))
     }
 
     /// Makes the IRS offer this one of several equally urgent candidates of a PE: which one it offers is not fixed
@@ -790,13 +1018,26 @@ impl Machine {
     /// (HPPI-9).
     #[must_use]
     pub fn hppi(&self, pe: PeIndex) -> Option<(IntId, Priority)> {
-        self.state().pes.get(usize::from(pe.0))?.cpu.hppi()
+        self.state().pes.get(usize::from(pe.0))?.cpu.hppi(Side::Physical)
+    }
+
+    /// What an acknowledge of the guest would take on a PE, NMI or not (HPPI-7).
+    #[must_use]
+    pub fn virtual_hppi(&self, pe: PeIndex) -> Option<(IntId, Priority)> {
+        self.state().pes.get(usize::from(pe.0))?.cpu.hppi(Side::Virtual)
+    }
+
+    /// The state of an LPI or SPI of a VM, in the layout of an IST entry; `None` if it cannot be reached. Looking changes
+    /// nothing.
+    #[must_use]
+    pub fn virtual_interrupt(&self, vm: VmId, id: IrsIntId) -> Option<L2_ISTE> {
+        self.state().peek_virtual(vm, id)
     }
 
     /// The most urgent of a PE's own PPIs that are pending, enabled and not active (HPPI-3).
     #[must_use]
     pub fn ppi_candidate(&self, pe: PeIndex) -> Option<(Ppi, Priority)> {
-        self.state().pes.get(usize::from(pe.0))?.cpu.ppi_candidate()
+        self.state().pes.get(usize::from(pe.0))?.cpu.ppi_candidate(Side::Physical)
     }
 
     /// Stores 64 bits anywhere in RAM as software does that owns the memory without having got it from this machine's
@@ -879,23 +1120,64 @@ impl Wait for Machine {
     }
 }
 
-/// One PE of a machine.
+/// Whoever executes on one PE of a machine: the host at EL2 ([`Machine::pe`]), or a guest at EL1 ([`ModelPe::guest`]).
+///
+/// When the other one executes next, that is an exception entry or return: it synchronises the context as an ISB does, and
+/// completes no effect of an instruction but that of a deactivated PPI.
 #[derive(Clone, Debug)]
 pub struct ModelPe {
     machine: Machine,
     pe: PeIndex,
+    level: Level,
 }
 
 impl ModelPe {
     /// A PE of a machine. If there is none, it does nothing.
     pub(crate) fn at(machine: &Machine, pe: PeIndex) -> ModelPe {
-        ModelPe { machine: machine.clone(), pe }
+        ModelPe { machine: machine.clone(), pe, level: Level::Host }
     }
 
     /// Which PE it is.
     #[must_use]
     pub const fn index(&self) -> PeIndex {
         self.pe
+    }
+
+    /// Who executes.
+    #[must_use]
+    pub const fn level(&self) -> Level {
+        self.level
+    }
+
+    /// The guest on this PE, at EL1 with HCR_EL2.IMO=1: the current domain of its instructions is the virtual one, and it
+    /// reaches the `ICV_*` registers by the names of the `ICC_*` registers (GEN-5).
+    ///
+    /// What traps or is UNDEFINED is not executed: ask what becomes of it ([`fate_of_insn`](Self::fate_of_insn) and its kin),
+    /// and do then what the hypervisor or the guest's exception handler does. To execute it nevertheless is reported, as
+    /// [`CPU_2`] or [`CPU_1`].
+    #[must_use]
+    pub fn guest(&self) -> ModelPe {
+        ModelPe { level: Level::Guest, ..self.clone() }
+    }
+
+    /// What becomes of a read of a register.
+    #[must_use]
+    pub fn fate_of_read(&self, register: SysReg) -> Fate {
+        let state = self.machine.state();
+        state.pes.get(usize::from(self.pe.0)).map_or(Fate::Undefined, |pe| pe.cpu.fate_of_read(self.level, register))
+    }
+
+    /// What becomes of a write of a register.
+    #[must_use]
+    pub fn fate_of_write(&self, register: SysReg) -> Fate {
+        let state = self.machine.state();
+        state.pes.get(usize::from(self.pe.0)).map_or(Fate::Undefined, |pe| pe.cpu.fate_of_write(self.level, register))
+    }
+
+    /// What becomes of an instruction (INS-20).
+    #[must_use]
+    pub fn fate_of_insn(&self, insn: GicInsn) -> Fate {
+        self.machine.state().fate_of_insn(self.pe, self.level, insn)
     }
 
     /// The machine it belongs to.
@@ -907,23 +1189,24 @@ impl ModelPe {
 
 impl PeOps for ModelPe {
     fn read_sysreg(&self, register: SysReg) -> u64 {
-        self.machine.state().read_sysreg(self.pe, register)
+        self.machine.state().read_sysreg(self.pe, self.level, register)
     }
 
     fn write_sysreg(&self, register: SysReg, value: u64) {
-        self.machine.state().write_sysreg(self.pe, register, value);
+        self.machine.state().write_sysreg(self.pe, self.level, register, value);
     }
 
     fn gic(&self, insn: GicInsn, xt: u64) -> u64 {
-        self.machine.state().gic(self.pe, insn, xt)
+        self.machine.state().gic(self.pe, self.level, insn, xt)
     }
 
     fn isb(&self) {
-        self.machine.state().isb(self.pe);
+        self.machine.state().isb(self.pe, self.level);
     }
 
     fn dsb(&self) {
         let state = &mut *self.machine.state();
+        state.enter(self.pe, self.level);
         state.report.event(|| Event::Barrier { pe: self.pe, barrier: Barrier::Dsb });
         state.memory.barrier(&mut state.report);
     }

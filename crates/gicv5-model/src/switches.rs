@@ -161,6 +161,25 @@ switches! {
         /// What becomes of the request when the doorbell has no effect.
         merged: MergedDoorbell ["DB-15", "DB-16"];
     }
+    /// Residency and the virtual CPU interface.
+    residency: ResidencySwitches {
+        /// A VPE is made resident that is resident on another PE.
+        elsewhere: ResidentElsewhere ["RES-4", "open question 3"];
+        /// A VPE is made resident where another one is.
+        replaced: ReplacedVpe ["RES-22", "open question 3"];
+        /// What ICH_CONTEXTR_EL2 reads after a failure, apart from F.
+        failed: FailedContext ["RES-2", "open question 4"];
+        /// How long F stays set.
+        fault: ContextFault ["RES-2", "open question 4"];
+        /// Whether a doorbell request outlives a residency.
+        request: DoorbellRequest ["DB-18", "open question 8"];
+        /// Whether IRICHPPIDIS keeps a doorbell from ringing.
+        silence: IrichppidisDoorbell ["RES-12", "open question 2"];
+        /// Whether ICH_VCTLR_EL2.EN has to be set for virtual interrupts to be signalled. No rule speaks of it.
+        enable: VirtualEnable ["PRI-9"];
+        /// Whether a PPI that ICH_PPI_HVIR hides can be signalled.
+        hidden: HiddenPpi ["PPI-27"];
+    }
     /// Software error reporting.
     errors: ErrorSwitches {
         /// Which drops are reported.
@@ -325,6 +344,89 @@ choice! {
         /// It does not: the request stays, and the doorbell rings when the LPI can be made pending and the condition is looked at
         /// again.
         Keeps,
+    }
+}
+
+choice! {
+    /// A VPE is made resident that is resident on another PE: software must not (RES-4).
+    ResidentElsewhere {
+        /// The request fails with F=1; the VPE stays where it is.
+        Fails,
+        /// The VPE moves; the PE it was on is not told.
+        Moves,
+    }
+}
+
+choice! {
+    /// One write with V=1 follows another that names a different VPE: software must not (RES-22).
+    ReplacedVpe {
+        /// The old VPE leaves without a doorbell request, and the new one becomes resident.
+        Leaves,
+        /// The old VPE leaves without a doorbell request, and the request for the new one fails: F=1 says that none is resident
+        /// (RES-2).
+        LeavesAndNewFails,
+    }
+}
+
+choice! {
+    /// What ICH_CONTEXTR_EL2 reads after a request that failed, apart from F=1.
+    FailedContext {
+        /// V=0, and VM and VPE as written.
+        ReadsInvalid,
+        /// V=1, and VM and VPE as written.
+        ReadsAsWritten,
+        /// V=0, VM=0 and VPE=0.
+        ReadsZero,
+    }
+}
+
+choice! {
+    /// How long F stays set after a request that failed.
+    ContextFault {
+        /// Until the next write, also one with V=0.
+        UntilNextWrite,
+        /// Until a VPE has become resident.
+        UntilSuccess,
+    }
+}
+
+choice! {
+    /// What becomes of a doorbell request that has not rung when the VPE becomes resident.
+    DoorbellRequest {
+        /// It is forgotten.
+        EndsWithResidency,
+        /// It counts again when the VPE has left, even if nobody asks anew.
+        SurvivesResidency,
+    }
+}
+
+choice! {
+    /// Whether IRICHPPIDIS in the write that ends a residency keeps the VPE's doorbell from ringing.
+    IrichppidisDoorbell {
+        /// It does not.
+        Rings,
+        /// It does, until the VPE becomes resident.
+        Silent,
+    }
+}
+
+choice! {
+    /// Whether ICH_VCTLR_EL2.EN matters.
+    VirtualEnable {
+        /// With EN=0 there is no virtual HPPI.
+        Needed,
+        /// It does not matter.
+        NotNeeded,
+    }
+}
+
+choice! {
+    /// Whether a PPI that is hidden from the guest is a candidate.
+    HiddenPpi {
+        /// Only the registers hide it: software keeps it disabled (PPI-18).
+        StillSignalled,
+        /// It is never signalled, as if it was not implemented (PPI-5), and the guest cannot deactivate it.
+        NeverSignalled,
     }
 }
 

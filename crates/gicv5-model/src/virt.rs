@@ -88,11 +88,13 @@ pub(crate) struct Vpe {
     descriptor: PhysAddr,
     settings: IRS_VPE_DBR,
     /// The mask of the doorbell that is asked for, if one is (DB-5, DB-10).
-    requested: Option<Priority>,
+    pub(crate) requested: Option<Priority>,
+    /// IRICHPPIDIS keeps its doorbell from ringing ([`IrichppidisDoorbell::Silent`](crate::config::IrichppidisDoorbell)).
+    pub(crate) silent: bool,
     /// Where it is resident.
     pub(crate) resident: Option<PeIndex>,
     /// What the IRS offers.
-    offered: Option<(IrsIntId, Priority)>,
+    pub(crate) offered: Option<(IrsIntId, Priority)>,
 }
 
 impl MachineState {
@@ -390,7 +392,7 @@ impl MachineState {
                 let size = self.vped_bytes();
                 let _ = self.memory.disown(&mut self.report, descriptor, size);
                 if let Some(pe) = resident {
-                    self.report.event(|| Event::Residency { pe, vm, vpe, resident: false });
+                    self.drop_residency(pe, vm, vpe);
                 }
             }
         }
@@ -442,18 +444,19 @@ impl MachineState {
         let _ = self.memory.own(&mut self.report, descriptor, size, owner);
         let _ = self.memory.own(&mut self.report, entry, VPETE::BYTES, Owner::vm(Owned::Vpete, vm));
         if let Some(state) = self.virt.vms.get_mut(&vm) {
-            let fresh = Vpe { descriptor, settings: IRS_VPE_DBR::ZERO, requested: None, resident: None, offered: None };
+            let settings = IRS_VPE_DBR::ZERO;
+            let fresh = Vpe { descriptor, settings, requested: None, silent: false, resident: None, offered: None };
             state.vpes.insert(vpe, fresh);
         }
         // An interrupt may have waited for the VPE (VPE-20).
         self.offer_vpe(vm, vpe);
     }
 
-    fn vpe(&self, vm: VmId, vpe: VpeId) -> Option<&Vpe> {
+    pub(crate) fn vpe(&self, vm: VmId, vpe: VpeId) -> Option<&Vpe> {
         self.virt.vms.get(&vm)?.vpes.get(&vpe)
     }
 
-    fn vpe_mut(&mut self, vm: VmId, vpe: VpeId) -> Option<&mut Vpe> {
+    pub(crate) fn vpe_mut(&mut self, vm: VmId, vpe: VpeId) -> Option<&mut Vpe> {
         self.virt.vms.get_mut(&vm)?.vpes.get_mut(&vpe)
     }
 
@@ -650,6 +653,25 @@ impl MachineState {
         }
     }
 
+    /// The state of a VM's interrupt for an instruction that asks for it, on a PE of this IRS.
+    pub(crate) fn look_up_virtual(&mut self, irs: usize, vm: VmId, id: IrsIntId) -> Option<L2_ISTE> {
+        let Some(state) = self.virt.vms.get_mut(&vm) else {
+            self.no_such_vm(irs, vm, Some(id));
+            return None;
+        };
+        let found = state.interrupts.state(id, &mut self.memory);
+        if let Some(preset) = state.interrupts.take_preset() {
+            self.report_preset(preset);
+            self.offer_vpe(vm, preset.entry.iaffid().into());
+        }
+        found.map_err(|why| self.unreachable(irs, Space::Vm(vm), id, why)).ok()
+    }
+
+    /// The state of a VM's interrupt, for somebody who only looks.
+    pub(crate) fn peek_virtual(&mut self, vm: VmId, id: IrsIntId) -> Option<L2_ISTE> {
+        self.virt.vms.get(&vm)?.interrupts.peek(id, &mut self.memory).ok()
+    }
+
     /// Finds a VPE's candidate anew, and rings its doorbell if that is due (HPPI-2, DB-2).
     fn offer_vpe(&mut self, vm: VmId, vpe: VpeId) {
         let Some(state) = self.virt.vms.get_mut(&vm) else { return };
@@ -664,15 +686,19 @@ impl MachineState {
                 target: vpe.into(),
                 candidate: candidate.map(|(id, priority)| (IntId::from(id), priority)),
             });
+            self.forward(vm, vpe);
         }
         self.ring(vm, vpe);
     }
 
     /// Rings a VPE's doorbell, if everything holds that DB-1 asks for.
-    fn ring(&mut self, vm: VmId, vpe: VpeId) {
+    pub(crate) fn ring(&mut self, vm: VmId, vpe: VpeId) {
         let switches = self.config.switches.doorbell;
         let Some(state) = self.virt.vms.get(&vm) else { return };
-        let Some(Vpe { requested: Some(mask), resident: None, settings, .. }) = state.vpes.get(&vpe) else { return };
+        let Some(Vpe { requested: Some(mask), resident: None, silent: false, settings, .. }) = state.vpes.get(&vpe)
+        else {
+            return;
+        };
         // Bit n is priority n.
         let passing = match switches.mask {
             DoorbellMask::ByUrgency => u32::MAX >> (31 - mask.number()),

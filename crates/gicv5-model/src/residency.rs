@@ -1,0 +1,311 @@
+//! Residency: which VPE a PE runs, and what the IRS forwards to it.
+//!
+//! A write of ICH_CONTEXTR_EL2 that acts asks the IRS. With V=1 the IRS looks the VPE up and, if it is valid, remembers
+//! where it is: from then on it forwards the VPE's candidate there and recalls it (RES-8), and commands from that PE need not
+//! say whose they are (RES-7). With V=0 it recalls the candidate, and the doorbell request in the write becomes the VPE's
+//! (DB-5, DB-10), which may ring at once (DB-3).
+//!
+//! A PE and the IRS each know of a residency. They disagree only after software took the VM away from under a VPE
+//! (RES-23): the PE still reads V=1, and there is nothing behind it.
+
+use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
+use gicv5_arch::{Iaffid, IntId, Priority, VmId, VpeId};
+
+use crate::config::{
+    ContextFault, DoorbellRequest, FailedContext, IrichppidisDoorbell, ReplacedVpe, ResidentElsewhere,
+};
+use crate::cpu::{Level, Register, Side, VirtualCpu};
+use crate::event::Event;
+use crate::fault::Request;
+use crate::machine::{Asker, MachineState};
+use crate::violation::{PeIndex, Place};
+use gicv5_arch::sysreg::SysReg;
+
+impl MachineState {
+    fn el2(&self, pe: usize) -> Option<&VirtualCpu> {
+        self.pes.get(pe)?.cpu.el2()
+    }
+
+    fn el2_mut(&mut self, pe: usize) -> Option<&mut VirtualCpu> {
+        self.pes.get_mut(pe)?.cpu.el2_mut()
+    }
+
+    /// The VPE that is resident on a PE, as the PE and the IRS know it.
+    pub(crate) fn resident(&self, pe: usize) -> Option<(VmId, VpeId)> {
+        let (vm, vpe) = self.el2(pe)?.resident?;
+        (self.vpe(vm, vpe)?.resident == Some(PeIndex(pe as u16))).then_some((vm, vpe))
+    }
+
+    /// A write of ICH_CONTEXTR_EL2 acts.
+    pub(crate) fn change_context(&mut self, pe: usize, new: ICH_CONTEXTR_EL2) {
+        let index = PeIndex(pe as u16);
+        let switches = self.config.switches.residency;
+        let Some(old) = self.el2(pe).map(|virt| virt.context) else { return };
+        let resident = self.resident(pe);
+        let named = (new.vm(), new.vpe());
+        if !new.v() {
+            let request = new.db().then(|| new.dbpm());
+            let silent = new.irichppidis() && switches.silence == IrichppidisDoorbell::Silent;
+            self.leave(pe, request, silent);
+            let f = old.f() && switches.fault == ContextFault::UntilSuccess;
+            self.set_context(pe, new.with_f(f), None, false);
+            return;
+        }
+        let mut worked = true;
+        if resident != Some(named) {
+            if let Some((vm, vpe)) = resident {
+                self.report.violate(
+                    "RES-22",
+                    Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2),
+                    old.raw_value(),
+                    new.raw_value(),
+                    || format!("another VPE is made resident while {vpe} of {vm} is"),
+                );
+                worked = switches.replaced == ReplacedVpe::Leaves;
+            }
+            self.leave(pe, None, false);
+            // The request counts even if it fails for another reason.
+            worked = self.make_resident(pe, named.0, named.1, worked);
+        }
+        let context = match (worked, switches.failed) {
+            (true, _) => new.with_f(false),
+            (false, FailedContext::ReadsInvalid) => new.with_v(false).with_f(true),
+            (false, FailedContext::ReadsAsWritten) => new.with_f(true),
+            (false, FailedContext::ReadsZero) => {
+                new.with_v(false).with_f(true).with_vm(VmId::new(0)).with_vpe(VpeId::new(0))
+            }
+        };
+        if !worked {
+            self.report.event(|| Event::ResidencyFailed { pe: index, vm: named.0, vpe: named.1 });
+        }
+        self.set_context(pe, context, worked.then_some(named), !worked);
+        if worked {
+            // What is pending already is forwarded at once (RES-9).
+            self.forward(named.0, named.1);
+        }
+    }
+
+    fn set_context(&mut self, pe: usize, context: ICH_CONTEXTR_EL2, resident: Option<(VmId, VpeId)>, failed: bool) {
+        if let Some(virt) = self.el2_mut(pe) {
+            virt.context = context;
+            virt.resident = resident;
+            virt.remembered.failed = failed;
+            virt.remembered.not_entered &= !failed;
+        }
+    }
+
+    /// The IRS is asked to make a VPE resident. False if it cannot be (RES-3).
+    fn make_resident(&mut self, pe: usize, vm: VmId, vpe: VpeId, may: bool) -> bool {
+        let index = PeIndex(pe as u16);
+        let fails = self.pass(Request::Residency { pe: index, vm, vpe }).is_some();
+        let switches = self.config.switches.residency;
+        let Some(state) = self.vpe(vm, vpe).filter(|_| may && !fails) else { return false };
+        if let Some(other) = state.resident {
+            self.report.violate("RES-4", Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), 0, 0, || {
+                format!("{vpe} of {vm} is made resident on {index} while it is on {other}")
+            });
+            match switches.elsewhere {
+                ResidentElsewhere::Fails => return false,
+                ResidentElsewhere::Moves => self.recall(other, vm, vpe),
+            }
+        }
+        let Some(state) = self.vpe_mut(vm, vpe) else { return false };
+        state.resident = Some(index);
+        state.silent = false;
+        if switches.request == DoorbellRequest::EndsWithResidency {
+            state.requested = None;
+        }
+        self.report.event(|| Event::Residency { pe: index, vm, vpe, resident: true });
+        true
+    }
+
+    /// The VPE that is resident on a PE, if one is, leaves it: its candidate is recalled (RES-10), and if a doorbell is asked
+    /// for it may ring at once (DB-3). The state of its interrupts stays as it is (RES-11).
+    fn leave(&mut self, pe: usize, request: Option<Priority>, silent: bool) {
+        if let Some(virt) = self.el2_mut(pe)
+            && virt.resident.is_some()
+        {
+            let stale = [0, 1].map(|n| virt.injects_directly(n));
+            virt.remembered.stale_dvi = stale;
+        }
+        let Some((vm, vpe)) = self.resident(pe) else { return };
+        self.recall(PeIndex(pe as u16), vm, vpe);
+        if let Some(state) = self.vpe_mut(vm, vpe) {
+            state.resident = None;
+            state.silent = silent;
+            // The mask given here replaces the one in IRS_VPE_DBR (DB-10).
+            if request.is_some() {
+                state.requested = request;
+            }
+        }
+        if let Some(virt) = self.el2_mut(pe) {
+            virt.resident = None;
+        }
+        self.ring(vm, vpe);
+    }
+
+    /// A PE loses a VPE, as the IRS sees it.
+    fn recall(&mut self, pe: PeIndex, vm: VmId, vpe: VpeId) {
+        self.show_candidate(pe, vm, vpe, None);
+        self.report.event(|| Event::Residency { pe, vm, vpe, resident: false });
+    }
+
+    /// A VM is taken away from under a resident VPE (RES-23). The PE is not told.
+    pub(crate) fn drop_residency(&mut self, pe: PeIndex, vm: VmId, vpe: VpeId) {
+        self.report.violate("RES-23", Place::Vm(vm), 0, 0, || {
+            format!("{vm} is made invalid while its {vpe} is resident on {pe}")
+        });
+        self.recall(pe, vm, vpe);
+    }
+
+    /// Forwards a VPE's candidate to the PE on which it is resident (RES-8), unless the PE's IRS is disabled (GEN-21).
+    pub(crate) fn forward(&mut self, vm: VmId, vpe: VpeId) {
+        let Some(state) = self.vpe(vm, vpe) else { return };
+        let (Some(pe), candidate) = (state.resident, state.offered) else { return };
+        let enabled =
+            self.pes.get(usize::from(pe.0)).and_then(|pe| self.irses.get(pe.irs)).is_some_and(|irs| irs.enabled);
+        self.show_candidate(pe, vm, vpe, candidate.filter(|_| enabled));
+    }
+
+    /// Forwards to a PE what the VPE that is resident there has, if one is.
+    pub(crate) fn forward_to(&mut self, target: Iaffid) {
+        if let Some(pe) = self.pe_with(target)
+            && let Some((vm, vpe)) = self.resident(pe)
+        {
+            self.forward(vm, vpe);
+        }
+    }
+
+    fn show_candidate(
+        &mut self,
+        pe: PeIndex,
+        vm: VmId,
+        vpe: VpeId,
+        candidate: Option<(gicv5_arch::IrsIntId, Priority)>,
+    ) {
+        let index = usize::from(pe.0);
+        let Some(state) = self.pes.get_mut(index) else { return };
+        if state.cpu.offered(Side::Virtual) == candidate {
+            return;
+        }
+        state.cpu.offer(Side::Virtual, candidate);
+        let candidate = candidate.map(|(id, priority)| (IntId::from(id), priority));
+        self.report.event(|| Event::Forwarded { pe, vm, vpe, candidate });
+        self.show_signals(index, Side::Virtual);
+    }
+
+    // --- what software does wrong -------------------------------------------------------------------------------
+
+    /// Looks at a write before it waits to act.
+    pub(crate) fn judge_write(&mut self, pe: PeIndex, level: Level, name: SysReg, register: Register, value: u64) {
+        let index = usize::from(pe.0);
+        if register == Register::Icsr
+            && let Some(state) = self.pes.get_mut(index)
+        {
+            state.icsr_of = None;
+        }
+        let place = Place::SysReg(pe, name);
+        let Some(state) = self.pes.get_mut(index) else { return };
+        if level == Level::Guest || state.cpu.el2().is_none() {
+            return;
+        }
+        let vctlr = gicv5_arch::sysreg::ICH_VCTLR_EL2::new_with_raw_value(match register {
+            Register::Vctlr | Register::Vmcr | Register::Contextr => state.cpu.read(Register::Vctlr),
+            _ => 0,
+        });
+        let Some(virt) = state.cpu.el2_mut() else { return };
+        let remembered = &mut virt.remembered;
+        let mut out_of_order = None;
+        match register {
+            Register::Vctlr if vctlr.v3() && value & 2 == 0 => remembered.v3_written = true,
+            Register::Vmcr if remembered.v3_written => {
+                out_of_order = Some("is written while V3=0 has no ISB after it, so that it may have the GICv3 layout");
+            }
+            Register::Vmcr | Register::Apr(Side::Virtual) if remembered.not_entered => {
+                out_of_order = Some(
+                    "is written after the VPE was made resident, so that its first interrupt may be judged by the old value",
+                );
+            }
+            Register::Contextr => {
+                let v = ICH_CONTEXTR_EL2::new_with_raw_value(value).v();
+                remembered.context_written = Some(v);
+                remembered.not_entered = v;
+                if v && vctlr.v3() {
+                    out_of_order = Some("makes a VPE resident while V3=1");
+                } else if v && remembered.v3_written {
+                    out_of_order = Some("makes a VPE resident while V3=0 has no ISB after it");
+                }
+            }
+            Register::Dvir(n) => {
+                if let Some(stale) = remembered.stale_dvi.get_mut(n) {
+                    *stale = false;
+                }
+            }
+            _ => {}
+        }
+        if let Some(what) = out_of_order {
+            self.report.violate("RES-15", place, 0, value, || format!("{name} {what}"));
+        }
+    }
+
+    /// Looks at a read.
+    pub(crate) fn judge_read(&mut self, pe: PeIndex, level: Level, name: SysReg, register: Register) {
+        let place = Place::SysReg(pe, name);
+        let index = usize::from(pe.0);
+        match (level, register) {
+            (Level::Host, Register::Contextr) => match self.el2(index).and_then(|el2| el2.remembered.context_written) {
+                Some(true) => self.report.violate("RES-1", place, 0, 0, || {
+                    "F is read before an ISB, and does not tell whether the request has worked".into()
+                }),
+                Some(false) => self.report.violate("RES-14", place, 0, 0, || {
+                    "ICH_CONTEXTR_EL2 is read before an ISB that lets its write act".into()
+                }),
+                None => {}
+            },
+            (Level::Guest, Register::Icsr) => {
+                let reader = self.el2(index).and_then(|el2| el2.resident).map(|(vm, vpe)| Asker::Vpe(vm, vpe));
+                let asker = self.pes.get(index).and_then(|pe| pe.icsr_of);
+                if asker.is_some() && asker != reader {
+                    self.report.violate("INS-14", place, 0, 0, || {
+                        "a guest reads the answer to a question that it did not ask".into()
+                    });
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Looks at the state in which a guest is entered.
+    pub(crate) fn judge_entry(&mut self, pe: usize) {
+        let Some(state) = self.pes.get_mut(pe) else { return };
+        let both = [0, 1].map(|n| state.cpu.directly_injected(n) & state.cpu.enabled_ppis(n));
+        let Some(virt) = state.cpu.el2_mut() else { return };
+        let remembered = &mut virt.remembered;
+        remembered.not_entered = false;
+        let failed = std::mem::take(&mut remembered.failed);
+        let stale = std::mem::take(&mut remembered.stale_dvi);
+        let context = virt.context.raw_value();
+        let index = PeIndex(pe as u16);
+        if failed {
+            self.report.violate("RES-19", Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), context, 0, || {
+                "a guest is entered although its VPE could not be made resident".into()
+            });
+        }
+        for bank in gicv5_arch::PpiBank::ALL {
+            let place = Place::SysReg(index, SysReg::ich_ppi_dvir(bank));
+            let n = bank.index();
+            if let Some(&both) = both.get(n)
+                && both != 0
+            {
+                self.report.violate("PPI-11", place, 0, both, || {
+                    "a guest is entered with a PPI injected directly that the host has enabled as well".into()
+                });
+            }
+            if stale.get(n) == Some(&true) {
+                self.report.violate("PPI-13", place, 0, 0, || {
+                    "a guest is entered with the direct injection of the VPE that ran before it".into()
+                });
+            }
+        }
+    }
+}
