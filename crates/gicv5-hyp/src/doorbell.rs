@@ -54,8 +54,8 @@ use gicv5_arch::{Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
 use once_cell::race::OnceBox;
 
+use crate::boxed::{OutOfMemory, boxed_slice};
 use crate::sync::{ACQUIRE, ACQUIRE_RELEASE, AtomicU64, Ordering, RELEASE};
-use crate::{OutOfMemory, boxed_slice};
 use word::Word;
 
 #[cfg(test)]

@@ -1,14 +1,665 @@
-//! What all VMs share.
+//! What all VMs share: coming up, going down, and what is left of VMs without a handle.
 
-use crate::Hypervisor;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+use gicv5_arch::VmId;
+use gicv5_arch::geometry::VmTableGeometry;
+use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VMT_CFGR, IrsReg};
+use gicv5_hal::{IrsExt, IrsIndex, Lock};
+
+use crate::boxed::Boxed;
+use crate::command::{Command, CommandError, Place, PortKind, Ports, block_on};
+use crate::config::{Config, LiveTable};
 use crate::doorbell::Doorbells;
+use crate::error::Fault;
+use crate::ids::VmIds;
+use crate::memory::{Part, Structure, TableError, TableWithdrawn};
 use crate::ppi::VirtualPpis;
+use crate::probe::{self, Limits, ProbeError};
+use crate::record::{Parked, Record, Records};
+use crate::table::VmTable;
+use crate::teardown::TearDownCause;
+use crate::vm::Vm;
+use crate::{BlockOf, Hypervisor, MutexOf};
 
-/// The VMs of one interrupt domain. Shared by all PEs; every method takes `&self`.
+/// How far the host is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// The IRS has no VM table, or not this library's.
+    Down,
+    /// Coming up, going down, or making the VM table anew.
+    Changing,
+    /// Coming up or going down could not be finished. What the IRS may still touch is held; both may be tried again.
+    Partial,
+    /// VMs may be initialised.
+    Up,
+}
+
+/// What one lock protects.
+pub(crate) struct Core<H: Hypervisor> {
+    pub(crate) phase: Phase,
+    pub(crate) table: Part<VmTable<BlockOf<H>>>,
+    pub(crate) ids: VmIds,
+    /// The generation of the next VM.
+    pub(crate) next_generation: u64,
+    /// VMs without a handle.
+    pub(crate) parked: Records<H>,
+    /// One for each thing outside the library that names a VM to the hardware.
+    pub(crate) references: Vec<VmId>,
+}
+
+/// The VMs of one interrupt domain.
+///
+/// It is shared by all PEs; every method takes `&self`. What may be called from where is in the documentation of each
+/// method, and in the [crate's](crate).
+///
+/// Dropping it touches no hardware. If it is not [down](Phase::Down), the VM table stays in use by the IRS and its blocks are
+/// dropped, which frees nothing: the memory is lost, because giving it back would be worse. So call
+/// [`shut_down`](Self::shut_down) first and look at the result.
 pub struct Host<H: Hypervisor> {
     pub(crate) hypervisor: H,
     /// The words of all doorbells, found by cookie without a lock.
     pub(crate) doorbells: Doorbells<H::Locks>,
     /// The virtual PPIs of the PEs.
     pub(crate) ppis: VirtualPpis,
+    pub(crate) irs: IrsIndex,
+    pub(crate) timeout: Duration,
+    pub(crate) contiguous_bytes: u64,
+    live_table: LiveTable,
+    pub(crate) limits: Limits,
+    pub(crate) geometry: VmTableGeometry,
+    pub(crate) ports: Ports<H>,
+    pub(crate) core: MutexOf<H, Core<H>>,
+}
+
+/// Why the host could not come up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BringUpCause {
+    /// It is up already.
+    #[error("the host is up already")]
+    AlreadyUp,
+    /// Somebody else is bringing it up or shutting it down.
+    #[error("somebody else is bringing the host up or shutting it down")]
+    Contended,
+    /// What an earlier attempt left behind is still not settled.
+    #[error("what an earlier attempt left behind is not settled")]
+    NotSettled(#[source] CommandError),
+    /// A VM table is in use that is not this library's, and the configuration says to leave it alone.
+    #[error("{irs}: IRS_VMT_BASER reads {value:#x}: a VM table of earlier software is in use")]
+    LiveTable {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What IRS_VMT_BASER reads.
+        value: u64,
+    },
+    /// There is no memory for the VM table.
+    #[error("there is no memory for the VM table")]
+    Table(#[from] TableError),
+    /// The IRS did not do what it was asked to.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// The host could not come up, and what became of what had been done till then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the host could not come up: {cause}; {}", match cleanup {
+    Ok(()) => "everything is as before",
+    Err(_) => "undoing it failed too, what the IRS may still touch is held",
+})]
+pub struct BringUpError {
+    /// Why.
+    pub cause: BringUpCause,
+    /// Whether everything was undone. If not, the host is [partly](Phase::Partial) up; [`Host::shut_down`] and the next
+    /// [`Host::bring_up`] try again.
+    pub cleanup: Result<(), CommandError>,
+}
+
+impl BringUpError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match &self.cause {
+            BringUpCause::AlreadyUp | BringUpCause::LiveTable { .. } => Fault::Caller,
+            BringUpCause::Contended => Fault::Busy,
+            BringUpCause::Table(_) => Fault::Capacity,
+            BringUpCause::NotSettled(error) | BringUpCause::Command(error) => Fault::of(error),
+        }
+    }
+}
+
+/// The host could not be shut down.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ShutDownError {
+    /// Some VMs are still initialised. Nothing was done.
+    #[error("{vms} VMs are still initialised")]
+    VmsLeft {
+        /// How many.
+        vms: u32,
+    },
+    /// Somebody else is bringing it up or shutting it down.
+    #[error("somebody else is bringing the host up or shutting it down")]
+    Contended,
+    /// A VM without a handle cannot be torn down as it is: a vCPU of it is resident, or something names it. Nothing was done.
+    #[error("a VM without a handle cannot be torn down")]
+    Vm(#[source] TearDownCause),
+    /// The IRS did not withdraw the VM table.
+    #[error("the VM table could not be withdrawn; {held}")]
+    Command {
+        /// Why not.
+        #[source]
+        cause: CommandError,
+        /// What is still held.
+        held: Holdings,
+    },
+    /// The VM table is withdrawn and all table memory given back, but not all else.
+    #[error("not everything could be given back: {cause}; {held}")]
+    Left {
+        /// Why not, for the first VM of which something is left.
+        #[source]
+        cause: TearDownCause,
+        /// What is still held.
+        held: Holdings,
+    },
+}
+
+/// Some VMs without a handle could not be torn down yet.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{left} VMs could not be torn down yet")]
+pub struct ReclaimError {
+    /// How many are left.
+    pub left: u32,
+    /// Why, for the first of them that was tried.
+    #[source]
+    pub cause: TearDownCause,
+}
+
+/// What the host holds of the hypervisor's, and why.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Holdings {
+    /// How far up it is.
+    pub phase: Phase,
+    /// VMs that have a VM ID, those below included.
+    pub vms: u32,
+    /// VMs whose handle was dropped, to be torn down by [`Host::reap`].
+    pub orphans: u32,
+    /// VMs in quarantine, to be torn down by [`Host::reclaim`].
+    pub quarantined: u32,
+    /// Bytes of table memory in quarantine: what those VMs hold, and level-2 VM tables of which it is not known whether the
+    /// IRS has taken them.
+    pub quarantined_bytes: u64,
+    /// Bytes of the VM table, with its level-2 tables.
+    pub table_bytes: u64,
+    /// A command that timed out and is still under way.
+    pub unknown: Option<Command>,
+}
+
+impl fmt::Display for Holdings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Holdings { vms, quarantined_bytes, table_bytes, .. } = self;
+        write!(f, "held are {table_bytes} bytes of the VM table, {quarantined_bytes} bytes in quarantine, {vms} VM IDs")
+    }
+}
+
+/// What the host has counted since it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Counters {
+    /// Commands given to the IRS.
+    pub commands: u64,
+    /// Commands that timed out.
+    pub timed_out: u64,
+    /// The longest wait for a command that did not.
+    pub longest_wait: Duration,
+    /// Doorbells that woke nobody: not asked for, or too late.
+    pub spurious_doorbells: u64,
+}
+
+/// The host is changing; whoever has this does it.
+struct Change<'h, H: Hypervisor> {
+    host: &'h Host<H>,
+    /// How far it is if this is dropped now.
+    then: Phase,
+}
+
+impl<H: Hypervisor> Drop for Change<'_, H> {
+    fn drop(&mut self) {
+        self.host.core.with(|core| core.phase = self.then);
+    }
+}
+
+/// Records taken from the host's list. They go back when this is dropped, the one in hand included.
+struct Batch<'h, H: Hypervisor> {
+    host: &'h Host<H>,
+    /// Those that are still to be tried.
+    todo: Records<H>,
+    in_hand: Option<Boxed<Record<H>>>,
+}
+
+impl<H: Hypervisor> Drop for Batch<'_, H> {
+    fn drop(&mut self) {
+        self.host.core.with(|core| {
+            while let Some(record) = self.in_hand.take().or_else(|| self.todo.pop()) {
+                core.parked.push(record);
+            }
+        });
+    }
+}
+
+impl<H: Hypervisor> Host<H> {
+    /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRS; writes nothing.
+    ///
+    /// Never waits; allocates. To be called where the hypervisor may allocate.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError`] for hardware without virtualisation or that cannot be, for a VM table that it cannot have, and if
+    /// there is no memory. `hypervisor` is dropped then.
+    pub fn new(hypervisor: H, config: &Config) -> Result<Host<H>, ProbeError> {
+        let (limits, geometry, vms) = probe::probe(hypervisor.irs(), config)?;
+        let core = Core {
+            phase: Phase::Down,
+            table: Part::Absent,
+            ids: VmIds::new(vms)?,
+            next_generation: 0,
+            parked: Records::EMPTY,
+            references: Vec::new(),
+        };
+        Ok(Host {
+            doorbells: Doorbells::new(config.vcpus, config.doorbell_mask)?,
+            ppis: VirtualPpis::default(),
+            irs: config.irs,
+            timeout: config.timeout,
+            contiguous_bytes: config.contiguous_bytes,
+            live_table: config.live_table,
+            limits,
+            geometry,
+            ports: Ports::new(),
+            core: Lock::new(core),
+            hypervisor,
+        })
+    }
+
+    /// Gives the IRS its VM table.
+    ///
+    /// If anything fails, what was done is undone by the same code that shuts the host down, and the call may be repeated.
+    /// What an earlier attempt left behind is settled first.
+    ///
+    /// Waits for the IRS and allocates; not from an interrupt handler, nor with a lock held that one takes.
+    ///
+    /// # Errors
+    ///
+    /// [`BringUpError`] with the cause, and what became of the rest.
+    pub fn bring_up(&self) -> Result<(), BringUpError> {
+        block_on(self.hypervisor.wait(), self.start_bring_up())
+    }
+
+    /// [`bring_up`](Self::bring_up) step by step: each poll looks once whether the IRS has finished, and never waits. A future
+    /// that is dropped leaves the host [partly](Phase::Partial) up.
+    ///
+    /// # Errors
+    ///
+    /// As [`bring_up`](Self::bring_up).
+    pub async fn start_bring_up(&self) -> Result<(), BringUpError> {
+        let undone = |cause| BringUpError { cause, cleanup: Ok(()) };
+        let mut change = self.core.with(|core| match core.phase {
+            Phase::Up => Err(undone(BringUpCause::AlreadyUp)),
+            Phase::Changing => Err(undone(BringUpCause::Contended)),
+            Phase::Down | Phase::Partial => {
+                core.phase = Phase::Changing;
+                Ok(Change { host: self, then: Phase::Partial })
+            }
+        })?;
+        if let Err(error) = self.undo().await {
+            return Err(BringUpError { cause: BringUpCause::NotSettled(error), cleanup: Err(error) });
+        }
+        match self.build().await {
+            Ok(()) => {
+                change.then = Phase::Up;
+                Ok(())
+            }
+            Err(cause) => {
+                let cleanup = self.undo().await;
+                if cleanup.is_ok() {
+                    change.then = Phase::Down;
+                }
+                Err(BringUpError { cause, cleanup })
+            }
+        }
+    }
+
+    async fn build(&self) -> Result<(), BringUpCause> {
+        let mut port = self.port(PortKind::Vmt, Command::MakeTableValid).await?;
+        let found: IRS_VMT_BASER = port.read();
+        if found.valid() {
+            match self.live_table {
+                LiveTable::Refuse => {
+                    return Err(BringUpCause::LiveTable { irs: self.irs, value: found.raw_value() });
+                }
+                LiveTable::TakeOver => {
+                    self.withdraw_table(&mut port).await?;
+                }
+            }
+        }
+        drop(port);
+        let table = VmTable::allocate(self.hypervisor.memory(), self.geometry, self.limits.highest)?;
+        self.core.with(|core| core.table = Part::Draft(table));
+        Ok(self.make_table_valid().await?)
+    }
+
+    /// Gives the IRS the table that has been drafted (VMT-1).
+    async fn make_table_valid(&self) -> Result<(), CommandError> {
+        let command = Command::MakeTableValid;
+        let mut port = self.port(PortKind::Vmt, command).await?;
+        let found: IRS_VMT_BASER = port.read();
+        let no_effect = |register: IrsReg, value: u64| CommandError::NoEffect {
+            irs: self.irs,
+            command,
+            place: Place::Register(register),
+            value,
+        };
+        let registers = self.core.with(|core| {
+            // A table that is valid already would be kept (VMT-5).
+            if found.valid() { None } else { core.table.lend().map(|table| (table.cfgr(), table.baser())) }
+        });
+        let Some((cfgr, baser)) = registers else {
+            return Err(no_effect(IrsReg::IRS_VMT_BASER, found.raw_value()));
+        };
+        // The table is zero, also as the IRS sees it; the stores that made an old one so have been published.
+        self.hypervisor.irs().write(self.irs, cfgr);
+        let found: IRS_VMT_CFGR = port.read();
+        if found != cfgr {
+            // The IRS would walk a table of another shape than was allocated (VMT-11).
+            return Err(no_effect(IrsReg::IRS_VMT_CFGR, found.raw_value().into()));
+        }
+        port.issue(command, baser).await?;
+        let found: IRS_VMT_BASER = port.read();
+        if found != baser {
+            return Err(no_effect(IrsReg::IRS_VMT_BASER, found.raw_value()));
+        }
+        Ok(())
+    }
+
+    /// Takes the VM table back, if there is one.
+    async fn undo(&self) -> Result<(), CommandError> {
+        let proof = match self.core.with(|core| core.table.is_lent()) {
+            true => {
+                let mut port = self.port(PortKind::Vmt, Command::WithdrawTable).await?;
+                Some(self.withdraw_table(&mut port).await?)
+            }
+            false => None,
+        };
+        self.free_table(proof.as_ref());
+        Ok(())
+    }
+
+    fn free_table(&self, proof: Option<&TableWithdrawn>) {
+        let table = self.core.with(|core| match proof {
+            Some(proof) => core.table.end(proof),
+            None => core.table.take_draft(),
+        });
+        if let Some(table) = table {
+            table.free(self.hypervisor.memory());
+        }
+    }
+
+    /// Shuts the host down: the VM table is withdrawn, which makes everything behind it invalid, and everything goes back.
+    /// Does nothing if the host is down.
+    ///
+    /// All VMs must have been torn down or dropped. If the IRS does not answer, what it may still touch is held and the call
+    /// may be repeated any number of times.
+    ///
+    /// Waits for the IRS, and for handlers of doorbells, and frees memory; allocates none. Not from an interrupt handler, nor
+    /// with a lock held that one takes.
+    ///
+    /// # Errors
+    ///
+    /// [`ShutDownError`], which says what is left.
+    pub fn shut_down(&self) -> Result<(), ShutDownError> {
+        block_on(self.hypervisor.wait(), self.start_shut_down())
+    }
+
+    /// [`shut_down`](Self::shut_down) step by step. A future that is dropped leaves the host [partly](Phase::Partial) up.
+    ///
+    /// # Errors
+    ///
+    /// As [`shut_down`](Self::shut_down).
+    pub async fn start_shut_down(&self) -> Result<(), ShutDownError> {
+        // Of a VM with a handle, the host knows the ID alone.
+        let (mut change, mut batch) = self.core.with(|core| {
+            let vms = core.ids.in_use() - core.parked.len();
+            match core.phase {
+                Phase::Changing => Err(ShutDownError::Contended),
+                _ if vms > 0 => Err(ShutDownError::VmsLeft { vms }),
+                before => {
+                    if let Some(cause) = core.parked.iter().find_map(|record| self.cannot_go(record, &core.references))
+                    {
+                        return Err(ShutDownError::Vm(cause));
+                    }
+                    core.phase = Phase::Changing;
+                    let then = if before == Phase::Down { Phase::Down } else { Phase::Partial };
+                    let batch = Batch { host: self, todo: core.parked.take(|_| true), in_hand: None };
+                    Ok((Change { host: self, then }, batch))
+                }
+            }
+        })?;
+        let proof = match self.core.with(|core| core.table.is_lent()) {
+            true => match self.withdraw().await {
+                Ok(proof) => Some(proof),
+                Err(cause) => {
+                    drop(batch);
+                    drop(change);
+                    return Err(ShutDownError::Command { cause, held: self.holdings() });
+                }
+            },
+            false => None,
+        };
+        let settled = self.settle(&mut batch, proof.as_ref()).await;
+        self.free_table(proof.as_ref());
+        drop(batch);
+        match settled {
+            Ok(()) => {
+                change.then = Phase::Down;
+                Ok(())
+            }
+            Err(cause) => {
+                drop(change);
+                Err(ShutDownError::Left { cause, held: self.holdings() })
+            }
+        }
+    }
+
+    async fn withdraw(&self) -> Result<TableWithdrawn, CommandError> {
+        let mut port = self.port(PortKind::Vmt, Command::WithdrawTable).await?;
+        self.withdraw_table(&mut port).await
+    }
+
+    /// Runs the one teardown on records without a handle. What cannot be finished stays in the batch. Returns the first
+    /// cause.
+    async fn settle(&self, batch: &mut Batch<'_, H>, proof: Option<&TableWithdrawn>) -> Result<(), TearDownCause> {
+        let mut first = Ok(());
+        let mut left = Records::EMPTY;
+        loop {
+            batch.in_hand = batch.todo.pop();
+            let Some(record) = &mut batch.in_hand else { break };
+            let outcome = self.tear_down_record(record, proof).await;
+            let record = batch.in_hand.take();
+            if let Err(cause) = outcome {
+                if let Some(mut record) = record {
+                    if cause.may_be_in_use() {
+                        record.parked = Parked::Quarantine;
+                    }
+                    left.push(record);
+                }
+                let stuck = matches!(cause, TearDownCause::Command(CommandError::InFlight { .. }));
+                first = first.and(Err(cause));
+                if stuck {
+                    // It is the same for all others.
+                    break;
+                }
+            }
+        }
+        while let Some(record) = left.pop() {
+            batch.todo.push(record);
+        }
+        first
+    }
+
+    /// Tears down the VMs whose handles were dropped.
+    ///
+    /// Waits and frees as [`Vm::tear_down`] does; allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ReclaimError`] if some are left: those whose vCPU is still resident, and what the hardware does not confirm, which
+    /// goes to quarantine.
+    pub fn reap(&self) -> Result<(), ReclaimError> {
+        block_on(self.hypervisor.wait(), self.start_reap())
+    }
+
+    /// [`reap`](Self::reap) step by step.
+    ///
+    /// # Errors
+    ///
+    /// As [`reap`](Self::reap).
+    pub async fn start_reap(&self) -> Result<(), ReclaimError> {
+        self.settle_parked(|record| record.parked == Parked::Orphan).await
+    }
+
+    /// Finishes the teardown of the VMs in quarantine, if the hardware has answered by now. A command that timed out is not
+    /// waited for: this returns at once if it is still under way. Every init begins with this.
+    ///
+    /// If the IRS is idle and yet a VM cannot be made invalid, and no VM is initialised, the whole VM table is withdrawn and
+    /// made anew: it encloses everything.
+    ///
+    /// Waits and frees as [`Vm::tear_down`] does; allocates nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`ReclaimError`] if some are left.
+    pub fn reclaim(&self) -> Result<(), ReclaimError> {
+        block_on(self.hypervisor.wait(), self.start_reclaim())
+    }
+
+    /// [`reclaim`](Self::reclaim) step by step.
+    ///
+    /// # Errors
+    ///
+    /// As [`reclaim`](Self::reclaim).
+    pub async fn start_reclaim(&self) -> Result<(), ReclaimError> {
+        match self.settle_parked(|record| record.parked == Parked::Quarantine).await {
+            Err(ReclaimError { cause: TearDownCause::Command(CommandError::NoEffect { .. }), .. }) => {
+                self.make_table_anew().await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn settle_parked(&self, wanted: impl Fn(&Record<H>) -> bool) -> Result<(), ReclaimError> {
+        let todo = self.core.with(|core| core.parked.take(wanted));
+        let mut batch = Batch { host: self, todo, in_hand: None };
+        let outcome = self.settle(&mut batch, None).await;
+        let left = batch.todo.len();
+        outcome.map_err(|cause| ReclaimError { left, cause })
+    }
+
+    /// The way out when a VM cannot be made invalid: the table that encloses all of them, with no VM running.
+    async fn make_table_anew(&self) -> Result<(), ReclaimError> {
+        let begun = self.core.with(|core| {
+            let alone = core.ids.in_use() == core.parked.len();
+            let may_go = core.parked.iter().all(|record| self.cannot_go(record, &core.references).is_none());
+            if core.phase != Phase::Up || !alone || !may_go {
+                return None;
+            }
+            core.phase = Phase::Changing;
+            let batch = Batch { host: self, todo: core.parked.take(|_| true), in_hand: None };
+            Some((Change { host: self, then: Phase::Partial }, batch))
+        });
+        let Some((mut change, mut batch)) = begun else {
+            let left = self.core.with(|core| core.parked.len());
+            return Err(ReclaimError { left, cause: TearDownCause::OthersRun });
+        };
+        let anew = async {
+            let proof = self.withdraw().await?;
+            let outcome = self.settle(&mut batch, Some(&proof)).await;
+            let table = self.core.with(|core| core.table.end(&proof));
+            if let Some(mut table) = table {
+                table.clear(self.hypervisor.memory(), self.irs);
+                self.core.with(|core| core.table = Part::Draft(table));
+            }
+            self.make_table_valid().await?;
+            change.then = Phase::Up;
+            outcome
+        };
+        let outcome = anew.await;
+        let left = batch.todo.len();
+        outcome.map_err(|cause| ReclaimError { left, cause })
+    }
+
+    /// A handle for a VM, which is not initialised. Never waits, takes no lock, allocates nothing.
+    pub const fn new_vm(&self) -> Vm<'_, H> {
+        Vm::new(self)
+    }
+
+    /// Takes a record without a handle.
+    pub(crate) fn park(&self, mut record: Boxed<Record<H>>, why: Parked) {
+        record.parked = why;
+        self.core.with(|core| core.parked.push(record));
+    }
+
+    /// How far the host is. Never waits; takes a lock, so not from an interrupt handler.
+    pub fn phase(&self) -> Phase {
+        self.core.with(|core| core.phase)
+    }
+
+    /// How many VMs there can be at a time: as many as were configured, or as the hardware has IDs for. Never waits.
+    pub fn vm_limit(&self) -> u32 {
+        self.core.with(|core| core.ids.count())
+    }
+
+    /// The VM table that was chosen. Never waits.
+    #[must_use]
+    pub const fn vm_table(&self) -> VmTableGeometry {
+        self.geometry
+    }
+
+    /// What the host holds. Never waits; takes a lock, so not from an interrupt handler. Takes longer the more VMs have no
+    /// handle.
+    pub fn holdings(&self) -> Holdings {
+        let vmt = self.unknown(PortKind::Vmt);
+        let unknown = vmt.or_else(|| self.unknown(PortKind::Vpe));
+        self.core.with(|core| {
+            let is = |why| core.parked.iter().filter(move |record| record.parked == why);
+            let of_table = core.table.content().map_or(0, VmTable::unconfirmed_bytes);
+            Holdings {
+                phase: core.phase,
+                vms: core.ids.in_use(),
+                orphans: is(Parked::Orphan).count() as u32,
+                quarantined: is(Parked::Quarantine).count() as u32,
+                quarantined_bytes: is(Parked::Quarantine).map(Record::bytes).sum::<u64>()
+                    + if vmt.is_some() { of_table } else { 0 },
+                table_bytes: core.table.content().map_or(0, Structure::bytes),
+                unknown,
+            }
+        })
+    }
+
+    /// What the host has counted. Never waits, takes no lock.
+    pub fn counters(&self) -> Counters {
+        let (commands, timed_out, longest_wait) = self.ports.counts();
+        Counters { commands, timed_out, longest_wait, spurious_doorbells: self.doorbells.spurious() }
+    }
+
+    /// The hypervisor, as it was given to [`new`](Self::new).
+    pub const fn hypervisor(&self) -> &H {
+        &self.hypervisor
+    }
+}
+
+impl<H: Hypervisor> fmt::Debug for Host<H> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("holdings", &self.holdings()).finish_non_exhaustive()
+    }
 }

@@ -6,7 +6,7 @@
 #![no_std]
 #![forbid(unsafe_code)]
 // Not everything that is declared is used yet.
-#![allow(dead_code, unused_imports)]
+#![allow(dead_code)]
 
 extern crate alloc;
 #[cfg(any(test, loom))]
@@ -14,20 +14,40 @@ extern crate std;
 
 use gicv5_hal::{HostLpis, Locks, Platform, TableMemory};
 
+mod boxed;
+mod command;
+mod config;
 mod doorbell;
+mod error;
 mod host;
+mod ids;
+mod ist;
+mod memory;
 mod ppi;
+mod probe;
 mod record;
 mod run;
 mod sync;
+mod table;
+mod teardown;
 mod vm;
+mod vpe;
 
+pub use command::{Command, CommandError, Place};
+pub use config::{Config, LiveTable};
 pub use doorbell::{DoorbellError, DoorbellMask, Wake};
-pub use host::Host;
+pub use error::{Fate, Fault};
+pub use host::{BringUpCause, BringUpError, Counters, Holdings, Host, Phase, ReclaimError, ShutDownError};
+pub use ist::{IstCause, IstError};
+pub use memory::TableError;
 pub use ppi::PpiMask;
+pub use probe::ProbeError;
 pub use record::VmState;
 pub use run::{Idle, InjectError, Pending, PpiError, RunError};
-pub use vm::{VcpuIndex, Vm};
+pub use teardown::{TearDownCause, TearDownError};
+pub use vm::{
+    InitCause, InitError, Nesting, NotLive, ReferenceError, ResetCause, ResetError, VcpuIndex, Vm, VmReference, VmSpec,
+};
 
 /// All that the library needs of the hypervisor that it is a part of.
 pub trait Hypervisor: Platform {
@@ -46,15 +66,3 @@ pub(crate) type MutexOf<H, T> = <<H as Platform>::Locks as Locks>::Mutex<T>;
 
 /// An LPI of the hypervisor's.
 pub(crate) type LpiOf<H> = <<H as Hypervisor>::Lpis as HostLpis>::Lpi;
-
-/// There is no memory for the library's own records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfMemory;
-
-/// A boxed slice of `len` values, or an error instead of an abort.
-pub(crate) fn boxed_slice<T>(len: usize, value: impl FnMut() -> T) -> Result<alloc::boxed::Box<[T]>, OutOfMemory> {
-    let mut values = alloc::vec::Vec::new();
-    values.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
-    values.resize_with(len, value);
-    Ok(values.into_boxed_slice())
-}

@@ -3,39 +3,65 @@
 use alloc::boxed::Box;
 
 use gicv5_arch::{VmId, VpeId};
+use gicv5_hal::Lock;
 
+use crate::boxed::{Boxed, OutOfMemory, boxed_slice};
 use crate::doorbell::Doorbell;
+use crate::ist::Ists;
+use crate::memory::{Part, Structure, VmKey};
 use crate::ppi::PpiMask;
 use crate::run::{Context, GuestIrs};
 use crate::sync::{AtomicU8, Ordering};
-use crate::{Hypervisor, LpiOf};
+use crate::vpe::Tables;
+use crate::{BlockOf, Hypervisor, LpiOf, MutexOf};
 
 /// How far a VM is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
 pub enum VmState {
-    /// Init is under way, or was given up half-way: nothing but teardown and another init is possible.
+    /// Init is under way, or its future was dropped half-way: only teardown, and another init, which begins with one, are
+    /// possible.
     Initialising = 0,
     /// Everything is set up: vCPUs may be loaded, interrupts injected.
     Live = 1,
-    /// The hardware refused to make one of its vCPUs resident (RES-19), or did not answer (IST-8, LIFE-11): nothing but teardown is
-    /// possible.
+    /// The hardware refused to make one of its vCPUs resident (RES-19), or did not answer (IST-8, LIFE-11): nothing but
+    /// teardown is possible.
     Dead = 2,
 }
 
-/// A VM that has a VM ID. There is one from the first step of init to the last of teardown; it is lent to the [`Vm`](crate::Vm),
-/// and with the host when there is none.
+/// Why a record is with the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Parked {
+    /// Its handle was dropped.
+    Orphan,
+    /// The hardware may still use what it holds.
+    Quarantine,
+}
+
+/// A VM that has a VM ID.
+///
+/// There is one from the first step of init to the last of teardown. It is the host's, and lent to the [`Vm`](crate::Vm) as
+/// long as there is one, so that whoever has the handle finds it without a lock. When the handle is dropped, or teardown
+/// cannot be finished, it goes back to the host's list, which takes no memory: the list goes through the records.
 pub(crate) struct Record<H: Hypervisor> {
     /// Its ID, given back last.
     pub(crate) vm: VmId,
+    /// No other VM has the same, whatever its ID.
+    generation: u64,
     /// How far it is.
     pub(crate) life: Life,
     /// The PPIs that the guest sees and the hypervisor may drive (PPI-18, PPI-20).
     pub(crate) ppis: PpiMask,
     /// Whether the guest's IRS is on (RES-13).
     pub(crate) guest_irs: GuestIrs,
+    pub(crate) tables: Part<Tables<BlockOf<H>>>,
+    /// ISTs come and go while vCPUs run.
+    pub(crate) ists: MutexOf<H, Ists<BlockOf<H>>>,
     /// Its vCPUs, by [`VcpuIndex`](crate::VcpuIndex).
     pub(crate) vcpus: Box<[Vcpu<H>]>,
+    /// Why it is in the host's list, if it is.
+    pub(crate) parked: Parked,
+    next: Option<Boxed<Record<H>>>,
 }
 
 /// A vCPU. What `run` changes without a lock is atomic or in the doorbell's word.
@@ -65,6 +91,11 @@ impl Life {
         }
     }
 
+    /// Init is over.
+    pub(crate) fn begin(&self) {
+        self.0.store(VmState::Live as u8, Ordering::Relaxed);
+    }
+
     /// A failed residency, or a command whose outcome is unknown: the VM may only be torn down (RES-19, LIFE-11). Callable
     /// from load.
     pub(crate) fn kill(&self) {
@@ -73,6 +104,33 @@ impl Life {
 }
 
 impl<H: Hypervisor> Record<H> {
+    /// A record of a VM that has nothing yet but its ID and its vCPUs.
+    pub(crate) fn new(key: VmKey, vpes: &[VpeId], ppis: PpiMask) -> Result<Boxed<Record<H>>, OutOfMemory> {
+        let mut vpes = vpes.iter();
+        let vcpus = boxed_slice(vpes.len(), || Vcpu {
+            vpe: vpes.next().copied().unwrap_or(VpeId::new(0)),
+            doorbell: None,
+            context: Context::default(),
+        })?;
+        Boxed::new(Record {
+            vm: key.vm,
+            generation: key.generation,
+            life: Life::new(VmState::Initialising),
+            ppis,
+            guest_irs: GuestIrs::new(true),
+            tables: Part::Absent,
+            ists: Lock::new(Ists::NONE),
+            vcpus,
+            parked: Parked::Orphan,
+            next: None,
+        })
+    }
+
+    /// What leases and proofs name it by.
+    pub(crate) fn key(&self) -> VmKey {
+        VmKey { vm: self.vm, generation: self.generation }
+    }
+
     /// How far the VM is.
     pub(crate) fn state(&self) -> VmState {
         self.life.state()
@@ -81,5 +139,61 @@ impl<H: Hypervisor> Record<H> {
     /// The VM may only be torn down from now on ([`Life::kill`]).
     pub(crate) fn kill(&self) {
         self.life.kill();
+    }
+
+    /// Bytes of table memory that it holds.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.tables.content().map_or(0, Structure::bytes) + self.ists.with(|ists| ists.bytes())
+    }
+}
+
+/// Records that are with the host.
+pub(crate) struct Records<H: Hypervisor> {
+    head: Option<Boxed<Record<H>>>,
+    len: u32,
+}
+
+impl<H: Hypervisor> Records<H> {
+    pub(crate) const EMPTY: Records<H> = Records { head: None, len: 0 };
+
+    pub(crate) fn len(&self) -> u32 {
+        self.len
+    }
+
+    pub(crate) fn push(&mut self, mut record: Boxed<Record<H>>) {
+        record.next = self.head.take();
+        self.head = Some(record);
+        self.len += 1;
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Boxed<Record<H>>> {
+        let mut record = self.head.take()?;
+        self.head = record.next.take();
+        self.len -= 1;
+        Some(record)
+    }
+
+    /// Takes those out for which `wanted` holds.
+    pub(crate) fn take(&mut self, wanted: impl Fn(&Record<H>) -> bool) -> Records<H> {
+        let (mut taken, mut left) = (Records::EMPTY, Records::EMPTY);
+        while let Some(record) = self.pop() {
+            match wanted(&record) {
+                true => taken.push(record),
+                false => left.push(record),
+            }
+        }
+        core::mem::swap(self, &mut left);
+        taken
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Record<H>> {
+        core::iter::successors(self.head.as_deref(), |record| record.next.as_deref())
+    }
+}
+
+impl<H: Hypervisor> Drop for Records<H> {
+    /// One by one: a list that drops itself recursively needs as much stack as it is long.
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
     }
 }

@@ -27,18 +27,16 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use arbitrary_int::u4;
-use gicv5_arch::sysreg::{
-    APR, ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, PPI_PRIORITYR, PpiSet, SysReg,
-};
+use gicv5_arch::sysreg::{APR, ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, PPI_PRIORITYR, PpiSet, SysReg};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Locks, Pe, PeOps};
 
+use crate::Hypervisor;
 use crate::doorbell::{Doorbell, Doorbells, Refused, Wake};
 use crate::host::Host;
 use crate::ppi::{PpiMask, VirtualPpis};
 use crate::record::{Life, VmState};
 use crate::vm::{VcpuIndex, Vm};
-use crate::{Hypervisor, LpiOf};
 
 /// A vCPU cannot be loaded, put or asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -1,0 +1,45 @@
+//! Heap memory whose absence is an error and not an abort.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ops::{Deref, DerefMut};
+
+/// There is no memory for the library's own records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct OutOfMemory;
+
+/// A boxed slice of `len` values.
+pub(crate) fn boxed_slice<T>(len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
+    let mut values = Vec::new();
+    values.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+    values.resize_with(len, value);
+    Ok(values.into_boxed_slice())
+}
+
+/// A box. `Box::new` aborts where there is no memory; an array of one does not have to.
+pub(crate) struct Boxed<T>(Box<[T; 1]>);
+
+impl<T> Boxed<T> {
+    pub(crate) fn new(value: T) -> Result<Boxed<T>, OutOfMemory> {
+        let mut values = Vec::new();
+        values.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
+        values.push(value);
+        values.into_boxed_slice().try_into().map(Boxed).map_err(|_| OutOfMemory)
+    }
+}
+
+impl<T> Deref for Boxed<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        let [value] = &*self.0;
+        value
+    }
+}
+
+impl<T> DerefMut for Boxed<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        let [value] = &mut *self.0;
+        value
+    }
+}

@@ -1,0 +1,448 @@
+//! Register writes that take time.
+//!
+//! All registers that share a status register form a *port*, and only one write may be under way on it (GEN-18). A port is
+//! owned by a token and not by a held lock, because its owner waits for the hardware; the token also keeps select and
+//! program together (GEN-15). What waits is a future, so that whoever drives it may do something else between two looks at
+//! the status register; interrupts need not be off meanwhile.
+//!
+//! A write that has not finished in time is *unknown*, not failed (LIFE-10), and so is one whose future was dropped. The port
+//! remembers what it was. While the status register says that it is still under way, the next user of the port gets an
+//! error at once that names it; when the register says that it is over, the port is as good as new.
+
+use core::fmt;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::task::{Context, Poll, Waker};
+use core::time::Duration;
+
+use gicv5_arch::irs::{IrsReg, Status};
+use gicv5_arch::register::Register;
+use gicv5_arch::{IrsIntType, VmId, VpeId};
+use gicv5_hal::{IrsExt, IrsIndex, Lock, Wait};
+
+use crate::host::Host;
+use crate::{Hypervisor, MutexOf};
+
+/// What an IRS is asked to do, and to what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Command {
+    /// IRS_VMT_BASER.VALID is set.
+    MakeTableValid,
+    /// IRS_VMT_BASER.VALID is cleared.
+    WithdrawTable,
+    /// IRS_VMAP_L2_VMTR makes the level-2 VM table valid that holds this VM's entry.
+    MapLevel2(VmId),
+    /// IRS_VMAP_VMR makes a VM valid.
+    MakeVmValid(VmId),
+    /// IRS_VMAP_VMR makes a VM invalid.
+    MakeVmInvalid(VmId),
+    /// IRS_VMAP_VISTR makes an IST of a VM valid.
+    MakeIstValid(VmId, IrsIntType),
+    /// IRS_VMAP_VISTR makes an IST of a VM invalid.
+    MakeIstInvalid(VmId, IrsIntType),
+    /// IRS_VMAP_VPER makes a VPE valid.
+    MakeVpeValid(VmId, VpeId),
+    /// IRS_VPE_SELR selects a VPE.
+    SelectVpe(VmId, VpeId),
+    /// IRS_VPE_CR0 takes the selected VPE out of 1-of-N selection.
+    ConfigureVpe(VmId, VpeId),
+    /// IRS_VPE_DBR gives the selected VPE its doorbell.
+    SetDoorbell(VmId, VpeId),
+}
+
+impl Command {
+    /// The VM it names; `None` if it is about the VM table, whose parts belong to no VM.
+    #[must_use]
+    pub const fn vm(self) -> Option<VmId> {
+        match self {
+            Command::MakeTableValid | Command::WithdrawTable | Command::MapLevel2(_) => None,
+            Command::MakeVmValid(vm)
+            | Command::MakeVmInvalid(vm)
+            | Command::MakeIstValid(vm, _)
+            | Command::MakeIstInvalid(vm, _)
+            | Command::MakeVpeValid(vm, _)
+            | Command::SelectVpe(vm, _)
+            | Command::ConfigureVpe(vm, _)
+            | Command::SetDoorbell(vm, _) => Some(vm),
+        }
+    }
+}
+
+impl fmt::Display for Command {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Command::MakeTableValid => f.write_str("make the VM table valid"),
+            Command::WithdrawTable => f.write_str("withdraw the VM table"),
+            Command::MapLevel2(vm) => write!(f, "make the level-2 VM table of {vm} valid"),
+            Command::MakeVmValid(vm) => write!(f, "make {vm} valid"),
+            Command::MakeVmInvalid(vm) => write!(f, "make {vm} invalid"),
+            Command::MakeIstValid(vm, int_type) => write!(f, "make the {} IST of {vm} valid", int_type.meaning()),
+            Command::MakeIstInvalid(vm, int_type) => write!(f, "make the {} IST of {vm} invalid", int_type.meaning()),
+            Command::MakeVpeValid(vm, vpe) => write!(f, "make {vpe} of {vm} valid"),
+            Command::SelectVpe(vm, vpe) => write!(f, "select {vpe} of {vm}"),
+            Command::ConfigureVpe(vm, vpe) => write!(f, "take {vpe} of {vm} out of 1-of-N selection"),
+            Command::SetDoorbell(vm, vpe) => write!(f, "set the doorbell of {vpe} of {vm}"),
+        }
+    }
+}
+
+/// Where it showed that a command had no effect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// A register of the IRS.
+    Register(IrsReg),
+    /// A word of a table in memory, as the specification names it.
+    Entry(&'static str),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Place::Register(register) => register.fmt(f),
+            Place::Entry(name) => f.write_str(name),
+        }
+    }
+}
+
+/// A command to an IRS did not come to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommandError {
+    /// The register was written, and the IRS has not said in time that it is done. It may still do it: what the command
+    /// names is unknown (LIFE-10) until the status register reads idle.
+    #[error("{irs}: could not {command}: {register} still reads {value:#x} after {waited:?}")]
+    TimedOut {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What was asked for.
+        command: Command,
+        /// The status register.
+        register: IrsReg,
+        /// Its last value.
+        value: u64,
+        /// How long it was polled.
+        waited: Duration,
+    },
+    /// Nothing was written: a command that timed out earlier is still under way (GEN-18).
+    #[error(
+        "{irs}: cannot {command} while an earlier attempt to {in_flight} is under way: {register} reads {value:#x}"
+    )]
+    InFlight {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What was to be done.
+        command: Command,
+        /// What is still under way.
+        in_flight: Command,
+        /// The status register.
+        register: IrsReg,
+        /// Its value.
+        value: u64,
+    },
+    /// Nothing was written: the IRS is not idle, and not by this library's doing.
+    #[error("{irs}: cannot {command}: {register} reads {value:#x} and did not become idle in {waited:?}")]
+    NotIdle {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What was to be done.
+        command: Command,
+        /// The status register.
+        register: IrsReg,
+        /// Its last value.
+        value: u64,
+        /// How long it was polled.
+        waited: Duration,
+    },
+    /// Nothing was written: another command sequence had the port for all that time.
+    #[error("{irs}: cannot {command}: another sequence has used the registers of {register} for {waited:?}")]
+    Contended {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What was to be done.
+        command: Command,
+        /// The status register they share.
+        register: IrsReg,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// The IRS has finished, and what should have changed has not.
+    #[error("{irs}: it finished, and yet it did not {command}: {place} reads {value:#x}")]
+    NoEffect {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What was asked for.
+        command: Command,
+        /// Where it shows.
+        place: Place,
+        /// What that reads.
+        value: u64,
+    },
+    /// The IRS has finished, and says that the object is not valid (GEN-17, VPE-12, VPE-13).
+    #[error("{irs}: could not {command}: {register} reads {value:#x}, the object is not valid")]
+    NotValid {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What was asked for.
+        command: Command,
+        /// The status register.
+        register: IrsReg,
+        /// What it reads.
+        value: u64,
+    },
+}
+
+impl CommandError {
+    /// What was asked for.
+    #[must_use]
+    pub const fn command(&self) -> Command {
+        match *self {
+            CommandError::TimedOut { command, .. }
+            | CommandError::InFlight { command, .. }
+            | CommandError::NotIdle { command, .. }
+            | CommandError::Contended { command, .. }
+            | CommandError::NoEffect { command, .. }
+            | CommandError::NotValid { command, .. } => command,
+        }
+    }
+
+    /// True if nothing was written, so that everything is as it was before.
+    #[must_use]
+    pub const fn nothing_was_written(&self) -> bool {
+        matches!(self, CommandError::InFlight { .. } | CommandError::NotIdle { .. } | CommandError::Contended { .. })
+    }
+}
+
+/// The ports of an IRS that this library uses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PortKind {
+    /// The VM table and everything that is made valid through it.
+    Vmt,
+    /// The settings of VPEs.
+    Vpe,
+}
+
+const fn status_of(register: IrsReg) -> Status {
+    match register.status() {
+        Some(status) => status,
+        None => unreachable!(),
+    }
+}
+
+impl PortKind {
+    /// The status register of the port (GEN-16).
+    const fn status(self) -> Status {
+        const VMT: Status = status_of(IrsReg::IRS_VMT_BASER);
+        const VPE: Status = status_of(IrsReg::IRS_VPE_SELR);
+        match self {
+            PortKind::Vmt => VMT,
+            PortKind::Vpe => VPE,
+        }
+    }
+}
+
+#[derive(Default)]
+struct PortState {
+    taken: bool,
+    /// A command that was started and has not been seen to end.
+    unknown: Option<Command>,
+}
+
+/// The ports, and what was counted on them.
+pub(crate) struct Ports<H: Hypervisor> {
+    vmt: MutexOf<H, PortState>,
+    vpe: MutexOf<H, PortState>,
+    commands: AtomicU64,
+    timed_out: AtomicU64,
+    longest_wait_ns: AtomicU64,
+}
+
+impl<H: Hypervisor> Ports<H> {
+    pub(crate) fn new() -> Ports<H> {
+        Ports {
+            vmt: Lock::new(PortState::default()),
+            vpe: Lock::new(PortState::default()),
+            commands: AtomicU64::new(0),
+            timed_out: AtomicU64::new(0),
+            longest_wait_ns: AtomicU64::new(0),
+        }
+    }
+
+    fn state(&self, kind: PortKind) -> &MutexOf<H, PortState> {
+        match kind {
+            PortKind::Vmt => &self.vmt,
+            PortKind::Vpe => &self.vpe,
+        }
+    }
+
+    /// Commands started, commands that timed out, the longest wait for one that did not.
+    pub(crate) fn counts(&self) -> (u64, u64, Duration) {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (count(&self.commands), count(&self.timed_out), Duration::from_nanos(count(&self.longest_wait_ns)))
+    }
+}
+
+/// A port that is the holder's alone, and on which nothing is under way.
+pub(crate) struct Port<'h, H: Hypervisor> {
+    host: &'h Host<H>,
+    kind: PortKind,
+    /// What was started and has not been seen to end. Left behind when the port is given back.
+    under_way: Option<Command>,
+}
+
+impl<H: Hypervisor> Drop for Port<'_, H> {
+    fn drop(&mut self) {
+        let unknown = self.under_way;
+        self.host.ports.state(self.kind).with(|state| {
+            state.taken = false;
+            if unknown.is_some() {
+                state.unknown = unknown;
+            }
+        });
+    }
+}
+
+impl<H: Hypervisor> Host<H> {
+    /// Takes a port and waits for what is under way on it, so that the next thing can be a write (GEN-18). A command that
+    /// timed out is not waited for again: it had its time.
+    pub(crate) async fn port(&self, kind: PortKind, command: Command) -> Result<Port<'_, H>, CommandError> {
+        let (irs, status) = (self.irs, kind.status());
+        let wait = self.hypervisor.wait();
+        let deadline = wait.now().saturating_add(self.timeout);
+        let port = loop {
+            let late = wait.now() >= deadline;
+            let taken = self.ports.state(kind).with(|state| core::mem::replace(&mut state.taken, true));
+            if !taken {
+                break Port { host: self, kind, under_way: None };
+            }
+            if late {
+                return Err(CommandError::Contended { irs, command, register: status.register, waited: self.timeout });
+            }
+            look_again().await;
+        };
+        match self.ports.state(kind).with(|state| state.unknown) {
+            Some(in_flight) => match self.hypervisor.irs().is_idle(irs, status) {
+                (true, _) => self.ports.state(kind).with(|state| state.unknown = None),
+                (false, value) => {
+                    return Err(CommandError::InFlight { irs, command, in_flight, register: status.register, value });
+                }
+            },
+            None => {
+                let register = status.register;
+                let waited = self.timeout;
+                let not_idle = |value| CommandError::NotIdle { irs, command, register, value, waited };
+                port.idle().await.map_err(not_idle)?;
+            }
+        }
+        Ok(port)
+    }
+
+    /// The command on a port that timed out and is still under way.
+    pub(crate) fn unknown(&self, kind: PortKind) -> Option<Command> {
+        let unknown = self.ports.state(kind).with(|state| state.unknown)?;
+        match self.hypervisor.irs().is_idle(self.irs, kind.status()) {
+            (true, _) => None,
+            (false, _) => Some(unknown),
+        }
+    }
+}
+
+impl<'h, H: Hypervisor> Port<'h, H> {
+    /// Polls the status register. Returns its value, as an error if it does not become idle in time.
+    async fn idle(&self) -> Result<u64, u64> {
+        let wait = self.host.hypervisor.wait();
+        let start = wait.now();
+        let deadline = start.saturating_add(self.host.timeout);
+        loop {
+            // The clock is read first, so that the last look at the register comes after the deadline: a future that
+            // was not driven for long gets the answer that is there.
+            let now = wait.now();
+            match self.host.hypervisor.irs().is_idle(self.host.irs, self.kind.status()) {
+                (true, value) => {
+                    let waited = now.saturating_sub(start).as_nanos().try_into().unwrap_or(u64::MAX);
+                    self.host.ports.longest_wait_ns.fetch_max(waited, Ordering::Relaxed);
+                    return Ok(value);
+                }
+                (false, value) if now >= deadline => return Err(value),
+                (false, _) => look_again().await,
+            }
+        }
+    }
+
+    /// Writes a register and waits for the IRS to finish. Returns the status register.
+    ///
+    /// After an error nothing more may be issued: the port is to be given back.
+    pub(crate) async fn issue<R: Register<Reg = IrsReg>>(
+        &mut self,
+        command: Command,
+        value: R,
+    ) -> Result<u64, CommandError> {
+        let host = self.host;
+        host.ports.commands.fetch_add(1, Ordering::Relaxed);
+        self.under_way = Some(command);
+        host.hypervisor.irs().write(host.irs, value);
+        match self.idle().await {
+            Ok(value) => {
+                self.under_way = None;
+                Ok(value)
+            }
+            Err(value) => {
+                host.ports.timed_out.fetch_add(1, Ordering::Relaxed);
+                let register = self.kind.status().register;
+                Err(CommandError::TimedOut { irs: host.irs, command, register, value, waited: host.timeout })
+            }
+        }
+    }
+
+    /// As [`issue`](Self::issue), for writes about an object: the IRS must say that it is valid (GEN-17).
+    pub(crate) async fn issue_valid<R: Register<Reg = IrsReg>>(
+        &mut self,
+        command: Command,
+        value: R,
+    ) -> Result<(), CommandError> {
+        let status = self.kind.status();
+        let value = self.issue(command, value).await?;
+        match status.valid {
+            Some(valid) if value & u64::from(valid) == 0 => {
+                Err(CommandError::NotValid { irs: self.host.irs, command, register: status.register, value })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads a register of the port.
+    pub(crate) fn read<R: Register<Reg = IrsReg>>(&self) -> R {
+        self.host.hypervisor.irs().read(self.host.irs)
+    }
+
+    /// The error for a command that has finished without effect.
+    pub(crate) fn no_effect(&self, command: Command, place: Place, value: u64) -> CommandError {
+        CommandError::NoEffect { irs: self.host.irs, command, place, value }
+    }
+}
+
+/// Gives whoever drives the future its turn.
+async fn look_again() {
+    let mut waited = false;
+    poll_fn(|context| {
+        if core::mem::replace(&mut waited, true) {
+            return Poll::Ready(());
+        }
+        // Nothing tells when the IRS is done but looking: an executor shall come back by itself.
+        context.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
+}
+
+/// Drives a future to its end, pausing as the hypervisor pauses.
+pub(crate) fn block_on<W: Wait, T>(wait: &W, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return value;
+        }
+        wait.relax();
+    }
+}

@@ -1,0 +1,49 @@
+//! What all errors of the library say.
+
+use core::fmt;
+
+use crate::command::CommandError;
+
+/// What became of a VM whose operation failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fate {
+    /// It is as it was before.
+    Unchanged,
+    /// Everything was undone; it is not initialised, and init may be tried again.
+    TornDown,
+    /// It can only be torn down (RES-19, IST-8, LIFE-11).
+    Dead,
+    /// The hardware has not confirmed that it lets go. What it may still use is held by the host, and comes back by
+    /// [`Host::reclaim`](crate::Host::reclaim). The handle is free: init may be tried again.
+    Quarantined,
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Fate::Unchanged => "the VM is unchanged",
+            Fate::TornDown => "the VM is torn down",
+            Fate::Dead => "the VM is dead and can only be torn down",
+            Fate::Quarantined => "what the hardware may still use is quarantined",
+        })
+    }
+}
+
+/// Whose fault an error is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The caller asked for what cannot be.
+    Caller,
+    /// Nobody's: something ran out. An ordinary outcome.
+    Capacity,
+    /// The hardware did not do what the architecture says, or not in time.
+    Hardware,
+    /// Nobody's: somebody else was at it, or an earlier command has not ended. It may be tried again.
+    Busy,
+}
+
+impl Fault {
+    pub(crate) const fn of(error: &CommandError) -> Fault {
+        if error.nothing_was_written() { Fault::Busy } else { Fault::Hardware }
+    }
+}

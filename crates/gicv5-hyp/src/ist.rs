@@ -1,0 +1,279 @@
+//! Virtual ISTs: the state of a VM's SPIs and LPIs.
+//!
+//! All level-2 ISTs are allocated and named before the IST becomes valid, VALID set by software as it is allowed then
+//! (IST-21): the guest chooses which of its LPIs it uses, and nobody asks the hypervisor first.
+//!
+//! The SPI IST comes with init and stays until the VM is invalid. The LPI IST comes when the guest enables LPIs, and may go
+//! again (IST-29).
+
+use alloc::boxed::Box;
+
+use gicv5_arch::entry::{L1_ISTE, L2_VMTE_IST};
+use gicv5_arch::geometry::{Footprint, GeometryError, IstGeometry};
+use gicv5_arch::irs::IRS_VMAP_VISTR;
+use gicv5_arch::values::MapAction;
+use gicv5_arch::{AddressError, IrsIntType, PhysAddr};
+use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
+
+use crate::command::{Command, CommandError, Place, PortKind};
+use crate::error::{Fate, Fault};
+use crate::host::Host;
+use crate::memory::{Part, Structure, TableError, VmKey, allocate, allocate_many};
+use crate::record::Record;
+use crate::{BlockOf, Hypervisor};
+
+/// An IST.
+pub(crate) struct Ist<B> {
+    pub(crate) key: VmKey,
+    pub(crate) int_type: IrsIntType,
+    geometry: IstGeometry,
+    base: B,
+    level2: Box<[B]>,
+}
+
+impl<B: Block> Structure<B> for Ist<B> {
+    fn blocks<'a>(&'a self) -> impl Iterator<Item = &'a B>
+    where
+        B: 'a,
+    {
+        core::iter::once(&self.base).chain(&self.level2)
+    }
+
+    fn free<M: TableMemory<Block = B>>(self, memory: &M) {
+        for block in core::iter::once(self.base).chain(self.level2) {
+            memory.free(block);
+        }
+    }
+}
+
+impl<B: Block> Ist<B> {
+    /// Allocates an IST. Every interrupt in it is disabled, inactive and idle, which is what zero means (IST-24). Nothing is
+    /// held after an error.
+    fn allocate<M: TableMemory<Block = B>>(
+        memory: &M,
+        irs: IrsIndex,
+        highest: PhysAddr,
+        key: VmKey,
+        int_type: IrsIntType,
+        geometry: IstGeometry,
+    ) -> Result<Ist<B>, TableError> {
+        let base = allocate(memory, geometry.base(), highest)?;
+        let level2 = match geometry.level2() {
+            None => Ok(Box::default()),
+            Some(piece) => allocate_many(memory, piece, highest, geometry.l1_entries() as usize),
+        };
+        let level2 = match level2 {
+            Ok(level2) => level2,
+            Err(error) => {
+                memory.free(base);
+                return Err(error);
+            }
+        };
+        let ist = Ist { key, int_type, geometry, base, level2 };
+        let named = geometry.level2().map_or(Ok(()), |piece| ist.name_level2(memory, irs, piece));
+        match named {
+            Ok(()) => Ok(ist),
+            Err(error) => {
+                ist.free(memory);
+                Err(error.into())
+            }
+        }
+    }
+
+    fn name_level2<M: TableMemory<Block = B>>(
+        &self,
+        memory: &M,
+        irs: IrsIndex,
+        piece: Footprint,
+    ) -> Result<(), AddressError> {
+        for (n, table) in self.level2.iter().enumerate() {
+            let entry = L1_ISTE::ZERO.with_l2_addr(piece.place(table.address())?).with_valid(true);
+            memory.store64(&self.base, n as u64 * L1_ISTE::BYTES, entry.raw_value());
+        }
+        memory.publish(irs, &self.base, 0..self.level2.len() as u64 * L1_ISTE::BYTES);
+        Ok(())
+    }
+}
+
+/// The ISTs of a VM.
+pub(crate) struct Ists<B> {
+    spi: Part<Ist<B>>,
+    lpi: Part<Ist<B>>,
+}
+
+impl<B> Ists<B> {
+    pub(crate) const NONE: Ists<B> = Ists { spi: Part::Absent, lpi: Part::Absent };
+
+    /// Bytes of table memory.
+    pub(crate) fn bytes(&self) -> u64
+    where
+        B: Block,
+    {
+        [&self.spi, &self.lpi].into_iter().filter_map(Part::content).map(Structure::bytes).sum()
+    }
+
+    pub(crate) fn part(&self, int_type: IrsIntType) -> &Part<Ist<B>> {
+        match int_type {
+            IrsIntType::Lpi => &self.lpi,
+            IrsIntType::Spi => &self.spi,
+        }
+    }
+
+    pub(crate) fn part_mut(&mut self, int_type: IrsIntType) -> &mut Part<Ist<B>> {
+        match int_type {
+            IrsIntType::Lpi => &mut self.lpi,
+            IrsIntType::Spi => &mut self.spi,
+        }
+    }
+}
+
+/// Why an IST could not be made, or not be removed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IstCause {
+    /// The VM is not live.
+    #[error("the VM is not live")]
+    NotLive,
+    /// The VM has this IST.
+    #[error("the VM has an IST of this type")]
+    Exists,
+    /// The VM does not have this IST.
+    #[error("the VM has no IST of this type")]
+    Absent,
+    /// The IRS has no IST of this size.
+    #[error("there can be no such IST")]
+    Geometry(#[from] GeometryError),
+    /// There is no memory for it.
+    #[error("there is no memory for the IST")]
+    Table(#[from] TableError),
+    /// The IRS did not do what it was asked to.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+}
+
+/// An IST could not be made, or not be removed, and what that means for the VM.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}; {fate}")]
+pub struct IstError {
+    /// Why.
+    pub cause: IstCause,
+    /// What became of the VM: [`Fate::Unchanged`], or [`Fate::Dead`] if it is not known whether the IRS uses the IST (IST-8,
+    /// LIFE-11).
+    pub fate: Fate,
+}
+
+impl IstError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match &self.cause {
+            IstCause::NotLive | IstCause::Exists | IstCause::Absent | IstCause::Geometry(_) => Fault::Caller,
+            IstCause::Table(_) => Fault::Capacity,
+            IstCause::Command(error) => Fault::of(error),
+        }
+    }
+}
+
+impl<H: Hypervisor> Host<H> {
+    /// Gives a valid VM an IST for `2^id_bits` interrupts, or more if the IRS insists (IST-28).
+    ///
+    /// If this fails before the IRS has heard of the IST, nothing has changed. Later, the IST stays lent.
+    pub(crate) async fn make_ist(
+        &self,
+        record: &Record<H>,
+        int_type: IrsIntType,
+        id_bits: u32,
+    ) -> Result<(), IstCause> {
+        let memory = self.hypervisor.memory();
+        let limits = &self.limits;
+        let id_bits = match int_type {
+            IrsIntType::Lpi => id_bits.max(limits.ist.min_lpi_id_bits()),
+            IrsIntType::Spi => id_bits,
+        };
+        let geometry = limits.ist.choose(int_type, id_bits, self.contiguous_bytes)?;
+        let ist = Ist::allocate(memory, self.irs, limits.highest, record.key(), int_type, geometry)?;
+        // From here on the record has it, so that it is not lost with the future.
+        let refused = record.ists.with(|ists| match ists.part_mut(int_type) {
+            part @ Part::Absent => {
+                *part = Part::Draft(ist);
+                None
+            }
+            _ => Some(ist),
+        });
+        if let Some(ist) = refused {
+            ist.free(memory);
+            return Err(IstCause::Exists);
+        }
+        let made = self.make_ist_valid(record, int_type).await;
+        if made.is_err() {
+            let draft = record.ists.with(|ists| ists.part_mut(int_type).take_draft());
+            if let Some(ist) = draft {
+                ist.free(memory);
+            }
+        }
+        made
+    }
+
+    async fn make_ist_valid(&self, record: &Record<H>, int_type: IrsIntType) -> Result<(), IstCause> {
+        let vm = record.vm;
+        let command = Command::MakeIstValid(vm, int_type);
+        let mut port = self.port(PortKind::Vmt, command).await?;
+        let word = record.ists.with(|ists| {
+            let ist = ists.part_mut(int_type).lend().ok_or(IstCause::Absent)?;
+            ist.geometry.vmte_word(ist.base.address()).map_err(|error| IstCause::Table(error.into()))
+        })?;
+        let filled = self.with_ist_word(vm, int_type, |memory, block, bytes| {
+            memory.prepare(self.irs, block, bytes.clone());
+            let found = memory.load64(block, bytes.start);
+            if L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
+                return Err(found);
+            }
+            memory.store64(block, bytes.start, word.raw_value());
+            memory.publish(self.irs, block, bytes);
+            Ok(())
+        });
+        // An entry that is valid before the command cannot be: LIFE-20.
+        filled.unwrap_or(Err(0)).map_err(|found| port.no_effect(command, Place::Entry("L2_VMTE"), found))?;
+        let value =
+            IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_int_type(int_type).with_vm_id(vm);
+        port.issue(command, value).await?;
+        let found = self.with_ist_word(vm, int_type, |memory, block, bytes| {
+            memory.acquire(self.irs, block, bytes.clone());
+            memory.load64(block, bytes.start)
+        });
+        let found = found.unwrap_or(0);
+        if !L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
+            return Err(port.no_effect(command, Place::Entry("L2_VMTE"), found).into());
+        }
+        Ok(())
+    }
+
+    /// Takes an IST from a valid VM. If the IRS does not confirm, the IST stays lent until the VM is invalid (IST-8).
+    pub(crate) async fn remove_ist(&self, record: &Record<H>, int_type: IrsIntType) -> Result<(), IstCause> {
+        let command = Command::MakeIstInvalid(record.vm, int_type);
+        let mut port = self.port(PortKind::Vmt, command).await?;
+        // One that the IRS has not heard of is left by a future that was dropped.
+        let draft = record.ists.with(|ists| match ists.part_mut(int_type) {
+            Part::Absent => Err(IstCause::Absent),
+            part => Ok(part.take_draft()),
+        })?;
+        if let Some(ist) = draft {
+            ist.free(self.hypervisor.memory());
+            return Ok(());
+        }
+        let proof = self.make_ist_invalid(&mut port, record.key(), int_type).await?;
+        drop(port);
+        let ist = record.ists.with(|ists| ists.part_mut(int_type).end(&proof));
+        if let Some(ist) = ist {
+            ist.free(self.hypervisor.memory());
+        }
+        Ok(())
+    }
+}
+
+/// The blocks of a record's ISTs that have come back.
+pub(crate) fn free_all<H: Hypervisor>(host: &Host<H>, ists: [Option<Ist<BlockOf<H>>>; 2]) {
+    for ist in ists.into_iter().flatten() {
+        ist.free(host.hypervisor.memory());
+    }
+}

@@ -1,0 +1,192 @@
+//! The one teardown.
+//!
+//! A failed init, an ordinary teardown, an orphan and a VM in quarantine all go through [`Host::tear_down_record`], from
+//! any partial state and any number of times: what is done is gone from the record, so that the next run goes on with
+//! what is left. It allocates nothing.
+//!
+//! The order (LIFE-7): no vCPU resident, and none can become so any more; the VM invalid, seen to be, and its entry zero; VPE
+//! entries cleared; ISTs, descriptors and tables given back; doorbells drained and given back; the VM ID last.
+
+use gicv5_arch::{IrsIntType, VmId, VpeId};
+use gicv5_hal::Lock;
+
+use crate::Hypervisor;
+use crate::command::{Command, CommandError, PortKind};
+use crate::error::{Fate, Fault};
+use crate::host::Host;
+use crate::ist::free_all;
+use crate::memory::{Structure, TableWithdrawn};
+use crate::record::{Record, VmState};
+
+/// Why a VM could not be torn down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TearDownCause {
+    /// A vCPU is resident (LIFE-22).
+    #[error("{vpe} of {vm} is still resident")]
+    Resident {
+        /// The VM.
+        vm: VmId,
+        /// Its VPE.
+        vpe: VpeId,
+    },
+    /// Something outside the library names the VM to the hardware ([`VmReference`](crate::VmReference)).
+    #[error("{references} resources are still mapped to {vm}")]
+    Referenced {
+        /// The VM.
+        vm: VmId,
+        /// How many.
+        references: usize,
+    },
+    /// The IRS did not do what it was asked to.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// All memory has been given back; a command that timed out still names the VM, so that its ID cannot be given to
+    /// another yet, nor a doorbell that the command names.
+    #[error("an earlier attempt to {command} is still under way")]
+    Named {
+        /// The command.
+        command: Command,
+    },
+    /// All memory has been given back; the host could not release a doorbell (DB-25).
+    #[error("the doorbell of {vpe} of {vm} could not be released")]
+    Doorbell {
+        /// The VM.
+        vm: VmId,
+        /// Its VPE.
+        vpe: VpeId,
+    },
+    /// The IRS is idle and yet does not make the VM invalid, and the VM table cannot be made anew while other VMs are
+    /// initialised.
+    #[error("the VM table encloses other VMs, so that it cannot be made anew")]
+    OthersRun,
+}
+
+impl TearDownCause {
+    /// True if the hardware may still use something of the VM because it did not answer as it should.
+    pub(crate) const fn may_be_in_use(&self) -> bool {
+        !matches!(self, TearDownCause::Resident { .. } | TearDownCause::Referenced { .. })
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            TearDownCause::Resident { .. } | TearDownCause::Referenced { .. } => Fault::Caller,
+            TearDownCause::Command(error) => Fault::of(error),
+            TearDownCause::Named { .. } | TearDownCause::OthersRun => Fault::Busy,
+            TearDownCause::Doorbell { .. } => Fault::Hardware,
+        }
+    }
+}
+
+/// A VM could not be torn down, and what became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}; {fate}")]
+pub struct TearDownError {
+    /// Why.
+    pub cause: TearDownCause,
+    /// What became of it: [`Fate::Unchanged`] if nothing was done, otherwise [`Fate::Quarantined`].
+    pub fate: Fate,
+}
+
+impl<H: Hypervisor> Host<H> {
+    /// What keeps a VM from being torn down, hardware apart.
+    pub(crate) fn cannot_go(&self, record: &Record<H>, references: &[VmId]) -> Option<TearDownCause> {
+        let vm = record.vm;
+        let count = references.iter().filter(|other| **other == vm).count();
+        if count > 0 {
+            return Some(TearDownCause::Referenced { vm, references: count });
+        }
+        let resident = record
+            .vcpus
+            .iter()
+            .find(|vcpu| vcpu.doorbell.as_ref().is_some_and(|doorbell| self.doorbells.is_resident(doorbell)))?;
+        Some(TearDownCause::Resident { vm, vpe: resident.vpe })
+    }
+
+    /// Tears a VM down. With `Ok` the record holds nothing any more, not even the VM ID.
+    ///
+    /// `proof` takes the place of making the VM invalid, if the whole VM table has been withdrawn.
+    pub(crate) async fn tear_down_record(
+        &self,
+        record: &mut Record<H>,
+        proof: Option<&TableWithdrawn>,
+    ) -> Result<(), TearDownCause> {
+        let vm = record.vm;
+        if let Some(cause) = self.core.with(|core| self.cannot_go(record, &core.references)) {
+            return Err(cause);
+        }
+        let memory = self.hypervisor.memory();
+        if record.tables.is_lent() {
+            let invalid = match proof.and_then(|proof| proof.about(record.key())) {
+                Some(invalid) => {
+                    self.end_vcpus(record)?;
+                    invalid
+                }
+                None => {
+                    let mut port = self.port(PortKind::Vmt, Command::MakeVmInvalid(vm)).await?;
+                    self.end_vcpus(record)?;
+                    self.make_vm_invalid(&mut port, record.key()).await?
+                }
+            };
+            let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
+            if let Some(tables) = record.tables.end(&invalid) {
+                tables.clear(memory, self.irs, vpes);
+                tables.free(memory);
+            }
+            let ists = record
+                .ists
+                .with(|ists| [IrsIntType::Lpi, IrsIntType::Spi].map(|int_type| ists.part_mut(int_type).end(&invalid)));
+            free_all(self, ists);
+        } else {
+            // No IRS has heard of the VM, or the VM is invalid already.
+            self.end_vcpus(record)?;
+            if let Some(tables) = record.tables.take_draft() {
+                tables.free(memory);
+            }
+        }
+        self.release_doorbells(record)?;
+        self.core.with(|core| core.ids.give(vm));
+        Ok(())
+    }
+
+    /// From here on no vCPU can be loaded, and none is resident.
+    fn end_vcpus(&self, record: &Record<H>) -> Result<(), TearDownCause> {
+        if record.state() == VmState::Live {
+            record.kill();
+        }
+        for vcpu in &record.vcpus {
+            if let Some(doorbell) = &vcpu.doorbell
+                && !self.doorbells.die(doorbell)
+            {
+                return Err(TearDownCause::Resident { vm: record.vm, vpe: vcpu.vpe });
+            }
+        }
+        Ok(())
+    }
+
+    /// Gives back what doorbells can be given back. The VM is invalid, so that none rings any more.
+    ///
+    /// A command on the settings of a VPE that has not ended is not stopped by the VM being invalid now: when it ends, another
+    /// VM of this ID would have its doorbell. So the ID stays, and so does the doorbell that the command names.
+    fn release_doorbells(&self, record: &mut Record<H>) -> Result<(), TearDownCause> {
+        let vm = record.vm;
+        let named = self.unknown(PortKind::Vpe).filter(|command| command.vm() == Some(vm));
+        let mut outcome = match named {
+            Some(command) => Err(TearDownCause::Named { command }),
+            None => Ok(()),
+        };
+        for vcpu in &mut record.vcpus {
+            if named == Some(Command::SetDoorbell(vm, vcpu.vpe)) {
+                continue;
+            }
+            let Some(doorbell) = vcpu.doorbell.take() else { continue };
+            if let Err(kept) = self.doorbells.release(self.hypervisor.lpis(), doorbell) {
+                vcpu.doorbell = Some(kept.0);
+                outcome = outcome.and(Err(TearDownCause::Doorbell { vm, vpe: vcpu.vpe }));
+            }
+        }
+        outcome
+    }
+}
