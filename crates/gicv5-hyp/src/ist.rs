@@ -112,13 +112,6 @@ impl<B> Ists<B> {
         [&self.spi, &self.lpi].into_iter().filter_map(Part::content).map(Structure::bytes).sum()
     }
 
-    pub(crate) fn part(&self, int_type: IrsIntType) -> &Part<Ist<B>> {
-        match int_type {
-            IrsIntType::Lpi => &self.lpi,
-            IrsIntType::Spi => &self.spi,
-        }
-    }
-
     pub(crate) fn part_mut(&mut self, int_type: IrsIntType) -> &mut Part<Ist<B>> {
         match int_type {
             IrsIntType::Lpi => &mut self.lpi,

@@ -419,8 +419,8 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         self.host.remove_ist(record, IrsIntType::Lpi).await.map_err(|cause| ist_error(record, cause))
     }
 
-    /// Makes the hardware's settings of a vCPU right again, as init made them: for a vCPU that the guest resets (VPE-10). The
-    /// vCPU must not be resident, nor be loaded meanwhile.
+    /// Makes the hardware's settings of a vCPU right again, as init made them, and its saved state that of a vCPU that has never
+    /// run: for a vCPU that the guest resets (VPE-10). The vCPU must not be resident, nor be loaded meanwhile.
     ///
     /// Waits for the IRS; not from an interrupt handler, nor with a lock held that one takes.
     ///
@@ -438,7 +438,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     /// As [`reset_vcpu`](Self::reset_vcpu).
     pub async fn start_reset_vcpu(&self, vcpu: VcpuIndex) -> Result<(), ResetError> {
         let unchanged = |cause| ResetError { cause, fate: Fate::Unchanged };
-        let (record, Vcpu { vpe, doorbell: Some(doorbell), .. }) =
+        let (record, Vcpu { vpe, doorbell: Some(doorbell), context }) =
             self.live(vcpu).ok_or(unchanged(ResetCause::NotLive))?
         else {
             return Err(unchanged(ResetCause::NotLive));
@@ -450,6 +450,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         let lpi = host.doorbells.lpi(host.hypervisor.lpis(), doorbell);
         match host.configure_vpe(vm, *vpe, lpi).await {
             Ok(proof) => {
+                context.reset();
                 host.doorbells.enable(host.hypervisor.lpis(), doorbell, &proof);
                 Ok(())
             }

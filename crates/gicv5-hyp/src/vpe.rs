@@ -151,6 +151,12 @@ impl<H: Hypervisor> Host<H> {
         let command = Command::SelectVpe(vm, vpe);
         let mut port = self.port(PortKind::Vpe, command).await?;
         port.issue_valid(command, IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe)).await?;
+        // A VPE that has become valid has no doorbell (VPE-9), and this one never had any but its own: with another's, it is
+        // another VPE that is selected, and would lose its own (VPE-12).
+        let found: IRS_VPE_DBR = port.read();
+        if found.dbv() && found.intid() != lpi {
+            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_DBR), found.raw_value()));
+        }
 
         let command = Command::ConfigureVpe(vm, vpe);
         port.issue_valid(command, IRS_VPE_CR0::ZERO.with_dps(true)).await?;

@@ -1,0 +1,328 @@
+//! A hypervisor made of the model, for the tests: it leaves out barriers, maintenance, waiting and zeroing on demand.
+// Not every test uses everything, and what is wrong in a helper fails the test that uses it.
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use arbitrary_int::{u4, u5, u6};
+use gicv5_arch::VpeId;
+use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IrsReg};
+use gicv5_arch::values::{BitsMinusOne, Levels};
+use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, Irs, IrsIndex, Platform, TableMemory};
+use gicv5_hyp::{Config, Host, Hypervisor, Vm, VmSpec};
+use gicv5_model::config::{Effects, MachineConfig};
+use gicv5_model::memory::{Eagerness, ModelBlock};
+use gicv5_model::{Machine, ModelHost};
+
+pub const IRS: IrsIndex = IrsIndex(0);
+
+/// Something that can be left out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Step {
+    Barrier,
+    Clean,
+    Invalidate,
+    /// A status register says that the IRS is at work.
+    Wait,
+    /// A block is zero when it is handed out.
+    Zero,
+}
+
+#[derive(Default)]
+struct Books {
+    steps: Vec<Step>,
+    skip: Option<usize>,
+}
+
+impl Books {
+    /// Notes a step. False if it shall not happen.
+    fn step(&mut self, step: Step) -> bool {
+        let n = self.steps.len();
+        self.steps.push(step);
+        self.skip != Some(n)
+    }
+}
+
+/// The model's memory and IRSs, with books about what is done with them.
+#[derive(Clone)]
+pub struct Watched {
+    machine: Machine,
+    books: Arc<Mutex<Books>>,
+}
+
+impl Watched {
+    fn step(&self, step: Step) -> bool {
+        self.books.lock().unwrap().step(step)
+    }
+}
+
+// SAFETY: everything is handed on to the model, whose promise this is. A block that is not zeroed is still the caller's own.
+unsafe impl TableMemory for Watched {
+    type Block = ModelBlock;
+
+    fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        let block = self.machine.allocate(layout)?;
+        if !self.step(Step::Zero) {
+            for offset in (0..block.size().min(4096)).step_by(8) {
+                self.machine.store64(&block, offset, 0x5a5a_5a5a_5a5a_5a5a);
+            }
+            self.machine.publish(IRS, &block, 0..block.size());
+        }
+        Ok(block)
+    }
+
+    fn free(&self, block: ModelBlock) {
+        self.machine.free(block);
+    }
+
+    fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
+        self.machine.load32(block, offset)
+    }
+
+    fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
+        self.machine.store32(block, offset, value);
+    }
+
+    fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
+        self.machine.load64(block, offset)
+    }
+
+    fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
+        self.machine.store64(block, offset, value);
+    }
+
+    fn coherency(&self, irs: IrsIndex) -> Coherency {
+        self.machine.coherency(irs)
+    }
+
+    fn cache_line(&self) -> u64 {
+        self.machine.cache_line()
+    }
+
+    fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
+        if self.step(Step::Clean) {
+            self.machine.clean_invalidate(block, bytes);
+        }
+    }
+
+    fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
+        if self.step(Step::Invalidate) {
+            self.machine.invalidate(block, bytes);
+        }
+    }
+
+    fn barrier(&self) {
+        if self.step(Step::Barrier) {
+            self.machine.barrier();
+        }
+    }
+}
+
+impl Irs for Watched {
+    fn read32(&self, frame: Frame, offset: u16) -> u32 {
+        let value = self.machine.read32(frame, offset);
+        let status = [IrsReg::IRS_VMT_STATUSR, IrsReg::IRS_VPE_STATUSR].map(IrsReg::offset);
+        if status.contains(&offset) && value & 1 == 0 && !self.step(Step::Wait) {
+            return value | 0b11;
+        }
+        value
+    }
+
+    fn write32(&self, frame: Frame, offset: u16, value: u32) {
+        self.machine.write32(frame, offset, value);
+    }
+
+    fn read64(&self, frame: Frame, offset: u16) -> u64 {
+        self.machine.read64(frame, offset)
+    }
+
+    fn write64(&self, frame: Frame, offset: u16, value: u64) {
+        self.machine.write64(frame, offset, value);
+    }
+}
+
+/// The hypervisor.
+#[derive(Clone)]
+pub struct Lab {
+    pub machine: Machine,
+    pub host: ModelHost,
+    watched: Watched,
+}
+
+impl Platform for Lab {
+    type Irs = Watched;
+    type Memory = Watched;
+    type CurrentPe = ModelHost;
+    type Wait = Machine;
+    type Locks = <ModelHost as Platform>::Locks;
+
+    fn irs(&self) -> &Watched {
+        &self.watched
+    }
+
+    fn memory(&self) -> &Watched {
+        &self.watched
+    }
+
+    fn current_pe(&self) -> &ModelHost {
+        &self.host
+    }
+
+    fn wait(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+impl Hypervisor for Lab {
+    type Lpis = ModelHost;
+
+    fn lpis(&self) -> &ModelHost {
+        &self.host
+    }
+}
+
+impl Lab {
+    pub fn new(config: MachineConfig) -> Lab {
+        let machine = Machine::new(config).unwrap();
+        let host = ModelHost::start(&machine, 0..2048).unwrap();
+        let watched = Watched { machine: machine.clone(), books: Arc::default() };
+        Lab { machine, host, watched }
+    }
+
+    /// What could have been left out so far.
+    pub fn steps(&self) -> Vec<Step> {
+        self.watched.books.lock().unwrap().steps.clone()
+    }
+
+    /// Leaves out the step with this number, counting all from 0.
+    pub fn skip(&self, n: usize) {
+        self.watched.books.lock().unwrap().skip = Some(n);
+    }
+
+    #[track_caller]
+    pub fn assert_no_violations(&self) {
+        let violations = self.machine.take_violations();
+        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
+        assert!(text.is_empty(), "rules were broken:\n{}", text.join("\n"));
+    }
+}
+
+/// The shapes of machine that most tests run on.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    pub two_level: bool,
+    /// log2 of the size of VM descriptors, if there are any.
+    pub vmd: Option<u8>,
+    /// log2 of the size of VPE descriptors.
+    pub vped: u8,
+    pub coherency: Coherency,
+    pub eagerness: Eagerness,
+    pub seed: u64,
+}
+
+pub const SHAPES: [Shape; 4] = [
+    Shape {
+        two_level: false,
+        vmd: None,
+        vped: 7,
+        coherency: Coherency::Coherent,
+        eagerness: Eagerness::Strict,
+        seed: 1,
+    },
+    Shape {
+        two_level: true,
+        vmd: Some(6),
+        vped: 12,
+        coherency: Coherency::Coherent,
+        eagerness: Eagerness::Strict,
+        seed: 2,
+    },
+    Shape {
+        two_level: false,
+        vmd: Some(12),
+        vped: 3,
+        coherency: Coherency::NonCoherent,
+        eagerness: Eagerness::Strict,
+        seed: 3,
+    },
+    Shape {
+        two_level: true,
+        vmd: Some(3),
+        vped: 8,
+        coherency: Coherency::NonCoherent,
+        eagerness: Eagerness::Strict,
+        seed: 4,
+    },
+];
+
+impl Shape {
+    pub fn config(self) -> MachineConfig {
+        let mut config = MachineConfig::new(2, 64);
+        let irs = &mut config.irses[0];
+        irs.idr0 = irs.idr0.with_virt(true);
+        irs.idr3 = IRS_IDR3::ZERO
+            .with_vm_id_bits(u5::new(12))
+            .with_vmd(self.vmd.is_some())
+            .with_vmd_sz(u4::new(self.vmd.unwrap_or(0)))
+            .with_vmt_levels(if self.two_level { Levels::TwoLevel } else { Levels::Linear });
+        irs.idr4 =
+            IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::from_count(12).unwrap()).with_vped_sz(u6::new(self.vped));
+        config.memory.coherency = self.coherency;
+        config.memory.eagerness = self.eagerness;
+        config.memory.seed = self.seed;
+        config.seed = self.seed;
+        config.switches.effects = Effects::Late;
+        config
+    }
+
+    /// What the tests configure unless they are about something else: 300 VMs, and a level-2 VM table if there can be one.
+    pub fn host_config(self) -> Config {
+        Config {
+            contiguous_bytes: if self.two_level { 4096 } else { 0x1_0000 },
+            timeout: Duration::from_micros(200),
+            ..Config::new(IRS, 300, 2048)
+        }
+    }
+
+    pub fn lab(self) -> Lab {
+        Lab::new(self.config())
+    }
+
+    /// A hypervisor, and its host, which is not up.
+    pub fn down(self) -> (Lab, Host<Lab>) {
+        let lab = self.lab();
+        let host = Host::new(lab.clone(), &self.host_config()).unwrap();
+        (lab, host)
+    }
+
+    /// A host that is up.
+    pub fn up(self) -> (Lab, Host<Lab>) {
+        let (lab, host) = self.down();
+        host.bring_up().unwrap();
+        (lab, host)
+    }
+}
+
+pub const fn vpes<const N: usize>(ids: [u16; N]) -> [VpeId; N] {
+    let mut vpes = [VpeId::new(0); N];
+    let mut n = 0;
+    while n < N {
+        vpes[n] = VpeId::new(ids[n]);
+        n += 1;
+    }
+    vpes
+}
+
+/// Sparse VPE IDs.
+pub const VPES: [VpeId; 3] = vpes([0, 5, 300]);
+
+/// A VM with three vCPUs and SPIs.
+pub const SPEC: VmSpec<'static> = VmSpec { spis: 40, ..VmSpec::new(&VPES) };
+
+pub fn live<'h>(host: &'h Host<Lab>) -> Vm<'h, Lab> {
+    let mut vm = host.new_vm();
+    vm.init(&SPEC).unwrap();
+    vm
+}

@@ -1,0 +1,146 @@
+//! Hosts and VMs come and go, and everything that can go wrong on the way.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::error::Error;
+
+use common::{Lab, SHAPES, SPEC, Shape, VPES, vpes};
+use gicv5_arch::irs::IrsReg;
+use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
+use gicv5_model::fault::{Fault, FaultPoint, Request};
+
+/// Everything this library does with commands and memory, from nothing to nothing. Stops at the first failure.
+fn a_life(host: &Host<Lab>) -> Result<(), Box<dyn Error>> {
+    host.bring_up()?;
+    let mut first = host.new_vm();
+    first.init(&SPEC)?;
+    let mut second = host.new_vm();
+    second.init(&VmSpec::new(&VPES[..1]))?;
+    first.create_lpi_ist(14)?;
+    first.reset_vcpu(gicv5_hyp::VcpuIndex(1))?;
+    first.remove_lpi_ist()?;
+    second.create_lpi_ist(16)?;
+    first.tear_down()?;
+    second.tear_down()?;
+    drop((first, second));
+    host.shut_down()?;
+    Ok(())
+}
+
+#[test]
+fn a_life_leaves_nothing_behind_and_breaks_no_rule() {
+    for shape in SHAPES {
+        let (lab, host) = shape.down();
+        let before = lab.machine.snapshot();
+        for _ in 0..2 {
+            a_life(&host).unwrap_or_else(|error| panic!("{shape:?}: {error:?}"));
+            assert_eq!(host.phase(), Phase::Down);
+            let account = lab.machine.account(&before);
+            assert!(account.is_clean(), "{shape:?}: {account:#?}");
+        }
+    }
+}
+
+/// The fault points of a life.
+fn points(shape: Shape) -> Vec<FaultPoint> {
+    let (lab, host) = shape.down();
+    lab.machine.record_fault_points();
+    a_life(&host).unwrap();
+    lab.machine.take_fault_points()
+}
+
+/// Ends a life that failed somewhere, once the hardware answers.
+fn end(lab: &Lab, host: &Host<Lab>, context: &str) {
+    lab.machine.recover();
+    lab.machine.advance(2_000);
+    host.reclaim().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    host.reap().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    host.shut_down().unwrap_or_else(|error| panic!("{context}: {error:?}"));
+    assert_eq!(host.holdings().vms, 0, "{context}");
+}
+
+/// Faults that make no difference.
+fn cannot_be_noticed(point: &FaultPoint, fault: Fault, points: &[FaultPoint]) -> bool {
+    let Request::Command { register, value, selected, .. } = point.request else { return false };
+    match (register, fault) {
+        // Without 1-of-N routing IRS_VPE_CR0 means nothing.
+        (IrsReg::IRS_VPE_CR0, Fault::Ignored) => true,
+        // Reset writes what has been written before.
+        (IrsReg::IRS_VPE_DBR, Fault::Ignored) => points.iter().any(|other| {
+            other.index < point.index
+                && other.request == Request::Command { irs: common::IRS, register, value, selected }
+        }),
+        _ => false,
+    }
+}
+
+/// An IRS that says it has withdrawn the VM table, shows VALID 0, and goes on using it cannot be told from one that has.
+fn is_a_lie(point: &FaultPoint, fault: Fault) -> bool {
+    let Request::Command { register: IrsReg::IRS_VMT_BASER, value, .. } = point.request else { return false };
+    fault == Fault::Ignored && value & 1 == 0
+}
+
+/// LIFE-6, LIFE-8, LIFE-9, LIFE-10, VMT-7, IST-8, GEN-19.
+#[test]
+fn whatever_fails_nothing_leaks_and_the_life_can_be_lived_again() {
+    for shape in SHAPES {
+        let points = points(shape);
+        for point in &points {
+            for fault in point.request.faults(1_000).filter(|fault| !is_a_lie(point, *fault)) {
+                let (lab, host) = shape.down();
+                let before = lab.machine.snapshot();
+                lab.machine.plan_fault(lab.machine.fault_points_passed() + point.index - points[0].index, fault);
+                let context = format!("{shape:?}: {} {fault}", point.request);
+                let outcome = a_life(&host);
+                assert_eq!(lab.machine.take_struck_faults().len(), 1, "{context}");
+                if cannot_be_noticed(point, fault, &points) {
+                    outcome.unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                } else {
+                    assert!(outcome.is_err(), "{context}: nobody noticed");
+                }
+                let violations = lab.machine.take_violations();
+                assert!(violations.is_empty(), "{context}: {violations:#?}");
+                end(&lab, &host, &context);
+                a_life(&host).unwrap_or_else(|error| panic!("{context}: the second life: {error:?}"));
+                let account = lab.machine.account(&before);
+                assert!(account.is_clean(), "{context}: {account:#?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn init_refuses_what_cannot_be_and_changes_nothing() {
+    let (lab, host) = SHAPES[1].up();
+    let before = lab.machine.snapshot();
+    let mut vm = host.new_vm();
+    let refused = |spec| {
+        let mut vm = host.new_vm();
+        let error = vm.init(&spec).unwrap_err();
+        assert_eq!(error.fate, Fate::Unchanged);
+        error.cause
+    };
+    assert_eq!(refused(VmSpec::new(&[])), InitCause::NoVcpus);
+    let nested = VmSpec { nesting: gicv5_hyp::Nesting::Requested, ..SPEC };
+    assert_eq!(refused(nested), InitCause::Nesting);
+    let twice = vpes([1, 1]);
+    assert_eq!(refused(VmSpec::new(&twice)), InitCause::NotAscending { vpe: twice[0] });
+    let high = vpes([4096]);
+    assert!(matches!(refused(VmSpec::new(&high)), InitCause::VpeId(_)));
+    assert!(matches!(refused(VmSpec { spis: u32::MAX, ..SPEC }), InitCause::Spis(_)));
+
+    vm.init(&SPEC).unwrap();
+    let id = vm.id();
+    let error = vm.init(&SPEC).unwrap_err();
+    assert_eq!((error.cause, error.fate), (InitCause::AlreadyInitialised, Fate::Unchanged), "LIFE-13");
+    assert_eq!((vm.state(), vm.id()), (Some(VmState::Live), id));
+    vm.tear_down().unwrap();
+    assert!(vm.refer().is_err() && vm.create_lpi_ist(14).is_err(), "a VM that is not initialised cannot be used");
+    let account = lab.machine.account(&before);
+    // The level-2 VM table stays until the whole table goes (VMT-16).
+    assert_eq!(account.leaks.len(), 1, "{account:#?}");
+    host.shut_down().unwrap();
+    assert_eq!(refused(SPEC), InitCause::HostNotUp(Phase::Down));
+}
