@@ -22,7 +22,7 @@ use gicv5_model::violation::PeIndex;
 use gicv5_model::{CpuConfig, Machine, ModelPe};
 use gicv5_trace::{AccessSize, AcknowledgeFailure, Candidate, Event, Interrupt, Line, NoCandidate, Space, TraceError};
 
-use super::attribute::Mask;
+use super::interface::Mask;
 use super::source::{On, Placed, Source};
 use super::tally::{Check, Defect, Tally, Untold, names};
 
@@ -31,6 +31,9 @@ const FRAME: Frame = Frame::config(IRS);
 
 /// The PPIs of bank 0 that QEMU's mask has no bits for (hazard 3).
 const HIGH_PPIS: u64 = 0xffff_ffff_0000_0000;
+
+/// Why an answer is a divergence though the model alone may not see it.
+const CONTRADICTED: &str = "what comes before and after agrees only if this line is wrong";
 
 /// Why a replay cannot go on.
 #[derive(Debug)]
@@ -83,8 +86,6 @@ pub(super) struct Engine {
     /// Level-2 tables that had to be invented, with the addresses of their level-1 entries.
     invented: Vec<(PhysAddr, ModelBlock)>,
     last: u64,
-    /// The line with the PPI candidate last compared.
-    ppi_line: Option<u64>,
     pub(super) tally: Tally,
 }
 
@@ -130,7 +131,6 @@ impl Engine {
             suspicions: HashMap::new(),
             invented: Vec::new(),
             last: first.line.number,
-            ppi_line: None,
             tally,
         })
     }
@@ -140,7 +140,7 @@ impl Engine {
     }
 
     pub(super) fn most_worlds(&self) -> usize {
-        self.source.attribution().map_or(1, |attribution| attribution.most_worlds())
+        self.source.most_worlds()
     }
 
     /// Replays one operation. False at the end of the trace.
@@ -624,7 +624,14 @@ impl Engine {
         self.take();
         self.judge_domain(line, domain);
         let id = IntId::from_raw(intid).ok();
+        let ppi_follows =
+            self.source.peek(0)?.is_some_and(|next| matches!(next.line.event, Event::PpiCandidate { .. }));
+        let kind_follows = id.is_some() && matches!(id, Some(IntId::Ppi(_))) == ppi_follows;
+        let contradicted = self.source.contradicted(line.number).map(<[u64]>::to_vec);
         let pe = match (on, id) {
+            (On::Pe(pe), _) if contradicted.is_some() || !kind_follows => {
+                return self.acknowledge_other(line, pe.into(), ppi_follows, contradicted.unwrap_or_default());
+            }
             (On::Pe(pe), _) => usize::from(pe),
             // Who took an LPI or SPI is who it is routed to.
             (_, Some(IntId::Lpi(_) | IntId::Spi(_))) => {
@@ -684,6 +691,23 @@ impl Engine {
             self.force_acknowledge(pe, id);
         }
         self.after_acknowledge(pe, id)
+    }
+
+    /// An acknowledge of something else than the trace says: what follows is about something else.
+    fn acknowledge_other(&mut self, line: Line, pe: usize, ppi: bool, suspects: Vec<u64>) -> Result<(), Stop> {
+        self.tally.check(Check::Acknowledge);
+        let mut taken = None;
+        let model = self.machine.hppi(PeIndex(pe as u16)).map(|(id, _)| id);
+        if model.is_some_and(|id| matches!(id, IntId::Ppi(_)) == ppi) {
+            self.on_pe(pe, |pe| taken = pe.cdia().int_id());
+        }
+        let text = format!("PE {pe} acknowledges {}: {CONTRADICTED}", shown(model));
+        self.tally.diverge(line, Check::Acknowledge, model, suspects, text);
+        match taken {
+            Some(_) => self.after_acknowledge(pe, taken),
+            None if ppi => self.expect_ppis(pe, None),
+            None => Ok(()),
+        }
     }
 
     /// The lines that follow an acknowledge.
@@ -880,6 +904,11 @@ impl Engine {
         }
         let index = PeIndex(pe as u16);
         let model = self.machine.candidate(index);
+        if let Some(suspects) = self.source.contradicted(line.number).map(<[u64]>::to_vec) {
+            let id = model.map(|(id, _)| IntId::from(id));
+            let text = format!("the candidate for PE {pe} is {}: {CONTRADICTED}", shown(id));
+            return self.tally.diverge(line, Check::IrsCandidate, id, suspects, text);
+        }
         if candidate == Candidate::NONE {
             if model.is_none() {
                 if !self.irs_is_enabled() {
@@ -1055,7 +1084,10 @@ impl Engine {
         let Event::Signals { irq, fiq, nmi } = line.event else { return };
         self.tally.check(Check::Signals);
         let signalled = irq || nmi;
-        self.see_mask(pe, line, signalled);
+        let contradicted = self.source.contradicted(line.number).map(<[u64]>::to_vec);
+        if contradicted.is_none() {
+            self.see_mask(pe, line, signalled);
+        }
         let index = PeIndex(pe as u16);
         let model = match self.machine.signals(index).irq {
             true => self.machine.hppi(index),
@@ -1065,6 +1097,11 @@ impl Engine {
             None => (false, false, false),
             Some((_, priority)) => (priority != Priority::MOST_URGENT, false, priority == Priority::MOST_URGENT),
         };
+        if let Some(suspects) = contradicted {
+            let id = model.map(|(id, _)| id);
+            let text = format!("PE {pe} is signalled {}: {CONTRADICTED}", shown(id));
+            return self.tally.diverge(line, Check::Signals, id, suspects, text);
+        }
         if outputs(model) == (irq, fiq, nmi) {
             return;
         }
@@ -1075,13 +1112,7 @@ impl Engine {
             Some((id, priority)) => format!("PE {pe} is signalled {id} with {priority}"),
             None => format!("PE {pe} is signalled nothing"),
         };
-        let mut suspects = self.inferred(pe, None);
-        // On several PEs, which one it is was concluded from the PPI candidate too, two lines before the last.
-        if self.cpus.len() > 1
-            && let Some(candidate) = self.ppi_line.filter(|candidate| line.number.checked_sub(*candidate) == Some(3))
-        {
-            suspects.push(candidate);
-        }
+        let suspects = self.inferred(pe, None);
         self.tally.diverge(line, Check::Signals, model.map(|(id, _)| id), suspects, text);
         if let Some(cpu) = self.cpus.get_mut(pe)
             && !cpu.mask.is_known()
@@ -1140,7 +1171,6 @@ impl Engine {
             if domain.raw_value().value() != number {
                 self.diverge(line, Check::PpiCandidate, format!("domain {number} comes here"));
             } else if domain == Domain::NonSecure {
-                self.ppi_line = Some(line.number);
                 self.compare_ppi(line, pe, candidate, acknowledged);
             } else if candidate != Candidate::NONE {
                 let model = "all PPIs are of the Non-secure domain, number 1".to_owned();
@@ -1152,11 +1182,16 @@ impl Engine {
 
     fn compare_ppi(&mut self, line: Line, pe: usize, candidate: Candidate, acknowledged: Option<Ppi>) {
         let index = PeIndex(pe as u16);
-        let Some(cpu) = self.cpus.get_mut(pe) else { return };
         let theirs = match candidate.interrupt() {
             Some((IntId::Ppi(ppi), priority)) => Some((ppi, priority)),
             _ => None,
         };
+        if let Some(suspects) = self.source.contradicted(line.number).map(<[u64]>::to_vec) {
+            let id = self.machine.ppi_candidate(index).map(|(ppi, _)| IntId::Ppi(ppi));
+            let text = format!("the best PPI of PE {pe} is {}: {CONTRADICTED}", shown(id));
+            return self.tally.diverge(line, Check::PpiCandidate, id, suspects, text);
+        }
+        let Some(cpu) = self.cpus.get_mut(pe) else { return };
         if cpu.unknown != 0 {
             let handle = Pe::new(&cpu.pe);
             let ready = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected))
@@ -1231,7 +1266,9 @@ impl Engine {
             match self.source.peek(n)?.map(|placed| placed.line) {
                 Some(Line { event: Event::PpiCandidate { domain, candidate: theirs }, number }) => {
                     if domain == Domain::NonSecure {
-                        candidate = theirs;
+                        if self.source.contradicted(number).is_none() {
+                            candidate = theirs;
+                        }
                         self.tally.untold(Untold::PpiRegister, Line { number, event: line.event });
                     }
                 }

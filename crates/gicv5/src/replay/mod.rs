@@ -2,16 +2,18 @@
 //!
 //! A trace holds what software and devices did and what the hardware made of it ([`gicv5_trace`] says what every line
 //! means). The model is made to do the same, and every answer is compared. [`source`] hands out lines, on machines with
-//! several PEs by way of [`attribute`], which finds out where a line happened; [`engine`] drives the model and compares;
-//! [`tally`] keeps what was found; [`report`] tells it.
+//! several PEs by way of [`attribute`], which finds out where a line happened, with sets of [`worlds`] made of states of a CPU
+//! [`interface`]; [`engine`] drives the model and compares; [`tally`] keeps what was found; [`report`] tells it.
 
 mod attribute;
 mod engine;
+mod interface;
 mod report;
 mod source;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod worlds;
 
 use std::io::{BufReader, IsTerminal};
 use std::path::Path;

@@ -234,7 +234,8 @@ fn print_divergence(found: &Divergence, out: &mut Console<'_>) -> io::Result<()>
     out.paragraph(2, 10, &[(FAINT, "trace  "), (Style::new(), &found.line.event.to_string())])?;
     out.paragraph(2, 10, &[(FAINT, "model  "), (Style::new(), &found.model)])?;
     for line in &found.suspects {
-        let text = format!("line {line}, from which it was inferred what software had written, may be the wrong one");
+        let text =
+            format!("line {line} may be the wrong one: what software had written, or which PE it was, follows from it");
         out.paragraph(2, 10, &[(FAINT, "or     "), (Style::new(), &text)])?;
     }
     let about = match found.interrupt {

@@ -72,8 +72,13 @@ impl Source {
         self.ahead.pop_front()
     }
 
-    /// What the attribution knows about why a line may not fit.
-    pub(super) fn attribution(&self) -> Option<&Attribution> {
-        self.attribution.as_ref()
+    /// The most possible worlds there were at once.
+    pub(super) fn most_worlds(&self) -> usize {
+        self.attribution.as_ref().map_or(1, Attribution::most_worlds)
+    }
+
+    /// If the lines around this one agree with each other only if it is wrong: the others of which that is true too.
+    pub(super) fn contradicted(&self, line: u64) -> Option<&[u64]> {
+        self.attribution.as_ref()?.suspects(line)
     }
 }

@@ -176,7 +176,7 @@ pub(super) struct Divergence {
     pub(super) interrupt: Option<IntId>,
     /// What happened to that interrupt before, or what came before the line.
     pub(super) history: Vec<Line>,
-    /// Earlier lines that may be the ones that are wrong.
+    /// Other lines that may be the ones that are wrong.
     pub(super) suspects: Vec<u64>,
 }
 

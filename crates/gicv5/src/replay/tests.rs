@@ -252,7 +252,11 @@ fn wrong_answers(line: &str) -> Vec<String> {
         "gicv5_activate" | "gicv5_deactivate" => bits("virtual:0 ID ", &[0, 5]),
         "gicv5_request_config" => bits("ICSR ", &[0, 1, 2, 4, 5, 11, 15, 32]),
         "gicv5_read" if !["0xffd", "0xffe"].iter().any(|id| line.contains(id)) => bits("data ", &[0, 1, 4, 20]),
-        "gicv5_gicr_cdia" => bits("interrupt ", &[0, 4]),
+        "gicv5_gicr_cdia" => {
+            let start = line.find("interrupt 0x").unwrap() + 10;
+            let others = ["0x40000003", "0x2000001b", "0x60000005", "0x0"].map(|id| format!("{}{id}", &line[..start]));
+            bits("interrupt ", &[0, 4]).into_iter().chain(others).collect()
+        }
         "gicv5_gicr_cdia_fail" => vec![line.replace("no available interrupt to acknowledge", "CDIA but HPPI is NMI")],
         "gicv5_ist_valid" => bits("id_bits ", &[0]).into_iter().chain(bits("base ", &[12])).collect(),
         _ => Vec::new(),
@@ -349,30 +353,50 @@ fn campaign(
     (found, complaints)
 }
 
-/// By default a few answers of each kind near the start of each recording are changed. With `GICV5_CHANGED_ANSWERS=200` it
-/// is so many of each kind all over the recordings, which takes minutes in a release build.
+/// By default a few answers of each kind near the start of each recording are changed. With `GICV5_CHANGED_ANSWERS=200,7` it
+/// is so many of each kind all over the recordings, drawn from seed 7, which takes minutes in a release build.
 #[test]
 fn a_changed_answer_is_a_divergence_that_names_its_line() {
-    let asked = std::env::var("GICV5_CHANGED_ANSWERS").ok().map(|count| count.parse().unwrap());
+    let asked = std::env::var("GICV5_CHANGED_ANSWERS").ok().map(|asked| {
+        let (each, seed) = asked.split_once(',').unwrap_or((&asked, "7"));
+        (each.parse().unwrap(), seed.parse().unwrap())
+    });
+    let mut all = Vec::new();
     for (name, lines) in [(REGISTERS, 900), (RANDOM, 2500), (LINUX, 2500)] {
-        let (lines, each) = asked.map_or((lines, 4), |each| (usize::MAX, each));
-        let (found, complaints) = campaign(name, lines, each, 7);
-        assert!(complaints.is_empty(), "{complaints:#?}\n{found:#?}");
+        let (lines, each, seed) = asked.map_or((lines, 4, 7), |(each, seed)| (usize::MAX, each, seed));
+        let (found, complaints) = campaign(name, lines, each, seed);
         assert!(found.len() >= 6, "{name}: {found:#?}");
+        if !complaints.is_empty() {
+            all.extend(complaints);
+            all.push(format!("{name}: {found:?}"));
+        }
+    }
+    assert!(all.is_empty(), "{all:#?}");
+}
+
+/// Replays the start of the Linux recording with one line changed.
+fn linux_with(number: usize, changed: &str, end: usize) -> Summary {
+    let text = recording(LINUX);
+    let lines: Vec<&str> = text.lines().take(end).collect();
+    assert_ne!(lines[number - 1], changed);
+    let line = |(n, line)| [if n + 1 == number { changed } else { line }, "\n"];
+    replay(&lines.iter().copied().enumerate().flat_map(line).collect::<String>())
+}
+
+#[test]
+fn a_ppi_candidate_that_fits_another_pe_is_named_though_only_the_signals_fit_none() {
+    let changed = "gicv5_recalc_ppi_hppi domain 1 new PPI HPPI id 0x2000001b prio 31";
+    for end in [36_150, 37_000] {
+        assert_eq!(named(&linux_with(36_147, changed, end)), [36_147, 36_150], "{end}");
     }
 }
 
 #[test]
-fn a_ppi_candidate_that_fits_another_pe_is_named_where_the_signals_fit_none() {
-    let text = recording(LINUX);
-    let lines: Vec<&str> = text.lines().take(36_400).collect();
-    let changed = "gicv5_recalc_ppi_hppi domain 1 new PPI HPPI id 0x2000001b prio 31";
-    assert_ne!(lines[36_146], changed);
-    let trace: String =
-        lines.iter().enumerate().flat_map(|(n, line)| [if n == 36_146 { changed } else { line }, "\n"]).collect();
-    let trace = head(&trace, 36_150);
-    let named = named(&replay(&trace));
-    assert!(named.starts_with(&[36_150]) && named.contains(&36_147), "{named:?}");
+fn a_signal_that_is_believed_of_another_pe_for_a_while_is_named_where_it_stands() {
+    // Dropped on one PE, the priority seems to be dropped on another one until line 22 979.
+    let summary = linux_with(22_954, QUIET, 24_003);
+    assert_eq!(named(&summary)[0], 22_954);
+    assert_eq!(summary.tally().divergences, 1, "nothing else is wrong");
 }
 
 /// Something done to the lines of a trace.
