@@ -153,7 +153,7 @@ struct Slot {
 impl Slot {
     /// True if the interrupt is in the queue of its target and priority.
     fn is_queued(&self) -> bool {
-        self.known != Known::Unnoticed && is_candidate(self.entry)
+        self.known.is_noticed() && is_candidate(self.entry)
     }
 }
 
@@ -168,6 +168,24 @@ enum Known {
     Clean,
     /// Newer than memory.
     Dirty,
+    /// Newer than memory, and not in a queue, whatever it is (INJ-8).
+    Overlooked,
+}
+
+impl Known {
+    /// Whether the state counts.
+    fn is_noticed(self) -> bool {
+        !matches!(self, Known::Unnoticed | Known::Overlooked)
+    }
+
+    /// What it is when the state has been written back; `None` if memory has it already.
+    fn written_back(self) -> Option<Known> {
+        match self {
+            Known::Dirty => Some(Known::Clean),
+            Known::Overlooked => Some(Known::Unnoticed),
+            Known::Unread | Known::Unnoticed | Known::Clean => None,
+        }
+    }
 }
 
 const PAGE: usize = 256;
@@ -358,15 +376,15 @@ impl Interrupts {
         *self.table_mut(int_type) = (Backing::Ist(ist), Pages::default());
     }
 
-    /// Gives up the IST of a type: writes every changed state back, and takes its interrupts out of the queues (IST-5).
-    /// Returns the targets whose candidates may have changed.
-    pub(crate) fn withdraw(&mut self, int_type: IrsIntType, memory: &mut impl IrsMemory) -> Vec<Iaffid> {
+    /// Gives up the IST of a type, and takes its interrupts out of the queues (IST-5). Changed states that are to be kept
+    /// must have been [written back](Self::write_back). Returns the targets whose candidates may have changed.
+    pub(crate) fn withdraw(&mut self, int_type: IrsIntType) -> Vec<Iaffid> {
         let mut touched = Vec::new();
-        for id in self.write_back(int_type, memory) {
+        let (_, pages) = self.table_mut(int_type);
+        let queued: Vec<u32> = pages.iter_mut().filter(|(_, slot)| slot.is_queued()).map(|(id, _)| id).collect();
+        for id in queued {
             let link = link(IrsIntId::from_parts(int_type, u24::new(id & (SPI - 1))));
-            if let Some(slot) = self.slot(link)
-                && slot.is_queued()
-            {
+            if let Some(slot) = self.slot(link) {
                 touched.push(slot.entry.iaffid());
                 self.dequeue(link);
             }
@@ -377,23 +395,29 @@ impl Interrupts {
         touched
     }
 
-    /// Writes every changed state of a type back to its IST. Returns the IDs of all states that are held.
-    pub(crate) fn write_back(&mut self, int_type: IrsIntType, memory: &mut impl IrsMemory) -> Vec<u32> {
+    /// Writes every changed state of a type back to its IST.
+    pub(crate) fn write_back(&mut self, int_type: IrsIntType, memory: &mut impl IrsMemory) {
         let (backing, pages) = self.table_mut(int_type);
-        let Backing::Ist(ist) = *backing else { return Vec::new() };
-        let mut held = Vec::new();
+        let Backing::Ist(ist) = *backing else { return };
         for (id, slot) in pages.iter_mut() {
-            if slot.known == Known::Dirty
+            if let Some(known) = slot.known.written_back()
                 && let Ok(address) = ist.entry(id, memory)
                 && memory.irs_store32(address, slot.entry.raw_value())
             {
-                slot.known = Known::Clean;
-            }
-            if slot.known != Known::Unread {
-                held.push(id);
+                slot.known = known;
             }
         }
-        held
+    }
+
+    /// Takes an interrupt out of its queue until something names it again.
+    pub(crate) fn overlook(&mut self, id: IrsIntId) {
+        let link = link(id);
+        if self.slot(link).is_some_and(Slot::is_queued) {
+            self.dequeue(link);
+        }
+        if let Some(slot) = self.slot_mut(link) {
+            slot.known = Known::Overlooked;
+        }
     }
 
     /// Writes one state back to its IST, if it has changed.
@@ -401,11 +425,11 @@ impl Interrupts {
         let (backing, pages) = self.table_mut(id.int_type());
         if let Backing::Ist(ist) = *backing
             && let Some(slot) = pages.get_mut(id.id())
-            && slot.known == Known::Dirty
+            && let Some(known) = slot.known.written_back()
             && let Ok(address) = ist.entry(id.id(), memory)
             && memory.irs_store32(address, slot.entry.raw_value())
         {
-            slot.known = Known::Clean;
+            slot.known = known;
         }
     }
 
@@ -476,7 +500,7 @@ impl Interrupts {
         let before = self.state(id, memory)?;
         let after = change(before);
         let link = link(id);
-        let noticed = self.slot(link).is_some_and(|slot| slot.known == Known::Unnoticed);
+        let noticed = self.slot(link).is_some_and(|slot| !slot.known.is_noticed());
         if after == before && !noticed {
             return Ok(Change { before, after, noticed });
         }
@@ -697,7 +721,7 @@ mod tests {
         for id in [spi(31), spi(96), lpi(1024), lpi(0xff_ffff)] {
             assert_eq!(interrupts.state(id, &mut memory), Err(Unreachable::OutOfRange), "{id} (IST-27)");
         }
-        interrupts.withdraw(IrsIntType::Lpi, &mut memory);
+        interrupts.withdraw(IrsIntType::Lpi);
         assert_eq!(interrupts.state(lpi(0), &mut memory), Err(Unreachable::NoIst));
     }
 
@@ -707,7 +731,8 @@ mod tests {
         interrupts.update(lpi(8), &mut memory, |_| pending(1)).unwrap();
         interrupts.update(lpi(9), &mut memory, |_| pending(1).with_iaffid(Iaffid::new(3))).unwrap();
         interrupts.update(spi(33), &mut memory, |_| pending(2)).unwrap();
-        assert_eq!(interrupts.withdraw(IrsIntType::Lpi, &mut memory), [PE0, Iaffid::new(3)]);
+        interrupts.write_back(IrsIntType::Lpi, &mut memory);
+        assert_eq!(interrupts.withdraw(IrsIntType::Lpi), [PE0, Iaffid::new(3)]);
         assert_eq!(memory.0.get(&0x1020), Some(&pending(1).raw_value()), "IST-5");
         assert_eq!(memory.0.get(&0x1000), None, "an entry that nobody touched is not written");
         assert_eq!(interrupts.candidate(PE0), Some((spi(33), priority(2))));

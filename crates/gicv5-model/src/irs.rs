@@ -5,28 +5,28 @@
 //! completes, all at once.
 
 use gicv5_arch::entry::L2_ISTE;
-use gicv5_arch::geometry::{IstGeometry, IstLimits};
 use gicv5_arch::irs::{
     IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_PE_CR0, IRS_PE_SELR,
     IRS_PE_STATUSR, IRS_SAVE_VMR, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR,
     IRS_SPI_VMR, IRS_SYNC_STATUSR, IRS_SYNCR, IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR,
-    IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR, IRS_VMT_STATUSR, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg,
-    SetLpiReg,
+    IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR, IRS_VMT_STATUSR, IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_SELR,
+    IRS_VPE_STATUSR, IrsReg, SetLpiReg,
 };
 use gicv5_arch::layout::fields_mask;
-use gicv5_arch::values::{HandlingMode, L2Size, Structure};
-use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, Spi, VmId};
+use gicv5_arch::values::HandlingMode;
+use gicv5_arch::{IrsIntId, IrsIntType, Spi, VmId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
 use crate::clock::Tick;
-use crate::config::DpsWithoutOneOfN;
+use crate::config::{DpsWithoutOneOfN, EmptySelection, SetLpi, SpiSampling, SpiStateAtAssignment, VmTableProgramming};
 use crate::event::{Event, Outcome, Space, Width};
 use crate::fault::{Fault, Request, Selected};
 use crate::interrupts::{Backing, Ist, WritingBack};
-use crate::ist_memory::IstOwners;
+use crate::ist_memory::{AskedIst, IstOwners};
 use crate::machine::MachineState;
 use crate::swerr::ErrorRecord;
 use crate::violation::Place;
+use crate::virt::VmtRegisters;
 
 /// A command that has not completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,11 +57,12 @@ pub(crate) struct IrsState {
     pe_selr: IRS_PE_SELR,
     pe_valid: bool,
     pub(crate) errors: ErrorRecord,
+    pub(crate) vmt: VmtRegisters,
     vpe_selr: IRS_VPE_SELR,
     /// The VPE that is selected, if the last selection that took effect was of a valid one.
     vpe: Option<IRS_VPE_SELR>,
-    /// The VM that was last asked about with IRS_SAVE_VMR.
-    saved: Option<VmId>,
+    /// The VM that was last asked about with IRS_SAVE_VMR, and the answer then.
+    pub(crate) saved: Option<(VmId, bool)>,
     in_flight: Vec<InFlight>,
     commands: u64,
 }
@@ -77,6 +78,7 @@ impl IrsState {
             pe_selr: IRS_PE_SELR::ZERO,
             pe_valid: false,
             errors: ErrorRecord::default(),
+            vmt: VmtRegisters::default(),
             vpe_selr: IRS_VPE_SELR::ZERO,
             vpe: None,
             saved: None,
@@ -277,11 +279,12 @@ impl MachineState {
                 Some(vm) => IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(vm).raw_value(),
                 None => 0,
             },
-            IrsReg::IRS_VMT_BASER => self.virt.baser.raw_value(),
-            IrsReg::IRS_VMT_CFGR => self.virt.cfgr.raw_value().into(),
+            IrsReg::IRS_VMT_BASER => self.vmt_registers(irs).baser.raw_value(),
+            IrsReg::IRS_VMT_CFGR => self.vmt_registers(irs).cfgr.raw_value().into(),
             IrsReg::IRS_VMT_STATUSR => IRS_VMT_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).raw_value().into(),
             IrsReg::IRS_VPE_SELR => state.vpe_selr.raw_value(),
             IrsReg::IRS_VPE_DBR => state.vpe.map_or(0, |vpe| self.vpe_dbr(vpe).raw_value()),
+            IrsReg::IRS_VPE_CR0 => state.vpe.map_or(0, |vpe| self.vpe_cr0(vpe).raw_value().into()),
             IrsReg::IRS_VPE_HPPIR => state.vpe.map_or(0, |vpe| self.vpe_hppir(vpe).raw_value()),
             IrsReg::IRS_VPE_STATUSR => {
                 let status = IRS_VPE_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).with_v(state.vpe.is_some());
@@ -298,6 +301,9 @@ impl MachineState {
     /// started at any IRS of the domain, and all show whether one is under way (GEN-13, GEN-14).
     fn is_idle(&self, irs: usize, status: IrsReg) -> bool {
         match status {
+            IrsReg::IRS_VMT_STATUSR if self.config.switches.vm_table.programming == VmTableProgramming::EachIrs => {
+                self.irses.get(irs).is_some_and(|irs| irs.is_idle(status))
+            }
             IrsReg::IRS_IST_STATUSR | IrsReg::IRS_VMT_STATUSR => self.irses.iter().all(|irs| irs.is_idle(status)),
             _ => self.irses.get(irs).is_some_and(|irs| irs.is_idle(status)),
         }
@@ -329,8 +335,8 @@ impl MachineState {
             IrsReg::IRS_IST_CFGR if !self.ist.baser.valid() => {
                 self.ist.cfgr = IRS_IST_CFGR::new_with_raw_value(value as u32 & fields(register) as u32);
             }
-            IrsReg::IRS_VMT_CFGR if virt && !self.virt.baser.valid() => {
-                self.virt.cfgr = IRS_VMT_CFGR::new_with_raw_value(value as u32 & fields(register) as u32);
+            IrsReg::IRS_VMT_CFGR if virt => {
+                self.write_vmt_cfgr(irs, IRS_VMT_CFGR::new_with_raw_value(value as u32 & fields(register) as u32));
             }
             IrsReg::IRS_SPI_RESAMPLER => {
                 let spi = IRS_SPI_RESAMPLER::new_with_raw_value(value as u32).spi_id();
@@ -395,7 +401,9 @@ impl MachineState {
             // Without VIRT these are not there (GEN-7, SPI-12).
             _ if !virt => false,
             IrsReg::IRS_SPI_VMR | IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => true,
-            IrsReg::IRS_VMT_BASER => self.write_vmt_baser(IRS_VMT_BASER::new_with_raw_value(value & fields(register))),
+            IrsReg::IRS_VMT_BASER => {
+                self.write_vmt_baser(irs, IRS_VMT_BASER::new_with_raw_value(value & fields(register)))
+            }
             // With M=0 nothing happens (VM-4).
             IrsReg::IRS_VMAP_L2_VMTR => IRS_VMAP_L2_VMTR::new_with_raw_value(value).m(),
             IrsReg::IRS_VMAP_VMR => IRS_VMAP_VMR::new_with_raw_value(value).m(),
@@ -405,8 +413,10 @@ impl MachineState {
             // With S=0 nothing is selected (VPE-14).
             IrsReg::IRS_VPE_SELR => {
                 let selection = IRS_VPE_SELR::new_with_raw_value(value & fields(register));
-                if selection.s() {
-                    state.vpe_selr = selection.with_s(false);
+                match selection.s() {
+                    true => state.vpe_selr = selection.with_s(false),
+                    false if self.config.switches.vpe.empty_selection == EmptySelection::Deselects => state.vpe = None,
+                    false => {}
                 }
                 selection.s()
             }
@@ -521,7 +531,7 @@ impl MachineState {
             IrsReg::IRS_SPI_VMR => return self.assign_spi(irs, IRS_SPI_VMR::new_with_raw_value(value)),
             IrsReg::IRS_VMT_BASER => match IRS_VMT_BASER::new_with_raw_value(value).valid() {
                 true => self.adopt_vm_table(irs),
-                false => self.withdraw_vm_table(),
+                false => self.withdraw_vm_table(irs),
             },
             IrsReg::IRS_VMAP_L2_VMTR => {
                 return self.map_level2_vm_table(irs, IRS_VMAP_L2_VMTR::new_with_raw_value(value));
@@ -534,18 +544,14 @@ impl MachineState {
             IrsReg::IRS_VMAP_VPER => return self.map_vpe(irs, IRS_VMAP_VPER::new_with_raw_value(value)),
             IrsReg::IRS_VPE_SELR => {
                 let selection = IRS_VPE_SELR::new_with_raw_value(value & fields(register)).with_s(false);
-                let valid = self.is_vpe(selection);
+                let valid = self.is_vpe(irs, selection);
                 if let Some(state) = self.irses.get_mut(irs) {
                     state.vpe = valid.then_some(selection);
                 }
             }
             IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => return self.configure_vpe(irs, register, value),
             IrsReg::IRS_SAVE_VMR => {
-                let command = IRS_SAVE_VMR::new_with_raw_value(value);
-                if let Some(state) = self.irses.get_mut(irs) {
-                    state.saved = command.q().then_some(command.vm_id());
-                }
-                return self.save_vm(command);
+                return self.save_vm(irs, IRS_SAVE_VMR::new_with_raw_value(value));
             }
             // What has been accepted has taken effect already (SYN-8); IRS_PE_CR0 has nothing to opt out of (RTE-3).
             _ => {}
@@ -564,6 +570,7 @@ impl MachineState {
             self.offer(target);
             self.forward_to(target);
         }
+        self.ring_all();
     }
 
     fn configure_spi(&mut self, irs: usize, cfgr: IRS_SPI_CFGR) -> Outcome {
@@ -580,16 +587,32 @@ impl MachineState {
     /// Gives the selected SPI to a VM, or takes it back (SPI-9, SPI-12).
     fn assign_spi(&mut self, irs: usize, spi_vmr: IRS_SPI_VMR) -> Outcome {
         let Some(spi) = self.irses.get(irs).and_then(|state| state.spi) else { return Outcome::Ignored };
-        // It stops being a physical interrupt, and keeps nothing of having been one.
-        let _ = self.update(IrsIntId::Spi(spi), |_| L2_ISTE::ZERO);
+        let switches = self.config.switches.spi;
+        let vm = spi_vmr.virt().then_some(spi_vmr.vm_id());
+        if self.assigned(spi) == vm {
+            return Outcome::Ignored;
+        }
+        // It stops being a physical interrupt; what it has been waits for its return, or is gone.
+        let state = self.look_up(spi.into());
+        let _ = self.update(spi.into(), |_| L2_ISTE::ZERO);
         let Some(wire) = self.wires.get_mut(spi.id() as usize) else { return Outcome::Ignored };
-        wire.vm = spi_vmr.virt().then_some(spi_vmr.vm_id());
+        if let (Ok(state), SpiStateAtAssignment::Kept) = (state, switches.state) {
+            wire.kept = state;
+        }
+        wire.vm = vm;
+        if vm.is_none() {
+            let kept = std::mem::take(&mut wire.kept);
+            let _ = self.update(spi.into(), |_| kept);
+        }
+        if switches.sampling == SpiSampling::AtAssignment {
+            self.sample(spi);
+        }
         Outcome::Done
     }
 
     /// Writes a setting of the selected VPE, if it is still valid (VPE-13).
     fn configure_vpe(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
-        let selected = self.irses.get(irs).and_then(|state| state.vpe).filter(|vpe| self.is_vpe(*vpe));
+        let selected = self.irses.get(irs).and_then(|state| state.vpe).filter(|vpe| self.is_vpe(irs, *vpe));
         if let Some(state) = self.irses.get_mut(irs) {
             state.vpe = selected;
         }
@@ -602,7 +625,9 @@ impl MachineState {
                 }
                 self.set_vpe_dbr(vpe, settings, place)
             }
-            (IrsReg::IRS_VPE_CR0, Some(selected)) => self.set_vpe_cr0(selected),
+            (IrsReg::IRS_VPE_CR0, Some(selected)) => {
+                self.set_vpe_cr0(selected, IRS_VPE_CR0::new_with_raw_value(value as u32))
+            }
             _ => Outcome::Ignored,
         }
     }
@@ -610,55 +635,25 @@ impl MachineState {
     // --- the physical IST ---------------------------------------------------------------------------------------
 
     fn adopt_ist(&mut self, irs: usize) {
-        let Some(idr2) = self.config.irses.get(irs).map(|irs| irs.idr2) else { return };
-        let Ok(limits) = IstLimits::from_idr2(idr2) else { return };
+        let has_lpis = self.config.irses.get(irs).is_some_and(|irs| irs.idr2.lpi());
         // An IST whose VALID was cleared without an effect is still there.
-        if !limits.has_physical_lpis() || matches!(self.interrupts.backing(IrsIntType::Lpi), Backing::Ist(_)) {
+        if !has_lpis || matches!(self.interrupts.backing(IrsIntType::Lpi), Backing::Ist(_)) {
             return;
         }
-        let cfgr = self.ist.cfgr;
-        // Out of range is clamped (IST-28), unsupported is replaced by something supported (IST-9, IST-14, IST-15).
-        let id_bits = u32::from(cfgr.lpi_id_bits()).clamp(limits.min_lpi_id_bits(), limits.id_bits());
-        let required = limits.entry_size(id_bits);
-        let entry = cfgr.istsz().unwrap_or(required);
-        let l2_size = limits.l2_sizes().map(|supported| {
-            let asked = cfgr.l2sz().ok().filter(|size| supported.contains(*size));
-            let smallest = L2Size::ALL.into_iter().find(|size| supported.contains(*size));
-            asked.or(smallest).unwrap_or(L2Size::KiB4)
-        });
-        let geometry = match (cfgr.structure(), l2_size) {
-            (Structure::TwoLevel, Some(l2_size)) => IstGeometry::two_level(id_bits, entry, l2_size),
-            _ => IstGeometry::linear(id_bits, entry),
+        let IstRegisters { baser, cfgr } = self.ist;
+        let asked = AskedIst {
+            id_bits: cfgr.lpi_id_bits().into(),
+            istsz: cfgr.istsz().ok(),
+            structure: cfgr.structure(),
+            l2sz: cfgr.l2sz().ok(),
+            raw: cfgr.raw_value().into(),
         };
-        let Ok(geometry) = geometry else { return };
-        let asked = IRS_IST_CFGR::ZERO.raw_value() | cfgr.raw_value();
-        let place = Place::Register(frame(irs), IrsReg::IRS_IST_CFGR.offset());
-        if u32::from(cfgr.lpi_id_bits()) != id_bits {
-            self.report.violate("IST-28", place, asked.into(), id_bits.into(), || {
-                format!("LPI_ID_BITS {} is taken as {id_bits}", cfgr.lpi_id_bits())
-            });
-        }
-        if entry != required || cfgr.istsz().is_err() {
-            self.report.violate("IST-10", place, asked.into(), required.raw_value().value().into(), || {
-                format!("ISTSZ is not the {} that this IRS needs for {id_bits} ID bits", required.meaning())
-            });
-        }
-        let unsupported = cfgr.structure() == Structure::TwoLevel && (l2_size.is_none() || cfgr.l2sz().ok() != l2_size);
-        if unsupported {
-            self.report.violate("IST-15", place, asked.into(), geometry.cfgr().raw_value().into(), || {
-                "STRUCTURE or L2SZ is not supported by this IRS".into()
-            });
-        }
-        let address = self.ist.baser.addr().address();
-        let footprint = geometry.base();
+        let place = |register: IrsReg| Place::Register(frame(irs), register.offset());
+        let geometry = self.supported_ist(irs, Space::Physical, IrsIntType::Lpi, asked, place(IrsReg::IRS_IST_CFGR));
+        let Some(geometry) = geometry else { return };
         // Hardware takes the bits below the alignment as zero (IST-12, IST-13).
-        let Ok(base) = PhysAddr::new(address.raw() & !(footprint.alignment() - 1)) else { return };
-        if base != address {
-            let place = Place::Register(frame(irs), IrsReg::IRS_IST_BASER.offset());
-            self.report.violate("IST-12", place, address.raw(), base.raw(), || {
-                format!("the IST's address is not aligned to {:#x}, so another address is used", footprint.alignment())
-            });
-        }
+        let (address, alignment) = (baser.addr().address(), geometry.base().alignment());
+        let Some(base) = self.aligned(address, alignment, "IST-12", place(IrsReg::IRS_IST_BASER)) else { return };
         let ist = Ist { base, geometry };
         self.own_ist(ist, IstOwners::PHYSICAL);
         self.interrupts.adopt(IrsIntType::Lpi, ist);
@@ -668,7 +663,8 @@ impl MachineState {
     fn withdraw_ist(&mut self) {
         let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else { return };
         let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
-        for target in self.interrupts.withdraw(IrsIntType::Lpi, &mut memory) {
+        self.interrupts.write_back(IrsIntType::Lpi, &mut memory);
+        for target in self.interrupts.withdraw(IrsIntType::Lpi) {
             self.offer(target);
         }
         self.disown_ist(ist);
@@ -691,7 +687,11 @@ impl MachineState {
             return;
         }
         let id = IrsIntId::Lpi(IRS_SETLPIR::new_with_raw_value(value).id());
-        if let Err(why) = self.set_event(id, HandlingMode::Edge) {
+        let keeps = self.config.switches.set_lpi == SetLpi::KeepsHandlingMode;
+        let set = |entry: L2_ISTE| {
+            if keeps { entry.with_pending(true) } else { entry.with_pending(true).with_hm(HandlingMode::Edge) }
+        };
+        if let Err(why) = self.update(id, set) {
             self.unreachable(irs, Space::Physical, id, why);
         }
     }

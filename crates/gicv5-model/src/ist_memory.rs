@@ -1,13 +1,17 @@
 //! Whose the memory of an IST is while it is valid: the same for the physical IST and for those of VMs.
 
 use gicv5_arch::entry::L1_ISTE;
+use gicv5_arch::geometry::{IstGeometry, IstLimits};
+use gicv5_arch::values::{IstSize, L2Size, Structure as Layout};
 use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 
+use crate::config::{Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
 use crate::event::{Outcome, Space};
 use crate::interrupts::Ist;
 use crate::machine::MachineState;
 use crate::memory::{Owner, Structure};
 use crate::swerr::{ErrorCode, SoftwareError};
+use crate::violation::Place;
 
 /// Whose the parts of an IST are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -35,7 +39,75 @@ impl IstOwners {
     }
 }
 
+/// An IST as software describes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AskedIst {
+    pub(crate) id_bits: u32,
+    /// `None` if the size is reserved.
+    pub(crate) istsz: Option<IstSize>,
+    pub(crate) structure: Layout,
+    /// `None` if the size is reserved.
+    pub(crate) l2sz: Option<L2Size>,
+    /// The whole description.
+    pub(crate) raw: u64,
+}
+
 impl MachineState {
+    /// The shape that an IST becomes valid with: out of range is clamped (IST-28), unsupported is replaced by something
+    /// supported (IST-9, IST-10, IST-14, IST-15), and reported. `None` if it does not become valid.
+    pub(crate) fn supported_ist(
+        &mut self,
+        irs: usize,
+        space: Space,
+        int_type: IrsIntType,
+        asked: AskedIst,
+        place: Place,
+    ) -> Option<IstGeometry> {
+        let switches = self.config.switches.ist;
+        let limits = IstLimits::from_idr2(self.config.irses.get(irs)?.idr2).ok()?;
+        let fewest = if int_type == IrsIntType::Lpi { limits.min_lpi_id_bits() } else { 0 };
+        let id_bits = asked.id_bits.clamp(fewest, limits.id_bits());
+        if asked.id_bits != id_bits {
+            let refused = switches.id_bits == UnsupportedIdBits::Refused && space != Space::Physical;
+            self.report.violate("IST-28", place, asked.raw, id_bits.into(), || match refused {
+                true => format!("an IST with {} ID bits is not taken", asked.id_bits),
+                false => format!("{} ID bits are taken as {id_bits}", asked.id_bits),
+            });
+            if refused {
+                return None;
+            }
+        }
+        let required = limits.entry_size(id_bits);
+        if asked.istsz != Some(required) {
+            self.report.violate("IST-10", place, asked.raw, required.raw_value().value().into(), || {
+                format!("ISTSZ is not the {} that this IRS needs for {id_bits} ID bits", required.meaning())
+            });
+        }
+        let entry = match switches.entry_size {
+            WrongEntrySize::IsUsed => asked.istsz.unwrap_or(required),
+            WrongEntrySize::IsReplaced => required,
+        };
+        let l2_size = limits.l2_sizes().map(|supported| {
+            let mut supported = L2Size::ALL.into_iter().filter(|size| supported.contains(*size));
+            let other = match switches.l2_size {
+                UnsupportedL2Size::Smallest => supported.clone().next(),
+                UnsupportedL2Size::Largest => supported.clone().next_back(),
+            };
+            supported.find(|size| asked.l2sz == Some(*size)).or(other).unwrap_or(L2Size::KiB4)
+        });
+        let geometry = match (asked.structure, l2_size) {
+            (Layout::TwoLevel, Some(l2_size)) => IstGeometry::two_level(id_bits, entry, l2_size),
+            _ => IstGeometry::linear(id_bits, entry),
+        };
+        let geometry = geometry.ok()?;
+        if asked.structure == Layout::TwoLevel && (l2_size.is_none() || asked.l2sz != l2_size) {
+            self.report.violate("IST-15", place, asked.raw, geometry.cfgr().raw_value().into(), || {
+                "STRUCTURE or L2SZ is not supported by this IRS".into()
+            });
+        }
+        Some(geometry)
+    }
+
     /// The IRS takes the memory of an IST that becomes valid. Level-1 entries that are valid belong to it, and so do their
     /// tables; the others may be filled (IST-18).
     pub(crate) fn own_ist(&mut self, ist: Ist, owners: IstOwners) {
@@ -84,9 +156,13 @@ impl MachineState {
 
     /// The memory of an IST that is no longer valid goes back to software (IST-7).
     pub(crate) fn disown_ist(&mut self, ist: Ist) {
-        for (_, level1) in self.valid_level1_entries(ist) {
+        let cleared = self.config.switches.vm_table.level1 == Level1Valid::Cleared;
+        for (entry, level1) in self.valid_level1_entries(ist) {
             if let Some((table, size)) = ist.level2_table(level1) {
                 let _ = self.memory.disown(&mut self.report, table, size);
+            }
+            if cleared {
+                let _ = self.memory.irs_store64(entry, level1.with_valid(false).raw_value());
             }
         }
         let _ = self.memory.disown(&mut self.report, ist.base, ist.geometry.base().size());

@@ -126,13 +126,15 @@ pub(crate) struct Wire {
     pub(crate) irs: Option<u16>,
     /// The VM it is assigned to (SPI-9).
     pub(crate) vm: Option<VmId>,
+    /// What it was as a physical interrupt before it was assigned.
+    pub(crate) kept: L2_ISTE,
 }
 
 impl Wire {
     fn new(config: &MachineConfig, spi: u32) -> Wire {
         let owns = |irs: &IrsConfig| Spi::new(spi).is_ok_and(|spi| irs.owns(spi));
         let irs = config.irses.iter().position(owns).map(|irs| irs as u16);
-        Wire { high: false, trigger: TriggerMode::Edge, irs, vm: None }
+        Wire { high: false, trigger: TriggerMode::Edge, irs, vm: None, kept: L2_ISTE::ZERO }
     }
 }
 

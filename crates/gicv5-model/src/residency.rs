@@ -99,7 +99,8 @@ impl MachineState {
         let index = PeIndex(pe as u16);
         let fails = self.pass(Request::Residency { pe: index, vm, vpe }).is_some();
         let switches = self.config.switches.residency;
-        let Some(state) = self.vpe(vm, vpe).filter(|_| may && !fails) else { return false };
+        let known = self.pes.get(pe).is_some_and(|pe| self.has_vm_table(pe.irs));
+        let Some(state) = self.vpe(vm, vpe).filter(|_| may && !fails && known) else { return false };
         if let Some(other) = state.resident {
             self.report.violate("RES-4", Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), 0, 0, || {
                 format!("{vpe} of {vm} is made resident on {index} while it is on {other}")

@@ -145,6 +145,66 @@ switches! {
         preset_pending: PresetPending ["IST-22"];
         /// What a resample does to an edge SPI whose wire is high.
         edge_resample: EdgeResample ["SPI-5"];
+        /// What a write of IRS_SETLPIR does to the handling mode.
+        set_lpi: SetLpi ["LPI-4"];
+    }
+    /// The VM table.
+    vm_table: VmTableSwitches {
+        /// Which IRSs software gives the table to.
+        programming: VmTableProgramming ["GEN-14", "open question 13"];
+        /// What a shape that is not supported is taken for.
+        unsupported: UnsupportedVmTable ["VMT-11"];
+        /// What the registers of a live table read after a write that has no effect.
+        live_registers: LiveRegisters ["VMT-4", "VMT-5"];
+        /// What becomes of valid level-1 entries, of the VM table and of ISTs.
+        level1: Level1Valid ["open question 21"];
+    }
+    /// VMs that become invalid, and valid again.
+    vm: VmSwitches {
+        /// What becomes of the states that the IRS has cached.
+        states: EndOfStates ["VM-2", "VMT-6"];
+        /// What becomes of the valid bits of the ISTs.
+        ist_valid: IstValid ["VM-7", "open question 6"];
+        /// What becomes of the valid bits of the VPEs.
+        vpe_valid: VpeValid ["VM-8", "open question 5", "open question 21"];
+        /// What becomes of the VPEs' configuration.
+        vpe_state: VpeState ["VPE-8", "VPE-9", "VM-11", "SAVE-11", "open question 5"];
+    }
+    /// VPEs.
+    vpe: VpeSwitches {
+        /// What follows from a descriptor that is not zero.
+        dirty_descriptor: DirtyDescriptor ["VPE-8", "VM-11"];
+        /// What IRS_VPE_CR0.DPS is without 1-of-N.
+        dps: VpeDps ["VPE-9", "open question 20"];
+        /// What a write of IRS_VPE_SELR with S=0 does.
+        empty_selection: EmptySelection ["VPE-14"];
+        /// What IRS_VPE_HPPIR reports.
+        hppir: VpeHppir ["VPE-16", "open question 11"];
+        /// What becomes of an interrupt for a VPE that is not valid.
+        invalid_target: InvalidTarget ["VPE-20", "RTE-4", "INJ-8"];
+    }
+    /// ISTs that are not as the IRS needs them.
+    ist: IstSwitches {
+        /// What an entry size that is not the required one does.
+        entry_size: WrongEntrySize ["IST-10"];
+        /// What a size of level-2 ISTs that is not supported is taken for.
+        l2_size: UnsupportedL2Size ["IST-14", "IST-15"];
+        /// What a number of ID bits out of range does in a virtual IST.
+        id_bits: UnsupportedIdBits ["IST-28"];
+    }
+    /// SPIs that are given to a VM and taken back.
+    spi: SpiSwitches {
+        /// What becomes of the state that the SPI had as a physical interrupt.
+        state: SpiStateAtAssignment ["SPI-9", "SPI-12"];
+        /// Whether the wire is looked at.
+        sampling: SpiSampling ["SPI-11"];
+    }
+    /// Saving a VM.
+    save: SaveSwitches {
+        /// When the verdict is made.
+        verdict: SaveVerdict ["SAVE-3"];
+        /// What ends the quiet.
+        disturbance: Disturbance ["SAVE-4", "open question 14"];
     }
     /// Doorbells.
     doorbell: DoorbellSwitches {
@@ -160,6 +220,12 @@ switches! {
         req_db: ReqDbReads ["open question 9"];
         /// What becomes of the request when the doorbell has no effect.
         merged: MergedDoorbell ["DB-15", "DB-16"];
+        /// What a write of IRS_VPE_DBR does while the VPE is resident.
+        while_resident: SettingsWhileResident ["open question 9"];
+        /// What becomes of a request that IRS_VPE_DBR makes while the VPE is resident.
+        request_while_resident: RequestWhileResident ["DB-18", "open question 8"];
+        /// Whether doorbells ring while every IRS is disabled.
+        disabled_irs: DoorbellsOfDisabledIrs ["GEN-21", "open question 18"];
     }
     /// Residency and the virtual CPU interface.
     residency: ResidencySwitches {
@@ -188,6 +254,257 @@ switches! {
         later: LaterError ["ERR-5", "open question 7"];
         /// How the record is cleared.
         clearing: ErrorClearing ["ERR-6", "open question 7"];
+    }
+}
+
+choice! {
+    /// What a write of IRS_SETLPIR does to the handling mode of the LPI.
+    SetLpi {
+        /// It makes it Edge, as a SET_EDGE event does.
+        MakesEdge,
+        /// Nothing.
+        KeepsHandlingMode,
+    }
+}
+
+choice! {
+    /// Which IRSs of a domain software has to give the VM table to.
+    VmTableProgramming {
+        /// One: all show it and all know it.
+        AnyIrs,
+        /// Each: an IRS that has not been given it knows no VM, so that commands, selections, instructions and events that
+        /// come to it are ignored. The table is invalid when the last IRS has given it up.
+        EachIrs,
+    }
+}
+
+choice! {
+    /// What IRS_VMT_CFGR is taken for if it asks for more than IRS_IDR3 offers.
+    UnsupportedVmTable {
+        /// Each field on its own: VM_ID_BITS is clamped, STRUCTURE is linear.
+        FieldByField,
+        /// The whole is taken for what is supported: a linear table with all VM ID bits there are.
+        Whole,
+    }
+}
+
+choice! {
+    /// What IRS_VMT_BASER and IRS_VMT_CFGR read after a write that has no effect because the table is valid.
+    LiveRegisters {
+        /// What they read before.
+        Keep,
+        /// What was written, although the IRS goes on as before.
+        Take,
+    }
+}
+
+choice! {
+    /// What becomes of VALID in the level-1 entries of a VM table or an IST that becomes invalid.
+    Level1Valid {
+        /// It stays.
+        Kept,
+        /// The IRS clears it.
+        Cleared,
+    }
+}
+
+choice! {
+    /// What becomes of the interrupt states that the IRS holds when a VM, or the VM table, becomes invalid.
+    EndOfStates {
+        /// They go back to the ISTs.
+        WrittenBack,
+        /// They are forgotten: the ISTs stay as they were written last. Software that wants them saves the VM first.
+        Forgotten,
+    }
+}
+
+choice! {
+    /// What becomes of LPI_IST_VALID and SPI_IST_VALID when their VM becomes invalid.
+    IstValid {
+        /// They stay, and the ISTs are valid again with the VM.
+        Kept,
+        /// The IRS clears them.
+        Cleared,
+    }
+}
+
+choice! {
+    /// What becomes of VALID in the VPE table's entries when their VM becomes invalid.
+    VpeValid {
+        /// It stays, and the VPEs are valid again with the VM.
+        Kept,
+        /// The IRS clears it.
+        Cleared,
+    }
+}
+
+choice! {
+    /// Whether a VPE's doorbell settings and DPS outlive its VM's being invalid. In either case the IRS leaves its own data in
+    /// the descriptors.
+    VpeState {
+        /// They do not: the descriptors have to be zero again, and the settings have to be made again.
+        Reset,
+        /// They do, if software leaves the descriptors as the IRS left them.
+        Survives,
+    }
+}
+
+choice! {
+    /// What the IRS does about a VPE whose descriptor, or whose VM's, was not zero when it became valid. Its configuration is
+    /// UNKNOWN in either case: drawn from the seed.
+    DirtyDescriptor {
+        /// It selects candidates for it.
+        SelectsCandidates,
+        /// It never does.
+        NeverSelects,
+    }
+}
+
+choice! {
+    /// What IRS_VPE_CR0.DPS is without 1-of-N routing.
+    VpeDps {
+        /// Reads as zero, writes ignored.
+        Zero,
+        /// Reads as one, writes ignored.
+        One,
+        /// Reads as written; zero when the VPE becomes valid.
+        Kept,
+    }
+}
+
+choice! {
+    /// What a write of IRS_VPE_SELR with S=0 does.
+    EmptySelection {
+        /// Nothing: what was selected stays selected.
+        Ignored,
+        /// Nothing is selected any more.
+        Deselects,
+    }
+}
+
+choice! {
+    /// What IRS_VPE_HPPIR reports of the selected VPE.
+    VpeHppir {
+        /// Its candidate.
+        Candidate,
+        /// Its candidate while it is resident nowhere; nothing otherwise.
+        NothingWhileResident,
+        /// Its candidate if that passes the doorbell mask of its settings; nothing otherwise.
+        PassingMask,
+    }
+}
+
+choice! {
+    /// What becomes of an interrupt that is made pending while its target VPE is not valid.
+    InvalidTarget {
+        /// It is pending, and a candidate as soon as the VPE becomes valid.
+        Waits,
+        /// It is pending, but not noticed until an instruction or an event names it while the VPE is valid.
+        IsNotNoticed,
+        /// It does not become pending.
+        IsLost,
+    }
+}
+
+choice! {
+    /// What an entry size (ISTSZ) does that is not the one the IRS needs.
+    WrongEntrySize {
+        /// The IRS uses it.
+        IsUsed,
+        /// The IRS uses the one it needs.
+        IsReplaced,
+    }
+}
+
+choice! {
+    /// Which of the supported sizes takes the place of a size of level-2 ISTs (L2SZ) that is not supported.
+    UnsupportedL2Size {
+        /// The smallest.
+        Smallest,
+        /// The largest.
+        Largest,
+    }
+}
+
+choice! {
+    /// What a number of ID bits out of range does in the description of a virtual IST.
+    UnsupportedIdBits {
+        /// It is clamped.
+        Clamped,
+        /// The IST does not become valid.
+        Refused,
+    }
+}
+
+choice! {
+    /// What becomes of the state of an SPI when it is given to a VM.
+    SpiStateAtAssignment {
+        /// It is cleared, and so is the SPI when it comes back.
+        Cleared,
+        /// It comes back with the SPI.
+        Kept,
+    }
+}
+
+choice! {
+    /// Whether the wire of an SPI is looked at when it is given to a VM or taken back.
+    SpiSampling {
+        /// It is not: software resamples.
+        BySoftware,
+        /// It is, as by a resample.
+        AtAssignment,
+    }
+}
+
+choice! {
+    /// When IRS_SAVE_VM_STATUSR.Q is made.
+    SaveVerdict {
+        /// When it is read.
+        WhenRead,
+        /// When the command that asks completes; it stays until the next.
+        WhenAsked,
+    }
+}
+
+choice! {
+    /// After what a VM is not quiescent any more.
+    Disturbance {
+        /// A change of the state of one of its interrupts.
+        Changes,
+        /// Any instruction or event that names one of its interrupts, even if nothing changes or it cannot be reached.
+        Attempts,
+        /// The same, and any doorbell of it.
+        AttemptsAndDoorbells,
+    }
+}
+
+choice! {
+    /// What a write of IRS_VPE_DBR does while the selected VPE is resident.
+    SettingsWhileResident {
+        /// What it does otherwise.
+        AreTaken,
+        /// Nothing.
+        Ignored,
+    }
+}
+
+choice! {
+    /// What becomes of a doorbell request that IRS_VPE_DBR makes while the VPE is resident.
+    RequestWhileResident {
+        /// It is forgotten.
+        Forgotten,
+        /// It counts when the VPE has left.
+        Remembered,
+    }
+}
+
+choice! {
+    /// Whether doorbells ring while IRS_CR0.IRSEN is 0 in every IRS of the domain.
+    DoorbellsOfDisabledIrs {
+        /// They do.
+        Ring,
+        /// They do not; those that are due ring when an IRS is enabled.
+        Wait,
     }
 }
 

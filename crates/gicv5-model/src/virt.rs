@@ -14,29 +14,32 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use gicv5_arch::entry::{L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD, VPETE};
-use gicv5_arch::geometry::{IstGeometry, TableIndex, VmTableGeometry, VpeTableGeometry, VpeTableLimits};
+use gicv5_arch::geometry::{TableIndex, VmTableGeometry, VpeTableGeometry, VpeTableLimits};
 use gicv5_arch::irs::{
     IRS_SAVE_VM_STATUSR, IRS_SAVE_VMR, IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR,
-    IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR, IRS_VPE_DBR, IRS_VPE_HPPIR, IRS_VPE_SELR, IrsReg,
+    IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VMT_CFGR, IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_HPPIR, IRS_VPE_SELR, IrsReg,
 };
 use gicv5_arch::values::{Domain, HandlingMode, Levels, MapAction, Structure};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Frame, IrsIndex};
 
-use crate::config::{DoorbellMask, MergedDoorbell, ReqDbReads, RequestAtCr0, RequestAtRewrite, WithoutDbv};
+use crate::config::{
+    DirtyDescriptor, Disturbance, DoorbellMask, DoorbellsOfDisabledIrs, EndOfStates, InvalidTarget, IstValid,
+    Level1Valid, LiveRegisters, MergedDoorbell, ReqDbReads, RequestAtCr0, RequestAtRewrite, RequestWhileResident,
+    SaveVerdict, SettingsWhileResident, UnsupportedVmTable, VmTableProgramming, VpeDps, VpeHppir, VpeState, VpeValid,
+    WithoutDbv,
+};
 use crate::event::{Event, Outcome, Space};
-use crate::interrupts::{Backing, Interrupts, Ist, Unreachable, WritingBack};
-use crate::ist_memory::IstOwners;
+use crate::interrupts::{Backing, Change, Interrupts, Ist, Unreachable, WritingBack};
+use crate::ist_memory::{AskedIst, IstOwners};
 use crate::machine::MachineState;
 use crate::memory::{Owner, Structure as Owned};
 use crate::rng::Rng;
 use crate::violation::{PeIndex, Place};
 
-/// The registers of the VM table, and the table as it was when it became valid.
+/// The VM table as it was when it became valid, and what is behind it. It is the same for all IRSs of the domain (GEN-13).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Virtual {
-    pub(crate) baser: IRS_VMT_BASER,
-    pub(crate) cfgr: IRS_VMT_CFGR,
     table: Option<VmTable>,
     vms: BTreeMap<VmId, Vm>,
     /// Each LPI that valid settings name, and the VPE whose settings those are.
@@ -58,6 +61,15 @@ impl Virtual {
     }
 }
 
+/// What an IRS has been told about the VM table.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct VmtRegisters {
+    pub(crate) baser: IRS_VMT_BASER,
+    pub(crate) cfgr: IRS_VMT_CFGR,
+    /// The table that it was given is valid.
+    adopted: bool,
+}
+
 /// A VM table that is valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct VmTable {
@@ -74,6 +86,8 @@ struct Vm {
     vpet_geometry: VpeTableGeometry,
     /// Its VM descriptor and the descriptor's size.
     descriptor: Option<(PhysAddr, u64)>,
+    /// The descriptor was as it has to be when the VM became valid (VM-11).
+    descriptor_was_clean: bool,
     vpes: BTreeMap<VpeId, Vpe>,
     interrupts: Interrupts,
     /// No interrupt of the VM has changed since it was last saved (SAVE-2).
@@ -87,6 +101,10 @@ struct Vm {
 pub(crate) struct Vpe {
     descriptor: PhysAddr,
     settings: IRS_VPE_DBR,
+    /// IRS_VPE_CR0.DPS, which has no effect without 1-of-N.
+    dps: bool,
+    /// The IRS selects candidates for it (VPE-8).
+    selects: bool,
     /// The mask of the doorbell that is asked for, if one is (DB-5, DB-10).
     pub(crate) requested: Option<Priority>,
     /// IRICHPPIDIS keeps its doorbell from ringing ([`IrichppidisDoorbell::Silent`](crate::config::IrichppidisDoorbell)).
@@ -97,37 +115,104 @@ pub(crate) struct Vpe {
     pub(crate) offered: Option<(IrsIntId, Priority)>,
 }
 
+/// The first word of a descriptor as the IRS leaves it. The layout is the model's own; software sees that it is not zero.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct LeftBehind(u64);
+
+impl LeftBehind {
+    const NOTHING: LeftBehind = LeftBehind(0);
+    /// Bits 31:24 of every one.
+    const MARK: u64 = 0x5a << 24;
+
+    fn of(settings: IRS_VPE_DBR, dps: bool) -> LeftBehind {
+        LeftBehind(settings.with_req_db(dps).raw_value() | LeftBehind::MARK)
+    }
+
+    fn is_one(self) -> bool {
+        self.0 & 0xff << 24 == LeftBehind::MARK
+    }
+
+    fn settings(self) -> IRS_VPE_DBR {
+        let left = IRS_VPE_DBR::new_with_raw_value(self.0);
+        IRS_VPE_DBR::ZERO.with_dbv(left.dbv()).with_dbpm(left.dbpm()).with_intid(left.intid())
+    }
+
+    fn dps(self) -> bool {
+        IRS_VPE_DBR::new_with_raw_value(self.0).req_db()
+    }
+}
+
 impl MachineState {
     // --- the VM table -------------------------------------------------------------------------------------------
 
+    /// The IRS that keeps what this one has been told about the VM table.
+    fn vmt_home(&self, irs: usize) -> usize {
+        match self.config.switches.vm_table.programming {
+            VmTableProgramming::AnyIrs => 0,
+            VmTableProgramming::EachIrs => irs,
+        }
+    }
+
+    /// What an IRS has been told about the VM table.
+    pub(crate) fn vmt_registers(&self, irs: usize) -> VmtRegisters {
+        self.irses.get(self.vmt_home(irs)).map_or(VmtRegisters::default(), |irs| irs.vmt)
+    }
+
+    fn vmt_registers_mut(&mut self, irs: usize) -> Option<&mut VmtRegisters> {
+        let home = self.vmt_home(irs);
+        self.irses.get_mut(home).map(|irs| &mut irs.vmt)
+    }
+
+    /// Whether an IRS knows the VM table, so that it knows VMs at all (GEN-14).
+    pub(crate) fn has_vm_table(&self, irs: usize) -> bool {
+        self.vmt_registers(irs).adopted
+    }
+
     /// A write of IRS_VMT_BASER. Returns whether there is a command to complete.
-    pub(crate) fn write_vmt_baser(&mut self, new: IRS_VMT_BASER) -> bool {
-        let old = self.virt.baser;
+    pub(crate) fn write_vmt_baser(&mut self, irs: usize, new: IRS_VMT_BASER) -> bool {
+        let live = self.config.switches.vm_table.live_registers;
+        let Some(registers) = self.vmt_registers_mut(irs) else { return false };
+        let old = registers.baser;
         match (old.valid(), new.valid()) {
             // A write of 1 over 1 does nothing, and the address stays (VMT-5).
-            (true, true) => false,
+            (true, true) => {
+                if live == LiveRegisters::Take {
+                    registers.baser = new;
+                }
+                false
+            }
             (true, false) => {
-                self.virt.baser = old.with_valid(false);
+                registers.baser = old.with_valid(false);
                 true
             }
             (false, valid) => {
-                self.virt.baser = new;
+                registers.baser = new;
                 valid
             }
+        }
+    }
+
+    /// A write of IRS_VMT_CFGR, which is sampled when the table becomes valid (VMT-4).
+    pub(crate) fn write_vmt_cfgr(&mut self, irs: usize, new: IRS_VMT_CFGR) {
+        let live = self.config.switches.vm_table.live_registers;
+        if let Some(registers) = self.vmt_registers_mut(irs)
+            && (!registers.baser.valid() || live == LiveRegisters::Take)
+        {
+            registers.cfgr = new;
         }
     }
 
     /// The VM table becomes valid (VMT-3).
     pub(crate) fn adopt_vm_table(&mut self, irs: usize) {
         let Some(idr3) = self.config.irses.get(irs).map(|irs| irs.idr3) else { return };
-        let cfgr = self.virt.cfgr;
+        let VmtRegisters { baser, cfgr, .. } = self.vmt_registers(irs);
         let place = |register: IrsReg| Place::Register(Frame::config(IrsIndex(irs as u16)), register.offset());
         // What is not supported is replaced by what is (VMT-11).
         let supported = u32::from(idr3.vm_id_bits());
-        let id_bits = u32::from(cfgr.vm_id_bits()).min(supported);
-        let two_level = cfgr.structure() == Structure::TwoLevel;
-        let levels = idr3.vmt_levels() == Levels::TwoLevel;
-        if id_bits != u32::from(cfgr.vm_id_bits()) || (two_level && !levels) {
+        let mut id_bits = u32::from(cfgr.vm_id_bits()).min(supported);
+        let asks_for_levels = cfgr.structure() == Structure::TwoLevel;
+        let mut two_level = asks_for_levels && idr3.vmt_levels() == Levels::TwoLevel;
+        if id_bits != u32::from(cfgr.vm_id_bits()) || two_level != asks_for_levels {
             self.report.violate(
                 "VMT-11",
                 place(IrsReg::IRS_VMT_CFGR),
@@ -135,18 +220,36 @@ impl MachineState {
                 idr3.raw_value().into(),
                 || "VM_ID_BITS or STRUCTURE is not supported by this IRS".into(),
             );
+            if self.config.switches.vm_table.unsupported == UnsupportedVmTable::Whole {
+                (id_bits, two_level) = (supported, false);
+            }
         }
-        let geometry = match two_level && levels {
+        let geometry = match two_level {
             true => VmTableGeometry::two_level(id_bits),
             false => VmTableGeometry::linear(id_bits),
         };
         let Ok(geometry) = geometry else { return };
-        let address = self.virt.baser.addr().address();
+        let address = baser.addr().address();
         let footprint = geometry.base();
         let Some(base) = self.aligned(address, footprint.alignment(), "VMT-10", place(IrsReg::IRS_VMT_BASER)) else {
             return;
         };
-        self.virt.table = Some(VmTable { base, geometry });
+        let table = VmTable { base, geometry };
+        match self.virt.table {
+            // Another IRS has been given it before.
+            Some(same) if same == table => {
+                self.adopted(irs, true);
+                return;
+            }
+            Some(other) => {
+                self.report.violate("GEN-13", place(IrsReg::IRS_VMT_BASER), other.base.raw(), base.raw(), || {
+                    "an IRS is given another VM table than the other IRSs of its domain have".into()
+                });
+                return;
+            }
+            None => self.virt.table = Some(table),
+        }
+        self.adopted(irs, true);
         match geometry.level2() {
             None => {
                 let _ = self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::LinearVmte));
@@ -159,6 +262,12 @@ impl MachineState {
                     self.revalidate(n * 128..(n + 1) * 128);
                 }
             }
+        }
+    }
+
+    fn adopted(&mut self, irs: usize, adopted: bool) {
+        if let Some(registers) = self.vmt_registers_mut(irs) {
+            registers.adopted = adopted;
         }
     }
 
@@ -193,19 +302,40 @@ impl MachineState {
     }
 
     /// The VM table becomes invalid, and everything behind it (VMT-6).
-    pub(crate) fn withdraw_vm_table(&mut self) {
+    pub(crate) fn withdraw_vm_table(&mut self, irs: usize) {
+        self.adopted(irs, false);
+        if self.irses.iter().any(|irs| irs.vmt.adopted) {
+            self.end_residencies(irs);
+            return;
+        }
         let Some(VmTable { base, geometry }) = self.virt.table else { return };
         let vms: Vec<VmId> = self.virt.vms.keys().copied().collect();
         for vm in vms {
             self.withdraw_vm(vm);
         }
-        for (_, _, level1) in self.valid_level1_vmtes() {
+        let cleared = self.config.switches.vm_table.level1 == Level1Valid::Cleared;
+        for (_, entry, level1) in self.valid_level1_vmtes() {
             if let Some(level2) = geometry.level2() {
                 let _ = self.memory.disown(&mut self.report, level1.l2_addr().address(), level2.size());
+            }
+            if cleared {
+                let _ = self.memory.irs_store64(entry, level1.with_valid(false).raw_value());
             }
         }
         self.virt.table = None;
         let _ = self.memory.disown(&mut self.report, base, geometry.base().size());
+    }
+
+    /// Every VPE that is resident on a PE of this IRS leaves it: the IRS does not know it any more (RES-23).
+    fn end_residencies(&mut self, irs: usize) {
+        for pe in (0..self.pes.len()).filter(|pe| self.pes.get(*pe).is_some_and(|pe| pe.irs == irs)).collect::<Vec<_>>()
+        {
+            let Some((vm, vpe)) = self.resident(pe) else { continue };
+            self.drop_residency(PeIndex(pe as u16), vm, vpe);
+            if let Some(state) = self.vpe_mut(vm, vpe) {
+                state.resident = None;
+            }
+        }
     }
 
     /// The address of a VM's entry; `None` if the VM table is not valid, the ID is out of range, or its level-1 entry is not
@@ -226,7 +356,13 @@ impl MachineState {
     }
 
     /// An address as hardware uses it, with the bits below the alignment zero; reports if that is another address.
-    fn aligned(&mut self, address: PhysAddr, alignment: u64, rule: &'static str, place: Place) -> Option<PhysAddr> {
+    pub(crate) fn aligned(
+        &mut self,
+        address: PhysAddr,
+        alignment: u64,
+        rule: &'static str,
+        place: Place,
+    ) -> Option<PhysAddr> {
         let used = PhysAddr::new(address.raw() & !(alignment - 1)).ok()?;
         if used != address {
             self.report.violate(rule, place, address.raw(), used.raw(), || {
@@ -238,7 +374,9 @@ impl MachineState {
 
     /// IRS_VMAP_L2_VMTR (VMT-13, VMT-14).
     pub(crate) fn map_level2_vm_table(&mut self, irs: usize, command: IRS_VMAP_L2_VMTR) -> Outcome {
-        let Some(VmTable { base, geometry }) = self.virt.table else { return Outcome::Ignored };
+        let Some(VmTable { base, geometry }) = self.virt.table.filter(|_| self.has_vm_table(irs)) else {
+            return Outcome::Ignored;
+        };
         let Ok(index) = geometry.index(command.vm_id()) else { return self.ignore_vm(irs, command.vm_id()) };
         let (TableIndex::TwoLevel { level1, .. }, Some(level2)) = (index, geometry.level2()) else {
             return Outcome::Ignored;
@@ -262,6 +400,9 @@ impl MachineState {
     /// IRS_VMAP_VMR (VM-1 to VM-3).
     pub(crate) fn map_vm(&mut self, irs: usize, command: IRS_VMAP_VMR) -> Outcome {
         let vm = command.vm_id();
+        if !self.has_vm_table(irs) {
+            return self.ignore_vm(irs, vm);
+        }
         match (command.u(), self.virt.vms.contains_key(&vm)) {
             (MapAction::MakeValid, false) => {
                 let Some(entry) = self.vm_entry(vm) else { return self.ignore_vm(irs, vm) };
@@ -317,8 +458,9 @@ impl MachineState {
         // The VM descriptor, if the IRS wants one (VM-10).
         let descriptor =
             idr3.vmd().then(|| (vmte.vmd().vmd_addr().address(), 1u64 << u32::from(idr3.vmd_sz()).min(12)));
+        let mut clean = true;
         if let Some((address, size)) = descriptor {
-            self.expect_zero(address, size, "VM-11", Owner::vm(Owned::VmDescriptor, vm));
+            (clean, _) = self.judge_descriptor(address, size, "VM-11", Owner::vm(Owned::VmDescriptor, vm));
             let _ = self.memory.own(&mut self.report, address, size, Owner::vm(Owned::VmDescriptor, vm));
         }
         let _ = self.memory.fill(&mut self.report, vpet, footprint.size(), Owner::vm(Owned::Vpete, vm));
@@ -334,6 +476,7 @@ impl MachineState {
             vpet,
             vpet_geometry,
             descriptor,
+            descriptor_was_clean: clean,
             vpes: BTreeMap::new(),
             interrupts: Interrupts::new(Backing::Absent, self.config.switches.preset_pending),
             quiescent: false,
@@ -364,41 +507,79 @@ impl MachineState {
         }
     }
 
-    /// Reports the first word of a descriptor that is not zero.
-    fn expect_zero(&mut self, address: PhysAddr, size: u64, rule: &'static str, owner: Owner) {
+    /// Whether a descriptor is as it has to be when it becomes the IRS's, and what it holds of an earlier time. Reports the first
+    /// word that is wrong (VM-11, VPE-8).
+    fn judge_descriptor(
+        &mut self,
+        address: PhysAddr,
+        size: u64,
+        rule: &'static str,
+        owner: Owner,
+    ) -> (bool, LeftBehind) {
+        let survives = self.config.switches.vm.vpe_state == VpeState::Survives;
+        let mut left = LeftBehind::NOTHING;
         for offset in (0..size).step_by(8) {
-            let Ok(word) = address.offset(offset) else { return };
+            let Ok(word) = address.offset(offset) else { break };
             let value = self.memory.irs_load64(word).unwrap_or(0);
-            if value != 0 {
+            if survives && offset == 0 && LeftBehind(value).is_one() {
+                left = LeftBehind(value);
+            } else if value != 0 {
                 self.report.violate(rule, Place::Structure(word, owner), value, 0, || {
                     format!("{owner} is not zero when it becomes the IRS's")
                 });
-                return;
+                return (false, LeftBehind::NOTHING);
             }
         }
+        (true, left)
+    }
+
+    /// The IRS leaves its own data in a descriptor that it gives back (VM-10).
+    fn leave_behind(&mut self, address: PhysAddr, size: u64, left: LeftBehind) {
+        if size >= 8 {
+            let _ = self.memory.irs_store64(address, left.0);
+        }
+        let _ = self.memory.disown(&mut self.report, address, size);
     }
 
     /// A VM becomes invalid: its state goes back to memory, its VPEs are resident nowhere, its memory is software's
     /// (VM-2, VM-6, VM-7).
     fn withdraw_vm(&mut self, vm: VmId) {
-        let vpes: Vec<VpeId> = self.virt.vms.get(&vm).map_or(Vec::new(), |state| state.vpes.keys().copied().collect());
-        for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
+        let switches = self.config.switches.vm;
+        let types = [IrsIntType::Lpi, IrsIntType::Spi];
+        for int_type in types {
+            if switches.states == EndOfStates::WrittenBack {
+                self.write_back_ist(vm, int_type);
+            }
             self.withdraw_virtual_ist(vm, int_type);
         }
-        let Some(state) = self.virt.vms.remove(&vm) else { return };
+        let vpes: Vec<VpeId> = self.virt.vms.get(&vm).map_or(Vec::new(), |state| state.vpes.keys().copied().collect());
         for vpe in vpes {
-            if let Some(Vpe { descriptor, resident, settings, .. }) = state.vpes.get(&vpe).copied() {
-                self.virt.forget_doorbell(vm, vpe, settings);
-                let size = self.vped_bytes();
-                let _ = self.memory.disown(&mut self.report, descriptor, size);
-                if let Some(pe) = resident {
-                    self.drop_residency(pe, vm, vpe);
-                }
+            if switches.vpe_valid == VpeValid::Cleared
+                && let Some((entry, vpete)) = self.vpe_entry(vm, vpe)
+            {
+                let _ = self.memory.irs_store64(entry, vpete.with_valid(false).raw_value());
+            }
+            let Some(Vpe { descriptor, resident, settings, dps, .. }) = self.vpe(vm, vpe).copied() else { continue };
+            self.virt.forget_doorbell(vm, vpe, settings);
+            self.leave_behind(descriptor, self.vped_bytes(), LeftBehind::of(settings, dps));
+            if let Some(pe) = resident {
+                self.drop_residency(pe, vm, vpe);
             }
         }
+        let Some(state) = self.virt.vms.remove(&vm) else { return };
         let _ = self.memory.disown(&mut self.report, state.vpet, state.vpet_geometry.footprint().size());
         if let Some((address, size)) = state.descriptor {
-            let _ = self.memory.disown(&mut self.report, address, size);
+            self.leave_behind(address, size, LeftBehind::of(IRS_VPE_DBR::ZERO, false));
+        }
+        if switches.ist_valid == IstValid::Cleared {
+            for int_type in types {
+                if let Ok(address) = state.entry.offset(L2_VMTE::ist_word(int_type) as u64 * 8)
+                    && let Ok(word) = self.memory.irs_load64(address)
+                {
+                    let word = L2_VMTE_IST::new_with_raw_value(word).with_ist_valid(false);
+                    let _ = self.memory.irs_store64(address, word.raw_value());
+                }
+            }
         }
         // Only VALID is cleared (VM-7); the entry may be filled anew.
         if let Ok(word) = self.memory.irs_load64(state.entry) {
@@ -426,7 +607,8 @@ impl MachineState {
     /// IRS_VMAP_VPER (VPE-5, VPE-6).
     pub(crate) fn map_vpe(&mut self, irs: usize, command: IRS_VMAP_VPER) -> Outcome {
         let (vm, vpe) = (command.vm_id(), command.vpe_id());
-        let Some((address, vpete)) = self.vpe_entry(vm, vpe) else { return self.ignore_vm(irs, vm) };
+        let entry = self.vpe_entry(vm, vpe).filter(|_| self.has_vm_table(irs));
+        let Some((address, vpete)) = entry else { return self.ignore_vm(irs, vm) };
         if vpete.valid() {
             return Outcome::Ignored;
         }
@@ -440,12 +622,28 @@ impl MachineState {
         let descriptor = vpete.vped_addr().address();
         let size = self.vped_bytes();
         let owner = Owner::vm(Owned::VpeDescriptor, vm);
-        self.expect_zero(descriptor, size, "VPE-8", owner);
+        let (clean, left) = self.judge_descriptor(descriptor, size, "VPE-8", owner);
         let _ = self.memory.own(&mut self.report, descriptor, size, owner);
         let _ = self.memory.own(&mut self.report, entry, VPETE::BYTES, Owner::vm(Owned::Vpete, vm));
+        let never = self.config.switches.vpe.dirty_descriptor == DirtyDescriptor::NeverSelects;
         if let Some(state) = self.virt.vms.get_mut(&vm) {
-            let settings = IRS_VPE_DBR::ZERO;
-            let fresh = Vpe { descriptor, settings, requested: None, silent: false, resident: None, offered: None };
+            let clean = clean && state.descriptor_was_clean;
+            // Its configuration is UNKNOWN if a descriptor was not zero.
+            let left = if clean { left } else { LeftBehind(state.rng.next()) };
+            let settings = left.settings();
+            if settings.dbv() {
+                self.virt.doorbells.insert((settings.intid(), vm, vpe));
+            }
+            let fresh = Vpe {
+                descriptor,
+                settings,
+                dps: left.dps(),
+                selects: clean || !never,
+                requested: None,
+                silent: false,
+                resident: None,
+                offered: None,
+            };
             state.vpes.insert(vpe, fresh);
         }
         // An interrupt may have waited for the VPE (VPE-20).
@@ -461,8 +659,8 @@ impl MachineState {
     }
 
     /// Whether a selection names a valid VPE (VPE-12).
-    pub(crate) fn is_vpe(&self, selection: IRS_VPE_SELR) -> bool {
-        self.vpe(selection.vm_id(), selection.vpe_id()).is_some()
+    pub(crate) fn is_vpe(&self, irs: usize, selection: IRS_VPE_SELR) -> bool {
+        self.has_vm_table(irs) && self.vpe(selection.vm_id(), selection.vpe_id()).is_some()
     }
 
     /// What IRS_VPE_DBR reads for a selected VPE: the settings, and whether a doorbell is asked for.
@@ -477,6 +675,9 @@ impl MachineState {
         let (vm, vpe) = (selection.vm_id(), selection.vpe_id());
         let switches = self.config.switches.doorbell;
         let Some(state) = self.vpe_mut(vm, vpe) else { return Outcome::Ignored };
+        if state.resident.is_some() && switches.while_resident == SettingsWhileResident::Ignored {
+            return Outcome::Ignored;
+        }
         let before = state.settings;
         if dbr.dbv() || switches.without_dbv == WithoutDbv::Invalidates {
             state.settings = dbr.with_req_db(false);
@@ -493,7 +694,10 @@ impl MachineState {
         }
         let Some(state) = self.vpe_mut(vm, vpe) else { return Outcome::Ignored };
         if dbr.req_db() {
-            state.requested = Some(dbr.dbpm());
+            // A residency ends the waiting, so a request made during it is none (DB-18).
+            let counts =
+                state.resident.is_none() || switches.request_while_resident == RequestWhileResident::Remembered;
+            state.requested = counts.then(|| dbr.dbpm());
         } else if switches.rewrite == RequestAtRewrite::Dropped {
             state.requested = None;
         }
@@ -502,26 +706,39 @@ impl MachineState {
     }
 
     /// A write of IRS_VPE_CR0. Without 1-of-N there is nothing to opt out of (RTE-3).
-    pub(crate) fn set_vpe_cr0(&mut self, selection: IRS_VPE_SELR) -> Outcome {
+    pub(crate) fn set_vpe_cr0(&mut self, selection: IRS_VPE_SELR, cr0: IRS_VPE_CR0) -> Outcome {
         let dropped = self.config.switches.doorbell.cr0_write == RequestAtCr0::Dropped;
-        match self.vpe_mut(selection.vm_id(), selection.vpe_id()) {
-            Some(state) if dropped => {
-                state.requested = None;
-                Outcome::Done
-            }
-            _ => Outcome::Ignored,
+        let Some(state) = self.vpe_mut(selection.vm_id(), selection.vpe_id()) else { return Outcome::Ignored };
+        state.dps = cr0.dps();
+        if dropped {
+            state.requested = None;
         }
+        Outcome::Done
+    }
+
+    /// What IRS_VPE_CR0 reads for a selected VPE.
+    pub(crate) fn vpe_cr0(&self, selection: IRS_VPE_SELR) -> IRS_VPE_CR0 {
+        let dps = match (self.config.switches.vpe.dps, self.vpe(selection.vm_id(), selection.vpe_id())) {
+            (VpeDps::One, Some(_)) => true,
+            (VpeDps::Kept, Some(vpe)) => vpe.dps,
+            _ => false,
+        };
+        IRS_VPE_CR0::ZERO.with_dps(dps)
     }
 
     /// What IRS_VPE_HPPIR reads for a selected VPE (VPE-16).
     pub(crate) fn vpe_hppir(&self, selection: IRS_VPE_SELR) -> IRS_VPE_HPPIR {
-        match self.vpe(selection.vm_id(), selection.vpe_id()).and_then(|vpe| vpe.offered) {
-            Some((id, _)) => {
-                let id = IntId::from(id);
-                IRS_VPE_HPPIR::ZERO.with_hppiv(true).with_int_type(id.int_type()).with_id(id.id_field())
-            }
-            None => IRS_VPE_HPPIR::ZERO,
-        }
+        let Some(vpe) = self.vpe(selection.vm_id(), selection.vpe_id()) else { return IRS_VPE_HPPIR::ZERO };
+        let doorbell_mask = passing(vpe.settings.dbpm(), self.config.switches.doorbell.mask);
+        let shown = |(_, priority): &(IrsIntId, Priority)| match self.config.switches.vpe.hppir {
+            VpeHppir::Candidate => true,
+            VpeHppir::NothingWhileResident => vpe.resident.is_none(),
+            VpeHppir::PassingMask => doorbell_mask >> priority.number() & 1 != 0,
+        };
+        let candidate = vpe.offered.filter(shown).map(|(id, _)| IntId::from(id));
+        candidate.map_or(IRS_VPE_HPPIR::ZERO, |id| {
+            IRS_VPE_HPPIR::ZERO.with_hppiv(true).with_int_type(id.int_type()).with_id(id.id_field())
+        })
     }
 
     // --- virtual ISTs -------------------------------------------------------------------------------------------
@@ -529,7 +746,8 @@ impl MachineState {
     /// IRS_VMAP_VISTR (IST-2, IST-4, IST-5).
     pub(crate) fn map_virtual_ist(&mut self, irs: usize, command: IRS_VMAP_VISTR) -> Outcome {
         let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
-        let Some(word_address) = self.ist_word_address(vm, int_type) else { return self.ignore_vm(irs, vm) };
+        let word_address = self.ist_word_address(vm, int_type).filter(|_| self.has_vm_table(irs));
+        let Some(word_address) = word_address else { return self.ignore_vm(irs, vm) };
         let Ok(raw) = self.memory.irs_load64(word_address) else { return Outcome::Ignored };
         let word = L2_VMTE_IST::new_with_raw_value(raw);
         match (command.u(), word.ist_valid()) {
@@ -540,6 +758,7 @@ impl MachineState {
                 let _ = self.memory.irs_store64(word_address, word.with_ist_valid(true).raw_value());
             }
             (MapAction::MakeInvalid, true) => {
+                self.write_back_ist(vm, int_type);
                 self.withdraw_virtual_ist(vm, int_type);
                 let _ = self.memory.irs_store64(word_address, word.with_ist_valid(false).raw_value());
                 let owner = Owner::vm(self.vmte_owner().1, vm);
@@ -555,10 +774,17 @@ impl MachineState {
     }
 
     fn adopt_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType, word: L2_VMTE_IST) -> bool {
-        let Ok(geometry) = IstGeometry::from_vmte_word(word) else { return false };
         let Some(word_address) = self.ist_word_address(vm, int_type) else { return false };
-        let footprint = geometry.base();
         let place = Place::Structure(word_address, Owner::vm(self.vmte_owner().1, vm));
+        let asked = AskedIst {
+            id_bits: word.id_bits().into(),
+            istsz: word.istsz().ok(),
+            structure: word.structure(),
+            l2sz: word.l2sz().ok(),
+            raw: word.raw_value(),
+        };
+        let Some(geometry) = self.supported_ist(0, Space::Vm(vm), int_type, asked, place) else { return false };
+        let footprint = geometry.base();
         let Some(base) = self.aligned(word.ist_addr().address(), footprint.alignment(), "IST-12", place) else {
             return false;
         };
@@ -572,13 +798,18 @@ impl MachineState {
         true
     }
 
-    /// An IST of a VM is given up: its state goes back to memory, and its memory to software (IST-5, IST-7).
+    /// The states that the IRS holds of an IST of a VM go back to memory.
+    fn write_back_ist(&mut self, vm: VmId, int_type: IrsIntType) {
+        let Some(state) = self.virt.vms.get_mut(&vm) else { return };
+        let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
+        state.interrupts.write_back(int_type, &mut memory);
+    }
+
+    /// An IST of a VM is given up, and its memory is software's (IST-5, IST-7).
     fn withdraw_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType) {
         let Some(state) = self.virt.vms.get_mut(&vm) else { return };
         let Backing::Ist(ist) = state.interrupts.backing(int_type) else { return };
-        let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
-        let targets = state.interrupts.withdraw(int_type, &mut memory);
-        for target in targets {
+        for target in state.interrupts.withdraw(int_type) {
             self.offer_vpe(vm, target.into());
         }
         self.disown_ist(ist);
@@ -587,7 +818,8 @@ impl MachineState {
     /// IRS_VMAP_L2_VISTR (IST-18, IST-19).
     pub(crate) fn map_level2_virtual_ist(&mut self, irs: usize, command: IRS_VMAP_L2_VISTR) -> Outcome {
         let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
-        let backing = self.virt.vms.get(&vm).map(|state| state.interrupts.backing(int_type));
+        let backing = self.virt.vms.get(&vm).filter(|_| self.has_vm_table(irs));
+        let backing = backing.map(|state| state.interrupts.backing(int_type));
         let Some(backing) = backing else { return self.ignore_vm(irs, vm) };
         let Backing::Ist(ist) = backing else { return Outcome::Ignored };
         let id = IrsIntId::from_parts(int_type, command.id());
@@ -603,10 +835,25 @@ impl MachineState {
         id: IrsIntId,
         change: impl FnOnce(L2_ISTE) -> L2_ISTE,
     ) -> Option<Result<L2_ISTE, Unreachable>> {
+        let switches = self.config.switches;
         let state = self.virt.vms.get_mut(&vm)?;
-        let change = state.interrupts.update(id, &mut self.memory, change);
+        let vpes = &state.vpes;
+        let is_vpe = |entry: L2_ISTE| vpes.contains_key(&VpeId::from(entry.iaffid()));
+        let change = state.interrupts.update(id, &mut self.memory, |before| {
+            let after = change(before);
+            let lost = switches.vpe.invalid_target == InvalidTarget::IsLost && !before.pending() && !is_vpe(after);
+            if lost { after.with_pending(false) } else { after }
+        });
         let preset = state.interrupts.take_preset();
-        if change.is_ok_and(|change| change.before != change.after) {
+        if let Ok(Change { after, .. }) = change
+            && after.pending()
+            && switches.vpe.invalid_target == InvalidTarget::IsNotNoticed
+            && !is_vpe(after)
+        {
+            state.interrupts.overlook(id);
+        }
+        if switches.save.disturbance != Disturbance::Changes || change.is_ok_and(|change| change.before != change.after)
+        {
             state.quiescent = false;
         }
         if let Some(preset) = preset {
@@ -646,7 +893,7 @@ impl MachineState {
         id: IrsIntId,
         change: impl FnOnce(L2_ISTE) -> L2_ISTE,
     ) {
-        match self.update_virtual(vm, id, change) {
+        match self.has_vm_table(irs).then(|| self.update_virtual(vm, id, change)).flatten() {
             Some(Ok(_)) => {}
             Some(Err(why)) => self.unreachable(irs, Space::Vm(vm), id, why),
             None => self.no_such_vm(irs, vm, Some(id)),
@@ -678,6 +925,7 @@ impl MachineState {
         let candidate = state.interrupts.candidate(Iaffid::from(vpe));
         // A VPE that is not valid has no candidate (VPE-20).
         let Some(state) = state.vpes.get_mut(&vpe) else { return };
+        let candidate = candidate.filter(|_| state.selects);
         if state.offered != candidate {
             state.offered = candidate;
             self.report.event(|| Event::Candidate {
@@ -695,16 +943,15 @@ impl MachineState {
     pub(crate) fn ring(&mut self, vm: VmId, vpe: VpeId) {
         let switches = self.config.switches.doorbell;
         let Some(state) = self.virt.vms.get(&vm) else { return };
-        let Some(Vpe { requested: Some(mask), resident: None, silent: false, settings, .. }) = state.vpes.get(&vpe)
+        let Some(Vpe { requested: Some(mask), resident: None, silent: false, selects: true, settings, .. }) =
+            state.vpes.get(&vpe)
         else {
             return;
         };
-        // Bit n is priority n.
-        let passing = match switches.mask {
-            DoorbellMask::ByUrgency => u32::MAX >> (31 - mask.number()),
-            DoorbellMask::ByNumber => u32::MAX << mask.number(),
-        };
-        if !settings.dbv() || state.interrupts.priorities(vpe.into()) & passing == 0 {
+        if !settings.dbv() || state.interrupts.priorities(vpe.into()) & passing(*mask, switches.mask) == 0 {
+            return;
+        }
+        if switches.disabled_irs == DoorbellsOfDisabledIrs::Wait && !self.irses.iter().any(|irs| irs.enabled) {
             return;
         }
         let lpi: Lpi = settings.intid();
@@ -717,31 +964,65 @@ impl MachineState {
         if !has_effect && switches.merged == MergedDoorbell::Keeps {
             return;
         }
-        if let Some(state) = self.vpe_mut(vm, vpe) {
-            state.requested = None;
+        let disturbs = self.config.switches.save.disturbance == Disturbance::AttemptsAndDoorbells;
+        if let Some(state) = self.virt.vms.get_mut(&vm) {
+            state.quiescent &= !disturbs;
+            if let Some(vpe) = state.vpes.get_mut(&vpe) {
+                vpe.requested = None;
+            }
         }
         self.report.event(|| Event::Doorbell { vm, vpe, lpi });
         let _ = self.set_event(lpi.into(), HandlingMode::Edge);
     }
 
+    /// Looks at every doorbell again, because all may be due.
+    pub(crate) fn ring_all(&mut self) {
+        let vpes = self.virt.vms.iter().flat_map(|(vm, state)| state.vpes.keys().map(|vpe| (*vm, *vpe)));
+        for (vm, vpe) in vpes.collect::<Vec<_>>() {
+            self.ring(vm, vpe);
+        }
+    }
+
     // --- save ---------------------------------------------------------------------------------------------------
 
     /// IRS_SAVE_VMR (SAVE-1 to SAVE-3).
-    pub(crate) fn save_vm(&mut self, command: IRS_SAVE_VMR) -> Outcome {
-        let Some(state) = self.virt.vms.get_mut(&command.vm_id()) else { return Outcome::Ignored };
-        if command.s() {
+    pub(crate) fn save_vm(&mut self, irs: usize, command: IRS_SAVE_VMR) -> Outcome {
+        let vm = command.vm_id();
+        let known = self.has_vm_table(irs);
+        if command.s() && known {
             for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
-                let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
-                state.interrupts.write_back(int_type, &mut memory);
+                self.write_back_ist(vm, int_type);
             }
-            state.quiescent = true;
+            if let Some(state) = self.virt.vms.get_mut(&vm) {
+                state.quiescent = true;
+            }
         }
-        Outcome::Done
+        let quiescent = known && self.is_quiescent(vm);
+        if let Some(state) = self.irses.get_mut(irs) {
+            state.saved = command.q().then_some((vm, quiescent));
+        }
+        if known && self.virt.vms.contains_key(&vm) { Outcome::Done } else { self.ignore_vm(irs, vm) }
     }
 
-    /// Whether the VM asked about is still quiescent (SAVE-4).
-    pub(crate) fn save_status(&self, asked: Option<VmId>, idle: bool) -> IRS_SAVE_VM_STATUSR {
-        let quiescent = asked.and_then(|vm| self.virt.vms.get(&vm)).is_some_and(|vm| vm.quiescent);
+    fn is_quiescent(&self, vm: VmId) -> bool {
+        self.virt.vms.get(&vm).is_some_and(|vm| vm.quiescent)
+    }
+
+    /// What IRS_SAVE_VM_STATUSR reads: of the VM that was asked about, whether it was quiescent then and still is (SAVE-2,
+    /// SAVE-4).
+    pub(crate) fn save_status(&self, asked: Option<(VmId, bool)>, idle: bool) -> IRS_SAVE_VM_STATUSR {
+        let quiescent = asked.is_some_and(|(vm, then)| match self.config.switches.save.verdict {
+            SaveVerdict::WhenAsked => then,
+            SaveVerdict::WhenRead => self.is_quiescent(vm),
+        });
         IRS_SAVE_VM_STATUSR::ZERO.with_idle(idle).with_q(quiescent)
+    }
+}
+
+/// The priorities that a doorbell mask lets through: bit n is priority n (DB-9).
+fn passing(mask: Priority, switch: DoorbellMask) -> u32 {
+    match switch {
+        DoorbellMask::ByUrgency => u32::MAX >> (31 - mask.number()),
+        DoorbellMask::ByNumber => u32::MAX << mask.number(),
     }
 }

@@ -2,9 +2,10 @@
 
 use arbitrary_int::{u4, u5, u6};
 use gicv5_arch::entry::{L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_VMD, VPETE};
-use gicv5_arch::geometry::{IstGeometry, VmTableGeometry, VpeTableGeometry};
+use gicv5_arch::geometry::{IstGeometry, IstLimits, VmTableGeometry, VpeTableGeometry};
 use gicv5_arch::irs::*;
 use gicv5_arch::register::Register;
+use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 use gicv5_arch::values::{BitsMinusOne, IstSize, Levels, MapAction};
 use gicv5_arch::{Addr51_12, Addr55_3, Addr55_6, Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Block, BlockLayout, Coherency, IrsExt, IrsIndex, Pe, TableMemory};
@@ -97,6 +98,7 @@ pub(crate) struct Bench {
 
 /// A VM made by hand.
 pub(crate) struct HandMade {
+    pub(crate) descriptor: Option<ModelBlock>,
     pub(crate) vpet: ModelBlock,
     pub(crate) vpes: Vec<ModelBlock>,
 }
@@ -130,14 +132,25 @@ impl Bench {
         let mut bench = Bench { machine, cpu, shape, switches, geometry, table, level2: None, blocks: Vec::new() };
         bench.make_physical_ist();
         bench.command(IRS_CR0::ZERO.with_irsen(true));
-        bench.machine.write(IRS, geometry.cfgr());
-        let base = Addr55_3::new(bench.table.address()).unwrap();
-        bench.command(IRS_VMT_BASER::ZERO.with_addr(base).with_valid(true));
+        bench.give_vm_table_to(IRS);
         bench
     }
 
+    /// Makes the VM table valid in an IRS (VMT-1).
+    pub(crate) fn give_vm_table_to(&self, irs: IrsIndex) {
+        self.machine.write(irs, self.geometry.cfgr());
+        self.make_vm_table_valid(irs);
+    }
+
+    /// The last step of it.
+    pub(crate) fn make_vm_table_valid(&self, irs: IrsIndex) {
+        let base = Addr55_3::new(self.table.address()).unwrap();
+        self.command_at(irs, IRS_VMT_BASER::ZERO.with_addr(base).with_valid(true));
+    }
+
     pub(crate) fn make_physical_ist(&mut self) {
-        let ist = IstGeometry::linear(14, IstSize::Bytes4).unwrap();
+        let limits = IstLimits::from_idr2(self.machine.read(IRS)).unwrap();
+        let ist = IstGeometry::linear(14, limits.entry_size(14)).unwrap();
         let block = allocate(&self.machine, ist.base().size(), ist.base().alignment());
         self.machine.write(IRS, ist.cfgr());
         let base = Addr55_6::new(block.address()).unwrap();
@@ -147,9 +160,13 @@ impl Bench {
 
     /// Writes a register and waits until that has finished. Returns the status register.
     pub(crate) fn command<R: Register<Reg = IrsReg>>(&self, value: R) -> u64 {
-        self.machine.write(IRS, value);
+        self.command_at(IRS, value)
+    }
+
+    pub(crate) fn command_at<R: Register<Reg = IrsReg>>(&self, irs: IrsIndex, value: R) -> u64 {
+        self.machine.write(irs, value);
         loop {
-            if let (true, value) = self.machine.is_idle(IRS, R::REG.status().unwrap()) {
+            if let (true, value) = self.machine.is_idle(irs, R::REG.status().unwrap()) {
                 return value;
             }
         }
@@ -198,18 +215,19 @@ impl Bench {
         let highest = VpeId::new(vpes.iter().copied().max().unwrap());
         let geometry = VpeTableGeometry::for_highest(highest);
         let vpet = allocate(&self.machine, geometry.footprint().size(), geometry.footprint().alignment());
+        let mut made = HandMade { descriptor: None, vpet, vpes: Vec::new() };
+        let vpet = &made.vpet;
         let mut vmte = L2_VMTE::default().with_vpet(geometry.vmte_word(vpet.address()).unwrap());
         if self.shape.descriptor {
             let descriptor = allocate(&self.machine, 64, 64);
             vmte = vmte.with_vmd(L2_VMTE_VMD::ZERO.with_vmd_addr(Addr55_3::new(descriptor.address()).unwrap()));
-            self.blocks.push(descriptor);
+            made.descriptor = Some(descriptor);
         }
         for (n, word) in vmte.raw_value().into_iter().enumerate() {
             self.store_vmte_word(n, word);
         }
         self.map_vm(MapAction::MakeValid);
         assert!(L2_VMTE_VMD::new_with_raw_value(self.load_vmte_word(0)).valid(), "VM-1");
-        let mut made = HandMade { vpet, vpes: Vec::new() };
         for &vpe in vpes {
             let descriptor = allocate(&self.machine, 128, 128);
             let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(descriptor.address()).unwrap());
@@ -220,6 +238,44 @@ impl Bench {
             made.vpes.push(descriptor);
         }
         made
+    }
+
+    /// Makes the descriptors zero again, which the VM and its VPEs need to become valid again (VM-11, VPE-8).
+    pub(crate) fn zero_descriptors(&self, made: &HandMade) {
+        for block in made.vpes.iter().chain(&made.descriptor) {
+            for offset in (0..block.size()).step_by(8) {
+                self.machine.store64(block, offset, 0);
+            }
+            self.machine.publish(IRS, block, 0..block.size());
+        }
+    }
+
+    /// Asks whether the VM is quiescent (SAVE-3).
+    pub(crate) fn is_quiescent(&self) -> bool {
+        self.command(IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_q(true));
+        self.machine.read::<IRS_SAVE_VM_STATUSR>(IRS).q()
+    }
+
+    /// The VPE's candidate, as the selection shows it.
+    pub(crate) fn candidate(&self, vpe: u16) -> Option<u32> {
+        self.select(vpe);
+        let hppir = self.machine.read::<IRS_VPE_HPPIR>(IRS);
+        hppir.hppiv().then_some(hppir.id().value())
+    }
+
+    /// The VPE becomes resident on PE 0.
+    pub(crate) fn enter(&self, vpe: u16) {
+        let pe = Pe::new(&self.cpu);
+        pe.write(ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(VM).with_vpe(VpeId::new(vpe)));
+        pe.isb();
+        assert!(!pe.read::<ICH_CONTEXTR_EL2>().f(), "RES-2");
+    }
+
+    /// The VPE leaves PE 0 without a doorbell request.
+    pub(crate) fn leave(&self) {
+        let pe = Pe::new(&self.cpu);
+        pe.write(ICH_CONTEXTR_EL2::ZERO);
+        pe.isb();
     }
 
     pub(crate) fn map_vm(&self, action: MapAction) {
