@@ -7,7 +7,7 @@ use core::time::Duration;
 use gicv5_arch::VmId;
 use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VMT_CFGR, IrsReg};
-use gicv5_hal::{IrsExt, IrsIndex, Lock};
+use gicv5_hal::{CurrentPe, IrsExt, IrsIndex, Lock};
 
 use crate::boxed::Boxed;
 use crate::command::{Command, CommandError, Place, PortKind, Ports, block_on};
@@ -249,7 +249,9 @@ impl<H: Hypervisor> Drop for Batch<'_, H> {
 }
 
 impl<H: Hypervisor> Host<H> {
-    /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRS; writes nothing.
+    /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRS, and finds out which virtual
+    /// PPIs there are by enabling them all for a moment on the current PE, where no vCPU may be resident (PPI-25). Otherwise
+    /// writes nothing.
     ///
     /// Never waits; allocates. To be called where the hypervisor may allocate.
     ///
@@ -269,7 +271,7 @@ impl<H: Hypervisor> Host<H> {
         };
         Ok(Host {
             doorbells: Doorbells::new(config.vcpus, config.doorbell_mask)?,
-            ppis: VirtualPpis::default(),
+            ppis: hypervisor.current_pe().on_this_pe(VirtualPpis::probe),
             irs: config.irs,
             timeout: config.timeout,
             contiguous_bytes: config.contiguous_bytes,

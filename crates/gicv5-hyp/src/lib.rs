@@ -5,8 +5,6 @@
 //! LPIs for the doorbells (LPI-3).
 #![no_std]
 #![forbid(unsafe_code)]
-// Not everything that is declared is used yet.
-#![allow(dead_code)]
 
 extern crate alloc;
 #[cfg(any(test, loom))]

@@ -26,21 +26,30 @@ pub enum Step {
     Invalidate,
     /// A status register says that the IRS is at work.
     Wait,
-    /// A block is zero when it is handed out.
-    Zero,
+    /// A block of this size is zero when it is handed out.
+    Zero(u64),
+    /// A command is given to the IRS. It is never left out.
+    Command(IrsReg),
+    /// Table memory is loaded from. It is never left out.
+    Load,
+    /// Table memory is stored to. It is never left out.
+    Store,
 }
 
 #[derive(Default)]
 struct Books {
     steps: Vec<Step>,
+    /// For each step, the number of the machine's next fault point.
+    points: Vec<u64>,
     skip: Option<usize>,
 }
 
 impl Books {
     /// Notes a step. False if it shall not happen.
-    fn step(&mut self, step: Step) -> bool {
+    fn step(&mut self, step: Step, point: u64) -> bool {
         let n = self.steps.len();
         self.steps.push(step);
+        self.points.push(point);
         self.skip != Some(n)
     }
 }
@@ -54,7 +63,13 @@ pub struct Watched {
 
 impl Watched {
     fn step(&self, step: Step) -> bool {
-        self.books.lock().unwrap().step(step)
+        self.books.lock().unwrap().step(step, self.machine.fault_points_passed())
+    }
+
+    fn note_command(&self, offset: u16) {
+        if let Some(register) = IrsReg::at(offset).filter(|register| register.status().is_some()) {
+            self.step(Step::Command(register));
+        }
     }
 }
 
@@ -64,9 +79,10 @@ unsafe impl TableMemory for Watched {
 
     fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
         let block = self.machine.allocate(layout)?;
-        if !self.step(Step::Zero) {
+        if !self.step(Step::Zero(block.size())) {
+            // Seen as an entry of whatever table: valid, and pointing here; seen as an interrupt: pending.
             for offset in (0..block.size().min(4096)).step_by(8) {
-                self.machine.store64(&block, offset, 0x5a5a_5a5a_5a5a_5a5a);
+                self.machine.store64(&block, offset, block.address().raw() | 1);
             }
             self.machine.publish(IRS, &block, 0..block.size());
         }
@@ -86,10 +102,12 @@ unsafe impl TableMemory for Watched {
     }
 
     fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
+        self.step(Step::Load);
         self.machine.load64(block, offset)
     }
 
     fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
+        self.step(Step::Store);
         self.machine.store64(block, offset, value);
     }
 
@@ -131,6 +149,7 @@ impl Irs for Watched {
     }
 
     fn write32(&self, frame: Frame, offset: u16, value: u32) {
+        self.note_command(offset);
         self.machine.write32(frame, offset, value);
     }
 
@@ -139,6 +158,7 @@ impl Irs for Watched {
     }
 
     fn write64(&self, frame: Frame, offset: u16, value: u64) {
+        self.note_command(offset);
         self.machine.write64(frame, offset, value);
     }
 }
@@ -194,6 +214,11 @@ impl Lab {
     /// What could have been left out so far.
     pub fn steps(&self) -> Vec<Step> {
         self.watched.books.lock().unwrap().steps.clone()
+    }
+
+    /// The fault point that a step came before.
+    pub fn point(&self, step: usize) -> u64 {
+        self.watched.books.lock().unwrap().points[step]
     }
 
     /// Leaves out the step with this number, counting all from 0.
