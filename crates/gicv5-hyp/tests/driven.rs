@@ -1,0 +1,204 @@
+//! Init, teardown and the rest as futures: driven by hand, dropped half-way, and from several threads.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+use std::thread;
+
+use common::{Lab, SHAPES, SPEC, Shape, VPES, live};
+use gicv5_hyp::{Host, Phase, VmSpec, VmState};
+use gicv5_model::Machine;
+
+/// Polls a future, a tick apart, `polls` times at most. `None` if it has not ended by then; it is dropped.
+fn drive<T>(machine: &Machine, polls: usize, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..polls {
+        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
+            return Some(value);
+        }
+        machine.advance(1);
+    }
+    None
+}
+
+/// How many polls a future takes.
+fn polls<T>(lab: &Lab, future: impl Future<Output = T>) -> usize {
+    let mut future = pin!(future);
+    let mut context = Context::from_waker(Waker::noop());
+    for n in 1.. {
+        if future.as_mut().poll(&mut context).is_ready() {
+            return n;
+        }
+        lab.machine.advance(1);
+    }
+    0
+}
+
+/// A machine whose commands take long, so that there are many places to stop at.
+fn slow(shape: Shape) -> (Lab, Host<Lab>) {
+    let mut config = shape.config();
+    config.command_latency = 4;
+    let lab = Lab::new(config);
+    let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
+    (lab, host)
+}
+
+/// Ends everything, and sees that nothing is left.
+fn end(lab: &Lab, host: &Host<Lab>, before: &gicv5_model::account::Snapshot, context: &str) {
+    lab.machine.advance(100);
+    host.reclaim().unwrap();
+    host.reap().unwrap();
+    host.shut_down().unwrap_or_else(|error| panic!("{context}: {error}"));
+    let account = lab.machine.account(before);
+    assert!(account.is_clean(), "{context}: {account:#?}");
+}
+
+#[test]
+fn a_step_looks_once_and_never_waits() {
+    let (lab, host) = slow(SHAPES[1]);
+    host.bring_up().unwrap();
+    let mut vm = host.new_vm();
+    let start = lab.machine.now();
+    let mut ticks = Vec::new();
+    let mut init = pin!(vm.start_init(&SPEC));
+    let mut context = Context::from_waker(Waker::noop());
+    loop {
+        let before = lab.machine.now();
+        let poll = init.as_mut().poll(&mut context);
+        ticks.push(lab.machine.now().0 - before.0);
+        if let Poll::Ready(outcome) = poll {
+            outcome.unwrap();
+            break;
+        }
+        lab.machine.advance(10);
+    }
+    // A read of a status register is a tick: one look before each command and one after.
+    assert!(ticks.iter().all(|ticks| *ticks <= 3), "{ticks:?}");
+    assert!(lab.machine.now().0 - start.0 > 100);
+    lab.assert_no_violations();
+}
+
+#[test]
+fn an_init_that_is_dropped_half_way_leaves_nothing_that_teardown_or_another_init_cannot_settle() {
+    for shape in SHAPES {
+        let most = {
+            let (lab, host) = slow(shape);
+            host.bring_up().unwrap();
+            polls(&lab, host.new_vm().start_init(&SPEC))
+        };
+        for n in 1..most {
+            for settle in 0..3 {
+                let (lab, host) = slow(shape);
+                let before = lab.machine.snapshot();
+                host.bring_up().unwrap();
+                let mut vm = host.new_vm();
+                let context = format!("{shape:?} {n} of {most}, {settle}");
+                assert!(drive(&lab.machine, n, vm.start_init(&SPEC)).is_none());
+                assert!(matches!(vm.state(), None | Some(VmState::Initialising)), "{context}");
+                match settle {
+                    // The command that was under way has to end first.
+                    0 => {
+                        lab.machine.advance(10);
+                        vm.init(&SPEC).unwrap_or_else(|error| panic!("{context}: {error}"));
+                        vm.tear_down().unwrap();
+                    }
+                    1 => drop(vm.tear_down()),
+                    _ => {}
+                }
+                drop(vm);
+                end(&lab, &host, &before, &context);
+            }
+        }
+    }
+}
+
+#[test]
+fn everything_else_may_be_dropped_half_way_too() {
+    for shape in SHAPES {
+        for what in 0..6 {
+            for n in 1.. {
+                let (lab, host) = slow(shape);
+                let before = lab.machine.snapshot();
+                let context = format!("{shape:?}: {what} dropped after {n} polls");
+                let machine = &lab.machine;
+                let ended = if what == 0 {
+                    drive(machine, n, host.start_bring_up()).is_some()
+                } else {
+                    host.bring_up().unwrap();
+                    let mut vm = live(&host);
+                    match what {
+                        1 => drive(machine, n, vm.start_tear_down()).is_some(),
+                        2 => drive(machine, n, vm.start_create_lpi_ist(14)).is_some(),
+                        3 => {
+                            vm.create_lpi_ist(14).unwrap();
+                            drive(machine, n, vm.start_remove_lpi_ist()).is_some()
+                        }
+                        4 => {
+                            drop(vm);
+                            drive(machine, n, host.start_reap()).is_some()
+                        }
+                        _ => {
+                            drop(vm);
+                            drive(machine, n, host.start_shut_down()).is_some()
+                        }
+                    }
+                };
+                assert!(ended || host.phase() != Phase::Changing, "{context}");
+                end(&lab, &host, &before, &context);
+                if ended {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// VMT-23: two VMs need the same level-2 VM table at the same time.
+#[test]
+fn vms_are_made_and_unmade_from_many_threads() {
+    for shape in SHAPES {
+        let lab = shape.lab();
+        // Whoever has the port may be off its CPU for long, while the others let the machine's time pass.
+        let config = gicv5_hyp::Config { timeout: std::time::Duration::from_secs(1000), ..shape.host_config() };
+        let host = Host::new(lab.clone(), &config).unwrap();
+        let before = lab.machine.snapshot();
+        host.bring_up().unwrap();
+        thread::scope(|scope| {
+            for thread in 0..4 {
+                let host = &host;
+                scope.spawn(move || {
+                    for round in 0..12 {
+                        let mut vm = host.new_vm();
+                        vm.init(&VmSpec { spis: round % 3 * 8, ..VmSpec::new(&VPES[..1 + thread % 3]) }).unwrap();
+                        if round % 2 == 0 {
+                            vm.create_lpi_ist(14).unwrap();
+                        }
+                        match round % 4 {
+                            0 => vm.tear_down().unwrap(),
+                            1 => drop(vm),
+                            2 => {
+                                drop(vm);
+                                host.reap().unwrap();
+                            }
+                            _ => {
+                                vm.tear_down().unwrap();
+                                vm.init(&SPEC).unwrap();
+                                vm.tear_down().unwrap();
+                            }
+                        }
+                    }
+                });
+            }
+        });
+        host.reap().unwrap();
+        assert_eq!(host.holdings().vms, 0);
+        host.shut_down().unwrap();
+        let account = lab.machine.account(&before);
+        assert!(account.is_clean(), "{account:#?}");
+    }
+}
