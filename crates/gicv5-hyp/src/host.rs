@@ -249,9 +249,8 @@ impl<H: Hypervisor> Drop for Batch<'_, H> {
 }
 
 impl<H: Hypervisor> Host<H> {
-    /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRS, and finds out which virtual
-    /// PPIs there are by enabling them all for a moment on the current PE, where no vCPU may be resident (PPI-25). Otherwise
-    /// writes nothing.
+    /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRS, and asks the PE it is called
+    /// on which virtual PPIs there are, for which no VPE may be resident there (PPI-25); leaves everything as it was.
     ///
     /// Never waits; allocates. To be called where the hypervisor may allocate.
     ///

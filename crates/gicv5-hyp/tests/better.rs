@@ -289,14 +289,14 @@ fn a_doorbell_that_fails_at_vcpu_k_takes_exactly_the_ones_before_it_back() {
     const MANY: [VpeId; 17] = vpes([0, 1, 2, 3, 5, 8, 13, 21, 34, 55, 89, 144, 233, 377, 610, 987, 1597]);
     let (lab, host) = SHAPES[1].up();
     let _bystander = live(&host);
-    for k in 0..MANY.len() {
+    for (k, vpe) in MANY.into_iter().enumerate() {
         let before = lab.machine.snapshot();
         lab.machine.record_fault_points();
         let mut vm = host.new_vm();
         lab.machine.plan_fault(lab.machine.fault_points_passed() + k as u64, Fault::Refused);
         let error = vm.init(&VmSpec::new(&MANY)).unwrap_err();
-        let InitCause::Doorbell { vpe, .. } = error.cause else { panic!("{error:?}") };
-        assert_eq!((vpe, error.fate), (MANY[k], Fate::TornDown));
+        let InitCause::Doorbell { vpe: failed, .. } = error.cause else { panic!("{error:?}") };
+        assert_eq!((failed, error.fate), (vpe, Fate::TornDown));
         let released =
             lab.machine.take_fault_points().iter().filter(|p| matches!(p.request, Request::LpiRelease { .. })).count();
         assert_eq!(released, k);

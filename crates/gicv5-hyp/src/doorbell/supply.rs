@@ -14,7 +14,6 @@ pub(crate) struct Supply(Mutex<State>);
 struct State {
     /// Whether they are enabled.
     lpis: BTreeMap<u32, bool>,
-    routes: u32,
     restless: bool,
     empty: bool,
 }
@@ -41,11 +40,6 @@ impl Supply {
     pub(crate) fn run_out(&self, empty: bool) {
         self.state().empty = empty;
     }
-
-    /// How often an LPI was routed.
-    pub(crate) fn routes(&self) -> u32 {
-        self.state().routes
-    }
 }
 
 impl HostLpis for Supply {
@@ -69,9 +63,7 @@ impl HostLpis for Supply {
         self.state().lpis.insert(lpi.id(), true);
     }
 
-    fn route(&self, _lpi: &Lpi, _to: Route) {
-        self.state().routes += 1;
-    }
+    fn route(&self, _lpi: &Lpi, _to: Route) {}
 
     fn release(&self, lpi: Lpi) -> Result<(), NotReleased<Lpi>> {
         let mut state = self.state();
