@@ -26,4 +26,14 @@ pub trait Platform: Sync {
 
     /// Time.
     fn wait(&self) -> &Self::Wait;
+
+    /// Whether a library may take this many bytes of heap for its own records now. It is asked before each allocation, so
+    /// that a host can keep a limit, or play an allocator that has nothing left; to the library a no is out of memory, an
+    /// ordinary error. Yes, unless implemented otherwise.
+    ///
+    /// Called where the library may allocate. Never waits.
+    fn may_allocate(&self, bytes: usize) -> bool {
+        let _ = bytes;
+        true
+    }
 }

@@ -8,10 +8,24 @@ use core::ops::{Deref, DerefMut};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct OutOfMemory;
 
+/// The host's word on whether so many bytes may be taken ([`Platform::may_allocate`](gicv5_hal::Platform::may_allocate)).
+pub(crate) type Heap<'a> = &'a dyn Fn(usize) -> bool;
+
+/// Makes room for more values. All growth of the library's records is here.
+pub(crate) fn reserve<T>(heap: Heap<'_>, values: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
+    if values.capacity() - values.len() >= more {
+        return Ok(());
+    }
+    match heap(more.saturating_mul(size_of::<T>())) {
+        true => values.try_reserve_exact(more).map_err(|_| OutOfMemory),
+        false => Err(OutOfMemory),
+    }
+}
+
 /// A boxed slice of `len` values.
-pub(crate) fn boxed_slice<T>(len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
+pub(crate) fn boxed_slice<T>(heap: Heap<'_>, len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
     let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
+    reserve(heap, &mut values, len)?;
     values.resize_with(len, value);
     Ok(values.into_boxed_slice())
 }
@@ -20,9 +34,9 @@ pub(crate) fn boxed_slice<T>(len: usize, value: impl FnMut() -> T) -> Result<Box
 pub(crate) struct Boxed<T>(Box<[T; 1]>);
 
 impl<T> Boxed<T> {
-    pub(crate) fn new(value: T) -> Result<Boxed<T>, OutOfMemory> {
+    pub(crate) fn new(heap: Heap<'_>, value: T) -> Result<Boxed<T>, OutOfMemory> {
         let mut values = Vec::new();
-        values.try_reserve_exact(1).map_err(|_| OutOfMemory)?;
+        reserve(heap, &mut values, 1)?;
         values.push(value);
         values.into_boxed_slice().try_into().map(Boxed).map_err(|_| OutOfMemory)
     }

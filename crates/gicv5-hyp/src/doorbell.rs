@@ -54,7 +54,7 @@ use gicv5_arch::{Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
 use once_cell::race::OnceBox;
 
-use crate::boxed::{OutOfMemory, boxed_slice};
+use crate::boxed::{Heap, OutOfMemory, boxed_slice};
 use crate::sync::{ACQUIRE, ACQUIRE_RELEASE, AtomicU64, Ordering, RELEASE};
 use word::Word;
 
@@ -206,10 +206,10 @@ pub(crate) struct Doorbells<K: Locks> {
 impl<K: Locks> Doorbells<K> {
     /// Room for this many doorbells at a time; at most 2^24 make sense, because LPIs have 24 bits. Takes 8 bytes for 512 of
     /// them now, and 8 for each when it is needed.
-    pub(crate) fn new(limit: u32, mask: DoorbellMask) -> Result<Doorbells<K>, OutOfMemory> {
+    pub(crate) fn new(heap: Heap<'_>, limit: u32, mask: DoorbellMask) -> Result<Doorbells<K>, OutOfMemory> {
         let limit = limit.min(1 << 24);
         Ok(Doorbells {
-            chunks: boxed_slice((limit as usize).div_ceil(CHUNK), OnceBox::new)?,
+            chunks: boxed_slice(heap, (limit as usize).div_ceil(CHUNK), OnceBox::new)?,
             limit,
             free: K::Mutex::new(Free { head: NO_SLOT, fresh: 0 }),
             mask,
@@ -227,16 +227,16 @@ impl<K: Locks> Doorbells<K> {
     }
 
     /// Makes the chunk of a slot.
-    fn make(&self, slot: u32) -> Result<(), OutOfMemory> {
+    fn make(&self, heap: Heap<'_>, slot: u32) -> Result<(), OutOfMemory> {
         let chunk = self.chunks.get(slot as usize / CHUNK).ok_or(OutOfMemory)?;
-        let slots: Box<Chunk> = boxed_slice(CHUNK, Slot::default)?.try_into().map_err(|_| OutOfMemory)?;
+        let slots: Box<Chunk> = boxed_slice(heap, CHUNK, Slot::default)?.try_into().map_err(|_| OutOfMemory)?;
         // Another thread may have been faster; its chunk counts.
         let _ = chunk.set(slots);
         Ok(())
     }
 
     /// Takes a free slot for a doorbell of this VPE.
-    fn take_slot(&self, vm: VmId, vpe: VpeId) -> Result<DoorbellId, DoorbellError> {
+    fn take_slot(&self, heap: Heap<'_>, vm: VmId, vpe: VpeId) -> Result<DoorbellId, DoorbellError> {
         loop {
             // Memory is allocated without the lock.
             let missing = match self.free.with(|free| self.take_from(free, vm, vpe)) {
@@ -244,7 +244,7 @@ impl<K: Locks> Doorbells<K> {
                 Err(missing) if missing < self.limit => missing,
                 Err(limit) => return Err(DoorbellError::NoneFree { limit }),
             };
-            self.make(missing)?;
+            self.make(heap, missing)?;
         }
     }
 
@@ -283,11 +283,12 @@ impl<K: Locks> Doorbells<K> {
     /// [enabled](Self::enable). Waits and allocates as [`HostLpis::allocate`] does, and takes a lock.
     pub(crate) fn allocate<L: HostLpis>(
         &self,
+        heap: Heap<'_>,
         lpis: &L,
         vm: VmId,
         vpe: VpeId,
     ) -> Result<Doorbell<L::Lpi>, DoorbellError> {
-        let id = self.take_slot(vm, vpe)?;
+        let id = self.take_slot(heap, vm, vpe)?;
         match lpis.allocate(id.cookie()) {
             Ok(lpi) => Ok(Doorbell { id, lpi }),
             Err(error) => {
@@ -459,14 +460,15 @@ mod tests {
 
     const VM: VmId = VmId::new(3);
     const VPE: VpeId = VpeId::new(9);
+    const HEAP: Heap<'static> = &|_| true;
 
     fn doorbells(limit: u32) -> Doorbells<Mutexes> {
-        Doorbells::new(limit, DoorbellMask::ByUrgency).unwrap()
+        Doorbells::new(HEAP, limit, DoorbellMask::ByUrgency).unwrap()
     }
 
     /// A doorbell whose vCPU can be loaded.
     fn enabled(doorbells: &Doorbells<Mutexes>, lpis: &Supply) -> Doorbell<Lpi> {
-        let doorbell = doorbells.allocate(lpis, VM, VPE).unwrap();
+        let doorbell = doorbells.allocate(HEAP, lpis, VM, VPE).unwrap();
         doorbells.enable(lpis, &doorbell, &DoorbellSet(()));
         doorbell
     }
@@ -504,7 +506,7 @@ mod tests {
     #[test]
     fn a_vcpu_is_claimed_only_when_it_is_ready_alone_and_not_dying() {
         let (doorbells, lpis) = (doorbells(8), Supply::default());
-        let doorbell = doorbells.allocate(&lpis, VM, VPE).unwrap();
+        let doorbell = doorbells.allocate(HEAP, &lpis, VM, VPE).unwrap();
         let id = doorbell.id();
         assert_eq!(doorbells.claim(id), Err(Refused::NotReady));
         assert!(lpis.is_disabled(doorbells.lpi(&lpis, &doorbell)));
@@ -543,7 +545,7 @@ mod tests {
         doorbells.die(&doorbell);
         lpis.make_restless(true);
         let doorbell = doorbells.release(&lpis, doorbell).unwrap_err().0;
-        assert!(doorbells.allocate(&lpis, VM, VPE).is_err(), "the slot is still its own");
+        assert!(doorbells.allocate(HEAP, &lpis, VM, VPE).is_err(), "the slot is still its own");
         lpis.make_restless(false);
         doorbells.release(&lpis, doorbell).unwrap();
         assert_eq!(lpis.allocated(), 0);
@@ -552,8 +554,8 @@ mod tests {
     #[test]
     fn running_out_is_an_error_and_what_was_taken_for_it_goes_back() {
         let (doorbells, lpis) = (doorbells(600), Supply::default());
-        let mut all: Vec<_> = (0..600).map(|_| doorbells.allocate(&lpis, VM, VPE).unwrap()).collect();
-        let error = doorbells.allocate(&lpis, VM, VPE).unwrap_err();
+        let mut all: Vec<_> = (0..600).map(|_| doorbells.allocate(HEAP, &lpis, VM, VPE).unwrap()).collect();
+        let error = doorbells.allocate(HEAP, &lpis, VM, VPE).unwrap_err();
         assert_eq!(error.to_string(), "all 600 doorbells are in use");
         let mut slots: Vec<_> = all.iter().map(|doorbell| doorbell.id().slot).collect();
         slots.sort_unstable();
@@ -564,9 +566,9 @@ mod tests {
             doorbells.release(&lpis, doorbell).unwrap();
         }
         lpis.run_out(true);
-        assert_eq!(doorbells.allocate(&lpis, VM, VPE).unwrap_err(), DoorbellError::Lpi(LpiError::NoneFree));
+        assert_eq!(doorbells.allocate(HEAP, &lpis, VM, VPE).unwrap_err(), DoorbellError::Lpi(LpiError::NoneFree));
         lpis.run_out(false);
-        let all: Vec<_> = (0..600).map(|_| doorbells.allocate(&lpis, VM, VPE).unwrap()).collect();
+        let all: Vec<_> = (0..600).map(|_| doorbells.allocate(HEAP, &lpis, VM, VPE).unwrap()).collect();
         assert_eq!(all.len(), 600, "the slot of the doorbell without an LPI is free again");
     }
 

@@ -9,7 +9,7 @@ use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VMT_CFGR, IrsReg};
 use gicv5_hal::{CurrentPe, IrsExt, IrsIndex, Lock};
 
-use crate::boxed::Boxed;
+use crate::boxed::{Boxed, Heap};
 use crate::command::{Command, CommandError, Place, PortKind, Ports, block_on};
 use crate::config::{Config, LiveTable};
 use crate::doorbell::Doorbells;
@@ -260,16 +260,17 @@ impl<H: Hypervisor> Host<H> {
     /// there is no memory. `hypervisor` is dropped then.
     pub fn new(hypervisor: H, config: &Config) -> Result<Host<H>, ProbeError> {
         let (limits, geometry, vms) = probe::probe(hypervisor.irs(), config)?;
+        let heap: Heap<'_> = &|bytes| hypervisor.may_allocate(bytes);
         let core = Core {
             phase: Phase::Down,
             table: Part::Absent,
-            ids: VmIds::new(vms)?,
+            ids: VmIds::new(heap, vms)?,
             next_generation: 0,
             parked: Records::EMPTY,
             references: Vec::new(),
         };
         Ok(Host {
-            doorbells: Doorbells::new(config.vcpus, config.doorbell_mask)?,
+            doorbells: Doorbells::new(heap, config.vcpus, config.doorbell_mask)?,
             ppis: hypervisor.current_pe().on_this_pe(VirtualPpis::probe),
             irs: config.irs,
             timeout: config.timeout,
@@ -345,7 +346,7 @@ impl<H: Hypervisor> Host<H> {
             }
         }
         drop(port);
-        let table = VmTable::allocate(self.hypervisor.memory(), self.geometry, self.limits.highest)?;
+        let table = VmTable::allocate(&self.heap(), self.hypervisor.memory(), self.geometry, self.limits.highest)?;
         self.core.with(|core| core.table = Part::Draft(table));
         Ok(self.make_table_valid().await?)
     }
@@ -651,6 +652,11 @@ impl<H: Hypervisor> Host<H> {
     pub fn counters(&self) -> Counters {
         let (commands, timed_out, longest_wait) = self.ports.counts();
         Counters { commands, timed_out, longest_wait, spurious_doorbells: self.doorbells.spurious() }
+    }
+
+    /// The hypervisor's word on heap.
+    pub(crate) fn heap(&self) -> impl Fn(usize) -> bool {
+        |bytes| self.hypervisor.may_allocate(bytes)
     }
 
     /// The hypervisor, as it was given to [`new`](Self::new).

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use gicv5_arch::VmId;
 
-use crate::boxed::{OutOfMemory, boxed_slice};
+use crate::boxed::{Heap, OutOfMemory, boxed_slice};
 
 /// A bitmap of VM IDs, one bit each, 1 for in use. The lowest free one is taken first, so that few level-2 tables are needed.
 pub(crate) struct VmIds {
@@ -18,8 +18,8 @@ pub(crate) struct VmIds {
 
 impl VmIds {
     /// VM IDs 0 to `count - 1`, all free.
-    pub(crate) fn new(count: u32) -> Result<VmIds, OutOfMemory> {
-        Ok(VmIds { words: boxed_slice((count as usize).div_ceil(64), || 0)?, count, first: 0, in_use: 0 })
+    pub(crate) fn new(heap: Heap<'_>, count: u32) -> Result<VmIds, OutOfMemory> {
+        Ok(VmIds { words: boxed_slice(heap, (count as usize).div_ceil(64), || 0)?, count, first: 0, in_use: 0 })
     }
 
     /// Takes the lowest free ID.

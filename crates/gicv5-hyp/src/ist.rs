@@ -15,6 +15,7 @@ use gicv5_arch::values::MapAction;
 use gicv5_arch::{AddressError, IrsIntType, PhysAddr};
 use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
 
+use crate::boxed::Heap;
 use crate::command::{Command, CommandError, Place, PortKind};
 use crate::error::{Fate, Fault};
 use crate::host::Host;
@@ -50,6 +51,7 @@ impl<B: Block> Ist<B> {
     /// Allocates an IST. Every interrupt in it is disabled, inactive and idle, which is what zero means (IST-24). Nothing is
     /// held after an error.
     fn allocate<M: TableMemory<Block = B>>(
+        heap: Heap<'_>,
         memory: &M,
         irs: IrsIndex,
         highest: PhysAddr,
@@ -60,7 +62,7 @@ impl<B: Block> Ist<B> {
         let base = allocate(memory, geometry.base(), highest)?;
         let level2 = match geometry.level2() {
             None => Ok(Box::default()),
-            Some(piece) => allocate_many(memory, piece, highest, geometry.l1_entries() as usize),
+            Some(piece) => allocate_many(heap, memory, piece, highest, geometry.l1_entries() as usize),
         };
         let level2 = match level2 {
             Ok(level2) => level2,
@@ -184,7 +186,7 @@ impl<H: Hypervisor> Host<H> {
             IrsIntType::Spi => id_bits,
         };
         let geometry = limits.ist.choose(int_type, id_bits, self.contiguous_bytes)?;
-        let ist = Ist::allocate(memory, self.irs, limits.highest, record.key(), int_type, geometry)?;
+        let ist = Ist::allocate(&self.heap(), memory, self.irs, limits.highest, record.key(), int_type, geometry)?;
         // From here on the record has it, so that it is not lost with the future.
         let refused = record.ists.with(|ists| match ists.part_mut(int_type) {
             part @ Part::Absent => {

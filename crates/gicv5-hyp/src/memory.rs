@@ -21,7 +21,7 @@ use gicv5_arch::{AddressError, IrsIntType, PhysAddr, VmId};
 use gicv5_hal::{AllocError, Block, BlockLayout, BlockLayoutError, Lock, TableMemory};
 
 use crate::Hypervisor;
-use crate::boxed::OutOfMemory;
+use crate::boxed::{Heap, OutOfMemory, reserve};
 use crate::command::{Command, CommandError, Place, Port};
 use crate::host::Host;
 use crate::ist::Ist;
@@ -80,13 +80,14 @@ pub(crate) fn allocate<M: TableMemory>(
 
 /// Allocates several structures alike, all or none.
 pub(crate) fn allocate_many<M: TableMemory>(
+    heap: Heap<'_>,
     memory: &M,
     piece: Footprint,
     highest: PhysAddr,
     count: usize,
 ) -> Result<Box<[M::Block]>, TableError> {
     let mut blocks = Vec::new();
-    blocks.try_reserve_exact(count).map_err(|_| TableError::Records)?;
+    reserve(heap, &mut blocks, count)?;
     for _ in 0..count {
         match allocate(memory, piece, highest) {
             Ok(block) => blocks.push(block),

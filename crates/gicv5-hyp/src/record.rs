@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use gicv5_arch::{VmId, VpeId};
 use gicv5_hal::Lock;
 
-use crate::boxed::{Boxed, OutOfMemory, boxed_slice};
+use crate::boxed::{Boxed, Heap, OutOfMemory, boxed_slice};
 use crate::doorbell::Doorbell;
 use crate::ist::Ists;
 use crate::memory::{Part, Structure, VmKey};
@@ -105,25 +105,33 @@ impl Life {
 
 impl<H: Hypervisor> Record<H> {
     /// A record of a VM that has nothing yet but its ID and its vCPUs.
-    pub(crate) fn new(key: VmKey, vpes: &[VpeId], ppis: PpiMask) -> Result<Boxed<Record<H>>, OutOfMemory> {
+    pub(crate) fn new(
+        heap: Heap<'_>,
+        key: VmKey,
+        vpes: &[VpeId],
+        ppis: PpiMask,
+    ) -> Result<Boxed<Record<H>>, OutOfMemory> {
         let mut vpes = vpes.iter();
-        let vcpus = boxed_slice(vpes.len(), || Vcpu {
+        let vcpus = boxed_slice(heap, vpes.len(), || Vcpu {
             vpe: vpes.next().copied().unwrap_or(VpeId::new(0)),
             doorbell: None,
             context: Context::default(),
         })?;
-        Boxed::new(Record {
-            vm: key.vm,
-            generation: key.generation,
-            life: Life::new(VmState::Initialising),
-            ppis,
-            guest_irs: GuestIrs::new(true),
-            tables: Part::Absent,
-            ists: Lock::new(Ists::NONE),
-            vcpus,
-            parked: Parked::Orphan,
-            next: None,
-        })
+        Boxed::new(
+            heap,
+            Record {
+                vm: key.vm,
+                generation: key.generation,
+                life: Life::new(VmState::Initialising),
+                ppis,
+                guest_irs: GuestIrs::new(true),
+                tables: Part::Absent,
+                ists: Lock::new(Ists::NONE),
+                vcpus,
+                parked: Parked::Orphan,
+                next: None,
+            },
+        )
     }
 
     /// What leases and proofs name it by.

@@ -15,7 +15,7 @@ use gicv5_arch::irs::{IRS_VMAP_L2_VMTR, IRS_VMT_BASER, IRS_VMT_CFGR};
 use gicv5_arch::{Addr51_12, Addr55_3, AddressError, IrsIntType, PhysAddr, VmId};
 use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
 
-use crate::boxed::boxed_slice;
+use crate::boxed::{Heap, boxed_slice};
 use crate::command::{Command, CommandError, Place, Port, PortKind};
 use crate::host::Host;
 use crate::memory::{Structure, TableError, allocate};
@@ -74,11 +74,12 @@ impl<B: Block> Structure<B> for VmTable<B> {
 impl<B: Block> VmTable<B> {
     /// Allocates the base: all entries, or the level-1 table.
     pub(crate) fn allocate<M: TableMemory<Block = B>>(
+        heap: Heap<'_>,
         memory: &M,
         geometry: VmTableGeometry,
         highest: PhysAddr,
     ) -> Result<VmTable<B>, TableError> {
-        let level2 = boxed_slice(geometry.l1_entries() as usize, || Level2::Absent)?;
+        let level2 = boxed_slice(heap, geometry.l1_entries() as usize, || Level2::Absent)?;
         let base = allocate(memory, geometry.base(), highest)?;
         match geometry.base().place(base.address()) {
             Ok(address) => Ok(VmTable { base, address, geometry, level2 }),

@@ -10,7 +10,7 @@ use gicv5_arch::{IrsIntType, Ppi, VmId, VpeId};
 use gicv5_hal::{Lock, TableMemory};
 
 use crate::Hypervisor;
-use crate::boxed::{Boxed, OutOfMemory};
+use crate::boxed::{Boxed, OutOfMemory, reserve};
 use crate::command::{Command, CommandError, Place, PortKind, block_on};
 use crate::doorbell::DoorbellError;
 use crate::error::{Fate, Fault};
@@ -296,7 +296,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
             let _ = host.start_reclaim().await;
         }
         let key = host.take_id().map_err(InitError::unchanged)?;
-        let record = match Record::new(key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
+        let record = match Record::new(&host.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
             Ok(record) => self.record.insert(record),
             Err(error) => {
                 host.core.with(|core| core.ids.give(key.vm));
@@ -471,7 +471,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     pub fn refer(&self) -> Result<VmReference<'h, H>, ReferenceError> {
         let vm = self.live_record().ok_or(ReferenceError::NotLive)?.vm;
         self.host.core.with(|core| {
-            core.references.try_reserve(1).map_err(|_| ReferenceError::NoMemory)?;
+            reserve(&self.host.heap(), &mut core.references, 1).map_err(|_| ReferenceError::NoMemory)?;
             core.references.push(vm);
             Ok(VmReference { host: self.host, vm })
         })
@@ -587,13 +587,14 @@ impl<H: Hypervisor> Host<H> {
         let lpis = self.hypervisor.lpis();
         for vcpu in &mut record.vcpus {
             let vpe = vcpu.vpe;
-            let doorbell = self.doorbells.allocate(lpis, vm, vpe);
+            let doorbell = self.doorbells.allocate(&self.heap(), lpis, vm, vpe);
             vcpu.doorbell = Some(doorbell.map_err(|source| InitCause::Doorbell { vpe, source })?);
         }
         self.make_entry_reachable(vm).await?;
         let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
         let memory = self.hypervisor.memory();
-        let tables = Tables::allocate(memory, self.irs, &self.limits, record.key(), plan.vpe_table, vpes)?;
+        let tables =
+            Tables::allocate(&self.heap(), memory, self.irs, &self.limits, record.key(), plan.vpe_table, vpes)?;
         record.tables = Part::Draft(tables);
         self.make_vm_valid(record).await?;
         for vcpu in &record.vcpus {

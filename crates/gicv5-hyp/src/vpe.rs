@@ -9,6 +9,7 @@ use gicv5_arch::{AddressError, Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Block, IrsIndex, TableMemory};
 
 use crate::Hypervisor;
+use crate::boxed::Heap;
 use crate::command::{Command, CommandError, Place, PortKind};
 use crate::doorbell::DoorbellSet;
 use crate::host::Host;
@@ -48,6 +49,7 @@ impl<B: Block> Tables<B> {
     /// The table is filled before the VM becomes valid, while no IRS looks at it: its entries share cache lines with each
     /// other, and need no care about what the IRS writes there meanwhile (COH-7).
     pub(crate) fn allocate<M: TableMemory<Block = B>>(
+        heap: Heap<'_>,
         memory: &M,
         irs: IrsIndex,
         limits: &Limits,
@@ -67,7 +69,7 @@ impl<B: Block> Tables<B> {
             }
         };
         let piece = limits.vpe_table.descriptor().footprint();
-        let vpe_descriptors = match allocate_many(memory, piece, limits.highest, vpes.len()) {
+        let vpe_descriptors = match allocate_many(heap, memory, piece, limits.highest, vpes.len()) {
             Ok(blocks) => blocks,
             Err(error) => {
                 descriptor.into_iter().chain([vpet]).for_each(|block| memory.free(block));
