@@ -123,6 +123,7 @@ impl Cpu {
         self.virt.as_deref_mut()
     }
 
+    #[inline]
     fn interface(&self, side: Side) -> Option<&Interface> {
         match side {
             Side::Physical => Some(&self.physical),
@@ -130,6 +131,7 @@ impl Cpu {
         }
     }
 
+    #[inline]
     fn interface_mut(&mut self, side: Side) -> Option<&mut Interface> {
         match side {
             Side::Physical => Some(&mut self.physical),
@@ -138,21 +140,25 @@ impl Cpu {
     }
 
     /// What competes on a side; `None` if that side has no HPPI whatever is pending.
+    #[inline]
     fn contest(&self, side: Side) -> Option<Contest> {
-        let tie = self.tie;
         match side {
-            Side::Physical => Some(Contest { ppis: self.physical.ppis.pending, irs: self.physical.offered, tie }),
-            Side::Virtual => {
-                let virt = self.virt.as_deref()?;
-                let on = virt.vctlr.en() || self.enable == VirtualEnable::NotNeeded;
-                // There is a virtual HPPI for the resident VPE only (HPPI-7), and none beside the legacy interface (INS-21).
-                if virt.resident.is_none() || !on || virt.vctlr.v3() {
-                    return None;
-                }
-                let irs = virt.interface.offered.filter(|_| !virt.context.irichppidis());
-                Some(Contest { ppis: self.signalled_ppis(virt), irs, tie })
+            Side::Physical => {
+                let Interface { ppis, offered, .. } = &self.physical;
+                Some(Contest { ppis: ppis.pending, irs: *offered, tie: self.tie })
             }
+            Side::Virtual => self.virtual_contest(self.virt.as_deref()?),
         }
+    }
+
+    fn virtual_contest(&self, virt: &VirtualCpu) -> Option<Contest> {
+        let on = virt.vctlr.en() || self.enable == VirtualEnable::NotNeeded;
+        // There is a virtual HPPI for the resident VPE only (HPPI-7), and none beside the legacy interface (INS-21).
+        if virt.resident.is_none() || !on || virt.vctlr.v3() {
+            return None;
+        }
+        let irs = virt.interface.offered.filter(|_| !virt.context.irichppidis());
+        Some(Contest { ppis: self.signalled_ppis(virt), irs, tie: self.tie })
     }
 
     /// The virtual PPIs that are pending and may be candidates.
@@ -226,6 +232,7 @@ impl Cpu {
         self.interface(side)?.hppi(&self.contest(side)?)
     }
 
+    #[inline]
     pub(crate) fn signals(&self, side: Side) -> Signals {
         match (self.interface(side), self.contest(side)) {
             (Some(interface), Some(contest)) => interface.signals(&contest),
@@ -313,12 +320,14 @@ impl Cpu {
     }
 
     /// What becomes of an instruction.
+    #[inline]
     pub(crate) fn fate_of_insn(&self, level: Level, insn: GicInsn) -> Fate {
         use gicv5_arch::insn::MinEl;
         match (level, insn.info().min_el) {
+            (Level::Host, MinEl::EL1) => Fate::Executes,
             (_, MinEl::EL3) | (Level::Guest, MinEl::EL2) => Fate::Undefined,
             (Level::Host, MinEl::EL2) if self.virt.is_none() => Fate::Undefined,
-            (Level::Host, _) => Fate::Executes,
+            (Level::Host, MinEl::EL2) => Fate::Executes,
             (Level::Guest, MinEl::EL1) => match self.el2() {
                 None => Fate::Undefined,
                 // A barrier is neither native nor legacy.

@@ -328,7 +328,9 @@ impl MachineState {
     /// Shows the world what a PE's outputs are.
     fn show_all_signals(&mut self, pe: usize) {
         self.show_signals(pe, Side::Physical);
-        self.show_signals(pe, Side::Virtual);
+        if self.pes.get(pe).is_some_and(|state| state.cpu.el2().is_some()) {
+            self.show_signals(pe, Side::Virtual);
+        }
     }
 
     /// Shows the world what the outputs of one side of a PE are.
@@ -432,9 +434,16 @@ impl MachineState {
     fn gic(&mut self, pe: PeIndex, level: Level, insn: GicInsn, xt: u64) -> u64 {
         self.advance_to_now();
         self.enter(pe, level);
-        let xt = if insn.info().form == Form::Operand { xt } else { 0 };
+        let info = insn.info();
+        let xt = if info.form == Form::Operand { xt } else { 0 };
         let result = match self.fate_of_insn(pe, level, insn) {
-            Fate::Executes => self.issue(pe, level, insn, xt),
+            Fate::Executes if level == Level::Host && info.min_el == MinEl::EL1 => {
+                self.issue(pe, level, Acted::Physical, insn, xt)
+            }
+            Fate::Executes => {
+                let resident = self.resident(usize::from(pe.0));
+                self.issue(pe, level, Acted::Virtual(resident), insn, xt)
+            }
             fate => {
                 self.not_executed(fate, Place::Insn(pe, insn), xt, format_args!("{insn} is"));
                 0
@@ -444,11 +453,13 @@ impl MachineState {
         result
     }
 
+    #[inline]
     fn fate_of_insn(&self, pe: PeIndex, level: Level, insn: GicInsn) -> Fate {
         self.pes.get(usize::from(pe.0)).map_or(Fate::Undefined, |pe| pe.cpu.fate_of_insn(level, insn))
     }
 
     /// Reports what its author should have known not to execute.
+    #[cold]
     fn not_executed(&mut self, fate: Fate, place: Place, value: u64, what: std::fmt::Arguments<'_>) {
         match fate {
             Fate::Executes => {}
@@ -460,12 +471,8 @@ impl MachineState {
     }
 
     /// Executes an instruction.
-    fn issue(&mut self, pe: PeIndex, level: Level, insn: GicInsn, xt: u64) -> u64 {
+    fn issue(&mut self, pe: PeIndex, level: Level, on: Acted, insn: GicInsn, xt: u64) -> u64 {
         let index = usize::from(pe.0);
-        let on = match (level, insn.info().min_el) {
-            (Level::Host, MinEl::EL1) => Acted::Physical,
-            _ => Acted::Virtual(self.resident(index)),
-        };
         match insn {
             GicInsn::GICR_CDIA => return self.acknowledge(pe, on, Acknowledge::Ordinary),
             GicInsn::GICR_CDNMIA => return self.acknowledge(pe, on, Acknowledge::Nmi),
@@ -786,12 +793,18 @@ impl MachineState {
         }
     }
 
-    /// Whoever executes next on a PE is at this level. Exception entry and return synchronise the context.
+    /// Whoever executes next on a PE is at this level.
+    #[inline]
     fn enter(&mut self, pe: PeIndex, level: Level) {
-        let index = usize::from(pe.0);
-        if self.pes.get(index).is_none_or(|state| state.level == level) {
-            return;
+        if self.pes.get(usize::from(pe.0)).is_some_and(|state| state.level != level) {
+            self.change_level(pe, level);
         }
+    }
+
+    /// Exception entry and return, which synchronise the context.
+    #[cold]
+    fn change_level(&mut self, pe: PeIndex, level: Level) {
+        let index = usize::from(pe.0);
         // A PPI that was deactivated belongs to the PE, so that whoever looks at its state next sees it.
         self.complete_up_to(index, |effect| match effect {
             Effect::Insn { insn: GicInsn::GIC_CDDI | GicInsn::GIC_VDDI, xt, .. } => {

@@ -73,12 +73,18 @@ impl Ppis {
     }
 
     /// The most urgent of these PPIs that are enabled and not active; of equals the one with the lowest number.
+    #[inline]
     fn best(&self, pending: &Bits) -> Option<(Ppi, Priority)> {
+        let candidates =
+            [pending[0] & self.enabled[0] & !self.active[0], pending[1] & self.enabled[1] & !self.active[1]];
+        // This is on the path of every event, and mostly there is none.
+        if candidates == [0; 2] { None } else { self.most_urgent_of(&candidates) }
+    }
+
+    fn most_urgent_of(&self, candidates: &Bits) -> Option<(Ppi, Priority)> {
         let mut best: Option<(Ppi, Priority)> = None;
         for of in PpiBank::ALL {
-            let n = of.index();
-            let candidates = bank(pending, n) & bank(&self.enabled, n) & !bank(&self.active, n);
-            for ppi in PpiSet::new_with_raw_value(candidates).iter(of) {
+            for ppi in PpiSet::new_with_raw_value(bank(candidates, of.index())).iter(of) {
                 let Some(&priority) = self.priority.get(ppi.id() as usize) else { continue };
                 if best.is_none_or(|(_, found)| priority.is_more_urgent_than(found)) {
                     best = Some((ppi, priority));

@@ -286,3 +286,12 @@ pub(crate) fn both(pes: u16) -> [Bench; 2] {
 pub(crate) fn affinity(vpe: VpeId) -> Iaffid {
     vpe.into()
 }
+
+/// The same machine, where guests could have the legacy interface (PPI-26).
+pub(crate) fn with_legacy(mut config: MachineConfig) -> MachineConfig {
+    for pe in &mut config.irses[0].pes {
+        pe.legacy = gicv5_arch::sysreg::GcieLegacy::Present;
+        pe.ppis[0] = pe.ppis[0].with(Ppi::GICMNT);
+    }
+    config
+}

@@ -463,12 +463,7 @@ fn a_load_out_of_order_is_told() {
 #[test]
 fn a_vpe_made_resident_with_the_legacy_interface_selected_is_told() {
     // RES-15, INS-21, PPI-26.
-    use gicv5_arch::Ppi;
-    use gicv5_arch::sysreg::GcieLegacy;
-    let mut config = config(1);
-    config.irses[0].pes[0].legacy = GcieLegacy::Present;
-    config.irses[0].pes[0].ppis[0] = config.irses[0].pes[0].ppis[0].with(Ppi::GICMNT);
-    let bench = Bench::new(config);
+    let bench = Bench::new(crate::bench::with_legacy(config(1)));
     let host = bench.host(PE0);
     let legacy = ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true);
     host.write(legacy);

@@ -7,3 +7,4 @@ mod bench;
 mod context;
 mod guest;
 mod ppi;
+mod registers;
