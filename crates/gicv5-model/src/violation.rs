@@ -35,6 +35,53 @@ pub const MEM_2: &str = "MEM-2";
 /// A block that was not freed.
 pub const MEM_3: &str = "MEM-3";
 
+/// A rule of the model's own: the architecture does not know it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OwnRule {
+    /// The id: `MEM-1`.
+    pub id: &'static str,
+    /// What holds, and who breaks it how.
+    pub text: &'static str,
+}
+
+/// Every rule of the model's own.
+pub const OWN_RULES: [OwnRule; 8] = [
+    OwnRule {
+        id: MEM_1,
+        text: "An access through a block of table memory is inside the block, aligned to its width, and there is memory \
+               where it goes. Broken by the caller of a load, a store or a maintenance operation; a load reads as 0 then, \
+               and a store does nothing.",
+    },
+    OwnRule {
+        id: MEM_2,
+        text: "A block is freed once, in the machine that it was allocated in. Broken by freeing it a second time, for \
+               instance in a machine restored to before the allocation.",
+    },
+    OwnRule {
+        id: MEM_3,
+        text: "A block that was allocated is freed before the account is closed. Broken by whoever dropped it or still \
+               holds it; only an account of a machine reports it.",
+    },
+    OwnRule { id: crate::host::POOL_1, text: "An LPI is released once, in the machine that handed it out." },
+    OwnRule { id: crate::host::POOL_2, text: "An LPI is enabled, routed and released only by who holds it." },
+    OwnRule {
+        id: crate::host::POOL_3,
+        text: "An LPI that was handed out is released before the account is closed; only an account of a machine reports \
+               it.",
+    },
+    OwnRule {
+        id: crate::machine::CPU_1,
+        text: "An instruction or a register access is one that the PE has at its exception level. On hardware it is \
+               UNDEFINED and an exception is taken; the model reports it and does nothing.",
+    },
+    OwnRule {
+        id: crate::machine::CPU_2,
+        text: "Who executes an instruction or an access of a guest asks first what becomes of it. On hardware it traps to \
+               EL2 where the hypervisor has asked for that; the model has no hypervisor to trap to, reports it and does \
+               nothing.",
+    },
+];
+
 /// Which PE, in the order in which the machine counts them from 0. Not its affinity ID, which the configuration chooses.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PeIndex(pub u16);

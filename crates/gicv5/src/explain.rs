@@ -4,6 +4,7 @@ use std::io::Write;
 
 use anstyle::Style;
 use gicv5_facts::{Note, Rule, RuleBook};
+use gicv5_model::violation::{OWN_RULES, OwnRule};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -17,7 +18,8 @@ ID is one of
   hazard-6               a mistake in a source that must not be copied
   question-1             an open question
   pitfall-2              one of the rules most often got wrong
-Ids are taken in any case; hazard, question and pitfall alone show all of them.
+  MEM-1                  a rule of the model's own, which its violations cite
+Ids are taken in any case; hazard, question, pitfall and model alone show all of them.
 SW is the hypervisor, or the guest where a rule says so. CU{a|b} is CONSTRAINED UNPREDICTABLE with the outcomes a and b.
 SWERR may be latched in the software error registers. (inferred) marks what no source states.
 
@@ -44,8 +46,7 @@ pub(crate) struct Args {
 }
 
 /// The numbered lists beside the rules.
-#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Hazard,
     Question,
@@ -84,6 +85,7 @@ impl Kind {
 enum Item<'a> {
     Rule(&'a Rule),
     Note(Kind, &'a Note),
+    Own(&'static OwnRule),
 }
 
 /// The JSON document.
@@ -121,7 +123,7 @@ struct NameReport<'a> {
 #[derive(Serialize)]
 struct NoteReport<'a> {
     id: String,
-    kind: Kind,
+    kind: &'static str,
     text: &'a str,
 }
 
@@ -133,6 +135,7 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
         for kind in Kind::ALL {
             items.extend(kind.notes(book).iter().map(|note| Item::Note(kind, note)));
         }
+        items.extend(OWN_RULES.iter().map(Item::Own));
     }
     for id in &args.ids {
         items.extend(find(book, id)?);
@@ -167,8 +170,22 @@ fn find<'a>(book: &'a RuleBook, id: &str) -> Result<Vec<Item<'a>>, Failure> {
             return Ok(vec![Item::Note(kind, note)]);
         }
     }
+    let is_of = |rule: &&OwnRule| {
+        rule.id.eq_ignore_ascii_case(id) || group_of(rule).eq_ignore_ascii_case(id) || id.eq_ignore_ascii_case(MODEL)
+    };
+    let own: Vec<_> = OWN_RULES.iter().filter(is_of).map(Item::Own).collect();
+    if !own.is_empty() {
+        return Ok(own);
+    }
     let group: Vec<_> = book.rules.iter().filter(|rule| rule.group.eq_ignore_ascii_case(id)).map(Item::Rule).collect();
     if group.is_empty() { Err(Failure::BadInput(unknown(book, id))) } else { Ok(group) }
+}
+
+/// What the rules of the model's own are called together.
+const MODEL: &str = "model";
+
+fn group_of(rule: &OwnRule) -> &'static str {
+    rule.id.split_once('-').map_or(rule.id, |(group, _)| group)
 }
 
 fn note_id(kind: Kind, note: &Note) -> String {
@@ -179,6 +196,10 @@ fn unknown(book: &RuleBook, id: &str) -> String {
     let prefix = id.rsplit_once('-').map_or(id, |(prefix, _)| prefix);
     if let Some(rule) = book.rules.iter().rev().find(|rule| rule.group.eq_ignore_ascii_case(prefix)) {
         return format!("no rule {}; {} goes from {}-1 to {}", quote(id), rule.group, rule.group, rule.id);
+    }
+    if let Some(last) = OWN_RULES.iter().rev().find(|rule| group_of(rule).eq_ignore_ascii_case(prefix)) {
+        let group = group_of(last);
+        return format!("no rule {}; {group} goes from {group}-1 to {}", quote(id), last.id);
     }
     for kind in Kind::ALL {
         if let Some(last) = kind.notes(book).last()
@@ -199,6 +220,7 @@ fn unknown(book: &RuleBook, id: &str) -> String {
         names.push(kind.name().to_owned());
         names.extend(kind.notes(book).iter().map(|note| note_id(kind, note)));
     }
+    names.extend(OWN_RULES.iter().map(|rule| rule.id.to_owned()));
     let nearest = suggest::nearest(id, names.iter().map(String::as_str));
     let hint = suggest::hint(&nearest, "gicv5 explain --list shows all");
     format!("no rule, group, hazard or question {}; {hint}", quote(id))
@@ -230,7 +252,10 @@ fn document<'a>(items: &[Item<'a>]) -> Document<'a> {
                     .collect(),
             }),
             Item::Note(kind, note) => {
-                document.note_list.push(NoteReport { id: note_id(*kind, note), kind: *kind, text: &note.text });
+                document.note_list.push(NoteReport { id: note_id(*kind, note), kind: kind.name(), text: &note.text });
+            }
+            Item::Own(rule) => {
+                document.note_list.push(NoteReport { id: rule.id.to_owned(), kind: MODEL, text: rule.text });
             }
         }
     }
@@ -244,6 +269,7 @@ fn list(items: &[Item<'_>], out: &mut dyn Write) -> std::io::Result<()> {
             Item::Note(kind, note) => {
                 writeln!(out, "{}  {}", styled(NAME, format!("{:11}", note_id(*kind, note))), note.text)?;
             }
+            Item::Own(rule) => writeln!(out, "{}  {}", styled(NAME, format!("{:11}", rule.id)), rule.text)?,
         }
     }
     Ok(())
@@ -269,6 +295,61 @@ fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
         Item::Note(kind, note) => {
             writeln!(out, "{}  {}", styled(HEADING, note_id(*kind, note)), styled(FAINT, kind.title()))?;
             out.paragraph(2, 2, &[(Style::new(), &note.text)])
+        }
+        Item::Own(rule) => {
+            writeln!(out, "{}  {}", styled(HEADING, rule.id), styled(FAINT, "a rule of the model's own"))?;
+            out.paragraph(2, 2, &[(Style::new(), rule.text)])
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    /// The rule ids in the text of a program: string literals like `"VMT-15"`.
+    fn ids(text: &str) -> impl Iterator<Item = &str> {
+        text.split('"').filter(|literal| {
+            literal.split_once('-').is_some_and(|(group, number)| {
+                (2..=5).contains(&group.len())
+                    && group.bytes().all(|byte| byte.is_ascii_uppercase())
+                    && !number.is_empty()
+                    && number.bytes().all(|byte| byte.is_ascii_digit())
+            })
+        })
+    }
+
+    fn sources(folder: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, found);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn every_rule_that_the_model_can_report_is_explained() {
+        let book = gicv5_facts::rules().unwrap();
+        let mut texts = Vec::new();
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../gicv5-model/src"), &mut texts);
+        let ids: Vec<&str> = texts.iter().flat_map(|text| ids(text)).collect();
+        assert!(ids.len() > 100 && ids.contains(&"MEM-1") && ids.contains(&"VMT-15"), "{ids:?}");
+        for id in ids {
+            assert!(find(book, id).is_ok_and(|items| items.len() == 1), "{id} is not explained");
+        }
+    }
+
+    #[test]
+    fn no_rule_of_the_models_own_has_the_id_or_group_of_another() {
+        let book = gicv5_facts::rules().unwrap();
+        for (n, own) in OWN_RULES.iter().enumerate() {
+            assert!(OWN_RULES.iter().skip(n + 1).all(|other| other.id != own.id), "{}", own.id);
+            assert!(book.groups.iter().all(|group| group.id != group_of(own)), "{}", own.id);
         }
     }
 }
