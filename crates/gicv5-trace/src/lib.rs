@@ -123,9 +123,10 @@
 //!
 //! ## Strictness
 //!
-//! A number must fit the field it stands for and nothing may follow the last field, but the reader does not judge
-//! answers: a candidate of priority 254 is read, and whoever compares finds that it is wrong. (QEMU 11.1 does write
-//! such things: a 4-byte read of `IRS_DEVARCH` shows 64 bits of data.) Every error names its
+//! The number of an input must fit the field it stands for and nothing may follow the last field, but the reader does
+//! not judge answers: a candidate of priority 254 is read, and whoever compares finds that it is wrong. (QEMU 11.1 does
+//! write such things: a 4-byte read of `IRS_DEVARCH` shows 64 bits of data.) An answer that is a larger number than its
+//! field can hold is read as the largest that it can, and the line says so ([`Line::excess`]). Every error names its
 //! line. A last line without its newline is an error, because `prio 25` may once have been `prio 255`.
 #![forbid(unsafe_code)]
 
@@ -137,5 +138,6 @@ mod zst;
 
 pub use error::TraceError;
 pub use event::{AccessSize, AcknowledgeFailure, Candidate, Event, Interrupt, NoCandidate, Space};
+pub use parse::Excess;
 pub use reader::{Foreign, Line, MAX_LINE, TraceReader, open};
 pub use zst::ZstdReader;

@@ -1,5 +1,7 @@
 //! One line into one event. Bytes only: no allocation, no UTF-8 decoding, no regular expression.
 
+use core::fmt;
+
 use arbitrary_int::u2;
 use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, Structure};
 use gicv5_arch::{Iaffid, IntType, Ppi, Priority, Spi};
@@ -37,6 +39,74 @@ const MAX_ID: u64 = 0xff_ffff;
 /// A configuration frame is 64 KiB (GEN-9).
 const MAX_OFFSET: u64 = 0xffff;
 
+/// An answer that is a larger number than there can be: the line has its form, and what it says cannot be.
+///
+/// In the event the number is the largest there can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Excess {
+    /// `IAFFID`, 16 bits.
+    Iaffid,
+    /// An INTID with its type, 32 bits.
+    Intid,
+    /// `prio` of a candidate, 8 bits.
+    Priority,
+    /// `domain`, 0 to 3.
+    Domain,
+    /// `IRQ`, `FIQ` or `NMI`, one bit.
+    Output,
+    /// `level`, `pending` or `active` of an SPI, one bit.
+    SpiState,
+    /// An interrupt's ID, 24 bits.
+    Id,
+    /// `virtual`, one bit.
+    Virtual,
+    /// A number of ID bits or bytes of a table, 8 bits.
+    TableShape,
+    /// `2-level`, one bit.
+    Structure,
+    /// 64 bits of a register or an address.
+    Register,
+}
+
+impl Excess {
+    /// What the line calls it.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Iaffid => "IAFFID",
+            Self::Intid => "the INTID",
+            Self::Priority => "prio",
+            Self::Domain => "domain",
+            Self::Output => "an output",
+            Self::SpiState => "the state of an SPI",
+            Self::Id => "ID",
+            Self::Virtual => "virtual",
+            Self::TableShape => "a table's shape",
+            Self::Structure => "2-level",
+            Self::Register => "the value",
+        }
+    }
+
+    /// The largest number there can be.
+    #[must_use]
+    pub const fn max(self) -> u64 {
+        match self {
+            Self::Iaffid => u16::MAX as u64,
+            Self::Intid => u32::MAX as u64,
+            Self::Priority | Self::TableShape => u8::MAX as u64,
+            Self::Domain => 3,
+            Self::Output | Self::SpiState | Self::Virtual | Self::Structure => 1,
+            Self::Id => MAX_ID,
+            Self::Register => u64::MAX,
+        }
+    }
+}
+
+impl fmt::Display for Excess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is more than {}", self.name(), self.max())
+    }
+}
+
 /// Splits an event's name (without the prefix) from its text. The text starts with the separating space.
 pub(crate) fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
     let tail = line.strip_prefix(PREFIX)?;
@@ -50,9 +120,9 @@ pub(crate) fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Parses one line without its newline.
-pub(crate) fn parse(line: &[u8]) -> Result<Event, Fault> {
+pub(crate) fn parse(line: &[u8]) -> Result<(Event, Option<Excess>), Fault> {
     let (name, text) = split_name(line).ok_or(Fault::NotAnEvent)?;
-    let mut c = Cursor { length: line.len(), rest: text };
+    let mut c = Cursor { length: line.len(), rest: text, excess: None };
     let event = match name {
         b"irs_recalc_hppi" => irs_candidate(&mut c)?,
         b"update_irq_fiq" => signals(&mut c)?,
@@ -82,24 +152,24 @@ pub(crate) fn parse(line: &[u8]) -> Result<Event, Fault> {
         b"common_realize" => realize(&mut c)?,
         _ => return Err(Fault::UnknownEvent),
     };
-    if c.rest.is_empty() { Ok(event) } else { Err(c.expected("end of line")) }
+    if c.rest.is_empty() { Ok((event, c.excess)) } else { Err(c.expected("end of line")) }
 }
 
 fn irs_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" IAFFID ")?;
-    let iaffid = c.iaffid()?;
+    let iaffid = Iaffid::new(c.answer(Excess::Iaffid)? as u16);
     c.text(": new HPPI ID ")?;
-    let intid = c.hex32("HPPI ID")?;
+    let intid = c.hex_answer(Excess::Intid)? as u32;
     c.text(" prio ")?;
-    let priority = c.u8("prio", u8::MAX)?;
+    let priority = c.answer(Excess::Priority)? as u8;
     Ok(Event::IrsCandidate { domain, iaffid, candidate: Candidate { intid, priority } })
 }
 
 fn irs_no_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" IAFFID ")?;
-    let iaffid = c.iaffid()?;
+    let iaffid = Iaffid::new(c.answer(Excess::Iaffid)? as u16);
     c.text(": no HPPI: ")?;
     let reason =
         c.one_of("a reason", [NoCandidate::UnknownIaffid, NoCandidate::IrsDisabled].map(|r| (r.words(), r)))?;
@@ -107,28 +177,29 @@ fn irs_no_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 }
 
 fn ppi_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.cpu_domain()?;
+    c.text(" domain ")?;
+    let domain = Domain::new_with_raw_value(u2::extract_u64(c.answer(Excess::Domain)?, 0));
     c.text(" new PPI HPPI id ")?;
-    let intid = c.hex32("PPI HPPI id")?;
+    let intid = c.hex_answer(Excess::Intid)? as u32;
     c.text(" prio ")?;
-    let priority = c.u8("prio", u8::MAX)?;
+    let priority = c.answer(Excess::Priority)? as u8;
     Ok(Event::PpiCandidate { domain, candidate: Candidate { intid, priority } })
 }
 
 fn signals(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" now IRQ ")?;
-    let irq = c.bit("IRQ")?;
+    let irq = c.bit_answer(Excess::Output)?;
     c.text(" FIQ ")?;
-    let fiq = c.bit("FIQ")?;
+    let fiq = c.bit_answer(Excess::Output)?;
     c.text(" NMI ")?;
-    let nmi = c.bit("NMI")?;
+    let nmi = c.bit_answer(Excess::Output)?;
     Ok(Event::Signals { irq, fiq, nmi })
 }
 
 fn acknowledge(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.cpu_domain()?;
     c.text(" CDIA acknowledge of interrupt ")?;
-    let intid = c.hex32("interrupt")?;
+    let intid = c.hex_answer(Excess::Intid)? as u32;
     Ok(Event::Acknowledge { domain, intid })
 }
 
@@ -166,13 +237,13 @@ fn ppi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 
 fn activate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 IRS Activate ")?;
-    let interrupt = c.interrupt()?;
+    let interrupt = c.repeated_interrupt()?;
     Ok(Event::Activate { interrupt })
 }
 
 fn deactivate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 IRS Deactivate ")?;
-    let interrupt = c.interrupt()?;
+    let interrupt = c.repeated_interrupt()?;
     Ok(Event::Deactivate { interrupt })
 }
 
@@ -222,7 +293,7 @@ fn request_config(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 IRS RequestConfig ")?;
     let interrupt = c.interrupt()?;
     c.text(" ICSR ")?;
-    let icsr = c.hex("ICSR", u64::MAX)?;
+    let icsr = c.hex_answer(Excess::Register)?;
     Ok(Event::RequestConfig { interrupt, icsr })
 }
 
@@ -236,13 +307,14 @@ fn spi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 
 fn spi_state(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     c.text(" GICv5 IRS SPI ID ")?;
-    let spi = c.newtype("SPI ID", MAX_ID, Spi::new)?;
+    let (column, id) = (c.column(), c.answer(Excess::Id)?);
+    let spi = Spi::new(id as u32).map_err(|_| Fault::OutOfRange { column, field: "SPI ID", max: MAX_ID })?;
     c.text(" now level ")?;
-    let high = c.bit("level")?;
+    let high = c.bit_answer(Excess::SpiState)?;
     c.text(" pending ")?;
-    let pending = c.bit("pending")?;
+    let pending = c.bit_answer(Excess::SpiState)?;
     c.text(" active ")?;
-    let active = c.bit("active")?;
+    let active = c.bit_answer(Excess::SpiState)?;
     Ok(Event::SpiState { spi, high, pending, active })
 }
 
@@ -283,15 +355,15 @@ fn bad_write(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 fn ist_valid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
     let domain = c.irs_domain()?;
     c.text(" IST now valid: base ")?;
-    let base = c.hex("base", u64::MAX)?;
+    let base = c.hex_answer(Excess::Register)?;
     c.text(" id_bits ")?;
-    let id_bits = c.u8("id_bits", u8::MAX)?;
+    let id_bits = c.answer(Excess::TableShape)? as u8;
     c.text(" l2_idx_bits ")?;
-    let l2_index_bits = c.u8("l2_idx_bits", u8::MAX)?;
+    let l2_index_bits = c.answer(Excess::TableShape)? as u8;
     c.text(" IST entry size ")?;
-    let entry_size = c.u8("IST entry size", u8::MAX)?;
+    let entry_size = c.answer(Excess::TableShape)? as u8;
     c.text(" 2-level ")?;
-    let structure = if c.bit("2-level")? { Structure::TwoLevel } else { Structure::Linear };
+    let structure = if c.bit_answer(Excess::Structure)? { Structure::TwoLevel } else { Structure::Linear };
     Ok(Event::IstValid { domain, base, id_bits, l2_index_bits, entry_size, structure })
 }
 
@@ -318,6 +390,8 @@ fn realize(c: &mut Cursor<'_>) -> Result<Event, Fault> {
 struct Cursor<'a> {
     length: usize,
     rest: &'a [u8],
+    /// The first number that is too large for an answer.
+    excess: Option<Excess>,
 }
 
 impl<'a> Cursor<'a> {
@@ -389,6 +463,25 @@ impl<'a> Cursor<'a> {
 
     #[inline]
     fn interrupt(&mut self) -> Result<Interrupt, Fault> {
+        let (domain, int_type) = self.interrupt_type()?;
+        let space = if self.bit("virtual")? { Space::Virtual } else { Space::Physical };
+        self.text(" ID ")?;
+        let id = self.u32("ID", MAX_ID)?;
+        Ok(Interrupt { domain, int_type, space, id })
+    }
+
+    /// An interrupt that is an answer.
+    #[inline]
+    fn repeated_interrupt(&mut self) -> Result<Interrupt, Fault> {
+        let (domain, int_type) = self.interrupt_type()?;
+        let space = if self.bit_answer(Excess::Virtual)? { Space::Virtual } else { Space::Physical };
+        self.text(" ID ")?;
+        let id = self.answer(Excess::Id)? as u32;
+        Ok(Interrupt { domain, int_type, space, id })
+    }
+
+    #[inline]
+    fn interrupt_type(&mut self) -> Result<(Domain, Option<IntType>), Fault> {
         let domain = self.domain_word()?;
         self.text(" ")?;
         let int_type = self.one_of(
@@ -396,10 +489,7 @@ impl<'a> Cursor<'a> {
             [Some(IntType::Lpi), Some(IntType::Spi), Some(IntType::Ppi), None].map(|t| (type_word(t), t)),
         )?;
         self.text(" virtual:")?;
-        let space = if self.bit("virtual")? { Space::Virtual } else { Space::Physical };
-        self.text(" ID ")?;
-        let id = self.u32("ID", MAX_ID)?;
-        Ok(Interrupt { domain, int_type, space, id })
+        Ok((domain, int_type))
     }
 
     fn offset(&mut self) -> Result<u32, Fault> {
@@ -410,13 +500,15 @@ impl<'a> Cursor<'a> {
     /// Data of a read is an answer and not judged: QEMU 11.1 prints IRS_DEVARCH sign-extended to 64 bits.
     fn read_data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
         self.text(" data ")?;
-        let data = self.hex("data", u64::MAX)?;
+        let data = self.hex_answer(Excess::Register)?;
         Ok((data, self.size()?))
     }
 
     fn written_data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
-        let column = self.column() + " data 0x".len();
-        let (data, size) = self.read_data_and_size()?;
+        self.text(" data ")?;
+        let column = self.column() + "0x".len();
+        let data = self.hex("data", u64::MAX)?;
+        let size = self.size()?;
         let max = u64::from(u32::MAX);
         if size == AccessSize::Word && data > max {
             return Err(Fault::OutOfRange { column, field: "data", max });
@@ -449,6 +541,58 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn u16(&mut self, field: &'static str) -> Result<u16, Fault> {
         Ok(self.decimal(field, u64::from(u16::MAX))? as u16)
+    }
+
+    /// A number that is an answer. One that is too large becomes the largest there can be, and is remembered.
+    #[inline]
+    fn answer(&mut self, excess: Excess) -> Result<u64, Fault> {
+        let mut value = 0_u64;
+        let mut rest = self.rest;
+        while let [byte @ b'0'..=b'9', tail @ ..] = rest {
+            value = value.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
+            rest = tail;
+        }
+        self.end_number(excess.name(), rest)?;
+        if value > excess.max() {
+            self.excess.get_or_insert(excess);
+        }
+        Ok(value.min(excess.max()))
+    }
+
+    #[inline]
+    fn bit_answer(&mut self, excess: Excess) -> Result<bool, Fault> {
+        match self.rest {
+            // Almost every field of almost every line: the last digit of its number.
+            [digit @ (b'0' | b'1'), rest @ ..] if !matches!(rest, [b'0'..=b'9', ..]) => {
+                self.rest = rest;
+                Ok(*digit == b'1')
+            }
+            _ => Ok(self.answer(excess)? != 0),
+        }
+    }
+
+    /// `0x` and a hexadecimal number that is an answer.
+    #[inline]
+    fn hex_answer(&mut self, excess: Excess) -> Result<u64, Fault> {
+        self.text("0x")?;
+        let (mut value, mut more) = (0_u64, false);
+        let mut rest = self.rest;
+        loop {
+            let (digit, tail) = match rest {
+                [byte @ b'0'..=b'9', tail @ ..] => (byte - b'0', tail),
+                [byte @ b'a'..=b'f', tail @ ..] => (byte - b'a' + 10, tail),
+                _ => break,
+            };
+            more |= value > excess.max() >> 4;
+            value = value << 4 | u64::from(digit);
+            rest = tail;
+        }
+        self.end_number(excess.name(), rest)?;
+        if more {
+            self.excess.get_or_insert(excess);
+            return Ok(excess.max());
+        }
+        Ok(value)
     }
 
     #[inline]

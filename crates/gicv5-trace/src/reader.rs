@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::TraceError;
 use crate::event::Event;
-use crate::parse::{Fault, parse, split_name};
+use crate::parse::{Excess, Fault, parse, split_name};
 use crate::zst::ZstdReader;
 
 /// The longest line that is read, in bytes. The longest one QEMU can write is under 200.
@@ -35,6 +35,8 @@ pub struct Line {
     pub number: u64,
     /// What the line says.
     pub event: Event,
+    /// The first number of an answer that is larger than there can be; in the event it is the largest there can be.
+    pub excess: Option<Excess>,
 }
 
 /// Reads events from a text trace, one line at a time.
@@ -136,7 +138,7 @@ impl<R: BufRead> TraceReader<R> {
             self.source.consume(taken);
             self.line = number;
             match result? {
-                Some(event) => return Ok(Some(Line { number, event })),
+                Some((event, excess)) => return Ok(Some(Line { number, event, excess })),
                 None => self.skipped += 1,
             }
         }

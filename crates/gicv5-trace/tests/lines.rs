@@ -7,8 +7,8 @@ use std::io::{BufRead, BufReader, Read};
 use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, Structure};
 use gicv5_arch::{Iaffid, IntType, Ppi, Priority, Spi};
 use gicv5_trace::{
-    AccessSize, AcknowledgeFailure, Candidate, Event, Foreign, Interrupt, MAX_LINE, NoCandidate, Space, TraceError,
-    TraceReader, ZstdReader,
+    AccessSize, AcknowledgeFailure, Candidate, Event, Excess, Foreign, Interrupt, MAX_LINE, NoCandidate, Space,
+    TraceError, TraceReader, ZstdReader,
 };
 use proptest::prelude::*;
 
@@ -210,7 +210,6 @@ fn nothing_may_follow_the_last_field() {
 fn a_number_that_does_not_fit_its_field_is_named_with_the_largest_that_does() {
     for (line, number, field, max) in [
         ("gicv5_set_priority GICv5 IRS SetPriority NonSecure LPI virtual:0 ID 28 prio 32", "32", "prio", 31),
-        ("gicv5_activate GICv5 IRS Activate NonSecure LPI virtual:0 ID 16777216", "16777216", "ID", 0xff_ffff),
         (
             "gicv5_set_target GICv5 IRS SetTarget NonSecure LPI virtual:0 ID 0 IAFFID 65536 routingmode 0",
             "65536",
@@ -230,9 +229,14 @@ fn a_number_that_does_not_fit_its_field_is_named_with_the_largest_that_does() {
             "data",
             u64::MAX,
         ),
-        ("gicv5_gicr_cdia domain 1 CDIA acknowledge of interrupt 0x100000000", "100000000", "interrupt", 0xffff_ffff),
-        ("gicv5_irs_recalc_hppi GICv5 IRS NonSecure IAFFID 0: new HPPI ID 0x0 prio 256", "256", "prio", 255),
-        ("gicv5_update_irq_fiq now IRQ 2 FIQ 0 NMI 0", "2 FIQ", "IRQ", 1),
+        (
+            "gicv5_set_enabled GICv5 IRS SetEnabled NonSecure LPI virtual:0 ID 16777216 enabled 1",
+            "16777216",
+            "ID",
+            0xff_ffff,
+        ),
+        ("gicv5_cddi domain 1 CDDI deactivating interrupt ID 0x100000000", "100000000", "interrupt ID", 0xffff_ffff),
+        ("gicv5_spi GICv5 SPI ID 1 asserted at level 2", "2", "level", 1),
         ("gicv5_update_ppi_state PPI 64 source level now 1", "64", "PPI", 63),
         ("gicv5_cdeoi domain 4 CDEOI performing priority drop", "4", "domain", 3),
     ] {
@@ -244,6 +248,77 @@ fn a_number_that_does_not_fit_its_field_is_named_with_the_largest_that_does() {
             }
             other => panic!("{line}: {other:?}"),
         }
+    }
+}
+
+/// Lines with an answer that cannot be, and the same lines with the largest that can.
+const EXCESSIVE: [(&str, &str, Excess); 12] = [
+    (
+        "gicv5_irs_recalc_hppi GICv5 IRS NonSecure IAFFID 65536: new HPPI ID 0x0 prio 255",
+        "gicv5_irs_recalc_hppi GICv5 IRS NonSecure IAFFID 65535: new HPPI ID 0x0 prio 255",
+        Excess::Iaffid,
+    ),
+    (
+        "gicv5_irs_recalc_hppi GICv5 IRS NonSecure IAFFID 0: new HPPI ID 0x0 prio 256",
+        "gicv5_irs_recalc_hppi GICv5 IRS NonSecure IAFFID 0: new HPPI ID 0x0 prio 255",
+        Excess::Priority,
+    ),
+    (
+        "gicv5_recalc_ppi_hppi domain 4 new PPI HPPI id 0x2000001b prio 31",
+        "gicv5_recalc_ppi_hppi domain 3 new PPI HPPI id 0x2000001b prio 31",
+        Excess::Domain,
+    ),
+    (
+        "gicv5_recalc_ppi_hppi domain 1 new PPI HPPI id 0x12000001b prio 31",
+        "gicv5_recalc_ppi_hppi domain 1 new PPI HPPI id 0xffffffff prio 31",
+        Excess::Intid,
+    ),
+    ("gicv5_update_irq_fiq now IRQ 2 FIQ 0 NMI 0", "gicv5_update_irq_fiq now IRQ 1 FIQ 0 NMI 0", Excess::Output),
+    (
+        "gicv5_gicr_cdia domain 1 CDIA acknowledge of interrupt 0x100000000",
+        "gicv5_gicr_cdia domain 1 CDIA acknowledge of interrupt 0xffffffff",
+        Excess::Intid,
+    ),
+    (
+        "gicv5_activate GICv5 IRS Activate NonSecure LPI virtual:0 ID 1073741824",
+        "gicv5_activate GICv5 IRS Activate NonSecure LPI virtual:0 ID 16777215",
+        Excess::Id,
+    ),
+    (
+        "gicv5_deactivate GICv5 IRS Deactivate NonSecure LPI virtual:9 ID 5",
+        "gicv5_deactivate GICv5 IRS Deactivate NonSecure LPI virtual:1 ID 5",
+        Excess::Virtual,
+    ),
+    (
+        "gicv5_spi_state GICv5 IRS SPI ID 16777216 now level 1 pending 1 active 0",
+        "gicv5_spi_state GICv5 IRS SPI ID 16777215 now level 1 pending 1 active 0",
+        Excess::Id,
+    ),
+    (
+        "gicv5_request_config GICv5 IRS RequestConfig NonSecure LPI virtual:0 ID 22 ICSR 0x10000000000008802",
+        "gicv5_request_config GICv5 IRS RequestConfig NonSecure LPI virtual:0 ID 22 ICSR 0xffffffffffffffff",
+        Excess::Register,
+    ),
+    (
+        "gicv5_read GICv5 IRS NonSecure config frame read: offset 0x4 data 0x99999999999999999 size 4",
+        "gicv5_read GICv5 IRS NonSecure config frame read: offset 0x4 data 0xffffffffffffffff size 4",
+        Excess::Register,
+    ),
+    (
+        "gicv5_ist_valid GICv5 IRS NonSecure IST now valid: base 0x0 id_bits 99999999999999999999999 l2_idx_bits 10 IST \
+         entry size 4 2-level 1",
+        "gicv5_ist_valid GICv5 IRS NonSecure IST now valid: base 0x0 id_bits 255 l2_idx_bits 10 IST entry size 4 2-level 1",
+        Excess::TableShape,
+    ),
+];
+
+#[test]
+fn an_answer_that_is_a_larger_number_than_there_can_be_is_read_as_the_largest() {
+    for (text, clamped, excess) in EXCESSIVE {
+        let line =
+            |text: &str| TraceReader::new(format!("{text}\n").as_bytes(), Foreign::Refuse).next().unwrap().unwrap();
+        assert_eq!((line(text).event, line(text).excess), (line(clamped).event, Some(excess)), "{text}");
+        assert_eq!(line(clamped).excess, None, "{clamped}");
     }
 }
 
@@ -470,7 +545,8 @@ proptest! {
                 prop_assert_eq!(events.len(), before + 2);
                 let (number, event) = &events[before];
                 prop_assert_eq!(*number, before as u64 + 1);
-                prop_assert_eq!(event.to_string().into_bytes(), line);
+                let excess = TraceReader::new(&text[..], Foreign::Refuse).nth(before).unwrap().unwrap().excess;
+                prop_assert_eq!(event.to_string().into_bytes() == line, excess.is_none());
             }
         }
     }

@@ -295,7 +295,12 @@ impl Attribution {
         let place = (self.next - self.handed) as usize + n;
         while self.lines.len() <= place && !self.ended {
             match reader.next_line()? {
-                Some(line) => self.lines.push_back(line),
+                Some(line) => {
+                    if line.excess.is_some() {
+                        self.wrong.insert(line.number, Vec::new());
+                    }
+                    self.lines.push_back(line);
+                }
                 None => self.ended = true,
             }
         }
@@ -487,7 +492,9 @@ impl Attribution {
     /// The outputs in the `n`-th line from here.
     fn outputs(&mut self, reader: &mut Reader, n: usize) -> Result<Option<(u64, Outputs)>, TraceError> {
         Ok(match self.peek(reader, n)? {
-            Some(Line { number, event: Event::Signals { irq, fiq, nmi } }) => Some((number, Outputs { irq, fiq, nmi })),
+            Some(Line { number, event: Event::Signals { irq, fiq, nmi }, .. }) => {
+                Some((number, Outputs { irq, fiq, nmi }))
+            }
             _ => None,
         })
     }
@@ -496,7 +503,7 @@ impl Attribution {
     fn ppis(&mut self, reader: &mut Reader, n: usize) -> Result<After, TraceError> {
         let mut after = After::NOTHING;
         while after.lines < 4
-            && let Some(Line { number, event: Event::PpiCandidate { candidate, .. } }) =
+            && let Some(Line { number, event: Event::PpiCandidate { candidate, .. }, .. }) =
                 self.peek(reader, n + after.lines)?
         {
             // The Non-secure domain is number 1, and the order is fixed.

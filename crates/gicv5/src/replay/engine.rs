@@ -57,7 +57,7 @@ struct Cpu {
     mask: Mask,
     /// The line that the mask was last inferred from.
     mask_line: u64,
-    /// PPIs of bank 0 whose enable and priority nobody knows; in the model they are disabled.
+    /// PPIs of bank 0 whose enable and priority nobody knows for sure; in the model they are as they were last.
     unknown: u64,
     /// The lines that PPIs were inferred from to be enabled or not.
     ppi_lines: BTreeMap<u8, u64>,
@@ -233,6 +233,11 @@ impl Engine {
         if let Some(placed) = self.source.pop() {
             self.last = placed.line.number;
             self.tally.line(placed.line);
+            if let Some(excess) = placed.line.excess {
+                self.tally.check(Check::Range);
+                let text = format!("there is no such answer: {excess}");
+                self.tally.diverge(placed.line, Check::Range, None, Vec::new(), text);
+            }
         }
     }
 
@@ -627,7 +632,7 @@ impl Engine {
         let ppi_follows =
             self.source.peek(0)?.is_some_and(|next| matches!(next.line.event, Event::PpiCandidate { .. }));
         let kind_follows = id.is_some() && matches!(id, Some(IntId::Ppi(_))) == ppi_follows;
-        let contradicted = self.source.contradicted(line.number).map(<[u64]>::to_vec);
+        let contradicted = self.source.contradicted(line).map(<[u64]>::to_vec);
         let pe = match (on, id) {
             (On::Pe(pe), _) if contradicted.is_some() || !kind_follows => {
                 return self.acknowledge_other(line, pe.into(), ppi_follows, contradicted.unwrap_or_default());
@@ -904,7 +909,7 @@ impl Engine {
         }
         let index = PeIndex(pe as u16);
         let model = self.machine.candidate(index);
-        if let Some(suspects) = self.source.contradicted(line.number).map(<[u64]>::to_vec) {
+        if let Some(suspects) = self.source.contradicted(line).map(<[u64]>::to_vec) {
             let id = model.map(|(id, _)| IntId::from(id));
             let text = format!("the candidate for PE {pe} is {}: {CONTRADICTED}", shown(id));
             return self.tally.diverge(line, Check::IrsCandidate, id, suspects, text);
@@ -990,6 +995,9 @@ impl Engine {
             return Ok(());
         };
         self.take();
+        if line.excess.is_some() {
+            return Ok(());
+        }
         let id = IrsIntId::Spi(spi);
         let wire = self.machine.spi_wire(spi);
         let Some(entry) = self.machine.interrupt(id) else {
@@ -1084,7 +1092,7 @@ impl Engine {
         let Event::Signals { irq, fiq, nmi } = line.event else { return };
         self.tally.check(Check::Signals);
         let signalled = irq || nmi;
-        let contradicted = self.source.contradicted(line.number).map(<[u64]>::to_vec);
+        let contradicted = self.source.contradicted(line).map(<[u64]>::to_vec);
         if contradicted.is_none() {
             self.see_mask(pe, line, signalled);
         }
@@ -1186,31 +1194,53 @@ impl Engine {
             Some((IntId::Ppi(ppi), priority)) => Some((ppi, priority)),
             _ => None,
         };
-        if let Some(suspects) = self.source.contradicted(line.number).map(<[u64]>::to_vec) {
+        if let Some(suspects) = self.source.contradicted(line).map(<[u64]>::to_vec) {
             let id = self.machine.ppi_candidate(index).map(|(ppi, _)| IntId::Ppi(ppi));
             let text = format!("the best PPI of PE {pe} is {}: {CONTRADICTED}", shown(id));
             return self.tally.diverge(line, Check::PpiCandidate, id, suspects, text);
         }
         let Some(cpu) = self.cpus.get_mut(pe) else { return };
-        if cpu.unknown != 0 {
+        let handle = Pe::new(&cpu.pe);
+        let ready = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected))
+            & !handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected));
+        let theirs_mask = theirs.filter(|(ppi, _)| ppi.bank() == PpiBank::Architected).map_or(0, |(ppi, _)| ppi.mask());
+        if acknowledged == Some(Ppi::SW_PPI) && ready & HIGH_PPIS != 0 && theirs_mask & HIGH_PPIS == 0 {
+            // QEMU has forgotten that they are pending.
+            let best = self.machine.ppi_candidate(index);
+            for ppi in PpiSet::new_with_raw_value(ready & HIGH_PPIS).iter(PpiBank::Architected) {
+                self.machine.set_ppi_wire(index, ppi, false);
+            }
+            if best.is_some_and(|(ppi, _)| ppi.mask() & HIGH_PPIS != 0) && self.machine.ppi_candidate(index) == theirs {
+                self.tally.explain(Defect::PpiMask, line);
+                self.tally.taken_over += 1;
+                return;
+            }
+        }
+        let Some(cpu) = self.cpus.get_mut(pe) else { return };
+        if cpu.unknown & ready != 0 {
             let handle = Pe::new(&cpu.pe);
-            let ready = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected))
-                & !handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected));
-            match theirs {
-                Some((ppi, priority))
-                    if ppi.bank() == PpiBank::Architected && ready & cpu.unknown & ppi.mask() != 0 =>
+            if let Some((ppi, priority)) = theirs
+                && ready & cpu.unknown & theirs_mask != 0
+            {
+                set_ppi(&handle, ppi, Some(priority));
+                cpu.unknown &= !theirs_mask;
+                cpu.ppi_lines.insert(ppi.id() as u8, line.number);
+            }
+            // What would have been shown instead is not enabled.
+            if theirs.is_none() || theirs_mask != 0 {
+                while let Some((ppi, _)) = self.machine.ppi_candidate(index).filter(|best| Some(*best) != theirs)
+                    && cpu.unknown & ppi.mask() != 0
                 {
-                    set_ppi(&handle, ppi, Some(priority));
+                    set_ppi(&handle, ppi, None);
                     cpu.unknown &= !ppi.mask();
                     cpu.ppi_lines.insert(ppi.id() as u8, line.number);
                 }
-                None if ready & cpu.unknown != 0 => {
-                    for ppi in PpiSet::new_with_raw_value(ready & cpu.unknown).iter(PpiBank::Architected) {
-                        cpu.ppi_lines.insert(ppi.id() as u8, line.number);
-                    }
-                    cpu.unknown &= !ready;
+            }
+            if theirs.is_none() {
+                for ppi in PpiSet::new_with_raw_value(ready & cpu.unknown).iter(PpiBank::Architected) {
+                    cpu.ppi_lines.insert(ppi.id() as u8, line.number);
                 }
-                _ => {}
+                cpu.unknown &= !ready;
             }
         }
         let model = self.machine.ppi_candidate(index);
@@ -1231,20 +1261,6 @@ impl Engine {
             }
             handle.write_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected), ppi.mask());
         }
-        if let Some((ppi, _)) = model
-            && acknowledged == Some(Ppi::SW_PPI)
-            && ppi.bank() == PpiBank::Architected
-            && ppi.mask() & HIGH_PPIS != 0
-        {
-            // QEMU has forgotten that it is pending.
-            self.machine.set_ppi_wire(index, ppi, false);
-            if self.machine.ppi_candidate(index) == theirs {
-                self.tally.explain(Defect::PpiMask, line);
-                self.tally.taken_over += 1;
-                return;
-            }
-            self.machine.set_ppi_wire(index, ppi, true);
-        }
         let about = theirs.or(model).map(|(ppi, _)| ppi);
         let text = match model {
             Some((ppi, priority)) => format!("the best PPI of PE {pe} is {} with {priority}", IntId::Ppi(ppi)),
@@ -1264,12 +1280,12 @@ impl Engine {
         let mut candidate = Candidate::NONE;
         for n in 0..4 {
             match self.source.peek(n)?.map(|placed| placed.line) {
-                Some(Line { event: Event::PpiCandidate { domain, candidate: theirs }, number }) => {
+                Some(line @ Line { event: Event::PpiCandidate { domain, candidate: theirs }, .. }) => {
                     if domain == Domain::NonSecure {
-                        if self.source.contradicted(number).is_none() {
+                        if self.source.contradicted(line).is_none() {
                             candidate = theirs;
                         }
-                        self.tally.untold(Untold::PpiRegister, Line { number, event: line.event });
+                        self.tally.untold(Untold::PpiRegister, line);
                     }
                 }
                 _ => break,
@@ -1290,8 +1306,8 @@ impl Engine {
                 }
                 continue;
             }
+            // One register has been written, so most is as it was: believed until something contradicts it.
             cpu.unknown = u64::MAX;
-            handle.write_raw(SysReg::icc_ppi_enabler(PpiBank::Architected), 0);
             if let Some((IntId::Ppi(ppi), _)) = candidate.interrupt()
                 && ppi.bank() == PpiBank::Architected
             {

@@ -77,8 +77,12 @@ impl Source {
         self.attribution.as_ref().map_or(1, Attribution::most_worlds)
     }
 
-    /// If the lines around this one agree with each other only if it is wrong: the others of which that is true too.
-    pub(super) fn contradicted(&self, line: u64) -> Option<&[u64]> {
-        self.attribution.as_ref()?.suspects(line)
+    /// If the line cannot be right, whatever the model says: the others that may be the wrong ones instead.
+    pub(super) fn contradicted(&self, line: Line) -> Option<&[u64]> {
+        match (line.excess, &self.attribution) {
+            (Some(_), _) => Some(&[]),
+            (None, Some(attribution)) => attribution.suspects(line.number),
+            (None, None) => None,
+        }
     }
 }

@@ -32,10 +32,11 @@ pub(super) enum Check {
     Activate,
     Deactivate,
     Order,
+    Range,
 }
 
 impl Check {
-    pub(super) const ALL: [Check; 14] = [
+    pub(super) const ALL: [Check; 15] = [
         Check::RegisterRead,
         Check::ReservedOffset,
         Check::IstShape,
@@ -50,6 +51,7 @@ impl Check {
         Check::Activate,
         Check::Deactivate,
         Check::Order,
+        Check::Range,
     ];
 
     pub(super) const fn name(self) -> &'static str {
@@ -68,6 +70,7 @@ impl Check {
             Check::Activate => "activation by the IRS",
             Check::Deactivate => "deactivation by the IRS",
             Check::Order => "order of lines",
+            Check::Range => "range of numbers",
         }
     }
 
@@ -88,6 +91,7 @@ impl Check {
             Check::Activate => "INS-3",
             Check::Deactivate => "INS-5",
             Check::Order => "HPPI-2",
+            Check::Range => "GEN-1",
         }
     }
 }
@@ -190,6 +194,8 @@ pub(super) struct Tally {
     pub(super) taken_over: u64,
     pub(super) ties: u64,
     pub(super) divergences: u64,
+    /// The line of the last one.
+    last_divergence: u64,
     pub(super) kept: Vec<Divergence>,
     pub(super) by_check: BTreeMap<Check, u64>,
     recent: Vec<Line>,
@@ -205,6 +211,7 @@ impl Tally {
             taken_over: 0,
             ties: 0,
             divergences: 0,
+            last_divergence: 0,
             kept: Vec::new(),
             by_check: BTreeMap::new(),
             recent: Vec::with_capacity(REMEMBERED),
@@ -264,6 +271,11 @@ impl Tally {
         suspects: Vec<u64>,
         model: String,
     ) {
+        // One line is wrong once, whatever else follows from it.
+        if self.last_divergence == line.number {
+            return;
+        }
+        self.last_divergence = line.number;
         self.divergences += 1;
         *self.by_check.entry(check).or_default() += 1;
         if self.kept.len() < KEPT {
