@@ -1,9 +1,17 @@
 //! The program as a process: what cannot be shown in a transcript.
+// Helpers of tests are tests too.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 use std::ffi::OsString;
-use std::io::Read;
+use std::fs::File;
+use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 
 fn gicv5() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_gicv5"));
@@ -70,4 +78,97 @@ fn colour_is_for_terminals_unless_asked_for() {
     assert!(escape(gicv5().args(decode).env("CLICOLOR_FORCE", "1").output().unwrap()));
     assert!(!escape(gicv5().args(decode).env("NO_COLOR", "1").output().unwrap()));
     assert!(!escape(gicv5().args(decode).arg("--json").env("CLICOLOR_FORCE", "1").output().unwrap()));
+}
+
+/// A trace in which a machine with one PE does the same thing this many times.
+fn long_trace(rounds: usize) -> String {
+    let start = "gicv5_common_realize GICv5 IRS realized: IRS ID 0, 1 CPUs, SPI base 0, SPI IRS range 8, SPI range 8\n";
+    let wire = |level: u8| {
+        format!(
+            "gicv5_spi GICv5 SPI ID 5 asserted at level {level}\n\
+             gicv5_spi_state GICv5 IRS SPI ID 5 now level {level} pending 1 active 0\n\
+             gicv5_irs_recalc_hppi_fail GICv5 IRS NonSecure IAFFID 0: no HPPI: IRS_CR0.IRSEN is zero\n"
+        )
+    };
+    start.to_owned() + &[wire(1), wire(0)].concat().repeat(rounds)
+}
+
+/// Starts a replay of what is written to its standard input.
+fn replay(stderr: Stdio) -> (Child, ChildStdin) {
+    let mut command = gicv5();
+    command.args(["replay", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+    let mut child = command.spawn().unwrap();
+    let stdin = child.stdin.take().unwrap();
+    (child, stdin)
+}
+
+#[test]
+fn ctrl_c_ends_a_replay_with_the_summary_so_far() {
+    let (child, mut stdin) = replay(Stdio::piped());
+    // More than the pipe holds, so that the child has read some when this has been written.
+    let trace = long_trace(20_000);
+    let (first, rest) = trace.split_at(2_000_000);
+    stdin.write_all(first.as_bytes()).unwrap();
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    sleep(Duration::from_millis(300));
+    // It does not read to the end.
+    let written = stdin.write_all(rest.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("interrupted: the trace has not been read to its end"), "{text}");
+    assert!(text.contains("divergences              0"), "{text}");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    drop(written);
+}
+
+#[test]
+fn a_second_ctrl_c_ends_a_replay_that_waits_for_input() {
+    let (mut child, mut stdin) = replay(Stdio::piped());
+    stdin.write_all(long_trace(1000).as_bytes()).unwrap();
+    for _ in 0..2 {
+        sleep(Duration::from_millis(500));
+        kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    }
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    drop(stdin);
+}
+
+/// Replays a trace that takes a second to come, and gives what was said on standard output.
+fn slow_replay(stderr: Stdio) -> (Output, String) {
+    let (child, mut stdin) = replay(stderr);
+    let trace = long_trace(5000);
+    let (first, rest) = trace.split_at(trace.len() / 2);
+    stdin.write_all(first.as_bytes()).unwrap();
+    sleep(Duration::from_millis(1000));
+    stdin.write_all(rest.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let text = String::from_utf8(output.stdout.clone()).unwrap();
+    (output, text)
+}
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_nowhere_else() {
+    let (output, text) = slow_replay(Stdio::piped());
+    assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &[][..]), "{text}");
+
+    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+    grantpt(&terminal).unwrap();
+    unlockpt(&terminal).unwrap();
+    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+    let side = File::options().read(true).write(true).open(name).unwrap();
+    let (output, text) = slow_replay(side.into());
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    assert!(!text.contains("lines, "), "progress is not part of the output: {text}");
+    // All ends on the other side are closed now, and what was written is there to read.
+    let mut shown = Vec::new();
+    let mut part = [0; 4096];
+    let mut terminal = File::from(terminal);
+    while let Ok(count @ 1..) = terminal.read(&mut part) {
+        shown.extend_from_slice(&part[..count]);
+    }
+    let shown = String::from_utf8_lossy(&shown);
+    assert!(shown.contains(" lines, ") && shown.contains("0 divergences"), "{shown:?}");
 }

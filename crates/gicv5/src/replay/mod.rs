@@ -65,8 +65,13 @@ const PROGRESS_AFTER: Duration = Duration::from_millis(500);
 
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    // Where no handler can be set, Ctrl-C ends the program as it always does.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    // Where no handler can be set, Ctrl-C ends the program as it always does. So does the second one: while standard input
+    // has nothing to read, nobody looks whether there was a first.
+    let _ = ctrlc::set_handler(|| {
+        if INTERRUPTED.swap(true, Ordering::Relaxed) {
+            std::process::exit(Outcome::Interrupted.status().into());
+        }
+    });
     let name = if args.trace == "-" { "standard input" } else { &args.trace };
     let reader = open(&args.trace)?;
     let summary = replay(name, reader, &INTERRUPTED).map_err(|stop| {
