@@ -15,6 +15,7 @@ mod mutants;
 mod qtest;
 mod registers;
 mod rules;
+mod switches;
 mod workspace;
 
 use clap::{Parser, Subcommand};
@@ -41,6 +42,7 @@ enum Chore {
     Qtest(qtest::Args),
     Registers(registers::Args),
     Rules(rules::Args),
+    Switches(switches::Args),
 }
 
 fn main() -> ExitCode {
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),
         Chore::Rules(args) => rules::run(&args),
+        Chore::Switches(args) => switches::run(&args),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use xshell::Shell;
 
 const PATH: &str = "docs/rule-tests.md";
-const RULES: &str = "docs/rules.md";
+pub(crate) const RULES: &str = "docs/rules.md";
 const EXCEPTIONS: &str = "docs/rule-exceptions.toml";
 const COMMAND: &str = "cargo xtask rules";
 
@@ -46,13 +46,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// A source file of a crate whose tests count.
-struct Source {
-    path: String,
-    text: String,
+pub(crate) struct Source {
+    pub(crate) path: String,
+    pub(crate) text: String,
 }
 
 /// The Rust files below `src` and `tests` of the crates, in order.
-fn sources(shell: &Shell) -> Result<Vec<Source>> {
+pub(crate) fn sources(shell: &Shell) -> Result<Vec<Source>> {
     let root = workspace::root()?;
     let mut sources = Vec::new();
     for package in shell.read_dir("crates")? {
@@ -106,7 +106,7 @@ impl Exceptions {
 }
 
 /// A test by the file it is in and its name.
-type Test<'a> = (&'a str, String);
+pub(crate) type Test<'a> = (&'a str, String);
 
 /// The page, and what is wrong: one line each.
 fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[Source]) -> (String, Vec<String>) {
@@ -197,7 +197,7 @@ fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[Source]) -> (Strin
 }
 
 /// Tests, by file.
-fn list(tests: &[Test<'_>]) -> String {
+pub(crate) fn list(tests: &[Test<'_>]) -> String {
     let mut files: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for (path, name) in tests {
         files.entry(path).or_default().insert(name);
@@ -209,7 +209,7 @@ fn list(tests: &[Test<'_>]) -> String {
     files.iter().map(file).collect::<Vec<_>>().join("<br>")
 }
 
-fn count(number: usize, what: &str) -> String {
+pub(crate) fn count(number: usize, what: &str) -> String {
     format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }
 
@@ -243,14 +243,14 @@ fn hazards(text: &str) -> impl Iterator<Item = String> + '_ {
 
 /// A test function.
 #[derive(Debug, PartialEq, Eq)]
-struct TestFunction<'a> {
-    name: &'a str,
+pub(crate) struct TestFunction<'a> {
+    pub(crate) name: &'a str,
     /// From the comment above it to its last brace.
-    text: &'a str,
+    pub(crate) text: &'a str,
 }
 
 /// The functions marked `#[test]`.
-fn test_functions(source: &str) -> Vec<TestFunction<'_>> {
+pub(crate) fn test_functions(source: &str) -> Vec<TestFunction<'_>> {
     let mut functions = Vec::new();
     let mut marked = false;
     let mut tokens = tokens(source).peekable();
@@ -357,7 +357,7 @@ fn literal(text: &str) -> Option<usize> {
 mod tests {
     use super::*;
 
-    const RULES: &str = "## GEN - general\n\n\
+    pub(crate) const RULES: &str = "## GEN - general\n\n\
         - **GEN-1** One. *Who* SW. *Else* n/a. *Src* X.\n\
         - **GEN-2** Two. *Who* SW. *Else* n/a. *Src* X.\n\n\
         ## VM - machines\n\n\

@@ -12,7 +12,7 @@ use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 use gicv5_arch::{Iaffid, IntId, Priority, VmId, VpeId};
 
 use crate::config::{
-    ContextFault, DoorbellRequest, FailedContext, IrichppidisDoorbell, ReplacedVpe, ResidentElsewhere,
+    ContextFault, DoorbellRequest, FailedContext, IrichppidisDoorbell, ReplacedVpe, RequestWithV, ResidentElsewhere,
 };
 use crate::cpu::{Level, Register, Side, VirtualCpu};
 use crate::event::Event;
@@ -75,6 +75,13 @@ impl MachineState {
                 new.with_v(false).with_f(true).with_vm(VmId::new(0)).with_vpe(VpeId::new(0))
             }
         };
+        if worked
+            && new.db()
+            && self.config.switches.doorbell.with_v == RequestWithV::Counts
+            && let Some(state) = self.vpe_mut(named.0, named.1)
+        {
+            state.requested = Some(new.dbpm());
+        }
         if !worked {
             self.report.event(|| Event::ResidencyFailed { pe: index, vm: named.0, vpe: named.1 });
         }

@@ -210,6 +210,10 @@ switches! {
     doorbell: DoorbellSwitches {
         /// How the mask is compared.
         mask: DoorbellMask ["DB-9", "open question 1"];
+        /// Whether the mask of the settings counts beside that of the request.
+        request_mask: RequestMask ["DB-10"];
+        /// What a request does that comes with V=1.
+        with_v: RequestWithV ["DB-11"];
         /// What a write of IRS_VPE_DBR with DBV=0 does.
         without_dbv: WithoutDbv ["DB-8"];
         /// What a write of IRS_VPE_DBR with REQ_DB=0 does to a request.
@@ -610,6 +614,26 @@ choice! {
         ByUrgency,
         /// The greater numbers and the mask's own: priority >= DBPM. 0 lets everything ring.
         ByNumber,
+    }
+}
+
+choice! {
+    /// Which mask a doorbell that was asked for by ICH_CONTEXTR_EL2 has to pass.
+    RequestMask {
+        /// That of the request, which takes the place of the one in IRS_VPE_DBR.
+        OfRequest,
+        /// That of the request and the one in IRS_VPE_DBR.
+        OfBoth,
+    }
+}
+
+choice! {
+    /// What DB=1 does in a write of ICH_CONTEXTR_EL2 that makes a VPE resident.
+    RequestWithV {
+        /// Nothing.
+        Ignored,
+        /// It asks for a doorbell, which counts when the VPE has left.
+        Counts,
     }
 }
 

@@ -25,9 +25,9 @@ use gicv5_hal::{Frame, IrsIndex};
 
 use crate::config::{
     DirtyDescriptor, Disturbance, DoorbellMask, DoorbellsOfDisabledIrs, EndOfStates, InvalidTarget, IstValid,
-    Level1Valid, LiveRegisters, MergedDoorbell, ReqDbReads, RequestAtCr0, RequestAtRewrite, RequestWhileResident,
-    SaveVerdict, SettingsWhileResident, UnsupportedVmTable, VmTableProgramming, VpeDps, VpeHppir, VpeState, VpeValid,
-    WithoutDbv,
+    Level1Valid, LiveRegisters, MergedDoorbell, ReqDbReads, RequestAtCr0, RequestAtRewrite, RequestMask,
+    RequestWhileResident, SaveVerdict, SettingsWhileResident, UnsupportedVmTable, VmTableProgramming, VpeDps, VpeHppir,
+    VpeState, VpeValid, WithoutDbv,
 };
 use crate::event::{Event, Outcome, Space};
 use crate::interrupts::{Backing, Change, Interrupts, Ist, Unreachable, WritingBack};
@@ -948,7 +948,11 @@ impl MachineState {
         else {
             return;
         };
-        if !settings.dbv() || state.interrupts.priorities(vpe.into()) & passing(*mask, switches.mask) == 0 {
+        let mut passing_priorities = passing(*mask, switches.mask);
+        if switches.request_mask == RequestMask::OfBoth {
+            passing_priorities &= passing(settings.dbpm(), switches.mask);
+        }
+        if !settings.dbv() || state.interrupts.priorities(vpe.into()) & passing_priorities == 0 {
             return;
         }
         if switches.disabled_irs == DoorbellsOfDisabledIrs::Wait && !self.irses.iter().any(|irs| irs.enabled) {

@@ -13,6 +13,7 @@ use gicv5_model::config::{DoorbellMask, MachineConfig, Switches};
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelPe};
+use std::sync::LazyLock;
 
 pub(crate) const IRS: IrsIndex = IrsIndex(0);
 pub(crate) const VM: VmId = VmId::new(5);
@@ -69,8 +70,8 @@ pub(crate) fn every_shape() -> [Setting; 4] {
 /// Every shape, with settings in which every two positions of any two switches meet, but for what a test is about: that
 /// it fixes.
 pub(crate) fn settings(fix: impl Fn(&mut Switches)) -> Vec<Setting> {
-    let pairs = Switches::pairs();
-    let pairs = pairs.iter().zip(SHAPES.iter().cycle()).map(|(&switches, &shape)| Setting { shape, switches });
+    static PAIRS: LazyLock<Vec<Switches>> = LazyLock::new(Switches::pairs);
+    let pairs = PAIRS.iter().zip(SHAPES.iter().cycle()).map(|(&switches, &shape)| Setting { shape, switches });
     every_shape().into_iter().chain(pairs).map(|setting| setting.with(&fix)).collect()
 }
 
@@ -265,16 +266,26 @@ impl Bench {
 
     /// The VPE becomes resident on PE 0.
     pub(crate) fn enter(&self, vpe: u16) {
+        self.enter_with(vpe, ICH_CONTEXTR_EL2::ZERO);
+    }
+
+    /// The same, by a write that says something else as well.
+    pub(crate) fn enter_with(&self, vpe: u16, context: ICH_CONTEXTR_EL2) {
         let pe = Pe::new(&self.cpu);
-        pe.write(ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(VM).with_vpe(VpeId::new(vpe)));
+        pe.write(context.with_v(true).with_vm(VM).with_vpe(VpeId::new(vpe)));
         pe.isb();
         assert!(!pe.read::<ICH_CONTEXTR_EL2>().f(), "RES-2");
     }
 
     /// The VPE leaves PE 0 without a doorbell request.
     pub(crate) fn leave(&self) {
+        self.leave_with(ICH_CONTEXTR_EL2::ZERO);
+    }
+
+    /// The VPE leaves PE 0 by this write.
+    pub(crate) fn leave_with(&self, context: ICH_CONTEXTR_EL2) {
         let pe = Pe::new(&self.cpu);
-        pe.write(ICH_CONTEXTR_EL2::ZERO);
+        pe.write(context);
         pe.isb();
     }
 

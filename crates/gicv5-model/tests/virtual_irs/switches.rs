@@ -859,3 +859,40 @@ fn a_request_made_of_a_resident_vpe_is_forgotten_or_counts_when_it_has_left() {
         }
     }
 }
+
+#[test]
+fn the_mask_of_a_request_counts_alone_or_with_that_of_the_settings() {
+    for &switch in RequestMask::POSITIONS {
+        for setting in each(|switches| {
+            switches.doorbell.request_mask = switch;
+            switches.doorbell.mask = DoorbellMask::ByUrgency;
+        }) {
+            let (bench, ..) = Bench::ready(setting);
+            bench.select(3);
+            bench.command(doorbell(77, false, 9));
+            bench.enter(3);
+            bench.leave_with(ICH_CONTEXTR_EL2::ZERO.with_db(true).with_dbpm(priority(31)));
+            bench.vdpend(lpi(1), true);
+            assert_eq!(bench.rang(77), switch == RequestMask::OfRequest, "DB-10, priority 10 {setting:?}");
+            bench.clean();
+        }
+    }
+}
+
+#[test]
+fn a_request_that_comes_with_v_is_none_or_counts_when_the_vpe_has_left() {
+    for &switch in RequestWithV::POSITIONS {
+        for setting in each(|switches| switches.doorbell.with_v = switch) {
+            let (bench, ..) = Bench::ready(setting);
+            bench.select(3);
+            bench.command(bench.doorbell(77, false));
+            let everything = bench.doorbell(77, false).dbpm();
+            bench.enter_with(3, ICH_CONTEXTR_EL2::ZERO.with_db(true).with_dbpm(everything));
+            bench.vdpend(lpi(1), true);
+            assert!(!bench.rang(77), "DB-18");
+            bench.leave();
+            assert_eq!(bench.rang(77), switch == RequestWithV::Counts, "DB-11 {setting:?}");
+            bench.clean();
+        }
+    }
+}

@@ -1,0 +1,255 @@
+//! The table of switches, `docs/switches.md`: every choice that the rules leave open, what it can be set to in the model, and
+//! the tests of each position; and every open rule and question without a switch, with the reason.
+//!
+//! A rule is open if its text says that an outcome is constrained UNPREDICTABLE or inferred. A position has a test if a test
+//! function names it, or goes through all positions of its type.
+
+use crate::generated::{self, Mode};
+use crate::rules::{self, Source, Test};
+use crate::workspace;
+use anyhow::{Context, Result, ensure};
+use gicv5_facts::{Rule, RuleBook};
+use gicv5_model::config::{Switch, Switches};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write;
+
+const PATH: &str = "docs/switches.md";
+const EXCEPTIONS: &str = "docs/switch-exceptions.toml";
+const COMMAND: &str = "cargo xtask switches";
+
+/// The groups whose subject the model has.
+const GROUPS: &[&str] = &[
+    "GEN", "VMT", "VM", "VPE", "DB", "RES", "IST", "PRI", "HPPI", "RTE", "INS", "INJ", "PPI", "SPI", "LPI", "ERR",
+    "COH", "SAVE",
+];
+
+/// Make docs/switches.md: for every open choice its switch, what it can be set to and the tests, or why there is none
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Write nothing; fail if the file is not current
+    #[arg(long)]
+    check: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let shell = workspace::shell()?;
+    let book = RuleBook::parse(&shell.read_file(rules::RULES)?)?;
+    let exceptions = Exceptions::parse(&shell.read_file(EXCEPTIONS)?)?;
+    let (page, findings) = table(&book, &exceptions, Switches::ALL, &rules::sources(&shell)?);
+    let mode = if args.check { Mode::Check } else { Mode::Write };
+    generated::apply(mode, PATH, &page, COMMAND)?;
+    ensure!(
+        findings.is_empty(),
+        "{} in the table of switches:\n{}",
+        rules::count(findings.len(), "fault"),
+        findings.join("\n")
+    );
+    Ok(())
+}
+
+/// Why open rules and questions have no switch.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exceptions {
+    exception: Vec<Exception>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exception {
+    /// Rule ids, or `open question 5`.
+    rules: Vec<String>,
+    reason: String,
+}
+
+impl Exceptions {
+    fn parse(text: &str) -> Result<Exceptions> {
+        toml::from_str(text).with_context(|| format!("reading {EXCEPTIONS}"))
+    }
+}
+
+/// Whether a rule leaves something open.
+fn is_open(rule: &Rule) -> bool {
+    let texts = [&rule.text, &rule.otherwise, &rule.source];
+    let says = |what: &str| texts.iter().any(|text| text.contains(what));
+    GROUPS.contains(&rule.group.as_str())
+        && (says("CU{") || says(" CU") || says("inferred") || rule.otherwise.starts_with("CU"))
+}
+
+/// The page, and what is wrong: one line each.
+fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources: &[Source]) -> (String, Vec<String>) {
+    let mut findings = Vec::new();
+    let questions: BTreeSet<String> =
+        book.open_questions.iter().map(|question| format!("open question {}", question.number)).collect();
+    let exists = |id: &str| questions.contains(id) || book.rule(id).is_some_and(|rule| rule.id == id);
+    let mut covered = BTreeMap::<&str, Vec<&str>>::new();
+    for switch in switches {
+        for id in switch.rules {
+            if !exists(id) {
+                findings.push(format!("{}: there is no {id}", switch.name));
+            }
+            covered.entry(id).or_default().push(switch.name);
+        }
+    }
+    let mut reasons = BTreeMap::<&str, &str>::new();
+    for exception in &exceptions.exception {
+        for id in &exception.rules {
+            if !exists(id) {
+                findings.push(format!("{EXCEPTIONS}: there is no {id}"));
+            }
+            if covered.contains_key(id.as_str()) {
+                findings.push(format!("{EXCEPTIONS}: {id} has a switch and a reason"));
+            }
+            if reasons.insert(id, &exception.reason).is_some() {
+                findings.push(format!("{EXCEPTIONS}: {id} has two reasons"));
+            }
+        }
+    }
+    let open: Vec<String> = book.rules.iter().filter(|rule| is_open(rule)).map(|rule| rule.id.clone()).collect();
+    let numbered = book.open_questions.iter().map(|question| format!("open question {}", question.number));
+    let all: Vec<String> = open.into_iter().chain(numbered).collect();
+    for id in &all {
+        if !covered.contains_key(id.as_str()) && !reasons.contains_key(id.as_str()) {
+            findings.push(format!("{id} leaves something open and has neither a switch nor a reason in {EXCEPTIONS}"));
+        }
+    }
+    for id in reasons.keys().filter(|id| !all.iter().any(|open| open == *id)) {
+        findings.push(format!("{EXCEPTIONS}: {id} leaves nothing open"));
+    }
+
+    let mut page = format!(
+        "# Switches of the model\n\n\
+         Made by `{COMMAND}` from `Switches` in `crates/gicv5-model/src/switches.rs`, `{}`, `{EXCEPTIONS}` and the test \
+         functions that name a position; not to be edited.\n\n\
+         What the rules leave open is a switch: {} with {} positions. The first position of each is the default. \
+         `Switches::pairs()` yields {} settings in which every two positions of any two switches meet.\n",
+        rules::RULES,
+        rules::count(switches.len(), "switch").replace("switchs", "switches"),
+        switches.iter().map(|switch| switch.positions.len()).sum::<usize>(),
+        Switches::pairs().len(),
+    );
+    for switch in switches {
+        let _ = write!(
+            page,
+            "\n## `{}`: `{}`\n\n{}\n\nRules: {}.\n\n| position | what it means | tests |\n| --- | --- | --- |\n",
+            switch.name,
+            switch.type_name,
+            sentence(switch.question),
+            switch.rules.join(", "),
+        );
+        for position in switch.positions {
+            let tests = tests_of(sources, switch.type_name, position.name);
+            if tests.is_empty() {
+                findings.push(format!("{}: no test names {}::{}", switch.name, switch.type_name, position.name));
+            }
+            let _ =
+                writeln!(page, "| `{}` | {} | {} |", position.name, sentence(position.meaning), rules::list(&tests));
+        }
+    }
+    page.push_str(
+        "\n# Open rules and questions without a switch\n\n| rule or question | why there is none |\n| --- | --- |\n",
+    );
+    for id in &all {
+        if let Some(reason) = reasons.get(id.as_str()) {
+            let _ = writeln!(page, "| {id} | {reason} |");
+        }
+    }
+    page.push_str("\n# Open rules and questions by switch\n\n| rule or question | switches |\n| --- | --- |\n");
+    for id in &all {
+        if let Some(names) = covered.get(id.as_str()) {
+            let _ = writeln!(page, "| {id} | `{}` |", names.join("`, `"));
+        }
+    }
+    (page, findings)
+}
+
+/// The tests that name a position, or all positions of the type.
+fn tests_of<'a>(sources: &'a [Source], type_name: &str, position: &str) -> Vec<Test<'a>> {
+    let names = [format!("{type_name}::{position}"), format!("{type_name}::POSITIONS")];
+    let mut tests = Vec::new();
+    for source in sources {
+        for function in rules::test_functions(&source.text) {
+            if names.iter().any(|name| has_word(function.text, name)) {
+                tests.push((source.path.as_str(), function.name.to_owned()));
+            }
+        }
+    }
+    tests
+}
+
+/// Whether a path occurs in a text and is not the beginning or end of a longer one.
+fn has_word(text: &str, path: &str) -> bool {
+    let part_of_a_word = |character: char| character.is_alphanumeric() || character == '_';
+    text.match_indices(path).any(|(at, _)| {
+        let before = text.get(..at).and_then(|head| head.chars().next_back());
+        let after = text.get(at + path.len()..).and_then(|tail| tail.chars().next());
+        !before.is_some_and(part_of_a_word) && !after.is_some_and(part_of_a_word)
+    })
+}
+
+/// Lines of documentation as one line of a table.
+fn sentence(lines: &[&str]) -> String {
+    let text = lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
+    // A link to an item leads nowhere here.
+    let mut plain = String::new();
+    let mut rest = text.as_str();
+    while let Some((before, after)) = rest.split_once("[`") {
+        let (name, after) = after.split_once("`]").unwrap_or((after, ""));
+        let _ = write!(plain, "{before}`{name}`");
+        rest = match after.strip_prefix('(').and_then(|target| target.split_once(')')) {
+            Some((_, after)) => after,
+            None => after,
+        };
+    }
+    plain + rest
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BOOK: &str = "## VMT - table\n\n\
+        - **VMT-11** One. *Who* SW. *Else* CU{a | b}. *Src* X.\n\
+        - **VMT-12** Two. *Who* SW. *Else* n/a (inferred). *Src* X.\n\
+        - **VMT-13** Three. *Who* SW. *Else* n/a. *Src* X.\n\n\
+        ## Source hazards - do not copy\n\n1. Beware.\n\n## Open questions\n\n1. Why?\n";
+
+    fn findings(exceptions: &str, test: &str) -> Vec<String> {
+        let source = Source { path: "a.rs".into(), text: test.into() };
+        let exceptions = Exceptions::parse(exceptions).unwrap();
+        // Left open by VMT-11.
+        let switch = Switches::ALL.iter().find(|switch| switch.type_name == "UnsupportedVmTable").unwrap();
+        table(&RuleBook::parse(BOOK).unwrap(), &exceptions, &[*switch], &[source]).1
+    }
+
+    const REASON: &str = "[[exception]]\nrules = [\"VMT-12\", \"open question 1\"]\nreason = \"because\"\n";
+    const TEST: &str = "#[test]\nfn t() { UnsupportedVmTable::FieldByField; UnsupportedVmTable::Whole }";
+
+    #[test]
+    fn an_open_rule_or_question_needs_a_switch_or_a_reason_and_a_position_a_test() {
+        assert_eq!(findings(REASON, TEST), Vec::<String>::new());
+        assert_eq!(findings(REASON, "#[test]\nfn t() { UnsupportedVmTable::POSITIONS }"), Vec::<String>::new());
+        assert_eq!(findings("exception = []", TEST).len(), 2);
+        let half =
+            findings(REASON, "#[test]\nfn t() { UnsupportedVmTable::WholeTable; UnsupportedVmTable::FieldByField }");
+        assert!(half.len() == 1 && half[0].ends_with("no test names UnsupportedVmTable::Whole"), "{half:?}");
+        assert_eq!(findings(REASON, "fn no_test() { UnsupportedVmTable::POSITIONS }").len(), 2);
+    }
+
+    #[test]
+    fn a_reason_is_for_what_is_open_and_has_no_switch() {
+        let with = |id: &str| REASON.replace("\"VMT-12\"", &format!("\"VMT-12\", {id:?}"));
+        for (id, what) in
+            [("VMT-11", "a switch and a reason"), ("VMT-13", "nothing open"), ("VMT-9", "there is no VMT-9")]
+        {
+            let found = findings(&with(id), TEST);
+            assert!(found.iter().any(|finding| finding.contains(what)), "{id}: {found:?}");
+        }
+    }
+
+    #[test]
+    fn documentation_becomes_a_line_without_links() {
+        assert_eq!(sentence(&[" One [`two`](a::b)", " three [`four`]."]), "One `two` three `four`.");
+    }
+}
