@@ -34,11 +34,22 @@ pub(crate) fn boxed_slice<T>(heap: Heap<'_>, len: usize, value: impl FnMut() -> 
 pub(crate) struct Boxed<T>(Box<[T; 1]>);
 
 impl<T> Boxed<T> {
-    pub(crate) fn new(heap: Heap<'_>, value: T) -> Result<Boxed<T>, OutOfMemory> {
+    /// Boxes a value, or gives it back.
+    pub(crate) fn new(heap: Heap<'_>, value: T) -> Result<Boxed<T>, (OutOfMemory, T)> {
         let mut values = Vec::new();
-        reserve(heap, &mut values, 1)?;
+        if let Err(error) = reserve(heap, &mut values, 1) {
+            return Err((error, value));
+        }
         values.push(value);
-        values.into_boxed_slice().try_into().map(Boxed).map_err(|_| OutOfMemory)
+        match values.into_boxed_slice().try_into() {
+            Ok(boxed) => Ok(Boxed(boxed)),
+            Err(_) => unreachable!("a slice of one is an array of one"),
+        }
+    }
+
+    pub(crate) fn into_inner(self) -> T {
+        let [value] = *self.0;
+        value
     }
 }
 

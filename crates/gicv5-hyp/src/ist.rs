@@ -15,7 +15,7 @@ use gicv5_arch::values::MapAction;
 use gicv5_arch::{AddressError, IrsIntType, PhysAddr};
 use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
 
-use crate::boxed::Heap;
+use crate::boxed::{Boxed, Heap};
 use crate::command::{Command, CommandError, Place, PortKind};
 use crate::error::{Fate, Fault};
 use crate::host::Host;
@@ -97,10 +97,10 @@ impl<B: Block> Ist<B> {
     }
 }
 
-/// The ISTs of a VM.
+/// The ISTs of a VM. Many VMs have none, so they take room of their own.
 pub(crate) struct Ists<B> {
-    spi: Part<Ist<B>>,
-    lpi: Part<Ist<B>>,
+    spi: Part<Boxed<Ist<B>>>,
+    lpi: Part<Boxed<Ist<B>>>,
 }
 
 impl<B> Ists<B> {
@@ -111,10 +111,10 @@ impl<B> Ists<B> {
     where
         B: Block,
     {
-        [&self.spi, &self.lpi].into_iter().filter_map(Part::content).map(Structure::bytes).sum()
+        [&self.spi, &self.lpi].into_iter().filter_map(Part::content).map(|ist| ist.bytes()).sum()
     }
 
-    pub(crate) fn part_mut(&mut self, int_type: IrsIntType) -> &mut Part<Ist<B>> {
+    pub(crate) fn part_mut(&mut self, int_type: IrsIntType) -> &mut Part<Boxed<Ist<B>>> {
         match int_type {
             IrsIntType::Lpi => &mut self.lpi,
             IrsIntType::Spi => &mut self.spi,
@@ -186,7 +186,12 @@ impl<H: Hypervisor> Host<H> {
             IrsIntType::Spi => id_bits,
         };
         let geometry = limits.ist.choose(int_type, id_bits, self.contiguous_bytes)?;
-        let ist = Ist::allocate(&self.heap(), memory, self.irs, limits.highest, record.key(), int_type, geometry)?;
+        let heap = self.heap();
+        let ist = Ist::allocate(&heap, memory, self.irs, limits.highest, record.key(), int_type, geometry)?;
+        let ist = Boxed::new(&heap, ist).map_err(|(error, ist)| {
+            ist.free(memory);
+            TableError::from(error)
+        })?;
         // From here on the record has it, so that it is not lost with the future.
         let refused = record.ists.with(|ists| match ists.part_mut(int_type) {
             part @ Part::Absent => {
@@ -196,14 +201,14 @@ impl<H: Hypervisor> Host<H> {
             _ => Some(ist),
         });
         if let Some(ist) = refused {
-            ist.free(memory);
+            ist.into_inner().free(memory);
             return Err(IstCause::Exists);
         }
         let made = self.make_ist_valid(record, int_type).await;
         if made.is_err() {
             let draft = record.ists.with(|ists| ists.part_mut(int_type).take_draft());
             if let Some(ist) = draft {
-                ist.free(memory);
+                ist.into_inner().free(memory);
             }
         }
         made
@@ -253,22 +258,22 @@ impl<H: Hypervisor> Host<H> {
             part => Ok(part.take_draft()),
         })?;
         if let Some(ist) = draft {
-            ist.free(self.hypervisor.memory());
+            ist.into_inner().free(self.hypervisor.memory());
             return Ok(());
         }
         let proof = self.make_ist_invalid(&mut port, record.key(), int_type).await?;
         drop(port);
         let ist = record.ists.with(|ists| ists.part_mut(int_type).end(&proof));
         if let Some(ist) = ist {
-            ist.free(self.hypervisor.memory());
+            ist.into_inner().free(self.hypervisor.memory());
         }
         Ok(())
     }
 }
 
 /// The blocks of a record's ISTs that have come back.
-pub(crate) fn free_all<H: Hypervisor>(host: &Host<H>, ists: [Option<Ist<BlockOf<H>>>; 2]) {
+pub(crate) fn free_all<H: Hypervisor>(host: &Host<H>, ists: [Option<Boxed<Ist<BlockOf<H>>>>; 2]) {
     for ist in ists.into_iter().flatten() {
-        ist.free(host.hypervisor.memory());
+        ist.into_inner().free(host.hypervisor.memory());
     }
 }

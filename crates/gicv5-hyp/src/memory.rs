@@ -21,18 +21,30 @@ use gicv5_arch::{AddressError, IrsIntType, PhysAddr, VmId};
 use gicv5_hal::{AllocError, Block, BlockLayout, BlockLayoutError, Lock, TableMemory};
 
 use crate::Hypervisor;
-use crate::boxed::{Heap, OutOfMemory, reserve};
+use crate::boxed::{Boxed, Heap, OutOfMemory, reserve};
 use crate::command::{Command, CommandError, Place, Port};
 use crate::host::Host;
 use crate::ist::Ist;
 use crate::table::VmTable;
 use crate::vpe::Tables;
 
-/// A VM over its life: no other VM has the same, whatever its ID.
+/// A VM over its life: no other VM has the same, whatever its ID. Its ID in bits 15 to 0, its generation above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VmKey {
-    pub(crate) vm: VmId,
-    pub(crate) generation: u64,
+pub(crate) struct VmKey(u64);
+
+impl VmKey {
+    pub(crate) const fn new(vm: VmId, generation: u64) -> VmKey {
+        VmKey(generation << 16 | vm.raw_value() as u64)
+    }
+
+    pub(crate) const fn vm(self) -> VmId {
+        VmId::new(self.0 as u16)
+    }
+
+    /// VMs are counted from 0. At a million each second it takes 8 years to run out of numbers.
+    pub(crate) const fn generation(self) -> u64 {
+        self.0 >> 16
+    }
 }
 
 /// There is no memory for a table, or none that fits.
@@ -198,8 +210,8 @@ impl<B> Proof<Tables<B>> for VmInvalid {
     }
 }
 
-impl<B> Proof<Ist<B>> for VmInvalid {
-    fn covers(&self, ist: &Ist<B>) -> bool {
+impl<B> Proof<Boxed<Ist<B>>> for VmInvalid {
+    fn covers(&self, ist: &Boxed<Ist<B>>) -> bool {
         ist.key == self.0
     }
 }
@@ -207,8 +219,8 @@ impl<B> Proof<Ist<B>> for VmInvalid {
 /// Proof that an IST of a VM is invalid (IST-7).
 pub(crate) struct IstInvalid(VmKey, IrsIntType);
 
-impl<B> Proof<Ist<B>> for IstInvalid {
-    fn covers(&self, ist: &Ist<B>) -> bool {
+impl<B> Proof<Boxed<Ist<B>>> for IstInvalid {
+    fn covers(&self, ist: &Boxed<Ist<B>>) -> bool {
         (ist.key, ist.int_type) == (self.0, self.1)
     }
 }
@@ -222,7 +234,7 @@ pub(crate) struct TableWithdrawn {
 impl TableWithdrawn {
     /// What it proves about a VM.
     pub(crate) fn about(&self, key: VmKey) -> Option<VmInvalid> {
-        if key.generation < self.before { Some(VmInvalid(key)) } else { None }
+        if key.generation() < self.before { Some(VmInvalid(key)) } else { None }
     }
 }
 
@@ -238,10 +250,10 @@ impl<H: Hypervisor> Host<H> {
     /// It is harmless, and not left out, where the VM has not become valid: an earlier command to make it so may have timed
     /// out, and is over now that the port is taken.
     pub(crate) async fn make_vm_invalid(&self, port: &mut Port<'_, H>, key: VmKey) -> Result<VmInvalid, CommandError> {
-        let command = Command::MakeVmInvalid(key.vm);
-        let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(key.vm);
+        let command = Command::MakeVmInvalid(key.vm());
+        let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(key.vm());
         port.issue(command, value).await?;
-        let cleared = self.with_entry(key.vm, |memory, block, offset| {
+        let cleared = self.with_entry(key.vm(), |memory, block, offset| {
             let bytes = offset..offset + L2_VMTE::BYTES;
             memory.acquire(self.irs, block, bytes.clone());
             let word = memory.load64(block, offset);
@@ -269,11 +281,14 @@ impl<H: Hypervisor> Host<H> {
         key: VmKey,
         int_type: IrsIntType,
     ) -> Result<IstInvalid, CommandError> {
-        let command = Command::MakeIstInvalid(key.vm, int_type);
-        let value =
-            IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_int_type(int_type).with_vm_id(key.vm);
+        let command = Command::MakeIstInvalid(key.vm(), int_type);
+        let value = IRS_VMAP_VISTR::ZERO
+            .with_m(true)
+            .with_u(MapAction::MakeInvalid)
+            .with_int_type(int_type)
+            .with_vm_id(key.vm());
         port.issue(command, value).await?;
-        let cleared = self.with_ist_word(key.vm, int_type, |memory, block, bytes| {
+        let cleared = self.with_ist_word(key.vm(), int_type, |memory, block, bytes| {
             memory.acquire(self.irs, block, bytes.clone());
             let word = memory.load64(block, bytes.start);
             if L2_VMTE_IST::new_with_raw_value(word).ist_valid() {

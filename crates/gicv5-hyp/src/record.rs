@@ -120,8 +120,8 @@ impl<H: Hypervisor> Record<H> {
         Boxed::new(
             heap,
             Record {
-                vm: key.vm,
-                generation: key.generation,
+                vm: key.vm(),
+                generation: key.generation(),
                 life: Life::new(VmState::Initialising),
                 ppis,
                 guest_irs: GuestIrs::new(true),
@@ -132,11 +132,12 @@ impl<H: Hypervisor> Record<H> {
                 next: None,
             },
         )
+        .map_err(|(error, _)| error)
     }
 
     /// What leases and proofs name it by.
     pub(crate) fn key(&self) -> VmKey {
-        VmKey { vm: self.vm, generation: self.generation }
+        VmKey::new(self.vm, self.generation)
     }
 
     /// How far the VM is.

@@ -299,7 +299,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         let record = match Record::new(&host.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
             Ok(record) => self.record.insert(record),
             Err(error) => {
-                host.core.with(|core| core.ids.give(key.vm));
+                host.core.with(|core| core.ids.give(key.vm()));
                 return Err(InitError::unchanged(error.into()));
             }
         };
@@ -577,7 +577,7 @@ impl<H: Hypervisor> Host<H> {
             let vm = core.ids.take().ok_or(InitCause::NoVmId)?;
             let generation = core.next_generation;
             core.next_generation += 1;
-            Ok(VmKey { vm, generation })
+            Ok(VmKey::new(vm, generation))
         })
     }
 
