@@ -1,0 +1,336 @@
+//! CPU interfaces: their PPI candidates and outputs, and what of their registers can be inferred, whose writes are not traced.
+
+use gicv5_arch::irs::IrsReg;
+use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, PpiSet, SysReg};
+use gicv5_arch::values::Domain;
+use gicv5_arch::{ActivePriorities, IntId, Ppi, PpiBank, Priority};
+use gicv5_hal::Pe;
+use gicv5_model::ModelPe;
+use gicv5_model::violation::PeIndex;
+use gicv5_trace::{Candidate, Event, Line};
+
+use super::registers::register_at;
+use super::{CONTRADICTED, Engine, Stop, shown};
+use crate::replay::interface::Mask;
+use crate::replay::source::{On, Placed};
+use crate::replay::tally::{Check, Defect, Untold};
+
+/// The PPIs of bank 0 that QEMU's mask has no bits for (hazard 3).
+const HIGH_PPIS: u64 = 0xffff_ffff_0000_0000;
+
+impl Engine {
+    pub(super) fn stale(&self, pe: usize) -> bool {
+        self.cpus.get(pe).is_some_and(|cpu| cpu.stale)
+    }
+
+    /// What would be taken if the CPU interface still had the candidate that the trace showed last (hazard 2).
+    pub(super) fn stale_hppi(&self, pe: usize) -> Option<(IntId, Priority)> {
+        let cpu = self.cpus.get(pe).filter(|cpu| cpu.stale)?;
+        let ppi = self.machine.ppi_candidate(cpu.pe.index()).map(|(ppi, priority)| (IntId::Ppi(ppi), priority));
+        let best = match (ppi, cpu.offered.interrupt()) {
+            (Some(ppi), Some(irs)) if irs.1.is_more_urgent_than(ppi.1) => Some(irs),
+            (ppi, irs) => ppi.or(irs),
+        };
+        let running = active(&Pe::new(&cpu.pe)).running();
+        best.filter(|(_, priority)| priority.preempts(running) && priority.number() as i8 <= cpu.mask.highest)
+    }
+
+    /// The lines from which was inferred what software has written to a CPU interface.
+    pub(super) fn inferred(&self, pe: usize, ppi: Option<Ppi>) -> Vec<u64> {
+        let Some(cpu) = self.cpus.get(pe) else { return Vec::new() };
+        let line = match ppi {
+            Some(ppi) => cpu.ppi_lines.get(&(ppi.id() as u8)).copied(),
+            None => Some(cpu.mask_line).filter(|line| *line != 0),
+        };
+        line.into_iter().collect()
+    }
+
+    /// A line shows that something is or is not signalled: what does that say about the mask, if that is not known?
+    pub(super) fn see_mask(&mut self, pe: usize, line: Line, signalled: bool) {
+        let Some(cpu) = self.cpus.get_mut(pe) else { return };
+        if cpu.mask.is_known() {
+            return;
+        }
+        let index = cpu.pe.index();
+        let ppi = self.machine.ppi_candidate(index).map(|(_, priority)| priority);
+        let irs = self.machine.candidate(index).map(|(_, priority)| priority);
+        let best = match (ppi, irs) {
+            (Some(ppi), Some(irs)) if irs.is_more_urgent_than(ppi) => Some(irs),
+            (ppi, irs) => ppi.or(irs),
+        };
+        let handle = Pe::new(&cpu.pe);
+        let Some(best) = best.filter(|best| best.preempts(active(&handle).running())) else { return };
+        let Some(mask) = cpu.mask.seen(best, signalled) else { return };
+        if mask != cpu.mask {
+            cpu.mask = mask;
+            cpu.mask_line = line.number;
+        }
+        let number = Priority::new(mask.highest.max(0) as u32).unwrap_or(Priority::MOST_URGENT);
+        handle.write(ICC_CR0_EL1::ZERO.with_en(mask.highest >= 0));
+        handle.write_raw(SysReg::ICC_PCR_EL1, PCR::ZERO.with_priority(number).raw_value());
+    }
+
+    pub(super) fn expect_signals(&mut self, pe: usize) -> Result<(), Stop> {
+        let line = self.next("gicv5_update_irq_fiq")?;
+        if !matches!(line.event, Event::Signals { .. }) {
+            self.misplaced(line, &format!("gicv5_update_irq_fiq of PE {pe} comes here"));
+            return Ok(());
+        }
+        self.take();
+        self.compare_signals(line, pe);
+        Ok(())
+    }
+
+    fn compare_signals(&mut self, line: Line, pe: usize) {
+        let Event::Signals { irq, fiq, nmi } = line.event else { return };
+        self.tally.check(Check::Signals);
+        let signalled = irq || nmi;
+        let contradicted = self.source.contradicted(line).map(<[u64]>::to_vec);
+        if contradicted.is_none() {
+            self.see_mask(pe, line, signalled);
+        }
+        let index = PeIndex(pe as u16);
+        let model = match self.machine.signals(index).irq {
+            true => self.machine.hppi(index),
+            false => None,
+        };
+        let outputs = |hppi: Option<(IntId, Priority)>| match hppi {
+            None => (false, false, false),
+            Some((_, priority)) => (priority != Priority::MOST_URGENT, false, priority == Priority::MOST_URGENT),
+        };
+        if let Some(suspects) = contradicted {
+            let id = model.map(|(id, _)| id);
+            let text = format!("PE {pe} is signalled {}: {CONTRADICTED}", shown(id));
+            return self.tally.diverge(line, Check::Signals, id, suspects, text);
+        }
+        if outputs(model) == (irq, fiq, nmi) {
+            return;
+        }
+        if self.stale(pe) && outputs(self.stale_hppi(pe)) == (irq, fiq, nmi) {
+            return self.tally.explain(Defect::ReadOfCr0, line);
+        }
+        let text = match model {
+            Some((id, priority)) => format!("PE {pe} is signalled {id} with {priority}"),
+            None => format!("PE {pe} is signalled nothing"),
+        };
+        let suspects = self.inferred(pe, None);
+        self.tally.diverge(line, Check::Signals, model.map(|(id, _)| id), suspects, text);
+        if let Some(cpu) = self.cpus.get_mut(pe)
+            && !cpu.mask.is_known()
+        {
+            cpu.mask = Mask::UNKNOWN;
+            self.see_mask(pe, line, signalled);
+        }
+    }
+
+    /// Outputs that nothing before them explains.
+    pub(super) fn lone_signals(&mut self, line: Line, on: On) -> Result<(), Stop> {
+        let mut count = 1;
+        let follows = loop {
+            match self.source.peek(count)? {
+                Some(Placed { line: Line { event: Event::Signals { .. }, .. }, .. }) if count <= self.cpus.len() => {
+                    count += 1;
+                }
+                other => break other.map(|placed| placed.line),
+            }
+        };
+        if let Some(read @ Line { event: Event::Read { offset, .. }, .. }) = follows
+            && register_at(offset) == Some((IrsReg::IRS_CR0, 0))
+            && count == self.cpus.len()
+            && !self.irs_is_enabled()
+        {
+            return self.access(read);
+        }
+        self.take();
+        match on {
+            On::Nobody => {
+                self.tally.check(Check::Signals);
+                let model = "no write to ICC_CR0_EL1 or ICC_PCR_EL1 of any PE makes these outputs".to_owned();
+                self.diverge(line, Check::Signals, model);
+            }
+            _ => self.tally.untold(Untold::CpuRegister, line),
+        }
+        for cpu in &mut self.cpus {
+            cpu.mask = Mask::UNKNOWN;
+        }
+        if self.cpus.len() == 1 {
+            self.compare_signals(line, 0);
+        }
+        Ok(())
+    }
+
+    /// The PPI candidates of the four domains, then the outputs. `edge` is a PPI that was just acknowledged.
+    pub(super) fn expect_ppis(&mut self, pe: usize, acknowledged: Option<Ppi>) -> Result<(), Stop> {
+        for number in 0..4 {
+            let line = self.next("gicv5_recalc_ppi_hppi")?;
+            let Event::PpiCandidate { domain, candidate } = line.event else {
+                self.misplaced(line, &format!("gicv5_recalc_ppi_hppi of domain {number} comes here"));
+                return Ok(());
+            };
+            self.take();
+            self.tally.check(Check::PpiCandidate);
+            if domain.raw_value().value() != number {
+                self.diverge(line, Check::PpiCandidate, format!("domain {number} comes here"));
+            } else if domain == Domain::NonSecure {
+                self.compare_ppi(line, pe, candidate, acknowledged);
+            } else if candidate != Candidate::NONE {
+                let model = "all PPIs are of the Non-secure domain, number 1".to_owned();
+                self.diverge(line, Check::PpiCandidate, model);
+            }
+        }
+        self.expect_signals(pe)
+    }
+
+    fn compare_ppi(&mut self, line: Line, pe: usize, candidate: Candidate, acknowledged: Option<Ppi>) {
+        let index = PeIndex(pe as u16);
+        let theirs = match candidate.interrupt() {
+            Some((IntId::Ppi(ppi), priority)) => Some((ppi, priority)),
+            _ => None,
+        };
+        if let Some(suspects) = self.source.contradicted(line).map(<[u64]>::to_vec) {
+            let id = self.machine.ppi_candidate(index).map(|(ppi, _)| IntId::Ppi(ppi));
+            let text = format!("the best PPI of PE {pe} is {}: {CONTRADICTED}", shown(id));
+            return self.tally.diverge(line, Check::PpiCandidate, id, suspects, text);
+        }
+        let Some(cpu) = self.cpus.get_mut(pe) else { return };
+        let handle = Pe::new(&cpu.pe);
+        let ready = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected))
+            & !handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected));
+        let theirs_mask = theirs.filter(|(ppi, _)| ppi.bank() == PpiBank::Architected).map_or(0, |(ppi, _)| ppi.mask());
+        if acknowledged == Some(Ppi::SW_PPI) && ready & HIGH_PPIS != 0 && theirs_mask & HIGH_PPIS == 0 {
+            // QEMU has forgotten that they are pending.
+            let best = self.machine.ppi_candidate(index);
+            for ppi in PpiSet::new_with_raw_value(ready & HIGH_PPIS).iter(PpiBank::Architected) {
+                self.machine.set_ppi_wire(index, ppi, false);
+            }
+            if best.is_some_and(|(ppi, _)| ppi.mask() & HIGH_PPIS != 0) && self.machine.ppi_candidate(index) == theirs {
+                self.tally.explain(Defect::PpiMask, line);
+                self.tally.taken_over += 1;
+                return;
+            }
+        }
+        let Some(cpu) = self.cpus.get_mut(pe) else { return };
+        if cpu.unknown & ready != 0 {
+            let handle = Pe::new(&cpu.pe);
+            if let Some((ppi, priority)) = theirs
+                && ready & cpu.unknown & theirs_mask != 0
+            {
+                set_ppi(&handle, ppi, Some(priority));
+                cpu.unknown &= !theirs_mask;
+                cpu.ppi_lines.insert(ppi.id() as u8, line.number);
+            }
+            // What would have been shown instead is not enabled.
+            if theirs.is_none() || theirs_mask != 0 {
+                while let Some((ppi, _)) = self.machine.ppi_candidate(index).filter(|best| Some(*best) != theirs)
+                    && cpu.unknown & ppi.mask() != 0
+                {
+                    set_ppi(&handle, ppi, None);
+                    cpu.unknown &= !ppi.mask();
+                    cpu.ppi_lines.insert(ppi.id() as u8, line.number);
+                }
+            }
+            if theirs.is_none() {
+                for ppi in PpiSet::new_with_raw_value(ready & cpu.unknown).iter(PpiBank::Architected) {
+                    cpu.ppi_lines.insert(ppi.id() as u8, line.number);
+                }
+                cpu.unknown &= !ready;
+            }
+        }
+        let model = self.machine.ppi_candidate(index);
+        if model == theirs && (theirs.is_some() || candidate == Candidate::NONE) {
+            return;
+        }
+        let handle = Pe::new(&cpu.pe);
+        if let Some((ppi, _)) = theirs
+            && ppi.bank() == PpiBank::Architected
+            && ppi.mask() & HIGH_PPIS & handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected)) != 0
+        {
+            // QEMU has forgotten that it is active, or never known.
+            handle.write_raw(SysReg::icc_ppi_cactiver(PpiBank::Architected), ppi.mask());
+            if self.machine.ppi_candidate(index) == theirs {
+                self.tally.explain(Defect::PpiMask, line);
+                self.tally.taken_over += 1;
+                return;
+            }
+            handle.write_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected), ppi.mask());
+        }
+        let about = theirs.or(model).map(|(ppi, _)| ppi);
+        let text = match model {
+            Some((ppi, priority)) => format!("the best PPI of PE {pe} is {} with {priority}", IntId::Ppi(ppi)),
+            None => format!("no PPI of PE {pe} is a candidate"),
+        };
+        let suspects = self.inferred(pe, about);
+        self.tally.diverge(line, Check::PpiCandidate, about.map(IntId::Ppi), suspects, text);
+    }
+
+    /// PPI candidates that nothing before them explains: somebody has written a PPI register.
+    pub(super) fn lone_ppis(&mut self, line: Line, on: On) -> Result<(), Stop> {
+        let On::Pe(pe) = on else {
+            self.pe(line, on, Check::PpiCandidate)?;
+            return Ok(());
+        };
+        let pe = usize::from(pe);
+        let mut candidate = Candidate::NONE;
+        for n in 0..4 {
+            match self.source.peek(n)?.map(|placed| placed.line) {
+                Some(line @ Line { event: Event::PpiCandidate { domain, candidate: theirs }, .. }) => {
+                    if domain == Domain::NonSecure {
+                        if self.source.contradicted(line).is_none() {
+                            candidate = theirs;
+                        }
+                        self.tally.untold(Untold::PpiRegister, line);
+                    }
+                }
+                _ => break,
+            }
+        }
+        // Nobody knows what was written, so that it makes this candidate is all that can be asked.
+        let several = self.cpus.len() > 1;
+        for (n, cpu) in self.cpus.iter_mut().enumerate() {
+            let handle = Pe::new(&cpu.pe);
+            let pending = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected));
+            let active = handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected));
+            let enabled = handle.read_raw(SysReg::icc_ppi_enabler(PpiBank::Architected));
+            if n != pe {
+                if several {
+                    let hidden = !(pending & !active);
+                    cpu.unknown |= hidden;
+                    handle.write_raw(SysReg::icc_ppi_enabler(PpiBank::Architected), enabled & !hidden);
+                }
+                continue;
+            }
+            // One register has been written, so most is as it was: believed until something contradicts it.
+            cpu.unknown = u64::MAX;
+            if let Some((IntId::Ppi(ppi), _)) = candidate.interrupt()
+                && ppi.bank() == PpiBank::Architected
+            {
+                // The write may have been one of an active bit, or of the pending bit of an edge PPI.
+                handle.write_raw(SysReg::icc_ppi_spendr(PpiBank::Architected), ppi.mask());
+                if pending & ppi.mask() != 0 {
+                    handle.write_raw(SysReg::icc_ppi_cactiver(PpiBank::Architected), ppi.mask());
+                }
+            }
+        }
+        self.expect_ppis(pe, None)
+    }
+}
+
+/// The active priorities of a PE.
+pub(super) fn active(pe: &Pe<'_, ModelPe>) -> ActivePriorities {
+    APR::new_with_raw_value(pe.read_raw(SysReg::ICC_APR_EL1)).p()
+}
+
+/// Enables a PPI with a priority, or disables it.
+fn set_ppi(pe: &Pe<'_, ModelPe>, ppi: Ppi, priority: Option<Priority>) {
+    let enabler = SysReg::icc_ppi_enabler(ppi.bank());
+    let enabled = pe.read_raw(enabler);
+    match priority {
+        None => pe.write_raw(enabler, enabled & !ppi.mask()),
+        Some(priority) => {
+            let register = SysReg::icc_ppi_priorityr(ppi.priority_register());
+            let priorities = PPI_PRIORITYR::new_with_raw_value(pe.read_raw(register)).with_priority(ppi, priority);
+            pe.write_raw(register, priorities.raw_value());
+            pe.write_raw(enabler, enabled | ppi.mask());
+        }
+    }
+}
