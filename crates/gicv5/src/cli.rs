@@ -8,12 +8,13 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{Console, PROBLEM, quote};
-use crate::{decode, explain, replay};
+use crate::{conformance, decode, explain, replay};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 everything held; 1 something did not; 2 bad usage or bad input; 130 interrupted.
 
 Examples:
+  $ gicv5 conformance
   $ gicv5 decode IRS_VPE_DBR 0x8000001f00000040
   $ gicv5 explain VMT-15
   $ gicv5 replay traces/random-lpi-spi-1cpu.trace.zst";
@@ -28,6 +29,8 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs the conformance tests on the model.
+    Conformance(conformance::Args),
     /// Says in words what a register, table entry, INTID or instruction word means.
     Decode(decode::Args),
     /// Shows behaviour rules, source hazards and open questions by id.
@@ -72,6 +75,7 @@ fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Resul
         Err(error) => return Err(Failure::BadInput(usage_problem(&error, &args))),
     };
     match cli.command {
+        Command::Conformance(args) => conformance::run(&args, out),
         Command::Decode(args) => decode::run(&args, out).map(|()| Outcome::Held),
         Command::Explain(args) => explain::run(&args, out).map(|()| Outcome::Held),
         Command::Replay(args) => replay::run(&args, out),
@@ -247,6 +251,13 @@ mod tests {
             &["explain", "hazard-99"],
             &["explain", &long],
             &["explain", "--list", "VMT-1"],
+            &["conformance", "--filter", "no such test"],
+            &["conformance", "--pes", "0"],
+            &["conformance", "--pes", "9"],
+            &["conformance", "--machine", "none"],
+            &["conformance", "--list", "--pes", "1"],
+            &["conformance", "--junit", "/no/such/folder/file.xml"],
+            &["conformance", &long],
             &["replay"],
             &["replay", "no such trace"],
             &["replay", "line\nbreak"],
@@ -340,6 +351,8 @@ mod tests {
                 ][..],
             ),
             ("decode --list", &[&["decode", "--list", "--json"]]),
+            ("conformance", &[&["conformance", "--json", "--filter", "GEN-15"]]),
+            ("conformance --list", &[&["conformance", "--list", "--json"]]),
             ("explain", &[&["explain", "--json", "VMT-15", "hazard-1"]]),
             ("replay", &[&["replay", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/divergent.trace")]]),
         ] {
@@ -397,6 +410,7 @@ mod tests {
 
     fn word() -> impl Strategy<Value = String> {
         let known = [
+            "conformance",
             "decode",
             "explain",
             "help",

@@ -1,10 +1,12 @@
 //! The GICv5 lab: the architecture on the command line.
 //!
 //! [`cli`] reads the arguments and turns the result of a command into an exit status. Each command is a module of its
-//! own with its arguments and a function that runs it: [`decode`], [`explain`], [`replay`].
+//! own with its arguments and a function that runs it: [`conformance`], [`decode`], [`explain`],
+//! [`replay`].
 #![forbid(unsafe_code)]
 
 mod cli;
+mod conformance;
 mod decode;
 mod explain;
 mod failure;

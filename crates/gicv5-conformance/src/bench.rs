@@ -1,0 +1,98 @@
+//! What a test needs beyond what a driver needs: several PEs, wires, and a look at the interrupt outputs.
+
+use core::time::Duration;
+
+use gicv5_arch::{Ppi, Spi};
+use gicv5_hal::{CurrentPe, Pe, Platform};
+
+/// One PE of a bench, as its closures see it.
+pub type BenchPe<'a, B> = Pe<'a, <<B as Platform>::CurrentPe as CurrentPe>::Ops>;
+
+/// What the inputs of a PE show: ISR_EL1.I and ISR_EL1.F.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Signals {
+    /// An IRQ is pending at the PE, masked or not.
+    pub irq: bool,
+    /// An FIQ is pending at the PE, masked or not.
+    pub fiq: bool,
+}
+
+/// Why work came to no end.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Stopped {
+    /// An exception that nobody expected; the work was given up at that point.
+    #[error("unexpected exception: ESR {esr:#x}, ELR {elr:#x}, FAR {far:#x}")]
+    Exception {
+        /// Exception syndrome register.
+        esr: u64,
+        /// Address of the instruction.
+        elr: u64,
+        /// Fault address register.
+        far: u64,
+    },
+    /// The PE did not come back in time. It may be lost for the rest of the run.
+    #[error("PE {pe} does not answer")]
+    NoAnswer {
+        /// The PE.
+        pe: usize,
+    },
+    /// There is no such PE.
+    #[error("there is no PE {pe}")]
+    NoSuchPe {
+        /// The PE.
+        pe: usize,
+    },
+}
+
+/// A machine to run the tests on.
+///
+/// All PEs keep interrupts masked, except inside [`wait_for_interrupt`](Bench::wait_for_interrupt). PE 0 is the one that
+/// the suite is called on.
+pub trait Bench: Platform {
+    /// How many PEs can run work: at least 1.
+    fn pe_count(&self) -> usize;
+
+    /// Runs `work` on a PE other than 0, and waits until it has ended.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] if there is no such PE, if the work ran into an exception, or if the PE does not come back.
+    fn run_on(&self, pe: usize, work: &(dyn Fn(&BenchPe<'_, Self>) + Sync)) -> Result<(), Stopped>;
+
+    /// Runs `work` on PE 0, and comes back even if it runs into an exception.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped::Exception`]. A bench on which exceptions cannot happen just calls it.
+    fn attempt(&self, work: &mut dyn FnMut()) -> Result<(), Stopped> {
+        work();
+        Ok(())
+    }
+
+    /// Unmasks interrupts on the PE it is called on until one has been taken as an exception, but for no longer than
+    /// `limit`. The handler does nothing but note it and mask again. Returns whether one came.
+    fn wait_for_interrupt(&self, pe: &BenchPe<'_, Self>, limit: Duration) -> bool;
+
+    /// The interrupt inputs of the PE it is called on.
+    fn signals(&self, pe: &BenchPe<'_, Self>) -> Signals;
+
+    /// An SPI whose wire the bench can drive, if any. Its wire is low.
+    fn wired_spi(&self) -> Option<Spi> {
+        None
+    }
+
+    /// Drives the wire of [`wired_spi`](Bench::wired_spi).
+    fn drive_spi(&self, high: bool) {
+        let _ = high;
+    }
+
+    /// Whether the bench can drive the timer PPIs of its PEs.
+    fn has_timers(&self) -> bool {
+        false
+    }
+
+    /// Drives the wire of a timer's PPI on the PE it is called on: [`Ppi::CNTV`] or [`Ppi::CNTP`].
+    fn drive_timer(&self, pe: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
+        let _ = (pe, timer, high);
+    }
+}

@@ -1,0 +1,714 @@
+//! What a test has in its hands: the machine, and the few steps that tests are made of.
+//!
+//! Each step ends with the barriers that make its effect certain (SYN-1, SYN-5), so that a test that wants to show what
+//! happens without them uses the PE itself. Waits are bounded: [`SOON`] is how long something that must happen may
+//! take, [`A_WHILE`] how long the lab looks on that something does not happen.
+
+use core::cell::{Cell, RefCell};
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use gicv5_arch::geometry::{Footprint, IstGeometry};
+use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_SPI_CFGR, IRS_SPI_SELR, IrsReg};
+use gicv5_arch::register::Register;
+use gicv5_arch::sysreg::{HPPIR, ICC_CR0_EL1, ICC_ICSR_EL1, SysReg};
+use gicv5_arch::values::{Cacheability, HandlingMode, Shareability, TriggerMode};
+use gicv5_arch::{Addr55_6, Iaffid, IntId, IrsIntId, Lpi, PhysAddr, PpiBank, Priority, Spi};
+use gicv5_hal::{Block, BlockLayout, Coherency, Frame, IrsExt, Pe, PeOps, Platform, TableMemory, Wait};
+
+use crate::bench::{Bench, BenchPe};
+use crate::features::{Features, IRS};
+use crate::outcome::{Failure, Outcome, Value, expect};
+use crate::survey::{IrsState, PeState, pe_registers};
+
+/// How long something that must happen may take.
+pub const SOON: Duration = Duration::from_millis(200);
+
+/// How long the lab looks on that something does not happen.
+pub const A_WHILE: Duration = Duration::from_micros(40);
+
+/// The frame of the IRS that the tests use.
+pub const FRAME: Frame = Frame::config(IRS);
+
+/// PEs that the tests use at most.
+pub const MAX_PES: usize = 8;
+
+/// Blocks of memory that a test may have.
+const MAX_BLOCKS: usize = 8;
+
+/// SPIs that a test may have.
+const MAX_SPIS: usize = 12;
+
+type BlockOf<B> = <<B as Platform>::Memory as TableMemory>::Block;
+
+/// A block of table memory that belongs to the test until its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Table {
+    index: usize,
+    /// Where it is.
+    pub address: PhysAddr,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// The machine under test.
+pub struct Lab<'a, B: Bench> {
+    bench: &'a B,
+    /// PE 0, which the test runs on.
+    pub pe: &'a BenchPe<'a, B>,
+    /// What the ID registers say.
+    pub features: Features,
+    /// What PE 0 was like when the suite was called.
+    pub found_pe: PeState,
+    /// What the IRS was like when the suite was called.
+    pub found_irs: IrsState,
+    iaffids: [Iaffid; MAX_PES],
+    blocks: RefCell<[Option<BlockOf<B>>; MAX_BLOCKS]>,
+    spis: Cell<[Option<Spi>; MAX_SPIS]>,
+    /// Where to look for the next SPI that nobody has used: tests go from the last SPI down.
+    next_spi: Cell<u32>,
+}
+
+impl<'a, B: Bench> Lab<'a, B> {
+    /// Looks at a machine. Reads only.
+    pub fn new(bench: &'a B, pe: &'a BenchPe<'a, B>) -> Lab<'a, B> {
+        let features = Features::read(bench, pe);
+        let (base, count) = (features.idr7.spi_base().id(), features.idr6.spi_irs_range().value());
+        let mut lab = Lab {
+            bench,
+            pe,
+            features,
+            found_pe: PeState::read(pe),
+            found_irs: IrsState::read(bench),
+            iaffids: [pe.iaffid(); MAX_PES],
+            blocks: RefCell::new([const { None }; MAX_BLOCKS]),
+            spis: Cell::new([None; MAX_SPIS]),
+            next_spi: Cell::new(base.saturating_add(count)),
+        };
+        for n in 1..lab.pes() {
+            // A PE that does not answer shows in the first test that uses it.
+            if let Ok(raw) = lab.on(n, |pe| pe.iaffid().raw_value().into())
+                && let Some(iaffid) = lab.iaffids.get_mut(n)
+            {
+                *iaffid = Iaffid::new(raw as u16);
+            }
+        }
+        lab
+    }
+
+    /// The bench.
+    #[must_use]
+    pub fn bench(&self) -> &'a B {
+        self.bench
+    }
+
+    /// The IRSs.
+    #[must_use]
+    pub fn irs(&self) -> &'a B::Irs {
+        self.bench.irs()
+    }
+
+    /// How many PEs there are for tests.
+    #[must_use]
+    pub fn pes(&self) -> usize {
+        self.features.pes.min(MAX_PES)
+    }
+
+    /// The affinity ID of a PE.
+    #[must_use]
+    pub fn iaffid(&self, pe: usize) -> Iaffid {
+        self.iaffids.get(pe).copied().unwrap_or(self.iaffids[0])
+    }
+
+    /// Runs something on a PE, and waits for its answer.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Stopped`].
+    pub fn on(&self, pe: usize, work: impl Fn(&BenchPe<'_, B>) -> u64 + Sync) -> Result<u64, Failure> {
+        if pe == 0 {
+            return Ok(work(self.pe));
+        }
+        let answer = AtomicU64::new(0);
+        self.bench.run_on(pe, &|pe| answer.store(work(pe), Ordering::Release))?;
+        Ok(answer.load(Ordering::Acquire))
+    }
+
+    // --- time ---------------------------------------------------------------------------------------------------
+
+    /// Waits until something holds. False if it does not within [`SOON`].
+    pub fn until(&self, holds: impl FnMut() -> bool) -> bool {
+        until(self.bench.wait(), SOON, holds)
+    }
+
+    /// Lets [`A_WHILE`] pass.
+    pub fn linger(&self) {
+        until(self.bench.wait(), A_WHILE, || false);
+    }
+
+    // --- the IRS ------------------------------------------------------------------------------------------------
+
+    /// Reads a register of the IRS.
+    #[must_use]
+    pub fn read<R: Register<Reg = IrsReg>>(&self) -> R {
+        self.irs().read(IRS)
+    }
+
+    /// Reads a register of the IRS by its name.
+    #[must_use]
+    pub fn read_raw(&self, register: IrsReg) -> u64 {
+        self.irs().read_raw(IRS, register)
+    }
+
+    /// Writes a register of the IRS, after and before its status register is idle (GEN-16, GEN-18).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn write<R: Register<Reg = IrsReg>>(&self, value: R) -> Outcome {
+        self.write_raw(R::REG, value.to_bits())
+    }
+
+    /// The same by name.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn write_raw(&self, register: IrsReg, value: u64) -> Outcome {
+        self.idle(register)?;
+        self.irs().write_raw(IRS, register, value);
+        self.idle(register)
+    }
+
+    /// Waits until the status register of a register is idle.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn idle(&self, register: IrsReg) -> Outcome {
+        let Some(status) = register.status() else { return Ok(()) };
+        if self.until(|| self.irs().is_idle(IRS, status).0) {
+            return Ok(());
+        }
+        Err(Failure::Busy { register: status.register.name(), value: self.read_raw(status.register) })
+    }
+
+    /// Selects an SPI (SPI-2).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn select(&self, spi: Spi) -> Outcome {
+        self.write(IRS_SPI_SELR::ZERO.with_id(spi))
+    }
+
+    /// Sets the trigger mode of an SPI, which stays selected.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn trigger(&self, spi: Spi, mode: TriggerMode) -> Outcome {
+        self.select(spi)?;
+        self.write(IRS_SPI_CFGR::ZERO.with_tm(mode))
+    }
+
+    /// Enables or disables the IRS.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn irs_enable(&self, enable: bool) -> Outcome {
+        self.write(IRS_CR0::ZERO.with_irsen(enable))
+    }
+
+    // --- PEs ----------------------------------------------------------------------------------------------------
+
+    /// Enables the IRS and PE 0's CPU interface, with a mask that lets everything through.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn start(&self) -> Outcome {
+        self.irs_enable(true)?;
+        self.start_pe(0)
+    }
+
+    /// Enables the CPU interface of a PE, with a mask that lets everything through.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Stopped`].
+    pub fn start_pe(&self, pe: usize) -> Outcome {
+        self.on(pe, |pe| {
+            pe.write_raw(SysReg::ICC_PCR_EL1, Priority::LEAST_URGENT.number().into());
+            pe.write(ICC_CR0_EL1::ZERO.with_en(true));
+            pe.isb();
+            0
+        })
+        .map(drop)
+    }
+
+    /// Sets the priority mask of PE 0 (PRI-3).
+    pub fn mask(&self, priority: u32) {
+        self.pe.write_raw(SysReg::ICC_PCR_EL1, priority.into());
+        self.pe.isb();
+    }
+
+    /// Reads a register of PE 0.
+    #[must_use]
+    pub fn sysreg(&self, register: SysReg) -> u64 {
+        self.pe.read_raw(register)
+    }
+
+    /// Writes a register of PE 0, and synchronises (SYN-5).
+    pub fn set_sysreg(&self, register: SysReg, value: u64) {
+        self.pe.write_raw(register, value);
+        self.pe.isb();
+    }
+
+    /// Completes everything PE 0 has started (SYN-1, SYN-2).
+    pub fn sync(&self) {
+        self.pe.gsb_sys();
+        self.pe.isb();
+    }
+
+    // --- interrupts ---------------------------------------------------------------------------------------------
+
+    /// An SPI as after reset that no test has used: disabled, idle, priority 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`].
+    pub fn spi(&self) -> Result<Spi, Failure> {
+        let base = self.features.idr7.spi_base().id();
+        let count = self.features.idr6.spi_irs_range().value();
+        // Once through all of them: those that have been put back can be had again when the others are used up.
+        for _ in 0..count {
+            let id = match self.next_spi.get().checked_sub(1).filter(|id| *id >= base) {
+                Some(id) => id,
+                None => base.saturating_add(count).saturating_sub(1),
+            };
+            self.next_spi.set(id);
+            let Ok(spi) = Spi::new(id) else { continue };
+            let config = config(self.pe, spi.into());
+            let idle = !config.f() && !config.enabled() && !config.pending() && !config.active();
+            if idle && Some(spi) != self.features.wired_spi && !self.spis.get().contains(&Some(spi)) {
+                self.will_use(spi)?;
+                return Ok(spi);
+            }
+        }
+        Err(Failure::Exhausted { what: "unused SPI" })
+    }
+
+    /// The SPI whose wire the bench drives.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`] if there is none.
+    pub fn wire(&self) -> Result<Spi, Failure> {
+        let spi = self.features.wired_spi.ok_or(Failure::Exhausted { what: "SPI with a wire" })?;
+        self.will_use(spi)?;
+        Ok(spi)
+    }
+
+    /// Notes an SPI that has to be put back.
+    fn will_use(&self, spi: Spi) -> Outcome {
+        let mut spis = self.spis.get();
+        let place = spis.iter_mut().find(|place| place.is_none_or(|known| known == spi));
+        *place.ok_or(Failure::Exhausted { what: "room to note SPIs" })? = Some(spi);
+        self.spis.set(spis);
+        Ok(())
+    }
+
+    /// Asks for the configuration of an LPI or SPI (INS-12).
+    #[must_use]
+    pub fn config(&self, id: impl Into<IrsIntId>) -> ICC_ICSR_EL1 {
+        config(self.pe, id.into())
+    }
+
+    /// Wants an LPI or SPI to be pending or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn expect_pending(&self, id: impl Into<IrsIntId>, pending: bool) -> Outcome {
+        let config = self.config(id);
+        expect("ICC_ICSR_EL1.F", false, config.f())?;
+        expect("ICC_ICSR_EL1.Pending", pending, config.pending())
+    }
+
+    /// Wants an LPI or SPI to be active or not.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn expect_active(&self, id: impl Into<IrsIntId>, active: bool) -> Outcome {
+        let config = self.config(id);
+        expect("ICC_ICSR_EL1.F", false, config.f())?;
+        expect("ICC_ICSR_EL1.Active", active, config.active())
+    }
+
+    /// Gives an LPI or SPI a priority, routes it to PE 0 and enables it.
+    pub fn ready(&self, id: impl Into<IrsIntId>, priority: u32) {
+        let id = id.into();
+        self.pe.cdpri(id, self.priority(priority));
+        self.pe.cdaff(id, self.iaffid(0));
+        self.pe.cden(id);
+        self.sync();
+    }
+
+    /// A priority from its number; 31 for what is none.
+    #[must_use]
+    pub fn priority(&self, number: u32) -> Priority {
+        Priority::new(number).unwrap_or(Priority::LEAST_URGENT)
+    }
+
+    /// Makes an LPI or SPI pending.
+    pub fn pend(&self, id: impl Into<IrsIntId>) {
+        self.pe.cdpend(id.into(), true);
+        self.sync();
+    }
+
+    // --- being interrupted --------------------------------------------------------------------------------------
+
+    /// Wants an interrupt to be signalled at a PE.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    pub fn expect_signal(&self, pe: usize) -> Outcome {
+        let bench = self.bench;
+        let came = self.on(pe, |pe| until(bench.wait(), SOON, || bench.signals(pe).irq).into())?;
+        expect("an IRQ is signalled", true, came != 0)
+    }
+
+    /// Wants nothing to be signalled at a PE, and the HPPI register to say so (HPPI-9).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    pub fn expect_silence(&self, pe: usize) -> Outcome {
+        let bench = self.bench;
+        let answer = self.on(pe, |pe| {
+            // What has been recalled may take its time to go.
+            until(bench.wait(), SOON, || !bench.signals(pe).irq);
+            until(bench.wait(), A_WHILE, || false);
+            u64::from(bench.signals(pe).irq) << 63 | pe.read_raw(SysReg::ICC_HPPIR_EL1)
+        })?;
+        expect("an IRQ is signalled", false, answer >> 63 != 0)?;
+        let hppi = HPPIR::new_with_raw_value(answer & !(1 << 63)).int_id();
+        expect("ICC_HPPIR_EL1", None, hppi)
+    }
+
+    /// Wants an interrupt to be signalled at PE 0, and takes it (SYN-3); it stays active, with its priority.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`] if it is not this one.
+    pub fn take(&self, id: impl Into<IntId>) -> Outcome {
+        self.take_on(0, id)
+    }
+
+    /// The same on another PE.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    pub fn take_on(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
+        self.expect_signal(pe)?;
+        let taken = self.on(pe, |pe| acknowledge(pe).map_or(0, |id| id.raw().into()))?;
+        expect("GICR CDIA", Some(id.into()), IntId::from_raw(taken as u32).ok())
+    }
+
+    /// Wants an acknowledge to find nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn expect_nothing_to_take(&self) -> Outcome {
+        expect("GICR CDIA", None, acknowledge(self.pe))
+    }
+
+    /// Drops the priority and deactivates.
+    pub fn finish(&self, id: impl Into<IntId>) {
+        self.pe.cdeoi();
+        self.pe.cddi(id.into());
+        self.sync();
+    }
+
+    // --- tables -------------------------------------------------------------------------------------------------
+
+    /// A zeroed block of table memory.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`].
+    pub fn memory(&self, footprint: Footprint) -> Result<Table, Failure> {
+        const NONE: Failure = Failure::Exhausted { what: "table memory" };
+        let memory = self.bench.memory();
+        let footprint = footprint.for_cache_line(memory.cache_line()).map_err(|_| NONE)?;
+        let highest = self.features.idr0.pa_range().map_err(|_| NONE)?.highest();
+        let layout = BlockLayout::for_footprint(footprint, highest).map_err(|_| NONE)?;
+        let block = memory.allocate(layout).map_err(|_| NONE)?;
+        let mut blocks = self.blocks.borrow_mut();
+        match blocks.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
+            Some((index, place)) => {
+                let table = Table { index, address: block.address(), size: block.size() };
+                *place = Some(block);
+                Ok(table)
+            }
+            None => {
+                memory.free(block);
+                Err(NONE)
+            }
+        }
+    }
+
+    /// Stores 64 bits into a table and publishes them (COH-1).
+    pub fn store64(&self, table: Table, offset: u64, value: u64) {
+        let memory = self.bench.memory();
+        if let Some(Some(block)) = self.blocks.borrow().get(table.index) {
+            memory.prepare(IRS, block, offset..offset + 8);
+            memory.store64(block, offset, value);
+            memory.publish(IRS, block, offset..offset + 8);
+        }
+    }
+
+    /// Stores 32 bits into a table and publishes them (COH-1).
+    pub fn store32(&self, table: Table, offset: u64, value: u32) {
+        let memory = self.bench.memory();
+        if let Some(Some(block)) = self.blocks.borrow().get(table.index) {
+            memory.prepare(IRS, block, offset..offset + 4);
+            memory.store32(block, offset, value);
+            memory.publish(IRS, block, offset..offset + 4);
+        }
+    }
+
+    /// Loads 64 bits from a table, as the IRS has written them (COH-4).
+    #[must_use]
+    pub fn load64(&self, table: Table, offset: u64) -> u64 {
+        let memory = self.bench.memory();
+        match self.blocks.borrow().get(table.index) {
+            Some(Some(block)) => {
+                memory.acquire(IRS, block, offset..offset + 8);
+                memory.load64(block, offset)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Loads 32 bits from a table, as the IRS has written them (COH-4).
+    #[must_use]
+    pub fn load32(&self, table: Table, offset: u64) -> u32 {
+        let word = self.load64(table, offset & !7);
+        (word >> ((offset & 4) * 8)) as u32
+    }
+
+    /// The smallest linear IST of zeros, valid (LPI-1).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    pub fn linear_ist(&self) -> Result<(IstGeometry, Table), Failure> {
+        let ist = self.features.linear_ist().ok_or(Failure::Exhausted { what: "linear IST" })?;
+        let table = self.memory(ist.base())?;
+        self.adopt(ist, table)?;
+        Ok((ist, table))
+    }
+
+    /// Makes an IST valid.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`]; [`Failure::Exhausted`] if the memory lies where no IRS reaches.
+    pub fn adopt(&self, ist: IstGeometry, table: Table) -> Outcome {
+        self.write_attributes()?;
+        self.write(ist.cfgr())?;
+        let address = Addr55_6::new(table.address).map_err(|_| Failure::Exhausted { what: "aligned memory" })?;
+        self.write(IRS_IST_BASER::ZERO.with_addr(address).with_valid(true))
+    }
+
+    /// Makes the IRS access tables as the PEs do (GEN-20).
+    fn write_attributes(&self) -> Outcome {
+        let (cache, share) = match self.bench.memory().coherency(IRS) {
+            Coherency::Coherent => (Cacheability::WriteBack, Shareability::Inner),
+            Coherency::NonCoherent => (Cacheability::NonCacheable, Shareability::Outer),
+        };
+        let allocate = cache == Cacheability::WriteBack;
+        let attributes = IRS_CR1::ZERO.with_ic(cache).with_oc(cache).with_sh(share);
+        self.write(attributes.with_ist_ra(allocate).with_ist_wa(allocate))
+    }
+
+    /// Makes the IST invalid, which writes it back.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn withdraw(&self) -> Outcome {
+        self.write(IRS_IST_BASER::ZERO)
+    }
+
+    /// An LPI.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`] if the number is none.
+    pub fn lpi(&self, id: u32) -> Result<Lpi, Failure> {
+        Lpi::new(id).map_err(|_| Failure::Exhausted { what: "LPI of that number" })
+    }
+
+    // --- putting everything back --------------------------------------------------------------------------------
+
+    /// Puts the machine into the state that every test starts from: nothing enabled, nothing pending, nothing active,
+    /// no IST. What cannot be put back by the instructions that are for it is put back by taking it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`], [`Failure::Stopped`].
+    pub fn put_back(&self) -> Outcome {
+        if self.features.wired_spi.is_some() {
+            self.bench.drive_spi(false);
+        }
+        for n in 0..self.pes() {
+            let bench = self.bench;
+            self.on(n, |pe| {
+                if bench.has_timers() {
+                    bench.drive_timer(pe, gicv5_arch::Ppi::CNTV, false);
+                    bench.drive_timer(pe, gicv5_arch::Ppi::CNTP, false);
+                }
+                quiesce(pe);
+                0
+            })?;
+        }
+        for spi in self.spis.take().into_iter().flatten() {
+            self.put_back_spi(spi)?;
+        }
+        self.withdraw()?;
+        self.irs_enable(false)?;
+        if let Some(cr1) = self.found_irs.get(IrsReg::IRS_CR1) {
+            self.write_raw(IrsReg::IRS_CR1, cr1)?;
+        }
+        if let Some(cfgr) = self.found_irs.get(IrsReg::IRS_IST_CFGR) {
+            self.write_raw(IrsReg::IRS_IST_CFGR, cfgr)?;
+        }
+        // No IST is valid any more, so no IRS knows any of this memory (LPI-1).
+        for place in self.blocks.borrow_mut().iter_mut() {
+            if let Some(block) = place.take() {
+                self.bench.memory().free(block);
+            }
+        }
+        Ok(())
+    }
+
+    fn put_back_spi(&self, spi: Spi) -> Outcome {
+        let id = IrsIntId::Spi(spi);
+        self.trigger(spi, TriggerMode::Edge)?;
+        self.pe.cdhm(id, HandlingMode::Edge);
+        self.pe.cdpend(id, false);
+        self.pe.cddi(spi.into());
+        self.pe.cdpri(id, Priority::MOST_URGENT);
+        self.sync();
+        if self.config(spi).pending() {
+            // Whoever ignores the clearing of Pending leaves one way to get rid of it.
+            self.irs_enable(true)?;
+            self.ready(spi, 0);
+            self.start_pe(0)?;
+            self.until(|| self.bench.signals(self.pe).irq);
+            if let Some(id) = acknowledge(self.pe) {
+                self.finish(id);
+            }
+            quiesce(self.pe);
+        }
+        self.pe.cddis(id);
+        self.pe.cdaff(id, Iaffid::new(0));
+        self.sync();
+        Ok(())
+    }
+
+    /// Compares with the state that every test starts from.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::LeftBehind`].
+    pub fn check_put_back(&self, pes: &[Option<PeState>; MAX_PES], irs: &IrsState) -> Outcome {
+        let number = Value::Number;
+        for (n, before) in pes.iter().enumerate() {
+            let Some(before) = before else { continue };
+            if let Some((register, before, after)) = before.difference(&self.pe_state(n)?) {
+                let (expected, actual) = (number(before), number(after));
+                return Err(Failure::LeftBehind { what: register.name(), expected, actual });
+            }
+        }
+        if let Some((register, before, after)) = irs.difference(&IrsState::read(self.bench)) {
+            let (expected, actual) = (number(before), number(after));
+            return Err(Failure::LeftBehind { what: register.name(), expected, actual });
+        }
+        Ok(())
+    }
+
+    /// The state of a PE's registers.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Stopped`].
+    pub fn pe_state(&self, pe: usize) -> Result<PeState, Failure> {
+        if pe == 0 {
+            return Ok(PeState::read(self.pe));
+        }
+        let words = [const { AtomicU64::new(0) }; 64];
+        self.on(pe, |pe| {
+            for (word, register) in words.iter().zip(pe_registers()) {
+                word.store(pe.read_raw(register), Ordering::Relaxed);
+            }
+            0
+        })?;
+        Ok(PeState::of(|n| words.get(n).map_or(0, |word| word.load(Ordering::Relaxed))))
+    }
+}
+
+/// Waits until something holds, but no longer than `limit`.
+pub fn until<W: Wait>(wait: &W, limit: Duration, mut holds: impl FnMut() -> bool) -> bool {
+    let start = wait.now();
+    loop {
+        if holds() {
+            return true;
+        }
+        if wait.now().saturating_sub(start) >= limit {
+            return holds();
+        }
+        wait.relax();
+    }
+}
+
+/// Asks for the configuration of an LPI or SPI, after everything this PE did to it (INS-12).
+pub fn config<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId) -> ICC_ICSR_EL1 {
+    pe.gsb_sys();
+    pe.cdrcfg(id);
+    pe.isb();
+    pe.read()
+}
+
+/// Acknowledges, with what must follow (SYN-3).
+pub fn acknowledge<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> Option<IntId> {
+    let taken = pe.cdia().int_id();
+    pe.gsb_ack();
+    pe.isb();
+    taken
+}
+
+/// Switches a CPU interface off and makes all of its PPIs disabled, inactive and, where software can, not pending.
+fn quiesce<P: PeOps + ?Sized>(pe: &Pe<'_, P>) {
+    for bank in PpiBank::ALL {
+        pe.write_raw(SysReg::icc_ppi_enabler(bank), 0);
+        pe.write_raw(SysReg::icc_ppi_cactiver(bank), u64::MAX);
+        pe.write_raw(SysReg::icc_ppi_cpendr(bank), u64::MAX);
+    }
+    for n in 0..16 {
+        pe.write_raw(SysReg::icc_ppi_priorityr(arbitrary_int::u4::new(n)), 0);
+    }
+    pe.write_raw(SysReg::ICC_CR0_EL1, 0);
+    pe.write_raw(SysReg::ICC_PCR_EL1, 0);
+    pe.write_raw(SysReg::ICC_APR_EL1, 0);
+    pe.isb();
+    pe.gsb_sys();
+}

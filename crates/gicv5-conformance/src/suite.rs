@@ -1,0 +1,120 @@
+//! The list of tests, and what runs it.
+
+use crate::bench::{Bench, BenchPe};
+use crate::features::Need;
+use crate::lab::{Lab, MAX_PES};
+use crate::outcome::{Outcome, Verdict};
+use crate::survey::{IrsState, PeState};
+
+/// A test.
+pub struct Test<B: Bench> {
+    /// Its name, `group::what_holds`, which never changes its meaning.
+    pub name: &'static str,
+    /// What it shows, in a sentence.
+    pub about: &'static str,
+    /// The rules it checks, by id (`docs/rules.md`).
+    pub rules: &'static [&'static str],
+    /// What it needs of the machine.
+    pub needs: &'static [Need],
+    pub(crate) body: fn(&Lab<'_, B>) -> Outcome,
+}
+
+/// Hears of each test.
+pub trait Observer<B: Bench> {
+    /// A test starts: if it is the last thing heard of, the machine hangs in it.
+    fn started(&mut self, test: &Test<B>);
+
+    /// A test has ended.
+    fn finished(&mut self, test: &Test<B>, verdict: &Verdict);
+}
+
+/// How many tests ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Tests whose rules held.
+    pub passed: usize,
+    /// Tests whose rules did not.
+    pub failed: usize,
+    /// Tests for which the machine has not what they need.
+    pub not_applicable: usize,
+}
+
+/// Every test, in the order in which they run.
+pub fn tests<B: Bench + 'static>() -> impl Iterator<Item = &'static Test<B>> {
+    crate::tests::groups::<B>().into_iter().flatten()
+}
+
+/// Runs the chosen tests on a machine. To be called on PE 0, with interrupts masked on every PE, before anything else has
+/// touched the GIC.
+pub fn run<B: Bench + 'static>(
+    bench: &B,
+    pe: &BenchPe<'_, B>,
+    mut chosen: impl FnMut(&Test<B>) -> bool,
+    observer: &mut impl Observer<B>,
+) -> Summary {
+    let lab = Lab::new(bench, pe);
+    let mut summary = Summary::default();
+    let mut base = None;
+    for test in tests::<B>() {
+        if !chosen(test) {
+            continue;
+        }
+        observer.started(test);
+        let verdict = match test.needs.iter().find(|need| !need.is_met(&lab.features)) {
+            Some(need) => Verdict::NotApplicable(*need),
+            None => match run_one(&lab, test, &mut base) {
+                Ok(()) => Verdict::Pass,
+                Err(failure) => Verdict::Fail(failure),
+            },
+        };
+        match verdict {
+            Verdict::Pass => summary.passed += 1,
+            Verdict::Fail(_) => summary.failed += 1,
+            Verdict::NotApplicable(_) => summary.not_applicable += 1,
+        }
+        observer.finished(test, &verdict);
+    }
+    summary
+}
+
+/// The state that every test starts from.
+struct Base {
+    pes: [Option<PeState>; MAX_PES],
+    irs: IrsState,
+}
+
+impl Base {
+    fn look<B: Bench>(lab: &Lab<'_, B>) -> Base {
+        let mut pes = [None; MAX_PES];
+        for (n, place) in pes.iter_mut().enumerate().take(lab.pes()) {
+            *place = lab.pe_state(n).ok();
+        }
+        Base { pes, irs: IrsState::read(lab.bench()) }
+    }
+}
+
+fn run_one<B: Bench>(lab: &Lab<'_, B>, test: &Test<B>, base: &mut Option<Base>) -> Outcome {
+    // The first test that is not about the state after reset starts from a machine that has been put in order.
+    let about_reset = test.name.starts_with("reset::");
+    if base.is_none() && !about_reset {
+        lab.put_back()?;
+        *base = Some(Base::look(lab));
+    }
+    let mut outcome = Ok(());
+    let ended = lab.bench().attempt(&mut || outcome = (test.body)(lab));
+    if about_reset {
+        ended?;
+        return outcome;
+    }
+    // What the test found counts for more than what became of the machine.
+    let mut put_back = Ok(());
+    let put_back_ended = lab.bench().attempt(&mut || put_back = lab.put_back());
+    ended?;
+    outcome?;
+    put_back_ended?;
+    put_back?;
+    match base {
+        Some(base) => lab.check_put_back(&base.pes, &base.irs),
+        None => Ok(()),
+    }
+}

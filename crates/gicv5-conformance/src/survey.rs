@@ -1,0 +1,101 @@
+//! The state that a test must leave as it found it.
+
+use arbitrary_int::u4;
+use gicv5_arch::PpiBank;
+use gicv5_arch::irs::IrsReg;
+use gicv5_arch::sysreg::SysReg;
+use gicv5_hal::{IrsExt, Pe, PeOps};
+
+use crate::bench::Bench;
+use crate::features::IRS;
+
+/// Registers of a PE that hold state: enable, mask, active priorities, and all of the PPIs but their pending bits, which
+/// are wires for the most part. Those bits of ICC_CR0_EL1 that say something about the link to the IRS are no state.
+const PE_REGISTERS: usize = 3 + 2 * 2 + 16;
+
+/// The registers of an IRS that hold state. IRS_CR0.IDLE is left out of the comparison.
+const IRS_REGISTERS: [IrsReg; 4] = [IrsReg::IRS_CR0, IrsReg::IRS_CR1, IrsReg::IRS_IST_BASER, IrsReg::IRS_IST_CFGR];
+
+/// The registers of a PE that hold state, in order.
+pub(crate) fn pe_registers() -> impl Iterator<Item = SysReg> {
+    let fixed = [SysReg::ICC_CR0_EL1, SysReg::ICC_PCR_EL1, SysReg::ICC_APR_EL1];
+    let banks =
+        PpiBank::ALL.into_iter().flat_map(|bank| [SysReg::icc_ppi_enabler(bank), SysReg::icc_ppi_sactiver(bank)]);
+    fixed.into_iter().chain(banks).chain((0..16).map(|n| SysReg::icc_ppi_priorityr(u4::new(n))))
+}
+
+/// What the registers of a PE hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PeState([u64; PE_REGISTERS]);
+
+impl PeState {
+    /// Reads them.
+    pub fn read<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> PeState {
+        let mut values = [0; PE_REGISTERS];
+        for (value, register) in values.iter_mut().zip(pe_registers()) {
+            *value = pe.read_raw(register) & mask_of(register);
+        }
+        PeState(values)
+    }
+
+    /// Takes them from where they have been read to, by their place in [`pe_registers`].
+    pub(crate) fn of(value: impl Fn(usize) -> u64) -> PeState {
+        let mut values = [0; PE_REGISTERS];
+        for (n, (place, register)) in values.iter_mut().zip(pe_registers()).enumerate() {
+            *place = value(n) & mask_of(register);
+        }
+        PeState(values)
+    }
+
+    /// The value of a register that is among them.
+    #[must_use]
+    pub fn get(&self, register: SysReg) -> Option<u64> {
+        pe_registers().zip(self.0).find(|(candidate, _)| *candidate == register).map(|(_, value)| value)
+    }
+
+    /// The first register that differs, and both values.
+    #[must_use]
+    pub fn difference(&self, after: &PeState) -> Option<(SysReg, u64, u64)> {
+        let pairs = self.0.into_iter().zip(after.0);
+        pe_registers().zip(pairs).find(|(_, (before, after))| before != after).map(|(name, (a, b))| (name, a, b))
+    }
+}
+
+fn mask_of(register: SysReg) -> u64 {
+    match register {
+        SysReg::ICC_CR0_EL1 => 1,
+        _ => u64::MAX,
+    }
+}
+
+/// What the registers of an IRS hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct IrsState([u64; IRS_REGISTERS.len()]);
+
+impl IrsState {
+    /// Reads them.
+    pub fn read<B: Bench>(bench: &B) -> IrsState {
+        IrsState(IRS_REGISTERS.map(|register| {
+            let value = bench.irs().read_raw(IRS, register);
+            match register {
+                IrsReg::IRS_CR0 => value & 1,
+                // The address of a table that is not valid means nothing, and it cannot be told what it was before reset.
+                IrsReg::IRS_IST_BASER => value & 1,
+                _ => value,
+            }
+        }))
+    }
+
+    /// The value of a register that is among them.
+    #[must_use]
+    pub fn get(&self, register: IrsReg) -> Option<u64> {
+        IRS_REGISTERS.into_iter().zip(self.0).find(|(candidate, _)| *candidate == register).map(|(_, value)| value)
+    }
+
+    /// The first register that differs, and both values.
+    #[must_use]
+    pub fn difference(&self, after: &IrsState) -> Option<(IrsReg, u64, u64)> {
+        let pairs = self.0.into_iter().zip(after.0);
+        IRS_REGISTERS.into_iter().zip(pairs).find(|(_, (before, after))| before != after).map(|(n, (a, b))| (n, a, b))
+    }
+}

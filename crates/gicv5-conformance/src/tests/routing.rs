@@ -1,0 +1,277 @@
+//! Routing to another PE, deactivation from another PE, IPIs.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use gicv5_arch::{Iaffid, IrsIntId};
+
+use crate::bench::Bench;
+use crate::features::Need;
+use crate::lab::{Lab, acknowledge};
+use crate::outcome::{Outcome, expect};
+
+/// Starts all PEs.
+fn start_all<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
+    lab.start()?;
+    (1..lab.pes()).try_for_each(|pe| lab.start_pe(pe))
+}
+
+/// Routes an interrupt to a PE, and enables it.
+fn ready_on<B: Bench>(lab: &Lab<'_, B>, pe: usize, id: impl Into<IrsIntId>, priority: u32) {
+    let id = id.into();
+    lab.pe.cdpri(id, lab.priority(priority));
+    lab.pe.cdaff(id, lab.iaffid(pe));
+    lab.pe.cden(id);
+    lab.sync();
+}
+
+/// Acknowledges and finishes on a PE.
+fn handle_on<B: Bench>(lab: &Lab<'_, B>, pe: usize, id: impl Into<IrsIntId>) -> Outcome {
+    let id = id.into();
+    lab.take_on(pe, id)?;
+    lab.on(pe, |pe| {
+        pe.cdeoi();
+        pe.cddi(id.into());
+        pe.gsb_sys();
+        0
+    })
+    .map(drop)
+}
+
+group! { "routing";
+    /// An SPI interrupts the PE it is routed to, each in turn, and no other.
+    fn spi_reaches_its_target(lab) rules["RTE-1"] needs[Need::Spis(1), Need::Pes(2)] {
+        let spi = lab.spi()?;
+        start_all(lab)?;
+        for target in (0..lab.pes()).rev() {
+            ready_on(lab, target, spi, 8);
+            lab.pend(spi);
+            lab.expect_signal(target)?;
+            for other in (0..lab.pes()).filter(|other| *other != target) {
+                lab.expect_silence(other)?;
+            }
+            handle_on(lab, target, spi)?;
+        }
+        Ok(())
+    }
+
+    /// An LPI interrupts the PE it is routed to.
+    fn lpi_reaches_its_target(lab) rules["RTE-1"] needs[Need::Lpis, Need::Pes(2)] {
+        lab.linear_ist()?;
+        let lpi = lab.lpi(31)?;
+        start_all(lab)?;
+        for target in (0..lab.pes()).rev() {
+            ready_on(lab, target, lpi, 8);
+            lab.pend(lpi);
+            handle_on(lab, target, lpi)?;
+        }
+        Ok(())
+    }
+
+    /// A pending interrupt moves with its target, and is pending there alone.
+    fn pending_interrupt_moves(lab) rules["RTE-5", "HPPI-2"] needs[Need::Spis(1), Need::Pes(2)] {
+        let spi = lab.spi()?;
+        start_all(lab)?;
+        ready_on(lab, 0, spi, 8);
+        lab.pend(spi);
+        lab.expect_signal(0)?;
+        lab.pe.cdaff(spi.into(), lab.iaffid(1));
+        lab.sync();
+        lab.expect_silence(0)?;
+        handle_on(lab, 1, spi)?;
+        lab.expect_silence(1)
+    }
+
+    /// A pending LPI moves too.
+    fn pending_lpi_moves(lab) rules["RTE-5", "HPPI-2"] needs[Need::Lpis, Need::Pes(2)] {
+        lab.linear_ist()?;
+        let lpi = lab.lpi(31)?;
+        start_all(lab)?;
+        ready_on(lab, 1, lpi, 8);
+        lab.pend(lpi);
+        lab.expect_signal(1)?;
+        lab.pe.cdaff(lpi.into(), lab.iaffid(0));
+        lab.sync();
+        lab.expect_silence(1)?;
+        lab.take(lpi)
+    }
+
+    /// An interrupt for a PE that does not exist waits until it is routed to one that does.
+    fn missing_target_makes_it_wait(lab) rules["RTE-4"] needs[Need::Spis(1)] {
+        let spi = lab.spi()?;
+        lab.start()?;
+        lab.ready(spi, 8);
+        let width = lab.features.idr1.iaffid_bits().count();
+        lab.pe.cdaff(spi.into(), Iaffid::new((0xffff_u32 >> (16 - width)) as u16));
+        lab.pend(spi);
+        lab.expect_silence(0)?;
+        lab.expect_pending(spi, true)?;
+        lab.pe.cdaff(spi.into(), lab.iaffid(0));
+        lab.sync();
+        lab.take(spi)
+    }
+
+    /// An interrupt for a PE whose CPU interface is disabled waits there.
+    fn disabled_target_makes_it_wait(lab) rules["PRI-8", "RTE-1"] needs[Need::Spis(1), Need::Pes(2)] {
+        let spi = lab.spi()?;
+        lab.start()?;
+        ready_on(lab, 1, spi, 8);
+        lab.pend(spi);
+        lab.expect_silence(0)?;
+        lab.expect_silence(1)?;
+        lab.start_pe(1)?;
+        lab.take_on(1, spi)
+    }
+
+    /// An SPI that was taken on one PE can be deactivated on another.
+    fn spi_is_deactivated_from_another_pe(lab) rules["INS-7"] needs[Need::Spis(1), Need::Pes(2)] {
+        let spi = lab.spi()?;
+        start_all(lab)?;
+        ready_on(lab, 1, spi, 8);
+        lab.pend(spi);
+        lab.take_on(1, spi)?;
+        lab.expect_active(spi, true)?;
+        lab.pe.cddi(spi.into());
+        lab.sync();
+        lab.expect_active(spi, false)
+    }
+
+    /// An active interrupt that is routed elsewhere comes back on the new target when it is pended and deactivated.
+    fn active_interrupt_comes_back_on_its_new_target(lab) rules["RTE-5", "ISM-7"] needs[Need::Spis(1), Need::Pes(2)] {
+        let spi = lab.spi()?;
+        start_all(lab)?;
+        lab.ready(spi, 8);
+        lab.pend(spi);
+        lab.take(spi)?;
+        lab.pe.cdaff(spi.into(), lab.iaffid(1));
+        lab.pend(spi);
+        lab.expect_silence(1)?;
+        lab.finish(spi);
+        handle_on(lab, 1, spi)?;
+        lab.expect_silence(0)
+    }
+
+    /// Each PE has its own mask.
+    fn masks_belong_to_a_pe(lab) rules["PRI-3", "PRI-7"] needs[Need::Spis(2), Need::Pes(2)] {
+        let (here, there) = (lab.spi()?, lab.spi()?);
+        start_all(lab)?;
+        lab.mask(4);
+        ready_on(lab, 0, here, 8);
+        ready_on(lab, 1, there, 8);
+        lab.pend(here);
+        lab.pend(there);
+        lab.expect_silence(0)?;
+        lab.take_on(1, there)?;
+        lab.mask(31);
+        lab.take(here)
+    }
+
+    /// Each PE has its own running priority.
+    fn running_priorities_belong_to_a_pe(lab) rules["PRI-4", "PRI-7"] needs[Need::Spis(2), Need::Pes(2)] {
+        let (here, there) = (lab.spi()?, lab.spi()?);
+        start_all(lab)?;
+        ready_on(lab, 0, here, 8);
+        ready_on(lab, 1, there, 16);
+        lab.pend(here);
+        lab.take(here)?;
+        lab.pend(there);
+        lab.take_on(1, there)
+    }
+
+    /// An LPI that another PE makes pending is an IPI.
+    fn ipi_from_another_pe(lab) rules["RTE-7", "INS-22"] needs[Need::Lpis, Need::Pes(2)] {
+        lab.linear_ist()?;
+        let ipi = lab.lpi(40)?;
+        start_all(lab)?;
+        lab.ready(ipi, 8);
+        lab.on(1, |pe| {
+            pe.cdpend(ipi.into(), true);
+            0
+        })?;
+        lab.take(ipi)
+    }
+
+    /// Every PE interrupts every PE, itself included.
+    fn every_pe_interrupts_every_pe(lab) rules["RTE-7"] needs[Need::Lpis] {
+        lab.linear_ist()?;
+        start_all(lab)?;
+        for to in 0..lab.pes() {
+            let ipi = lab.lpi(40 + to as u32)?;
+            ready_on(lab, to, ipi, 8);
+            for from in 0..lab.pes() {
+                lab.on(from, |pe| {
+                    pe.cdpend(ipi.into(), true);
+                    0
+                })?;
+                handle_on(lab, to, ipi)?;
+            }
+            lab.expect_silence(to)?;
+        }
+        Ok(())
+    }
+
+    /// Two senders of one IPI make one interrupt, if it is taken after both.
+    fn two_senders_make_one_interrupt(lab) rules["ISM-5", "RTE-7"] needs[Need::Lpis, Need::Pes(2)] {
+        lab.linear_ist()?;
+        let ipi = lab.lpi(40)?;
+        start_all(lab)?;
+        lab.mask(0);
+        lab.ready(ipi, 8);
+        for from in 0..lab.pes() {
+            lab.on(from, |pe| {
+                pe.cdpend(ipi.into(), true);
+                pe.gsb_sys();
+                0
+            })?;
+        }
+        lab.mask(31);
+        lab.take(ipi)?;
+        lab.finish(ipi);
+        lab.expect_silence(0)
+    }
+
+    /// Data that was written before an IPI is there when the IPI is taken.
+    fn data_arrives_before_the_ipi(lab) rules["SYN-7"] needs[Need::Lpis, Need::Pes(2)] {
+        lab.linear_ist()?;
+        let ipi = lab.lpi(40)?;
+        start_all(lab)?;
+        lab.ready(ipi, 8);
+        let letter = AtomicU64::new(0);
+        for number in 1..20 {
+            lab.on(1, |pe| {
+                letter.store(number, Ordering::Relaxed);
+                pe.dsb();
+                pe.cdpend(ipi.into(), true);
+                0
+            })?;
+            lab.expect_signal(0)?;
+            expect("GICR CDIA", Some(ipi.into()), acknowledge(lab.pe))?;
+            expect("the letter", number, letter.load(Ordering::Relaxed))?;
+            lab.finish(ipi);
+        }
+        Ok(())
+    }
+
+    /// A spare SPI serves as an IPI.
+    fn spare_spi_serves_as_an_ipi(lab) rules["RTE-7"] needs[Need::Spis(1), Need::Pes(2)] {
+        let spi = lab.spi()?;
+        start_all(lab)?;
+        ready_on(lab, 1, spi, 8);
+        for _ in 0..3 {
+            lab.pend(spi);
+            handle_on(lab, 1, spi)?;
+        }
+        lab.expect_silence(1)
+    }
+
+    /// A PE that configures an interrupt changes it for all.
+    fn configuration_is_seen_by_all(lab) rules["GEN-13", "SYN-1"] needs[Need::Spis(1), Need::Pes(2)] {
+        let spi = lab.spi()?;
+        let priority = lab.priority(24);
+        lab.on(1, |pe| {
+            pe.cdpri(spi.into(), priority);
+            pe.gsb_sys();
+            0
+        })?;
+        expect("Priority", 24_u8, lab.config(spi).priority().number())
+    }
+}

@@ -1,0 +1,135 @@
+//! `gicv5 conformance`: the conformance tests on the model.
+//!
+//! The tests are those that run on hardware ([`gicv5_conformance`]). Here they hold the model to the rules, and they are
+//! held to the rules themselves: software that breaks one makes the model report a violation, and a test that breaks a
+//! rule that it is not about has failed.
+
+mod bench;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gicv5_conformance::{Observer, Test, Verdict};
+use gicv5_model::config::MachineConfig;
+
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, Console, quote};
+use bench::{Kind, ModelBench};
+use report::{Report, Status, TestReport};
+
+const AFTER_HELP: &str = "\
+A test applies if the ID registers of the machine say that it has what the test needs. Every test ends
+with the first thing that is not as the rules say; gicv5 explain shows a rule.
+
+Exit status: 0 every test that applies passed; 1 a test failed; 2 bad usage; 130 interrupted, with
+the tests so far.
+
+Examples:
+  $ gicv5 conformance
+  $ gicv5 conformance --list --filter priority::
+  $ gicv5 conformance --pes 1 --machine qemu-11.1 --json --filter ist::
+  $ gicv5 explain PRI-3 PRI-4";
+
+/// Arguments of `gicv5 conformance`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Runs only tests whose name contains TEXT, or that check the rule TEXT; may be given several times
+    #[arg(long, value_name = "TEXT")]
+    filter: Vec<String>,
+    /// Lists the tests, with the rules they check, and runs none
+    #[arg(long, conflicts_with_all = ["junit", "pes", "machine"])]
+    list: bool,
+    /// PEs of the machine, 1 to 8
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=8))]
+    pes: u16,
+    /// Which machine the model is
+    #[arg(long, value_enum, default_value_t = Kind::Full)]
+    machine: Kind,
+    /// Writes the results to FILE as JUnit XML too
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Prints one JSON document (docs/json.md)
+    #[arg(long)]
+    json: bool,
+}
+
+/// Whether a test is chosen: by a part of its name, or by a rule.
+fn is_chosen(test: &Test<ModelBench>, filters: &[String]) -> bool {
+    let matches = |filter: &String| test.name.contains(filter.as_str()) || test.rules.contains(&filter.as_str());
+    filters.is_empty() || filters.iter().any(matches)
+}
+
+pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    // Where no handler can be set, Ctrl-C ends the program as it always does.
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let chosen: Vec<_> =
+        gicv5_conformance::tests::<ModelBench>().filter(|test| is_chosen(test, &args.filter)).collect();
+    if chosen.is_empty() {
+        let filters: Vec<String> = args.filter.iter().map(|filter| quote(filter)).collect();
+        return Err(Failure::BadInput(format!("no test is called, or checks, {}; see --list", filters.join(" or "))));
+    }
+    if args.list {
+        report::list(&chosen, args.json, out)?;
+        return Ok(Outcome::Held);
+    }
+    let report = on_the_model(args.machine, args.pes, &args.filter, &INTERRUPTED)?;
+    if let Some(path) = &args.junit {
+        let failed = |error| Failure::BadInput(format!("cannot write {}: {error}", quote(&path.to_string_lossy())));
+        std::fs::write(path, report.junit()).map_err(failed)?;
+    }
+    if args.json {
+        output::json(out, &report)?;
+    } else {
+        report.print(out)?;
+    }
+    Ok(report.outcome())
+}
+
+/// Runs the chosen tests on a machine.
+fn on_the_model(kind: Kind, pes: u16, filters: &[String], interrupted: &AtomicBool) -> Result<Report, Failure> {
+    let mut report = Report::new(kind.name(), pes);
+    on_machine(bench::config(kind, pes), filters, interrupted, &mut report)?;
+    report.interrupted = interrupted.load(Ordering::Relaxed);
+    Ok(report)
+}
+
+fn on_machine(
+    config: MachineConfig,
+    filters: &[String],
+    interrupted: &AtomicBool,
+    report: &mut Report,
+) -> Result<(), Failure> {
+    let bench = ModelBench::new(config).map_err(|error| Failure::BadInput(error.to_string()))?;
+    let pe = gicv5_hal::Pe::new(&bench.first);
+    let chosen = |test: &Test<ModelBench>| !interrupted.load(Ordering::Relaxed) && is_chosen(test, filters);
+    gicv5_conformance::run(&bench, &pe, chosen, &mut Recorder { bench: &bench, report });
+    Ok(())
+}
+
+/// Notes how each test ended, and which rules it broke itself.
+struct Recorder<'a> {
+    bench: &'a ModelBench,
+    report: &'a mut Report,
+}
+
+impl Observer<ModelBench> for Recorder<'_> {
+    fn started(&mut self, _: &Test<ModelBench>) {}
+
+    fn finished(&mut self, test: &Test<ModelBench>, verdict: &Verdict) {
+        // A test may break a rule that it is about, to see what the hardware makes of it.
+        let violations = self.bench.violations();
+        let broken = violations.iter().find(|violation| !test.rules.contains(&violation.rule));
+        let (status, message) = match (verdict, broken) {
+            (Verdict::Fail(failure), _) => (Status::Fail, Some(failure.to_string())),
+            (Verdict::NotApplicable(need), _) => (Status::NotApplicable, Some(format!("needs {need}"))),
+            (Verdict::Pass, Some(violation)) => (Status::Fail, Some(format!("the test breaks a rule: {violation}"))),
+            (Verdict::Pass, None) => (Status::Pass, None),
+        };
+        self.report.push(TestReport { name: test.name, status, rules: test.rules, about: test.about.trim(), message });
+    }
+}
