@@ -130,7 +130,12 @@ fn seen(event: &Event, selected: &BTreeMap<IrsIndex, VmId>) -> Option<(VmId, Eve
     Some(match *event {
         Event::Interrupt { space: Space::Vm(vm), .. }
         | Event::Candidate { space: Space::Vm(vm), .. }
-        | Event::Residency { vm, .. } => (vm, event.clone()),
+        | Event::Residency { vm, .. }
+        | Event::ResidencyFailed { vm, .. }
+        | Event::Forwarded { vm, .. }
+        | Event::VirtualAcknowledge { vm, .. }
+        | Event::VirtualDrop { vm, .. }
+        | Event::VirtualDeactivate { vm, .. } => (vm, event.clone()),
         Event::Doorbell { vm, vpe, .. } => (vm, Event::Doorbell { vm, vpe, lpi: no_lpi }),
         Event::Owned { size, owner, .. } => (owner.vm?, Event::Owned { address: nowhere, size, owner }),
         Event::Fillable { size, owner, .. } => (owner.vm?, Event::Fillable { address: nowhere, size, owner }),

@@ -26,7 +26,7 @@ use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
 use crate::account::AccessLog;
 use crate::clock::{Clock, Tick};
-use crate::config::{ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
+use crate::config::{AnswerForNobody, ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
 use crate::cpu::{Acknowledge, Cpu, Fate, Level, Register, Side, Signals};
 use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
 use crate::fault::FaultPlan;
@@ -491,8 +491,12 @@ impl MachineState {
             Acted::Physical => {
                 state.cpu.drop_priority(Side::Physical);
             }
-            // Without a VPE there is nobody to act for (RES-6).
-            Acted::Virtual(None) => {}
+            // Without a VPE there is nobody to act for (RES-6). If the PE has not been told, what is its own goes on (RES-23).
+            Acted::Virtual(None) => {
+                if state.cpu.el2().is_some_and(|virt| virt.resident.is_some()) {
+                    state.cpu.drop_priority(Side::Virtual);
+                }
+            }
             Acted::Virtual(Some((vm, vpe))) => {
                 let priority = state.cpu.drop_priority(Side::Virtual);
                 self.report.event(|| Event::VirtualDrop { pe, vm, vpe, priority });
@@ -504,10 +508,9 @@ impl MachineState {
     fn acknowledge(&mut self, pe: PeIndex, on: Acted, which: Acknowledge) -> u64 {
         let index = usize::from(pe.0);
         let Some(state) = self.pes.get_mut(index) else { return 0 };
-        let Some(space) = on.space() else { return 0 };
         let Some((id, priority)) = state.cpu.acknowledge(on.side(), which) else { return 0 };
         let iaffid = state.cpu.config().iaffid;
-        if let Ok(id) = IrsIntId::try_from(id) {
+        if let (Ok(id), Some(space)) = (IrsIntId::try_from(id), on.space()) {
             // Active is set and an edge cleared in one step (INS-3). The interrupt was a candidate a moment ago, so it can be
             // reached.
             self.change_in(index, space, id, |entry| match entry.hm() {
@@ -533,18 +536,26 @@ impl MachineState {
         self.start_effect(pe, Effect::Signals(side));
     }
 
-    /// Whether what is started now acts now.
-    fn acts_early(&mut self) -> bool {
+    /// Whether what is started now acts now. What a guest does has no part in what others see of chance.
+    fn acts_early(&mut self, guest: Option<VmId>) -> bool {
         match self.config.switches.effects {
             Effects::Early => true,
             Effects::Late => false,
-            Effects::Random => self.rng.chance(1, 2),
+            Effects::Random => match guest.and_then(|vm| self.virt.rng(vm)) {
+                Some(rng) => rng.chance(1, 2),
+                None => self.rng.chance(1, 2),
+            },
         }
     }
 
     fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
         let index = usize::from(pe.0);
-        let early = self.acts_early();
+        let guest = match effect {
+            Effect::Insn { by: Level::Guest, on: Acted::Virtual(Some((vm, _))), .. } => Some(vm),
+            Effect::Signals(Side::Virtual) => self.resident(index).map(|(vm, _)| vm),
+            _ => None,
+        };
+        let early = self.acts_early(guest);
         let due = self.report.now().after(self.config.effect_latency);
         let Some(state) = self.pes.get_mut(index) else { return };
         state.effects.push_back((due, effect));
@@ -672,6 +683,9 @@ impl MachineState {
     /// Answers a read-configuration in ICC_ICSR_EL1 (INS-12, INS-13): F=1 if the interrupt cannot be reached, or if there is
     /// no VPE to act for (INS-17).
     fn read_configuration(&mut self, pe: usize, by: Level, on: Acted, id: Option<IrsIntId>) {
+        if on.space().is_none() && self.config.switches.residency.nobody == AnswerForNobody::OldAnswer {
+            return;
+        }
         let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
         let found = match (id, on.space()) {
             (Some(id), Some(space @ Space::Physical)) => {
@@ -752,8 +766,9 @@ impl MachineState {
     fn write_sysreg(&mut self, pe: PeIndex, level: Level, register: SysReg, value: u64) {
         self.advance_to_now();
         self.enter(pe, level);
-        let early = self.acts_early();
         let index = usize::from(pe.0);
+        let guest = if level == Level::Guest { self.resident(index).map(|(vm, _)| vm) } else { None };
+        let early = self.acts_early(guest);
         let Some(state) = self.pes.get(index) else { return };
         let fate = state.cpu.fate_of_write(level, register);
         let found = state.cpu.register(level, register);

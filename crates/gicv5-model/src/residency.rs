@@ -12,7 +12,8 @@ use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 use gicv5_arch::{Iaffid, IntId, Priority, VmId, VpeId};
 
 use crate::config::{
-    ContextFault, DoorbellRequest, FailedContext, IrichppidisDoorbell, ReplacedVpe, RequestWithV, ResidentElsewhere,
+    ContextFault, DoorbellRequest, FailedContext, ForwardingOfDisabledIrs, IrichppidisDoorbell, ReplacedVpe,
+    RequestWithV, ResidentElsewhere, WithdrawnCandidate,
 };
 use crate::cpu::{Level, Register, Side, VirtualCpu};
 use crate::event::Event;
@@ -136,7 +137,13 @@ impl MachineState {
             let stale = [0, 1].map(|n| virt.injects_directly(n));
             virt.remembered.stale_dvi = stale;
         }
-        let Some((vm, vpe)) = self.resident(pe) else { return };
+        let Some((vm, vpe)) = self.resident(pe) else {
+            // What the IRS has not recalled from a PE that it does not know to have a VPE is not the next one's.
+            if let Some(state) = self.pes.get_mut(pe) {
+                state.cpu.offer(Side::Virtual, None);
+            }
+            return;
+        };
         self.recall(PeIndex(pe as u16), vm, vpe);
         if let Some(state) = self.vpe_mut(vm, vpe) {
             state.resident = None;
@@ -163,16 +170,29 @@ impl MachineState {
         self.report.violate("RES-23", Place::Vm(vm), 0, 0, || {
             format!("{vm} is made invalid while its {vpe} is resident on {pe}")
         });
-        self.recall(pe, vm, vpe);
+        match self.config.switches.residency.withdrawn {
+            WithdrawnCandidate::Recalled => self.recall(pe, vm, vpe),
+            WithdrawnCandidate::Stays => self.report.event(|| Event::Residency { pe, vm, vpe, resident: false }),
+        }
     }
 
     /// Forwards a VPE's candidate to the PE on which it is resident (RES-8), unless the PE's IRS is disabled (GEN-21).
     pub(crate) fn forward(&mut self, vm: VmId, vpe: VpeId) {
         let Some(state) = self.vpe(vm, vpe) else { return };
         let (Some(pe), candidate) = (state.resident, state.offered) else { return };
-        let enabled =
-            self.pes.get(usize::from(pe.0)).and_then(|pe| self.irses.get(pe.irs)).is_some_and(|irs| irs.enabled);
-        self.show_candidate(pe, vm, vpe, candidate.filter(|_| enabled));
+        let switches = self.config.switches.residency;
+        let Some(state) = self.pes.get(usize::from(pe.0)) else { return };
+        let enabled = self.irses.get(state.irs).is_some_and(|irs| irs.enabled)
+            || switches.disabled_irs == ForwardingOfDisabledIrs::GoesOn;
+        let candidate = candidate.filter(|_| enabled);
+        if switches.withdrawn == WithdrawnCandidate::Stays
+            && candidate.is_none()
+            && let Some((id, _)) = state.cpu.offered(Side::Virtual)
+            && !self.has_ist(vm, id.int_type())
+        {
+            return;
+        }
+        self.show_candidate(pe, vm, vpe, candidate);
     }
 
     /// Forwards to a PE what the VPE that is resident there has, if one is.

@@ -249,6 +249,12 @@ switches! {
         enable: VirtualEnable ["PRI-9"];
         /// Whether a PPI that ICH_PPI_HVIR hides can be signalled.
         hidden: HiddenPpi ["PPI-27"];
+        /// Whether a disabled IRS forwards the candidate of a resident VPE.
+        disabled_irs: ForwardingOfDisabledIrs ["GEN-21", "open question 18"];
+        /// What becomes of a forwarded candidate whose IST or VM becomes invalid.
+        withdrawn: WithdrawnCandidate ["IST-5", "VM-2", "open question 19"];
+        /// What a read-configuration in the virtual domain answers while no VPE is resident.
+        nobody: AnswerForNobody ["INS-17", "open question 15"];
     }
     /// Software error reporting.
     errors: ErrorSwitches {
@@ -758,6 +764,36 @@ choice! {
         Needed,
         /// It does not matter.
         NotNeeded,
+    }
+}
+
+choice! {
+    /// Whether the candidate of a resident VPE is forwarded while the IRS of its PE is disabled (IRS_CR0.IRSEN=0).
+    ForwardingOfDisabledIrs {
+        /// It is recalled, as the PE's own is.
+        Stops,
+        /// It is forwarded.
+        GoesOn,
+    }
+}
+
+choice! {
+    /// What becomes of a candidate that has been forwarded and not acknowledged when its IST or its VM becomes invalid.
+    WithdrawnCandidate {
+        /// It is recalled.
+        Recalled,
+        /// The PE keeps it until the IRS forwards another or the VPE leaves; an acknowledge takes it and activates nothing.
+        Stays,
+    }
+}
+
+choice! {
+    /// What `GIC VDRCFG`, or `GIC CDRCFG` from a guest, leaves in ICC_ICSR_EL1 while no VPE is resident.
+    AnswerForNobody {
+        /// F=1.
+        Fails,
+        /// What was there.
+        OldAnswer,
     }
 }
 

@@ -142,6 +142,13 @@ impl LeftBehind {
     }
 }
 
+impl Virtual {
+    /// What is random about a valid VM comes from here.
+    pub(crate) fn rng(&mut self, vm: VmId) -> Option<&mut Rng> {
+        Some(&mut self.vms.get_mut(&vm)?.rng)
+    }
+}
+
 impl MachineState {
     // --- the VM table -------------------------------------------------------------------------------------------
 
@@ -912,6 +919,11 @@ impl MachineState {
             self.offer_vpe(vm, preset.entry.iaffid().into());
         }
         found.map_err(|why| self.unreachable(irs, Space::Vm(vm), id, why)).ok()
+    }
+
+    /// Whether a VM is valid and has an IST for a type.
+    pub(crate) fn has_ist(&self, vm: VmId, int_type: IrsIntType) -> bool {
+        self.virt.vms.get(&vm).is_some_and(|state| state.interrupts.backing(int_type) != Backing::Absent)
     }
 
     /// The state of a VM's interrupt, for somebody who only looks.

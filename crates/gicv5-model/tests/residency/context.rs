@@ -6,12 +6,13 @@ use gicv5_arch::values::MapAction;
 use gicv5_arch::{IrsIntType, VmId, VpeId};
 use gicv5_hal::IrsExt;
 use gicv5_model::config::{
-    ContextFault, DoorbellRequest, FailedContext, IrichppidisDoorbell, ReplacedVpe, ResidentElsewhere, VirtualEnable,
+    ContextFault, DoorbellRequest, FailedContext, ForwardingOfDisabledIrs, IrichppidisDoorbell, ReplacedVpe,
+    ResidentElsewhere, VirtualEnable, WithdrawnCandidate,
 };
 use gicv5_model::fault::{Fault, Request};
 use gicv5_model::violation::Place;
 
-use crate::bench::{Bench, IRS, OTHER, PE0, PE1, VM, VPE0, VPE3, both, config, eager, lpi, priority};
+use crate::bench::{Bench, IRS, OTHER, PE0, PE1, VM, VPE0, VPE3, both, config, eager, lpi, priority, spi};
 
 fn context(vm: VmId, vpe: VpeId) -> ICH_CONTEXTR_EL2 {
     ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(vm).with_vpe(vpe)
@@ -415,28 +416,52 @@ fn a_vm_taken_away_from_under_a_vpe_leaves_a_pe_that_knows_nothing_of_it() {
 }
 
 #[test]
-fn an_ist_that_is_withdrawn_recalls_what_had_been_forwarded() {
-    // HPPI-2, open question 19.
-    let bench = Bench::new(config(1));
-    bench.inject(VM, lpi(7));
-    assert!(bench.load(PE0, VM, VPE0));
-    bench.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid);
-    assert!(!bench.virq(PE0));
-    assert_eq!(bench.take(PE0), None);
-    bench.clean();
+fn what_was_forwarded_before_its_ist_was_withdrawn_is_recalled_or_stays() {
+    // HPPI-2, IST-5, VM-2, open question 19.
+    for (position, stays) in [(WithdrawnCandidate::Recalled, false), (WithdrawnCandidate::Stays, true)] {
+        for whole_vm in [false, true] {
+            let mut config = config(1);
+            config.switches.residency.withdrawn = position;
+            let bench = Bench::new(config);
+            bench.inject(VM, lpi(7));
+            assert!(bench.load(PE0, VM, VPE0));
+            match whole_vm {
+                true => bench.map_vm(VM, MapAction::MakeInvalid),
+                false => bench.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid),
+            }
+            assert_eq!(bench.virq(PE0), stays, "{position:?}");
+            assert_eq!(bench.take(PE0), stays.then_some(lpi(7).into()));
+            assert!(!bench.virq(PE0), "taken once");
+            if !whole_vm {
+                bench.inject(VM, spi(1));
+                assert_eq!(bench.take(PE0), Some(spi(1).into()), "the other interrupts are as they were");
+            }
+            // Nothing of it is the next one's.
+            bench.put(PE0, None);
+            assert!(bench.load(PE0, OTHER, VPE0) && !bench.virq(PE0));
+            bench.broken(if whole_vm { &["RES-23"] } else { &[] });
+        }
+    }
 }
 
 #[test]
-fn a_disabled_irs_forwards_nothing_to_a_resident_vpe() {
-    // GEN-21, open question 18.
-    let bench = Bench::new(config(1));
-    bench.inject(VM, lpi(7));
-    assert!(bench.load(PE0, VM, VPE0) && bench.virq(PE0));
-    bench.command(IRS_CR0::ZERO);
-    assert!(!bench.virq(PE0));
-    bench.command(IRS_CR0::ZERO.with_irsen(true));
-    assert!(bench.virq(PE0));
-    bench.clean();
+fn a_disabled_irs_makes_a_vpe_resident_and_may_or_may_not_forward_to_it() {
+    // GEN-21, RES-24, open question 18.
+    for (position, forwards) in [(ForwardingOfDisabledIrs::Stops, false), (ForwardingOfDisabledIrs::GoesOn, true)] {
+        let mut config = config(1);
+        config.switches.residency.disabled_irs = position;
+        let bench = Bench::new(config);
+        bench.inject(VM, lpi(7));
+        assert!(bench.load(PE0, VM, VPE0) && bench.virq(PE0));
+        bench.command(IRS_CR0::ZERO);
+        assert_eq!(bench.virq(PE0), forwards, "{position:?}");
+        bench.put(PE0, None);
+        assert!(bench.load(PE0, VM, VPE0), "accepted is not delivered (RES-24)");
+        assert_eq!(bench.virq(PE0), forwards, "{position:?}");
+        bench.command(IRS_CR0::ZERO.with_irsen(true));
+        assert!(bench.virq(PE0));
+        bench.clean();
+    }
 }
 
 #[test]

@@ -6,9 +6,9 @@ use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_VMC
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IntId, IrsIntId};
 use gicv5_hal::IrsExt;
-use gicv5_model::config::{Effects, MachineConfig, SetPending};
+use gicv5_model::config::{AnswerForNobody, Effects, MachineConfig, SetPending};
 use gicv5_model::violation::Place;
-use gicv5_model::{CPU_1, CPU_2, Fate, Signals};
+use gicv5_model::{CPU_1, CPU_2, Fate, Level, Signals};
 
 use crate::bench::{Bench, IRS, OTHER, PE0, PE1, VM, VPE0, VPE3, affinity, both, config, eager, lpi, priority, spi};
 
@@ -198,6 +198,30 @@ fn the_hypervisor_works_on_the_resident_vm_and_on_nobody_if_none_is() {
         let icsr = bench.host(PE0).read::<ICC_ICSR_EL1>();
         assert!(!icsr.f() && icsr.enabled() && icsr.priority() == priority(3), "INS-13");
         assert_eq!((bench.machine.interrupt(lpi(9)), bench.state(OTHER, lpi(9))), (physical, before));
+        bench.clean();
+    }
+}
+
+#[test]
+fn a_question_about_nobody_fails_or_leaves_the_old_answer() {
+    // INS-17, open question 15.
+    for (position, fails) in [(AnswerForNobody::Fails, true), (AnswerForNobody::OldAnswer, false)] {
+        let mut config = config(1);
+        config.switches.residency.nobody = position;
+        let bench = Bench::new(config);
+        let old = ICC_ICSR_EL1::ZERO.with_enabled(true).with_priority(priority(9));
+        for level in [Level::Host, Level::Guest] {
+            let (pe, insn) = match level {
+                Level::Host => (bench.host(PE0), GicInsn::GIC_VDRCFG),
+                Level::Guest => (bench.guest(PE0), GicInsn::GIC_CDRCFG),
+            };
+            pe.write(old);
+            pe.isb();
+            pe.gic(insn, IntIdOperand::naming(lpi(1)).raw_value());
+            pe.isb();
+            let answer = pe.read::<ICC_ICSR_EL1>();
+            assert_eq!((answer.f(), answer == old), (fails, !fails), "{position:?} {level:?}");
+        }
         bench.clean();
     }
 }

@@ -7,4 +7,5 @@ mod bench;
 mod context;
 mod guest;
 mod ppi;
+mod reference;
 mod registers;
