@@ -9,7 +9,9 @@ use std::error::Error;
 use common::{Lab, SHAPES, SPEC, Shape, VPES, vpes};
 use gicv5_arch::irs::IrsReg;
 use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
+use gicv5_model::config::Switches;
 use gicv5_model::fault::{Fault, FaultPoint, Request};
+use gicv5_model::memory::Eagerness;
 
 /// Everything this library does with commands and memory, from nothing to nothing. Stops at the first failure.
 fn a_life(host: &Host<Lab>) -> Result<(), Box<dyn Error>> {
@@ -143,4 +145,39 @@ fn init_refuses_what_cannot_be_and_changes_nothing() {
     assert_eq!(account.leaks.len(), 1, "{account:#?}");
     host.shut_down().unwrap();
     assert_eq!(refused(SPEC), InitCause::HostNotUp(Phase::Down));
+}
+
+/// Hardware may be either way of everything that the rules leave open.
+#[test]
+fn a_life_is_the_same_whatever_the_rules_leave_open() {
+    for (n, switches) in Switches::pairs().into_iter().enumerate() {
+        let mut shape = SHAPES[n % SHAPES.len()];
+        shape.eagerness = [Eagerness::Strict, Eagerness::Random, Eagerness::Early][n % 3];
+        let mut config = shape.config();
+        config.switches = switches;
+        let lab = Lab::new(config.clone());
+        let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
+        let before = lab.machine.snapshot();
+        lab.machine.record_fault_points();
+        let start = lab.machine.fault_points_passed();
+        a_life(&host).unwrap_or_else(|error| panic!("{switches:?}: {error:?}"));
+        let account = lab.machine.account(&before);
+        assert!(account.is_clean(), "{switches:?}: {account:#?}");
+        // One fault of the many.
+        let points = lab.machine.take_fault_points();
+        let point = &points[n * 7 % points.len()];
+        let Some(fault) = point.request.faults(1_000).filter(|fault| !is_a_lie(point, *fault)).nth(n % 3) else {
+            continue;
+        };
+        let lab = Lab::new(config);
+        let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
+        let before = lab.machine.snapshot();
+        lab.machine.plan_fault(lab.machine.fault_points_passed() + point.index - start, fault);
+        let context = format!("{} {fault}: {switches:?}", point.request);
+        let _ = a_life(&host);
+        end(&lab, &host, &context);
+        a_life(&host).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+        let account = lab.machine.account(&before);
+        assert!(account.is_clean(), "{context}: {account:#?}");
+    }
 }

@@ -1,0 +1,155 @@
+//! The physical driver underneath: it brings the IRS up, supplies the doorbells, and takes them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use common::{IRS, SHAPES, SPEC, VPES};
+use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
+use gicv5_arch::{IntId, Lpi};
+use gicv5_hal::{Pe, Platform};
+use gicv5_hyp::{Host, Hypervisor, Idle, Pending, VcpuIndex, Wake};
+use gicv5_model::violation::PeIndex;
+use gicv5_model::{Machine, ModelHost, ModelPe};
+use gicv5_phys::{Phys, Source};
+
+#[derive(Clone)]
+struct Board {
+    machine: Machine,
+    pe: ModelPe,
+}
+
+impl Platform for Board {
+    type Irs = Machine;
+    type Memory = Machine;
+    type CurrentPe = ModelPe;
+    type Wait = Machine;
+    type Locks = <ModelHost as Platform>::Locks;
+
+    fn irs(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn memory(&self) -> &Machine {
+        &self.machine
+    }
+
+    fn current_pe(&self) -> &ModelPe {
+        &self.pe
+    }
+
+    fn wait(&self) -> &Machine {
+        &self.machine
+    }
+}
+
+/// A hypervisor is the board and its driver.
+struct Whole {
+    board: Board,
+    phys: Arc<Phys<Board>>,
+}
+
+impl Platform for Whole {
+    type Irs = Machine;
+    type Memory = Machine;
+    type CurrentPe = ModelPe;
+    type Wait = Machine;
+    type Locks = <Board as Platform>::Locks;
+
+    fn irs(&self) -> &Machine {
+        self.board.irs()
+    }
+
+    fn memory(&self) -> &Machine {
+        self.board.memory()
+    }
+
+    fn current_pe(&self) -> &ModelPe {
+        self.board.current_pe()
+    }
+
+    fn wait(&self) -> &Machine {
+        self.board.wait()
+    }
+}
+
+impl Hypervisor for Whole {
+    type Lpis = Phys<Board>;
+
+    fn lpis(&self) -> &Phys<Board> {
+        &self.phys
+    }
+}
+
+/// LPI-3, DB-13, DB-14, DB-25, GEN-20.
+#[test]
+fn a_vm_sleeps_and_is_woken_through_the_physical_driver() {
+    for shape in SHAPES {
+        let machine = Machine::new(shape.config()).unwrap();
+        let cpu = machine.pe(PeIndex(0)).unwrap();
+        let pe = Pe::new(&cpu);
+        let before = machine.snapshot();
+        let board = Board { machine: machine.clone(), pe: cpu.clone() };
+        let timeout = Duration::from_micros(200);
+        let config = gicv5_phys::Config { timeout, ..gicv5_phys::Config::new(&[IRS], 64) };
+        let phys = Arc::new(Phys::new(board.clone(), &config).unwrap());
+        phys.bring_up().unwrap();
+        phys.bring_up_pe(&pe).unwrap();
+
+        let host = Host::new(Whole { board, phys: phys.clone() }, &shape.host_config()).unwrap();
+        host.bring_up().unwrap();
+        let mut vm = host.new_vm();
+        vm.init(&SPEC).unwrap();
+        vm.create_lpi_ist(14).unwrap();
+        let (id, vcpu) = (vm.id().unwrap(), VcpuIndex(0));
+
+        // The guest enables its interface and an LPI, and has nothing to do.
+        let lpi = Lpi::new(7).unwrap();
+        pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
+        pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
+        pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
+        pe.isb();
+        vm.load(&pe, vcpu).unwrap();
+        let guest = cpu.guest();
+        let guest = Pe::new(&guest);
+        guest.write(ICC_CR0_EL1::ZERO.with_en(true));
+        guest.write_raw(SysReg::ICC_PCR_EL1, 31);
+        guest.isb();
+        guest.cdaff(lpi.into(), VPES[0].into());
+        guest.cden(lpi.into());
+        guest.gsb_sys();
+        assert_eq!(vm.idle(&pe, vcpu).unwrap(), Idle::Sleep);
+
+        // Its doorbell wakes it, and the interrupt is there when it is back.
+        vm.inject(&pe, IntId::Lpi(lpi), Pending::Set).unwrap();
+        pe.gsb_sys();
+        let mut woken = Vec::new();
+        phys.take_interrupts(&pe, |_, active| {
+            if let Source::Lpi(_, cookie) = active.source() {
+                woken.push(host.doorbell(cookie));
+            }
+            Some(active)
+        });
+        assert_eq!(woken, [Some(Wake { vm: id, vpe: VPES[0] })]);
+        assert!(vm.has_pending(vcpu).unwrap());
+        vm.load(&pe, vcpu).unwrap();
+        assert_eq!(guest.cdia().int_id(), Some(IntId::Lpi(lpi)));
+        guest.gsb_ack();
+        guest.cdeoi();
+        guest.cddi(lpi.into());
+        guest.gsb_sys();
+        vm.put(&pe, vcpu).unwrap();
+        assert_eq!(host.counters().spurious_doorbells, 0);
+
+        vm.tear_down().unwrap();
+        drop(vm);
+        host.shut_down().unwrap();
+        phys.bring_down_pe(&pe).unwrap();
+        phys.tear_down().unwrap();
+        let account = machine.account(&before);
+        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+    }
+}
