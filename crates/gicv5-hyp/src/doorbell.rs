@@ -25,13 +25,15 @@
 //! | step | who | changes | ordering, and why |
 //! |---|---|---|---|
 //! | enable | init | sets ready | release: the VPE's tables and IRS_VPE_DBR are as they must be before anybody claims |
-//! | claim | load | needs ready, not dying, not resident; sets resident, clears requested and fired | acquire: the put before it, on whatever PE, is over (RES-21) |
-//! | request | put | sets requested, clears fired | release, and the caller's DSB before the write that can ring (DB-21) |
+//! | claim | load | needs ready, not dying, not resident; sets resident, clears requested and fired | acquire: init, and the put before it on whatever PE, are over (RES-21) |
+//! | request | put | sets requested, clears fired | none of its own: the caller's DSB comes between it and the write that can ring (DB-21) |
 //! | away | put | clears resident | release: the V=0 write and its ISB come before the next claim, and before teardown's commands |
-//! | ring | handler | needs requested, not dying; moves requested to fired | acquire and release: what the handler's CPU did before is visible to whom the flag wakes |
+//! | ring | handler | needs requested, not dying; moves requested to fired | release: what the handler's CPU did before is visible to whom the flag wakes; the barriers of the acknowledge come before it (SYN-3) |
 //! | take | the vCPU's thread | clears fired | acquire, for the same |
-//! | die | teardown | needs not resident; sets dying | acquire: if the vCPU is not resident, its last put is over (LIFE-22) |
-//! | release | teardown | the next generation, free | under the lock of the free slots |
+//! | die | teardown | needs not resident; sets dying | acquire: the last put is over (LIFE-22) |
+//! | release | teardown | the next generation, free | the lock of the free slots |
+//!
+//! The exhaustive tests take each of these orderings away in turn, and fail.
 //!
 //! *Resident* in the word means "a PE may have it": it is set before the V=1 write and cleared after the V=0 write has
 //! acted, because teardown must not touch what a PE may still use. The exact moment (RES-18), which decides whether a
@@ -55,11 +57,13 @@ use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
 use once_cell::race::OnceBox;
 
 use crate::boxed::{Heap, OutOfMemory, boxed_slice};
-use crate::sync::{ACQUIRE, ACQUIRE_RELEASE, AtomicU64, Ordering, RELEASE};
+use crate::sync::{AtomicU64, Ordering};
+use order::Step;
 use word::Word;
 
+pub(crate) mod order;
 #[cfg(test)]
-mod supply;
+pub(crate) mod supply;
 mod word;
 
 /// Names a doorbell from its allocation to its release, and nothing afterwards.
@@ -158,18 +162,26 @@ const CHUNK: usize = 2;
 
 /// The word of one doorbell.
 #[derive(Default)]
-struct Slot(AtomicU64);
+struct Slot {
+    word: AtomicU64,
+    /// Loom tries two orders of accesses only if the later one is a write and the earlier one the last to the same place,
+    /// which a load before every compare-and-exchange hides. So it is shown one more place, that each step changes.
+    #[cfg(loom)]
+    turn: AtomicU64,
+}
 
 impl Slot {
     /// Changes the word as `change` says, unless it refuses. The word is re-read as long as somebody else changes it; each
     /// of them is another step of the table above, so that is not often. Returns the word before.
-    fn update<E>(&self, success: Ordering, change: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
-        // Acquire: a refusal, too, is about what others have done.
-        let mut raw = self.0.load(ACQUIRE);
+    fn update<E>(&self, step: Step, change: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
+        // Relaxed: a step that is refused does nothing that would have to be ordered.
+        #[cfg(loom)]
+        self.turn.fetch_add(1, Ordering::Relaxed);
+        let mut raw = self.word.load(Ordering::Relaxed);
         loop {
             let before = Word::new_with_raw_value(raw);
             let after = change(before)?;
-            match self.0.compare_exchange_weak(raw, after.raw_value(), success, ACQUIRE) {
+            match self.word.compare_exchange_weak(raw, after.raw_value(), step.ordering(), Ordering::Relaxed) {
                 Ok(_) => return Ok(before),
                 Err(now) => raw = now,
             }
@@ -256,15 +268,16 @@ impl<K: Locks> Doorbells<K> {
             None if free.fresh < self.limit => (self.slot(free.fresh).ok_or(free.fresh)?, free.fresh),
             None => return Err(self.limit),
         };
-        // Relaxed: words of free slots change under this lock only.
-        let word = Word::new_with_raw_value(slot.0.load(Ordering::Relaxed));
+        // Relaxed, here and below: the lock orders what owners of a slot do with its word, and nobody else changes it while it
+        // is free.
+        let word = Word::new_with_raw_value(slot.word.load(Ordering::Relaxed));
         match number == free.fresh {
             true => free.fresh += 1,
             false => free.head = word.next(),
         }
         let generation = word.generation();
         let word = Word::ZERO.with_generation(generation).with_live(true).owned_by(vm, vpe);
-        slot.0.store(word.raw_value(), RELEASE);
+        slot.word.store(word.raw_value(), Ordering::Relaxed);
         Ok(DoorbellId { slot: number, generation })
     }
 
@@ -274,7 +287,7 @@ impl<K: Locks> Doorbells<K> {
         self.free.with(|free| {
             let generation = id.generation.wrapping_add(u24::new(1));
             let word = Word::ZERO.with_generation(generation).with_next(free.head);
-            slot.0.store(word.raw_value(), RELEASE);
+            slot.word.store(word.raw_value(), Ordering::Relaxed);
             free.head = id.slot;
         });
     }
@@ -307,7 +320,7 @@ impl<K: Locks> Doorbells<K> {
     /// time that the VPE has become valid (VPE-10). Never waits.
     pub(crate) fn enable<L: HostLpis>(&self, lpis: &L, doorbell: &Doorbell<L::Lpi>, _proof: &DoorbellSet) {
         lpis.enable(&doorbell.lpi);
-        let _ = self.update(doorbell.id, RELEASE, |word| Ok(word.with_ready(true)));
+        let _ = self.update(doorbell.id, Step::Enable, |word| Ok(word.with_ready(true)));
     }
 
     /// True while a PE may have the vCPU resident.
@@ -318,7 +331,7 @@ impl<K: Locks> Doorbells<K> {
     /// From here on the vCPU cannot be loaded and its doorbell wakes nobody. Any number of times; never waits. False, and
     /// nothing changed, while a PE may have the vCPU resident.
     pub(crate) fn die<L>(&self, doorbell: &Doorbell<L>) -> bool {
-        let died = self.update(doorbell.id, ACQUIRE, |word| match word.resident() {
+        let died = self.update(doorbell.id, Step::Die, |word| match word.resident() {
             true => Err(Refused::Resident),
             false => Ok(word.with_dying(true)),
         });
@@ -347,10 +360,10 @@ impl<K: Locks> Doorbells<K> {
     fn update(
         &self,
         id: DoorbellId,
-        success: Ordering,
+        step: Step,
         change: impl Fn(Word) -> Result<Word, Refused>,
     ) -> Result<Word, Refused> {
-        self.slot(id.slot).ok_or(Refused::Gone)?.update(success, |word| match word {
+        self.slot(id.slot).ok_or(Refused::Gone)?.update(step, |word| match word {
             word if word.live() && word.generation() == id.generation => change(word),
             _ => Err(Refused::Gone),
         })
@@ -358,7 +371,7 @@ impl<K: Locks> Doorbells<K> {
 
     /// The word as it is now.
     fn look(&self, id: DoorbellId) -> Option<Word> {
-        let word = Word::new_with_raw_value(self.slot(id.slot)?.0.load(ACQUIRE));
+        let word = Word::new_with_raw_value(self.slot(id.slot)?.word.load(Ordering::Relaxed));
         (word.live() && word.generation() == id.generation).then_some(word)
     }
 
@@ -367,7 +380,7 @@ impl<K: Locks> Doorbells<K> {
     /// Load begins: the vCPU is this PE's, unless it is somebody else's or must not run. Whatever was requested or rang is
     /// over with that (DB-18).
     pub(crate) fn claim(&self, id: DoorbellId) -> Result<(), Refused> {
-        self.update(id, ACQUIRE, |word| match word {
+        self.update(id, Step::Claim, |word| match word {
             word if word.dying() => Err(Refused::Dying),
             word if !word.ready() => Err(Refused::NotReady),
             word if word.resident() => Err(Refused::Resident),
@@ -379,18 +392,18 @@ impl<K: Locks> Doorbells<K> {
     /// A put that sleeps is about to ask for the doorbell. To be followed by a DSB and the write that asks (DB-21).
     pub(crate) fn request(&self, id: DoorbellId) {
         // The caller has it resident, so it is not dying.
-        let _ = self.update(id, RELEASE, |word| Ok(word.with_requested(true).with_fired(false)));
+        let _ = self.update(id, Step::Request, |word| Ok(word.with_requested(true).with_fired(false)));
     }
 
     /// Put ends, or load has failed: no PE has the vCPU any more.
     pub(crate) fn away(&self, id: DoorbellId) {
         // A doorbell is not released while it is resident, so this is not refused.
-        let _ = self.update(id, RELEASE, |word| Ok(word.with_resident(false)));
+        let _ = self.update(id, Step::Away, |word| Ok(word.with_resident(false)));
     }
 
     /// Whether the doorbell has rung since the last request; says so once.
     pub(crate) fn take_fired(&self, id: DoorbellId) -> bool {
-        self.update(id, ACQUIRE, |word| match word.fired() {
+        self.update(id, Step::Take, |word| match word.fired() {
             true => Ok(word.with_fired(false)),
             false => Err(Refused::NotReady),
         })
@@ -405,7 +418,7 @@ impl<K: Locks> Doorbells<K> {
     /// is no doorbell's any more, and a doorbell nobody waits for, wake nobody and are counted (DB-17).
     pub(crate) fn ring(&self, cookie: Cookie) -> Option<Wake> {
         let rung = DoorbellId::from_cookie(cookie).ok_or(Refused::Gone).and_then(|id| {
-            self.update(id, ACQUIRE_RELEASE, |word| match word {
+            self.update(id, Step::Ring, |word| match word {
                 word if word.dying() => Err(Refused::Dying),
                 word if word.requested() => Ok(word.with_requested(false).with_fired(true)),
                 _ => Err(Refused::NotReady),
@@ -433,6 +446,15 @@ impl<L> Doorbell<L> {
     /// Its name.
     pub(crate) fn id(&self) -> DoorbellId {
         self.id
+    }
+
+    /// The same again: a test may know better than the type when it is not used any more.
+    #[cfg(all(test, loom))]
+    pub(crate) fn twin(&self) -> Doorbell<L>
+    where
+        L: Copy,
+    {
+        Doorbell { id: self.id, lpi: self.lpi }
     }
 
     /// Routes it to the PE the call is made on.

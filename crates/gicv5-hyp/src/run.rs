@@ -31,12 +31,12 @@ use gicv5_arch::sysreg::{APR, ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, PPI
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Locks, Pe, PeOps};
 
-use crate::Hypervisor;
 use crate::doorbell::{Doorbell, Doorbells, Refused, Wake};
 use crate::host::Host;
 use crate::ppi::{PpiMask, VirtualPpis};
 use crate::record::{Life, VmState};
 use crate::vm::{VcpuIndex, Vm};
+use crate::{Hypervisor, sync};
 
 /// A vCPU cannot be loaded, put or asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -144,7 +144,7 @@ const NOWHERE: u32 = u32::MAX;
 /// What the CPU interface of a vCPU holds while it is not resident, and where the vCPU is.
 ///
 /// Belongs to who has claimed the doorbell's word, or to the vCPU's thread while nobody has; claim and away order the
-/// accesses of successive owners, so that all accesses here are relaxed. Only `latch` is everybody's.
+/// accesses of successive owners, so that all accesses here are relaxed. Only `latch` is everybody's to change.
 pub(crate) struct Context {
     vmcr: AtomicU64,
     apr: AtomicU64,
@@ -157,8 +157,8 @@ pub(crate) struct Context {
     /// has not been handed over yet (PPI-16, PPI-17). Bits change atomically (PPI-24).
     latch: [AtomicU64; 2],
     priority: [AtomicU64; 16],
-    /// The PE on which the vCPU is resident, precisely (RES-18).
-    place: AtomicU32,
+    /// The PE on which the vCPU is resident, precisely (RES-18). Who has no claim may look as well.
+    place: sync::AtomicU32,
     /// The PE the doorbell was last routed to (DB-24).
     routed: AtomicU32,
     /// The vCPU's thread was told to sleep and has not been told otherwise.
@@ -176,7 +176,7 @@ impl Default for Context {
             active: [const { AtomicU64::new(0) }; 2],
             latch: [const { AtomicU64::new(0) }; 2],
             priority: [const { AtomicU64::new(0) }; 16],
-            place: AtomicU32::new(NOWHERE),
+            place: sync::AtomicU32::new(NOWHERE),
             routed: AtomicU32::new(NOWHERE),
             waiting: AtomicBool::new(false),
         }
@@ -589,3 +589,6 @@ impl<H: Hypervisor> Host<H> {
         self.doorbells.spurious()
     }
 }
+
+#[cfg(all(test, loom))]
+mod exhaustive;
