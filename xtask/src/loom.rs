@@ -22,7 +22,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let filter = &args.filter;
     for package in PACKAGES {
         let output = workspace::cargo(&shell)
-            .args(["test", "--locked", "--lib", "--target-dir", "target/loom", "--package", package, filter])
+            .args([
+                "test",
+                "--release",
+                "--locked",
+                "--lib",
+                "--target-dir",
+                "target/loom",
+                "--package",
+                package,
+                filter,
+            ])
             .env("RUSTFLAGS", "--cfg loom")
             .read()
             .with_context(|| format!("the loom tests of {package}"))?;

@@ -411,6 +411,8 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
             let here = u32::from(pe.iaffid().raw_value());
             if mask.is_some() && context.routed.load(Ordering::Relaxed) != here {
                 self.doorbell.route_here(self.lpis);
+                // It is there before it can ring (SYN-1).
+                pe.gsb_sys();
                 context.routed.store(here, Ordering::Relaxed);
             }
             context.waiting.store(true, Ordering::Relaxed);
