@@ -28,6 +28,7 @@ use gicv5_arch::{ActivePriorities, Iaffid, IntId, IrsIntId, Ppi, Priority};
 pub use el2::Fate;
 pub(crate) use el2::VirtualCpu;
 pub(crate) use interface::Acknowledge;
+pub(crate) use interface::Ppis;
 pub use interface::Signals;
 use interface::{Bits, Contest, Interface, assign, bank, test};
 pub use registers::Level;
@@ -177,6 +178,17 @@ impl Cpu {
                 | bank(&self.physical.ppis.pending, n) & bank(&virt.dvi, n)
         };
         [mixed(0), mixed(1)]
+    }
+
+    /// The PPIs of a side as they are seen: of a PPI that is injected directly the pending bit is the physical one.
+    pub(crate) fn ppis(&self, side: Side) -> Option<Ppis> {
+        match side {
+            Side::Physical => Some(self.physical.ppis.clone()),
+            Side::Virtual => {
+                let virt = self.virt.as_deref()?;
+                Some(Ppis { pending: self.virtual_pending(virt), ..virt.interface.ppis.clone() })
+            }
+        }
     }
 
     /// The PPIs of a bank that are injected directly (PPI-7).

@@ -209,6 +209,16 @@ pub enum Event {
         /// What changed.
         change: Change,
     },
+    /// The state of a virtual PPI of a PE changed. It is that of whichever VPE is resident there. Of a PPI that is injected
+    /// directly Pending is the physical one (PPI-7).
+    VirtualPpi {
+        /// Which PE.
+        pe: PeIndex,
+        /// Which PPI.
+        ppi: Ppi,
+        /// What changed.
+        change: Change,
+    },
     /// The wire of an SPI changed.
     SpiWire {
         /// The IRS it is connected to.

@@ -325,6 +325,30 @@ impl MachineState {
         self.show_signals(pe, Side::Physical);
     }
 
+    /// Does something to a PE's CPU interfaces that may change its PPIs, and tells what has changed.
+    fn on_cpu<R>(&mut self, pe: usize, change: impl FnOnce(&mut Cpu) -> R) -> Option<R> {
+        let cpu = &mut self.pes.get_mut(pe)?.cpu;
+        if !self.report.log.is_observed() {
+            return Some(change(cpu));
+        }
+        let before = [Side::Physical, Side::Virtual].map(|side| cpu.ppis(side));
+        let result = change(cpu);
+        let after = [Side::Physical, Side::Virtual].map(|side| cpu.ppis(side));
+        let pe = PeIndex(pe as u16);
+        let changes = |n: usize| match (after.get(n), before.get(n)) {
+            (Some(Some(after)), Some(Some(before))) => after.changes_since(before),
+            _ => Vec::new(),
+        };
+        for (ppi, change) in changes(0) {
+            let (space, pe, interrupt) = (Space::Physical, Some(pe), IntId::Ppi(ppi));
+            self.report.event(|| Event::Interrupt { space, pe, interrupt, change });
+        }
+        for (ppi, change) in changes(1) {
+            self.report.event(|| Event::VirtualPpi { pe, ppi, change });
+        }
+        Some(result)
+    }
+
     /// Shows the world what a PE's outputs are.
     fn show_all_signals(&mut self, pe: usize) {
         self.show_signals(pe, Side::Physical);
@@ -423,9 +447,8 @@ impl MachineState {
     }
 
     fn set_ppi_wire(&mut self, pe: PeIndex, ppi: Ppi, high: bool) {
-        let Some(state) = self.pes.get_mut(usize::from(pe.0)) else { return };
-        state.cpu.ppi_wire(ppi, high);
         self.report.event(|| Event::PpiWire { pe, ppi, high });
+        self.on_cpu(usize::from(pe.0), |cpu| cpu.ppi_wire(ppi, high));
         self.show_all_signals(usize::from(pe.0));
     }
 
@@ -507,9 +530,7 @@ impl MachineState {
 
     fn acknowledge(&mut self, pe: PeIndex, on: Acted, which: Acknowledge) -> u64 {
         let index = usize::from(pe.0);
-        let Some(state) = self.pes.get_mut(index) else { return 0 };
-        let Some((id, priority)) = state.cpu.acknowledge(on.side(), which) else { return 0 };
-        let iaffid = state.cpu.config().iaffid;
+        let Some(Some((id, priority))) = self.on_cpu(index, |cpu| cpu.acknowledge(on.side(), which)) else { return 0 };
         if let (Ok(id), Some(space)) = (IrsIntId::try_from(id), on.space()) {
             // Active is set and an edge cleared in one step (INS-3). The interrupt was a candidate a moment ago, so it can be
             // reached.
@@ -519,7 +540,11 @@ impl MachineState {
             });
             match on {
                 Acted::Virtual(Some((vm, vpe))) => self.forward(vm, vpe),
-                _ => self.offer(iaffid),
+                _ => {
+                    if let Some(iaffid) = self.pes.get(index).map(|state| state.cpu.config().iaffid) {
+                        self.offer(iaffid);
+                    }
+                }
             }
         }
         if let Acted::Virtual(Some((vm, vpe))) = on {
@@ -674,8 +699,8 @@ impl MachineState {
             return self.change_in(pe, space, id, |entry| entry.with_active(false));
         }
         // A PPI belongs to the PE, and only the domain that owns it deactivates it (INS-7).
-        if let (IntId::Ppi(ppi), Some(state)) = (interrupt, self.pes.get_mut(pe)) {
-            state.cpu.deactivate_ppi(on.side(), ppi);
+        if let IntId::Ppi(ppi) = interrupt {
+            self.on_cpu(pe, |cpu| cpu.deactivate_ppi(on.side(), ppi));
         }
         self.show_signals(pe, on.side());
     }
@@ -803,7 +828,9 @@ impl MachineState {
                 Register::Contextr => {
                     self.change_context(pe, ICH_CONTEXTR_EL2::new_with_raw_value(value & CONTEXTR_FIELDS))
                 }
-                _ => state.cpu.apply(register, value),
+                _ => {
+                    self.on_cpu(pe, |cpu| cpu.apply(register, value));
+                }
             }
         }
     }

@@ -8,6 +8,7 @@ use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Ppi, PpiBank, Priority};
 
 use super::CpuConfig;
 use crate::config::Tie;
+use crate::event::Change;
 
 /// What a PE's interrupt outputs show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
@@ -49,13 +50,13 @@ pub(super) fn bank(bits: &Bits, n: usize) -> u64 {
 
 /// The physical or the virtual instance of a PE's PPIs (PPI-6).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) struct Ppis {
+pub(crate) struct Ppis {
     pub(super) implemented: Bits,
     pub(super) edge: Bits,
     pub(super) pending: Bits,
     pub(super) active: Bits,
     pub(super) enabled: Bits,
-    priority: [Priority; Ppi::COUNT],
+    pub(super) priority: [Priority; Ppi::COUNT],
 }
 
 impl Ppis {
@@ -112,6 +113,31 @@ impl Ppis {
                 *priority = value.priority(ppi).keep_high_bits(pri_bits);
             }
         }
+    }
+}
+
+impl Ppis {
+    /// What has changed since an earlier state, PPI by PPI.
+    pub(crate) fn changes_since(&self, before: &Ppis) -> Vec<(Ppi, Change)> {
+        let mut changes = Vec::new();
+        for of in PpiBank::ALL {
+            let n = of.index();
+            let mut tell = |is: &Bits, was: &Bits, change: fn(bool) -> Change| {
+                let differ = bank(is, n) ^ bank(was, n);
+                for ppi in PpiSet::new_with_raw_value(differ).iter(of) {
+                    changes.push((ppi, change(test(is, ppi))));
+                }
+            };
+            tell(&self.pending, &before.pending, Change::Pending);
+            tell(&self.active, &before.active, Change::Active);
+            tell(&self.enabled, &before.enabled, Change::Enabled);
+        }
+        for (id, (is, was)) in (0..).zip(self.priority.iter().zip(&before.priority)) {
+            if let (true, Ok(ppi)) = (is != was, Ppi::new(id)) {
+                changes.push((ppi, Change::Priority(*is)));
+            }
+        }
+        changes
     }
 }
 

@@ -316,6 +316,12 @@ fn an_observer_is_told_accesses_instructions_barriers_and_wires() {
             Event::Barrier { pe: PE0, barrier: Barrier::Dsb },
             Event::MemoryBarrier,
             Event::PpiWire { pe: PE0, ppi: ppi(27), high: true },
+            Event::Interrupt {
+                space: Space::Physical,
+                pe: Some(PE0),
+                interrupt: ppi(27).into(),
+                change: Change::Pending(true)
+            },
         ]
     );
 }

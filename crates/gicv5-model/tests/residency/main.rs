@@ -5,6 +5,7 @@
 
 mod bench;
 mod context;
+mod events;
 mod guest;
 mod ppi;
 mod reference;
