@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{Console, PROBLEM, quote};
-use crate::{conformance, decode, explain, replay};
+use crate::{conformance, decode, explain, replay, run as run_command};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 everything held; 1 something did not; 2 bad usage or bad input; 130 interrupted.
@@ -17,6 +17,7 @@ Examples:
   $ gicv5 conformance
   $ gicv5 decode IRS_VPE_DBR 0x8000001f00000040
   $ gicv5 explain VMT-15
+  $ gicv5 run scenarios/first-vm.toml
   $ gicv5 replay traces/random-lpi-spi-1cpu.trace.zst";
 
 /// Virtual machines on Arm's GICv5, on the command line.
@@ -35,6 +36,10 @@ enum Command {
     Decode(decode::Args),
     /// Shows behaviour rules, source hazards and open questions by id.
     Explain(explain::Args),
+    /// Runs VMs on the model as a scenario describes them, and checks what comes of it.
+    Run(run_command::Args),
+    /// Writes a scenario to begin with.
+    New(run_command::NewArgs),
     /// Replays a QEMU trace of a real system against the model and compares every answer.
     Replay(replay::Args),
 }
@@ -44,10 +49,13 @@ pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut Console<'_>, e
     match execute(args, out).and_then(|outcome| Ok(out.flush().map(|()| outcome)?)) {
         Ok(outcome) => outcome.status(),
         Err(failure) => {
-            if !failure.is_broken_pipe() {
-                // There is nowhere left to report that standard error cannot be written.
-                let _ = writeln!(err, "{PROBLEM}error{PROBLEM:#}: {failure}");
-            }
+            // There is nowhere left to report that standard error cannot be written.
+            let _ = match &failure {
+                failure if failure.is_broken_pipe() => Ok(()),
+                // It begins with "error" itself.
+                Failure::Diagnostic(text) => writeln!(err, "{text}"),
+                failure => writeln!(err, "{PROBLEM}error{PROBLEM:#}: {failure}"),
+            };
             failure.status()
         }
     }
@@ -78,6 +86,8 @@ fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Resul
         Command::Conformance(args) => conformance::run(&args, out),
         Command::Decode(args) => decode::run(&args, out).map(|()| Outcome::Held),
         Command::Explain(args) => explain::run(&args, out).map(|()| Outcome::Held),
+        Command::Run(args) => run_command::run(&args, out),
+        Command::New(args) => run_command::new(&args, out).map(|()| Outcome::Held),
         Command::Replay(args) => replay::run(&args, out),
     }
 }
@@ -182,9 +192,13 @@ mod tests {
                 examples += 1;
                 let args = split(line);
                 // Examples are for the root of the project.
+                let root = concat!(env!("CARGO_MANIFEST_DIR"), "/../../");
                 let args: Vec<String> = args
                     .iter()
-                    .map(|arg| arg.replace("traces/", concat!(env!("CARGO_MANIFEST_DIR"), "/../../traces/")))
+                    .map(|arg| match ["traces/", "scenarios/"].iter().any(|folder| arg.starts_with(folder)) {
+                        true => format!("{root}{arg}"),
+                        false => arg.clone(),
+                    })
                     .collect();
                 let args: Vec<&str> = args.iter().map(String::as_str).collect();
                 assert_eq!(run(&args).0, 0, "{line}");
@@ -264,6 +278,15 @@ mod tests {
             &["replay", &long],
             &["replay", env!("CARGO_MANIFEST_DIR")],
             &["replay", concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml")],
+            &["run"],
+            &["run", "no such scenario"],
+            &["run", env!("CARGO_MANIFEST_DIR")],
+            &["run", &long],
+            &["run", "--list", "scenario"],
+            &["run", "--seed", "x", "scenario"],
+            &["new"],
+            &["new", "a b"],
+            &["new", "no such folder/name"],
         ] {
             let (status, out, err) = run(args);
             let shown: Vec<String> = args.iter().map(|arg| arg.chars().take(30).collect()).collect();
@@ -355,9 +378,11 @@ mod tests {
             ("conformance --list", &[&["conformance", "--list", "--json"]]),
             ("explain", &[&["explain", "--json", "VMT-15", "hazard-1"]]),
             ("replay", &[&["replay", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/divergent.trace")]]),
+            ("run", &[&["run", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/crowded.toml")]]),
+            ("run --list", &[&["run", "--list", "--json"]]),
         ] {
-            // The trace is one with a divergence, so that all there is to say is said.
-            let expected = u8::from(heading == "replay");
+            // The trace is one with a divergence, and the scenario one with an error, so that all there is to say is said.
+            let expected = u8::from(["replay", "run"].contains(&heading));
             let mut found = BTreeSet::new();
             for command in commands {
                 let (status, out, err) = run(command);

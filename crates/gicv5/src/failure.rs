@@ -33,6 +33,9 @@ pub(crate) enum Failure {
     /// Arguments that make no sense.
     #[error("{0}")]
     BadInput(String),
+    /// A file that makes no sense, shown with its place as a compiler does.
+    #[error("{0}")]
+    Diagnostic(String),
     /// The output could not be written.
     #[error("cannot write the output: {0}")]
     Output(#[from] io::Error),

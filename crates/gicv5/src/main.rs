@@ -2,7 +2,7 @@
 //!
 //! [`cli`] reads the arguments and turns the result of a command into an exit status. Each command is a module of its
 //! own with its arguments and a function that runs it: [`conformance`], [`decode`], [`explain`],
-//! [`replay`].
+//! [`replay`], [`run`].
 #![forbid(unsafe_code)]
 
 mod cli;
@@ -13,6 +13,7 @@ mod failure;
 mod number;
 mod output;
 mod replay;
+mod run;
 mod suggest;
 
 use std::process::ExitCode;

@@ -1,0 +1,307 @@
+//! `gicv5 run`: VMs on the model, by a file that describes them.
+//!
+//! [`scenario`] reads the file and checks it. [`engine`] makes the machine do what it says, with `gicv5-phys` and
+//! `gicv5-hyp` as the host ([`lab`]). [`judge`] looks at the machine's events alone and says whether what should have arrived
+//! has. [`story`] tells what happened, [`picture`] draws it, [`tally`] counts, [`report`] sums up.
+
+mod engine;
+mod judge;
+mod lab;
+mod picture;
+mod report;
+mod scenario;
+mod shelf;
+mod story;
+mod tally;
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io::{IsTerminal, Read, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4};
+use gicv5_arch::values::{BitsMinusOne, Levels};
+use gicv5_hal::Coherency;
+use gicv5_hyp::Host;
+use gicv5_model::Machine;
+use gicv5_model::config::MachineConfig;
+use gicv5_model::fault::Fault;
+use gicv5_phys::Phys;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, Console, quote};
+use engine::{Engine, IRS, OBSERVED};
+use lab::{Base, Lab};
+use picture::Picture;
+use report::Summary;
+use scenario::{Scenario, TableShape};
+use story::{Story, Telling};
+
+pub(crate) use shelf::{NewArgs, new};
+
+const AFTER_HELP: &str = "\
+SCENARIO is a TOML file: docs/scenarios.md describes the language, scenarios/ has examples, gicv5 new
+writes one to begin with. A name ending in .zst is read compressed, - is standard input.
+
+The story is told if it is short, or with --story; -v shows the register accesses behind it. The
+picture that --trace draws is for https://ui.perfetto.dev, which reads it without sending it anywhere.
+
+Exit status: 0 everything held; 1 an expectation or the judge did not, something leaked, a rule was
+broken; 2 the scenario cannot be read or makes no sense; 130 interrupted, with the summary so far.
+
+Examples:
+  $ gicv5 run scenarios/first-vm.toml
+  $ gicv5 run --list";
+
+/// Arguments of `gicv5 run`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// The scenario
+    #[arg(value_name = "SCENARIO", allow_hyphen_values = true, required_unless_present = "list")]
+    scenario: Option<String>,
+    /// Tells the story however long it is
+    #[arg(long)]
+    story: bool,
+    /// Tells the story with every register access
+    #[arg(short, long)]
+    verbose: bool,
+    /// Uses this seed instead of the scenario's
+    #[arg(long, value_name = "N")]
+    seed: Option<u64>,
+    /// Draws a picture: a Perfetto trace
+    #[arg(long, value_name = "FILE")]
+    trace: Option<String>,
+    /// Lists the scenarios that come with the program
+    #[arg(long, conflicts_with_all = ["scenario", "story", "verbose", "seed", "trace"])]
+    list: bool,
+    /// Prints one JSON document (docs/json.md)
+    #[arg(long)]
+    json: bool,
+}
+
+/// Shorter runs need no progress.
+const PROGRESS_AFTER: Duration = Duration::from_millis(500);
+
+pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    let Some(path) = &args.scenario else { return shelf::list(args.json, out).map(|()| Outcome::Held) };
+    let text = read(path)?;
+    let name = if path == "-" { "standard input" } else { path };
+    let mut scenario = scenario::read(&text).map_err(|problem| Failure::Diagnostic(problem.render(name, &text)))?;
+    if let Some(seed) = args.seed {
+        scenario.seed = seed;
+    }
+    // Before any work is done, so that a run is not lost to a misspelt name.
+    let trace = args.trace.as_ref().map(|path| Ok::<_, Failure>((path, create(path)?))).transpose()?;
+    let telling = match (args.json, args.verbose, args.story) {
+        (true, ..) => Telling::Nothing,
+        (_, true, _) => Telling::Verbose,
+        (_, _, true) => Telling::All,
+        _ => Telling::IfShort,
+    };
+    // Where no handler can be set, Ctrl-C ends the program as it always does.
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let mut progress = Progress::new(scenario.duration);
+    let look = |now, tally: &tally::Tally| progress.look(now, tally.events);
+    let mut summary = perform(name, &scenario, telling, trace.is_some(), &INTERRUPTED, look)
+        .map_err(|why| Failure::BadInput(format!("{}: {why}", quote(name))))?;
+    progress.finish();
+    if let Some((path, mut file)) = trace {
+        let picture = summary.picture();
+        picture.write(&mut file).and_then(|()| file.flush()).map_err(|error| cannot_write(path, &error))?;
+    }
+    if args.json {
+        output::json(out, &summary.document())?;
+    } else {
+        summary.print(out)?;
+    }
+    Ok(summary.outcome())
+}
+
+/// The text of a scenario.
+fn read(path: &str) -> Result<String, Failure> {
+    let cannot = |why: &dyn std::fmt::Display| Failure::BadInput(format!("cannot read {}: {why}", quote(path)));
+    let mut bytes = Vec::new();
+    // A byte more than allowed, to notice that there is one.
+    let most = scenario::LONGEST_FILE + 1;
+    if path == "-" {
+        std::io::stdin().take(most).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    } else {
+        let file = File::open(path).map_err(|error| cannot(&error))?;
+        if path.ends_with(".zst") {
+            let mut decoder = ruzstd::decoding::StreamingDecoder::new(file).map_err(|error| cannot(&error))?;
+            decoder.by_ref().take(most).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+        } else {
+            file.take(most).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+        }
+    }
+    if bytes.len() as u64 >= most {
+        return Err(cannot(&"it is longer than 1 MiB; a scenario is a small file"));
+    }
+    String::from_utf8(bytes).map_err(|error| {
+        let place = error.utf8_error().valid_up_to();
+        cannot(&format_args!("it is not UTF-8, from byte {place} on"))
+    })
+}
+
+fn create(path: &str) -> Result<std::io::BufWriter<File>, Failure> {
+    File::create(path).map(std::io::BufWriter::new).map_err(|error| cannot_write(path, &error))
+}
+
+fn cannot_write(path: &str, error: &std::io::Error) -> Failure {
+    Failure::BadInput(format!("cannot write {}: {error}", quote(path)))
+}
+
+/// The machine that a scenario describes.
+fn machine_config(scenario: &Scenario) -> MachineConfig {
+    use arbitrary_int::{u4, u5, u6};
+    let spec = &scenario.machine;
+    let mut config = MachineConfig::new(spec.pes, 0);
+    for irs in &mut config.irses {
+        irs.idr0 = irs.idr0.with_virt(true);
+        irs.idr3 = IRS_IDR3::ZERO
+            .with_vm_id_bits(u5::new(spec.vm_id_bits as u8))
+            .with_vmd(true)
+            .with_vmd_sz(u4::new(9))
+            .with_vmt_levels(match spec.vm_table {
+                TableShape::Linear => Levels::Linear,
+                TableShape::TwoLevel => Levels::TwoLevel,
+            });
+        let bits = BitsMinusOne::from_count(12).unwrap_or(BitsMinusOne::new_with_raw_value(u4::new(11)));
+        irs.idr4 = IRS_IDR4::ZERO.with_vpe_id_bits(bits).with_vped_sz(u6::new(7));
+    }
+    config.memory.coherency = if spec.coherent { Coherency::Coherent } else { Coherency::NonCoherent };
+    config.memory.size = 64 << 30;
+    config.memory.seed = scenario.seed;
+    config.seed = scenario.seed;
+    config.command_latency = spec.command_latency;
+    config.effect_latency = engine::EFFECT_TICKS;
+    config
+}
+
+/// Runs a scenario from beginning to end.
+fn perform<'a>(
+    path: &'a str,
+    scenario: &'a Scenario,
+    telling: Telling,
+    draw: bool,
+    interrupted: &AtomicBool,
+    look: impl FnMut(u64, &tally::Tally),
+) -> Result<Summary<'a>, String> {
+    let faults = place_faults(scenario)?;
+    let picture = if draw { Picture::new(scenario) } else { Picture::none() };
+    let (ending, commands) = perform_once(scenario, &faults, Story::new(telling), picture, interrupted, look, false)?.0;
+    Ok(Summary::new(path, scenario, ending, commands))
+}
+
+/// The points at which the faults of a scenario strike. A fault is named by what is asked for, and the machine counts what it
+/// is asked for; as it does the same each time, a run without the fault tells its number.
+fn place_faults(scenario: &Scenario) -> Result<Vec<(u64, Fault)>, String> {
+    let mut faults = Vec::new();
+    for spec in &scenario.faults {
+        let never = AtomicBool::new(false);
+        let story = Story::new(Telling::Nothing);
+        let (_, points) = perform_once(scenario, &faults, story, Picture::none(), &never, |_, _| {}, true)?;
+        let named = points.iter().filter(|point| point.request.to_string().contains(&spec.request));
+        let mut count = 0;
+        let mut found = None;
+        for point in named {
+            count += 1;
+            if count == spec.occurrence {
+                found = Some(point);
+            }
+        }
+        let Some(point) = found else {
+            return Err(format!(
+                "the fault {} cannot strike: that is asked for {} in this run, and not {} times",
+                quote(&spec.request),
+                output::count(count, "time"),
+                spec.occurrence
+            ));
+        };
+        let tick = scenario.machine.tick;
+        let fault = match spec.fault {
+            Fault::Late(ns) => Fault::Late(ns.div_ceil(tick)),
+            fault => fault,
+        };
+        if !point.request.kind().can_have(fault) {
+            return Err(format!("{} cannot go wrong like that: it {fault}", quote(&point.request.to_string())));
+        }
+        faults.push((point.index, fault));
+    }
+    Ok(faults)
+}
+
+type Performed = ((engine::Ending, u64), Vec<gicv5_model::fault::FaultPoint>);
+
+fn perform_once(
+    scenario: &Scenario,
+    faults: &[(u64, Fault)],
+    story: Story,
+    picture: Picture,
+    interrupted: &AtomicBool,
+    look: impl FnMut(u64, &tally::Tally),
+    record: bool,
+) -> Result<Performed, String> {
+    let spec = &scenario.machine;
+    let machine = Machine::new(machine_config(scenario)).map_err(|error| error.to_string())?;
+    for (index, fault) in faults {
+        machine.plan_fault(*index, *fault);
+    }
+    if record {
+        machine.record_fault_points();
+    }
+    machine.observe(OBSERVED);
+    let base = Base::new(machine.clone(), spec.tick).ok_or("the machine has no PE")?;
+    let irss = [IRS];
+    let timeout = Duration::from_nanos(spec.command_timeout);
+    let config = gicv5_phys::Config { ipi_kinds: 1, timeout, ..gicv5_phys::Config::new(&irss, spec.lpis) };
+    let phys = Phys::new(base.clone(), &config).map_err(|error| engine::chain(&error))?;
+    let phys = Arc::new(phys);
+    let lab = Lab::new(base.clone(), phys.clone());
+    let config = gicv5_hyp::Config { timeout, ..gicv5_hyp::Config::new(IRS, spec.vms, spec.lpis) };
+    let host = Host::new(lab, &config).map_err(|error| engine::chain(&error))?;
+    let engine = Engine::new(scenario, base, phys, &host, story, picture);
+    let ending = engine.run(interrupted, look).map_err(|error| error.to_string())?;
+    let commands = host.counters().commands;
+    Ok(((ending, commands), machine.take_fault_points()))
+}
+
+/// Shows how far a long run is, if somebody sits at a terminal.
+struct Progress {
+    start: Instant,
+    duration: u64,
+    bar: Option<ProgressBar>,
+}
+
+impl Progress {
+    fn new(duration: u64) -> Progress {
+        Progress { start: Instant::now(), duration, bar: None }
+    }
+
+    fn look(&mut self, now: u64, events: u64) {
+        if self.start.elapsed() < PROGRESS_AFTER || !std::io::stderr().is_terminal() {
+            return;
+        }
+        let bar = self.bar.get_or_insert_with(|| {
+            let bar = ProgressBar::with_draw_target(Some(self.duration), ProgressDrawTarget::stderr());
+            match ProgressStyle::with_template("{bar:30} {percent}% of the simulated time, {msg}, {elapsed}") {
+                Ok(style) => bar.with_style(style),
+                Err(_) => bar,
+            }
+        });
+        bar.set_position(now.min(self.duration));
+        bar.set_message(output::count(events, "event"));
+    }
+
+    fn finish(self) {
+        if let Some(bar) = self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}

@@ -1,0 +1,403 @@
+//! What came out of a run, for people and for machines.
+
+use std::io::{self, Write};
+
+use anstyle::Style;
+use serde::Serialize;
+
+use super::engine::Ending;
+use super::scenario::{About, Claim, Counter, Ns, Quantile, Relation, Scenario};
+use super::story::time;
+use crate::failure::Outcome;
+use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, count, styled};
+
+/// More VMs than this are summed up.
+const EACH: usize = 16;
+
+/// An expectation, and whether it held.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct Verdict {
+    pub(super) name: String,
+    pub(super) held: bool,
+    /// What there was instead.
+    pub(super) found: String,
+}
+
+/// The JSON document.
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    scenario: &'a str,
+    title: &'a str,
+    seed: u64,
+    simulated_ns: Ns,
+    events: u64,
+    injected: u64,
+    delivered: u64,
+    merged: u64,
+    spurious: u64,
+    doorbells: u64,
+    switches: u64,
+    commands: u64,
+    created: u64,
+    destroyed: u64,
+    leaks: u64,
+    leak_list: Vec<String>,
+    quarantined: u64,
+    violations: u64,
+    violation_list: Vec<String>,
+    findings: u64,
+    finding_list: Vec<String>,
+    undelivered: u64,
+    discarded: u64,
+    errors: u64,
+    error_list: Vec<ErrorReport>,
+    vms: u64,
+    vm_list: Vec<VmReport<'a>>,
+    expectations: Vec<Verdict>,
+    interrupted: bool,
+}
+
+#[derive(Serialize)]
+struct ErrorReport {
+    ns: Ns,
+    what: String,
+    why: String,
+}
+
+#[derive(Serialize)]
+struct VmReport<'a> {
+    name: &'a str,
+    injected: u64,
+    delivered: u64,
+    merged: u64,
+    spurious: u64,
+    doorbells: u64,
+    switches: u64,
+    wake_up_p50_ns: Option<Ns>,
+    wake_up_p99_ns: Option<Ns>,
+    wake_up_max_ns: Option<Ns>,
+    latency_p50_ns: Option<Ns>,
+    latency_p99_ns: Option<Ns>,
+    latency_max_ns: Option<Ns>,
+}
+
+/// A run that has come to its end, or was interrupted.
+pub(super) struct Summary<'a> {
+    path: &'a str,
+    scenario: &'a Scenario,
+    ending: Ending,
+    verdicts: Vec<Verdict>,
+    commands: u64,
+}
+
+impl<'a> Summary<'a> {
+    pub(super) fn new(path: &'a str, scenario: &'a Scenario, ending: Ending, commands: u64) -> Summary<'a> {
+        let mut summary = Summary { path, scenario, ending, verdicts: Vec::new(), commands };
+        summary.verdicts = summary.judge();
+        summary
+    }
+
+    fn leaks(&self) -> u64 {
+        (self.ending.leaks.len() + self.ending.account.leaks.len()) as u64
+    }
+
+    fn violations(&self) -> u64 {
+        self.ending.account.violations.len() as u64 + self.ending.account.not_kept
+    }
+
+    /// What the scenario expects, and what every scenario does unless it says otherwise.
+    fn judge(&self) -> Vec<Verdict> {
+        let ending = &self.ending;
+        let mut verdicts: Vec<Verdict> = self
+            .scenario
+            .expectations
+            .iter()
+            .map(|expectation| {
+                let (held, found) = self.check(&expectation.claim);
+                Verdict { name: expectation.name.clone(), held, found }
+            })
+            .collect();
+        let says = |counter: Counter| {
+            let counted = |claim: &Claim| matches!(claim, Claim::Count(about, ..) if *about == counter);
+            self.scenario.expectations.iter().any(|expectation| counted(&expectation.claim))
+        };
+        let mut also = |name: &str, held: bool, found: String| {
+            verdicts.push(Verdict { name: name.to_owned(), held, found });
+        };
+        let (findings, number) = ending.judge.findings();
+        let counts = ending.judge.counts();
+        let lost = if says(Counter::Undelivered) { counts.undelivered } else { 0 };
+        let first = findings.first().map(|finding| format!("{}: {}", finding.rule, finding.what));
+        also(
+            "the judge is content",
+            number == lost,
+            first.unwrap_or_else(|| format!("{} of {} events arrived", counts.delivered, counts.injected)),
+        );
+        if !says(Counter::Leaks) {
+            let leaks = ending.leaks.first().cloned();
+            let first = leaks.or_else(|| ending.account.leaks.first().map(|leak| leak.what.clone()));
+            also("nothing leaks", self.leaks() == 0, first.unwrap_or_else(|| "everything was given back".to_owned()));
+        }
+        if !says(Counter::Violations) {
+            let first = ending.account.violations.first().map(ToString::to_string);
+            also("no rule is broken", self.violations() == 0, first.unwrap_or_else(|| "none was".to_owned()));
+        }
+        if !says(Counter::Quarantined) {
+            let found = format!("{} in quarantine at the end", count(ending.quarantined, "VM"));
+            also("nothing stays quarantined", ending.quarantined == 0, found);
+        }
+        let expected: Vec<&str> = self
+            .scenario
+            .expectations
+            .iter()
+            .filter_map(|expectation| match &expectation.claim {
+                Claim::Error(text) => Some(text.as_str()),
+                _ => None,
+            })
+            .collect();
+        let surprise = ending.errors.iter().find(|error| {
+            let text = format!("{}: {}", error.what, error.why);
+            !expected.iter().any(|expected| text.contains(expected))
+        });
+        let found = surprise.map(|error| format!("{}: {}", error.what, error.why));
+        also("no other error occurs", surprise.is_none(), found.unwrap_or_else(|| "none did".to_owned()));
+        if !ending.interrupted {
+            let found = match ending.settled {
+                true => "nothing happened any more",
+                false => "interrupts or guests kept going; see `settle` and the handlers",
+            };
+            also("everything comes to rest", ending.settled, found.to_owned());
+        }
+        if ending.not_struck > 0 {
+            also("every planned fault strikes", false, format!("{} did not", count(ending.not_struck as u64, "fault")));
+        }
+        verdicts
+    }
+
+    /// Whether something turned out as expected, and what did.
+    fn check(&self, claim: &Claim) -> (bool, String) {
+        let ending = &self.ending;
+        match claim {
+            Claim::Count(counter, about, relation, expected) => {
+                let found = match counter {
+                    Counter::Leaks => self.leaks(),
+                    Counter::Violations => self.violations(),
+                    Counter::Quarantined => ending.quarantined,
+                    Counter::Undelivered => ending.judge.counts().undelivered,
+                    Counter::Commands => self.commands,
+                    other => match ending.tally.count(*other, about) {
+                        Some(found) => found,
+                        None => {
+                            return (false, "that is not counted interrupt by interrupt or vCPU by vCPU".to_owned());
+                        }
+                    },
+                };
+                (holds(found, *relation, *expected), format!("there were {found}"))
+            }
+            Claim::Latency(about, quantile, relation, expected) => {
+                timed(ending.tally.latency(about, *quantile), *relation, *expected, "nothing was delivered")
+            }
+            Claim::WakeUp(about, quantile, relation, expected) => {
+                timed(ending.tally.wake_up(about, *quantile), *relation, *expected, "no doorbell woke anybody")
+            }
+            Claim::Order(vms, ids) => {
+                let vm = vms.clone().next().and_then(|vm| ending.tally.vms.get(vm));
+                let order: Vec<_> =
+                    vm.map_or(Vec::new(), |vm| vm.order.iter().filter(|id| ids.contains(id)).copied().collect());
+                let text: Vec<String> = order.iter().map(ToString::to_string).collect();
+                let found = match text.is_empty() {
+                    true => "none of them was delivered".to_owned(),
+                    false => format!("the order was {}", text.join(", ")),
+                };
+                (order == *ids, found)
+            }
+            Claim::Error(text) => {
+                let all = || ending.errors.iter().map(|error| format!("{}: {}", error.what, error.why));
+                match all().find(|error| error.contains(text.as_str())) {
+                    Some(error) => (true, error),
+                    None => (
+                        false,
+                        all().next().map_or("there was no error".to_owned(), |error| format!("there was: {error}")),
+                    ),
+                }
+            }
+        }
+    }
+
+    pub(super) fn outcome(&self) -> Outcome {
+        match (self.ending.interrupted, self.verdicts.iter().all(|verdict| verdict.held)) {
+            (true, _) => Outcome::Interrupted,
+            (false, true) => Outcome::Held,
+            (false, false) => Outcome::NotHeld,
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn verdicts(&self) -> &[Verdict] {
+        &self.verdicts
+    }
+
+    pub(super) fn picture(&self) -> &super::picture::Picture {
+        &self.ending.picture
+    }
+
+    fn vms(&self) -> Vec<VmReport<'_>> {
+        let tally = &self.ending.tally;
+        let vms = self.scenario.vms.iter().zip(&tally.vms).enumerate();
+        vms.map(|(n, (spec, vm))| {
+            let about = About::Vms(n..n + 1);
+            VmReport {
+                name: &spec.name,
+                injected: vm.injected,
+                delivered: vm.delivered,
+                merged: vm.merged,
+                spurious: vm.spurious,
+                doorbells: vm.doorbells,
+                switches: vm.switches,
+                wake_up_p50_ns: tally.wake_up(&about, Quantile::Half),
+                wake_up_p99_ns: tally.wake_up(&about, Quantile::NinetyNine),
+                wake_up_max_ns: tally.wake_up(&about, Quantile::Max),
+                latency_p50_ns: tally.latency(&about, Quantile::Half),
+                latency_p99_ns: tally.latency(&about, Quantile::NinetyNine),
+                latency_max_ns: tally.latency(&about, Quantile::Max),
+            }
+        })
+        .collect()
+    }
+
+    pub(super) fn document(&self) -> Document<'_> {
+        let (ending, tally) = (&self.ending, &self.ending.tally);
+        let (findings, number) = ending.judge.findings();
+        let leaks = ending.account.leaks.iter().map(ToString::to_string);
+        let counts = ending.judge.counts();
+        Document {
+            scenario: self.path,
+            title: &self.scenario.title,
+            seed: self.scenario.seed,
+            simulated_ns: ending.simulated,
+            events: tally.events,
+            injected: tally.sum(|vm| vm.injected),
+            delivered: tally.sum(|vm| vm.delivered),
+            merged: tally.sum(|vm| vm.merged),
+            spurious: tally.sum(|vm| vm.spurious),
+            doorbells: tally.sum(|vm| vm.doorbells),
+            switches: tally.sum(|vm| vm.switches),
+            commands: self.commands,
+            created: tally.created,
+            destroyed: tally.destroyed,
+            leaks: self.leaks(),
+            leak_list: ending.leaks.iter().cloned().chain(leaks).collect(),
+            quarantined: ending.quarantined,
+            violations: self.violations(),
+            violation_list: ending.account.violations.iter().map(ToString::to_string).collect(),
+            findings: number,
+            finding_list: findings.iter().map(|finding| format!("{}: {}", finding.rule, finding.what)).collect(),
+            undelivered: counts.undelivered,
+            discarded: counts.discarded,
+            errors: ending.errors.len() as u64,
+            error_list: ending
+                .errors
+                .iter()
+                .map(|error| ErrorReport { ns: error.ns, what: error.what.clone(), why: error.why.clone() })
+                .collect(),
+            vms: self.scenario.vms.len() as u64,
+            vm_list: self.vms(),
+            expectations: self.verdicts.clone(),
+            interrupted: ending.interrupted,
+        }
+    }
+
+    pub(super) fn print(&mut self, out: &mut Console<'_>) -> io::Result<()> {
+        writeln!(out, "{}  {}\n", styled(HEADING, &self.scenario.title), styled(FAINT, self.path))?;
+        self.ending.story.print(out)?;
+        let vms = self.vms();
+        let header = "                    injected  delivered  doorbells  resident  wake-up p50/p99/max       latency p50/p99/max";
+        writeln!(out, "{}", styled(FAINT, header))?;
+        for vm in vms.iter().take(EACH) {
+            row(out, vm)?;
+        }
+        if vms.len() > EACH {
+            writeln!(out, "{}", styled(FAINT, format!("  and {} VMs more", vms.len() - EACH)))?;
+        }
+        let tally = &self.ending.tally;
+        let all = VmReport {
+            name: "all",
+            injected: tally.sum(|vm| vm.injected),
+            delivered: tally.sum(|vm| vm.delivered),
+            merged: 0,
+            spurious: 0,
+            doorbells: tally.sum(|vm| vm.doorbells),
+            switches: tally.sum(|vm| vm.switches),
+            wake_up_p50_ns: tally.wake_up(&About::Everything, Quantile::Half),
+            wake_up_p99_ns: tally.wake_up(&About::Everything, Quantile::NinetyNine),
+            wake_up_max_ns: tally.wake_up(&About::Everything, Quantile::Max),
+            latency_p50_ns: tally.latency(&About::Everything, Quantile::Half),
+            latency_p99_ns: tally.latency(&About::Everything, Quantile::NinetyNine),
+            latency_max_ns: tally.latency(&About::Everything, Quantile::Max),
+        };
+        if vms.len() > 1 {
+            row(out, &all)?;
+        }
+        writeln!(out)?;
+        let mut line = |name: &str, number: u64, bad: bool, text: &str| {
+            let style = if bad { PROBLEM } else { Style::new() };
+            let text = if text.is_empty() { String::new() } else { format!("  {}", styled(FAINT, text)) };
+            writeln!(out, "  {name:<16} {}{text}", styled(style, format!("{number:>9}")))
+        };
+        line("merged", tally.sum(|vm| vm.merged), false, "events that found their interrupt pending already")?;
+        line("spurious", tally.sum(|vm| vm.spurious), false, "acknowledges that got nothing")?;
+        line("commands", self.commands, false, "to the IRS")?;
+        line("events", tally.events, false, "wires, instructions, commands, residency, time slices")?;
+        line("leaks", self.leaks(), self.leaks() > 0, "")?;
+        line("quarantined", self.ending.quarantined, self.ending.quarantined > 0, "")?;
+        line("violations", self.violations(), self.violations() > 0, "")?;
+        writeln!(out)?;
+        for verdict in &self.verdicts {
+            let (mark, style) = if verdict.held { ("held", NAME) } else { ("NOT HELD", PROBLEM) };
+            writeln!(
+                out,
+                "  {}  {}  {}",
+                styled(style, format!("{mark:<8}")),
+                verdict.name,
+                styled(FAINT, &verdict.found)
+            )?;
+        }
+        let held = self.verdicts.iter().filter(|verdict| verdict.held).count();
+        let simulated = time(self.ending.simulated);
+        let interrupted = if self.ending.interrupted { ", interrupted" } else { "" };
+        writeln!(out, "\n{} of {} expectations held, {simulated} simulated{interrupted}", held, self.verdicts.len())
+    }
+}
+
+fn row(out: &mut Console<'_>, vm: &VmReport<'_>) -> io::Result<()> {
+    let times = |half: Option<Ns>, most: Option<Ns>, max: Option<Ns>| match (half, most, max) {
+        (Some(half), Some(most), Some(max)) => format!("{}/{}/{} ns", half, most, max),
+        _ => "-".to_owned(),
+    };
+    writeln!(
+        out,
+        "  {} {:>8} {:>10} {:>10} {:>9}  {:<24}  {}",
+        styled(NAME, format!("{:<16}", vm.name)),
+        vm.injected,
+        vm.delivered,
+        vm.doorbells,
+        vm.switches,
+        times(vm.wake_up_p50_ns, vm.wake_up_p99_ns, vm.wake_up_max_ns),
+        times(vm.latency_p50_ns, vm.latency_p99_ns, vm.latency_max_ns),
+    )
+}
+
+fn holds(found: u64, relation: Relation, expected: u64) -> bool {
+    match relation {
+        Relation::Equal => found == expected,
+        Relation::AtMost => found <= expected,
+        Relation::AtLeast => found >= expected,
+    }
+}
+
+fn timed(found: Option<Ns>, relation: Relation, expected: Ns, nothing: &str) -> (bool, String) {
+    match found {
+        Some(found) => (holds(found, relation, expected), format!("it was {}", time(found))),
+        None => (false, nothing.to_owned()),
+    }
+}

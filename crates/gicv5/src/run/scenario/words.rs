@@ -1,0 +1,455 @@
+//! The short sentences in a scenario: `run 20us`, `raise vm0 SPI 5`, `delivered vm0 = 3`.
+
+use gicv5_arch::{IrsIntId, Lpi, Priority, Spi};
+
+use super::problem::{Problem, Span};
+use super::{About, Action, Claim, Counter, Kind, Ns, Quantile, Relation, Step, VmSpec, Vms};
+use crate::output::quote;
+use crate::suggest;
+
+/// One second, the longest a scenario may take, times this.
+const LONGEST: Ns = 3_600_000_000_000;
+
+/// Reads a duration or a moment: `10us`.
+pub(super) fn time(text: &str, span: &Span) -> Result<Ns, Problem> {
+    let wrong = |help: &str| Problem::new(span.clone(), format!("{} is no time", quote(text)), help);
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let scale: Ns = match unit.trim_start() {
+        "ns" => 1,
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        "" => return Err(wrong("a time is a number and a unit: ns, us, ms or s, such as 10us")),
+        unit if unit.starts_with(['.', ',']) => {
+            return Err(wrong("a time has no fraction; write it in a smaller unit, such as 1500ns"));
+        }
+        "µs" => return Err(wrong("microseconds are written us")),
+        unit if unit.starts_with('-') => return Err(wrong("no time is before 0")),
+        _ => return Err(wrong("the units are ns, us, ms and s, such as 10us")),
+    };
+    if number.is_empty() {
+        return Err(wrong("a time is a number and a unit, such as 10us"));
+    }
+    let time = number.parse::<Ns>().ok().and_then(|number| number.checked_mul(scale));
+    time.filter(|time| *time <= LONGEST).ok_or_else(|| {
+        Problem::new(span.clone(), format!("{} is too long", quote(text)), "nothing may be later than 3600s")
+    })
+}
+
+/// A piece of a sentence.
+#[derive(Clone, Debug)]
+struct Word<'a> {
+    text: &'a str,
+    span: Span,
+}
+
+/// A sentence that is being read.
+pub(super) struct Sentence<'a> {
+    text: &'a str,
+    span: Span,
+    words: std::vec::IntoIter<Word<'a>>,
+}
+
+/// What there is in the VM that a sentence is about.
+#[derive(Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) spis: u32,
+    pub(super) lpis: u32,
+    pub(super) vcpus: usize,
+}
+
+impl Bounds {
+    pub(super) fn of(kind: &Kind) -> Bounds {
+        let lpis = kind.lpi_id_bits.map_or(0, |bits| 1 << bits);
+        Bounds { spis: kind.spis, lpis, vcpus: kind.vcpus.len() }
+    }
+
+    /// Refuses an interrupt that the VM does not have.
+    fn check(self, id: IrsIntId, span: &Span) -> Result<IrsIntId, Problem> {
+        let (number, count, what, key) = match id {
+            IrsIntId::Spi(spi) => (spi.id(), self.spis, "SPI", "spis"),
+            IrsIntId::Lpi(lpi) => (lpi.id(), self.lpis, "LPI", "lpi-id-bits"),
+        };
+        if number < count {
+            return Ok(id);
+        }
+        let (what, help) = match count {
+            0 => (format!("the VM has no {what}s"), format!("give it some by `{key}` in [[vm]]")),
+            _ => {
+                let last = count - 1;
+                (format!("the VM has no {id}"), format!("it has {what}s 0 to {last}; `{key}` in [[vm]] says how many"))
+            }
+        };
+        Err(Problem::new(span.clone(), what, help))
+    }
+}
+
+impl<'a> Sentence<'a> {
+    pub(super) fn new((text, span): (&'a str, Span)) -> Sentence<'a> {
+        // Places inside are known only if the text stands in the file as it is.
+        let exact = span.len() == text.len();
+        let mut words = Vec::new();
+        for text_of in text.split([' ', ',']).filter(|word| !word.is_empty()) {
+            let at = text_of.as_ptr() as usize - text.as_ptr() as usize;
+            let span = if exact { span.start + at..span.start + at + text_of.len() } else { span.clone() };
+            words.push(Word { text: text_of, span });
+        }
+        Sentence { text, span, words: words.into_iter() }
+    }
+
+    fn next(&mut self, wanted: &str) -> Result<Word<'a>, Problem> {
+        self.words.next().ok_or_else(|| {
+            let what = format!("{} ends too early", quote(self.text));
+            Problem::new(self.span.clone(), what, format!("write {wanted} after it"))
+        })
+    }
+
+    fn peek(&self) -> Option<&str> {
+        self.words.as_slice().first().map(|word| word.text)
+    }
+
+    /// Nothing follows.
+    pub(super) fn end(mut self) -> Result<(), Problem> {
+        match self.words.next() {
+            None => Ok(()),
+            Some(word) => {
+                let what = format!("{} does not belong here", quote(word.text));
+                Err(Problem::new(word.span, what, format!("{} is complete without it", quote(self.text))))
+            }
+        }
+    }
+
+    fn number(&mut self, what: &str, range: std::ops::Range<u64>) -> Result<(u64, Span), Problem> {
+        let word = self.next(&format!("a number from {} to {}", range.start, range.end - 1))?;
+        let number = word.text.parse().ok().filter(|number| range.contains(number));
+        number.map(|number| (number, word.span.clone())).ok_or_else(|| {
+            Problem::new(
+                word.span,
+                format!("{} is no {what}", quote(word.text)),
+                format!("write a number from {} to {}", range.start, range.end.saturating_sub(1)),
+            )
+        })
+    }
+
+    fn time(&mut self) -> Result<Ns, Problem> {
+        let word = self.next("a time such as 10us")?;
+        time(word.text, &word.span)
+    }
+
+    /// `SPI 5` or `LPI 5`.
+    pub(super) fn interrupt(&mut self) -> Result<(IrsIntId, Span), Problem> {
+        let word = self.next("an interrupt such as SPI 5 or LPI 5")?;
+        let is_spi = match word.text {
+            "SPI" => true,
+            "LPI" => false,
+            "PPI" => {
+                let help = "guests have no PPIs yet: use an SPI or an LPI";
+                return Err(Problem::new(word.span, "a PPI cannot be used", help));
+            }
+            other => {
+                let what = format!("{} is no kind of interrupt", quote(other));
+                return Err(Problem::new(word.span, what, "write an interrupt such as SPI 5 or LPI 5"));
+            }
+        };
+        let (number, span) = self.number("number of an interrupt", 0..1 << 24)?;
+        let span = word.span.start..span.end;
+        let id = match is_spi {
+            true => Spi::new(number as u32).map(IrsIntId::Spi),
+            false => Lpi::new(number as u32).map(IrsIntId::Lpi),
+        };
+        match id {
+            Ok(id) => Ok((id, span)),
+            Err(error) => Err(Problem::new(span, error.to_string(), "write a smaller number")),
+        }
+    }
+
+    /// An interrupt, and perhaps a last one: `LPI 0 to 63`.
+    pub(super) fn interrupts(&mut self) -> Result<(Vec<IrsIntId>, Span), Problem> {
+        let (first, span) = self.interrupt()?;
+        if self.peek() != Some("to") {
+            return Ok((vec![first], span));
+        }
+        let _ = self.next("to")?;
+        let start = u64::from(number_of(first));
+        let (last, end) = self.number("last number of a range", start..(1 << 24))?;
+        let span = span.start..end.end;
+        if last - start >= 1 << 16 {
+            return Err(Problem::new(span, "more interrupts than can be set up one by one", "at most 65536 at a time"));
+        }
+        let ids = (start..=last).filter_map(|n| {
+            let n = n as u32;
+            match first {
+                IrsIntId::Spi(_) => Spi::new(n).map(IrsIntId::Spi).ok(),
+                IrsIntId::Lpi(_) => Lpi::new(n).map(IrsIntId::Lpi).ok(),
+            }
+        });
+        Ok((ids.collect(), span))
+    }
+
+    fn interrupt_of(&mut self, bounds: Bounds) -> Result<IrsIntId, Problem> {
+        let (id, span) = self.interrupt()?;
+        bounds.check(id, &span)
+    }
+
+    /// `vcpu 1`.
+    fn vcpu(&mut self, vcpus: usize) -> Result<usize, Problem> {
+        let word = self.next("vcpu and its number")?;
+        if word.text != "vcpu" {
+            let what = format!("{} is not understood here", quote(word.text));
+            return Err(Problem::new(word.span, what, "write vcpu and a number, counted from 0"));
+        }
+        Ok(self.number("vCPU of the VM", 0..vcpus as u64)?.0 as usize)
+    }
+
+    /// `PE 1`.
+    fn pe(&mut self, pes: u16) -> Result<u16, Problem> {
+        for expected in ["to", "PE"] {
+            let word = self.next("to PE and its number")?;
+            if word.text != expected {
+                let what = format!("{} is not understood here", quote(word.text));
+                return Err(Problem::new(word.span, what, "write: to PE 1"));
+            }
+        }
+        Ok(self.number("PE of the machine", 0..u64::from(pes))?.0 as u16)
+    }
+
+    fn priority(&mut self) -> Result<Priority, Problem> {
+        let (number, span) = self.number("priority", 0..32)?;
+        Priority::new(number as u32).map_err(|error| Problem::new(span, error.to_string(), "write 0 to 31"))
+    }
+
+    /// The first word, one of these.
+    fn verb(&mut self, what: &str, verbs: &[&'static str]) -> Result<(&'static str, Span), Problem> {
+        let word = self.next(&format!("one of: {}", verbs.join(", ")))?;
+        match verbs.iter().find(|verb| **verb == word.text) {
+            Some(verb) => Ok((verb, word.span)),
+            None => {
+                let nearest = suggest::nearest(word.text, verbs.iter().copied());
+                let help = suggest::hint(&nearest, &format!("write one of: {}", verbs.join(", ")));
+                Err(Problem::new(word.span, format!("{} is no {what}", quote(word.text)), help))
+            }
+        }
+    }
+}
+
+/// The number of an LPI or SPI.
+pub(super) fn number_of(id: IrsIntId) -> u32 {
+    match id {
+        IrsIntId::Spi(spi) => spi.id(),
+        IrsIntId::Lpi(lpi) => lpi.id(),
+    }
+}
+
+/// Reads a step of a program or handler.
+pub(super) fn step(text: (&str, Span), bounds: Bounds) -> Result<Step, Problem> {
+    const VERBS: [&str; 10] =
+        ["run", "wait", "again", "send", "mask", "enable", "disable", "priority", "target", "lower"];
+    let mut words = Sentence::new(text);
+    let step = match words.verb("step", &VERBS)?.0 {
+        "run" => Step::Run(words.time()?),
+        "wait" => Step::Wait,
+        "again" => Step::Again,
+        "send" if words.peek() == Some("any") => {
+            let word = words.next("any")?;
+            if bounds.lpis == 0 {
+                return Err(Problem::new(word.span, "the VM has no LPIs", "give it some by `lpi-id-bits` in [[vm]]"));
+            }
+            Step::SendAny
+        }
+        "send" => Step::Send(words.interrupt_of(bounds)?),
+        "mask" => Step::Mask(words.priority()?),
+        "enable" => Step::Enable(words.interrupt_of(bounds)?),
+        "disable" => Step::Disable(words.interrupt_of(bounds)?),
+        "priority" => Step::SetPriority(words.interrupt_of(bounds)?, words.priority()?),
+        "target" => Step::Target(words.interrupt_of(bounds)?, words.vcpu(bounds.vcpus)?),
+        _ => Step::Lower(wired(&mut words, bounds)?),
+    };
+    words.end()?;
+    Ok(step)
+}
+
+/// An SPI: only they have wires.
+fn wired(words: &mut Sentence<'_>, bounds: Bounds) -> Result<IrsIntId, Problem> {
+    let (id, span) = words.interrupt()?;
+    match bounds.check(id, &span)? {
+        IrsIntId::Lpi(_) => Err(Problem::new(span, "an LPI has no wire", "only SPIs can be lowered")),
+        id => Ok(id),
+    }
+}
+
+/// What is known when sentences about VMs are read.
+#[derive(Clone, Copy)]
+pub(super) struct World<'a> {
+    pub(super) kinds: &'a [Kind],
+    pub(super) vms: &'a [VmSpec],
+    pub(super) pes: u16,
+}
+
+impl World<'_> {
+    fn find(&self, name: &str) -> Option<(Vms, Bounds)> {
+        if let Some(kind) = self.kinds.iter().find(|kind| kind.name == name) {
+            return Some((kind.members.clone(), Bounds::of(kind)));
+        }
+        let place = self.vms.iter().position(|vm| vm.name == name)?;
+        let kind = self.kinds.get(self.vms.get(place)?.kind)?;
+        Some((place..place + 1, Bounds::of(kind)))
+    }
+
+    /// The name of a VM, or of all that one `[[vm]]` describes.
+    fn vms(&self, words: &mut Sentence<'_>) -> Result<(Vms, Bounds), Problem> {
+        let word = words.next("the name of a VM")?;
+        self.find(word.text).ok_or_else(|| {
+            let names = self.kinds.iter().map(|kind| kind.name.as_str());
+            let nearest = suggest::nearest(word.text, names.clone());
+            let all: Vec<&str> = names.take(8).collect();
+            let otherwise = match all.is_empty() {
+                true => "no [[vm]] is described".to_owned(),
+                false => format!("the VMs are {}", all.join(", ")),
+            };
+            let what = format!("there is no VM {}", quote(word.text));
+            Problem::new(word.span, what, suggest::hint(&nearest, &otherwise))
+        })
+    }
+
+    /// Reads what happens at a moment.
+    pub(super) fn action(&self, text: (&str, Span)) -> Result<(Vms, Action), Problem> {
+        const VERBS: [&str; 10] =
+            ["raise", "lower", "send", "create", "destroy", "reset", "migrate", "preempt", "reclaim", "recover"];
+        let mut words = Sentence::new(text);
+        let (verb, _) = words.verb("action", &VERBS)?;
+        let found = match verb {
+            "reclaim" => (0..0, Action::Reclaim),
+            "recover" => (0..0, Action::Recover),
+            _ => {
+                let (vms, bounds) = self.vms(&mut words)?;
+                let action = match verb {
+                    "raise" => Action::Raise(wired(&mut words, bounds)?),
+                    "lower" => Action::Lower(wired(&mut words, bounds)?),
+                    "send" => Action::Raise(words.interrupt_of(bounds)?),
+                    "create" => Action::Create,
+                    "destroy" => Action::Destroy,
+                    "reset" => Action::Reset(words.vcpu(bounds.vcpus)?),
+                    "migrate" => Action::Migrate(words.vcpu(bounds.vcpus)?, words.pe(self.pes)?),
+                    _ => Action::Preempt(words.vcpu(bounds.vcpus)?),
+                };
+                (vms, action)
+            }
+        };
+        words.end()?;
+        Ok(found)
+    }
+
+    /// Reads whom a source interrupts: `vm0 LPI 3`.
+    pub(super) fn target(&self, text: (&str, Span)) -> Result<(Vms, IrsIntId), Problem> {
+        let mut words = Sentence::new(text);
+        let (vms, bounds) = self.vms(&mut words)?;
+        let id = words.interrupt_of(bounds)?;
+        words.end()?;
+        Ok((vms, id))
+    }
+
+    /// Reads what shall turn out.
+    pub(super) fn claim(&self, text: (&str, Span)) -> Result<Claim, Problem> {
+        const COUNTERS: [(&str, Counter); 11] = [
+            ("injected", Counter::Injected),
+            ("delivered", Counter::Delivered),
+            ("merged", Counter::Merged),
+            ("spurious", Counter::Spurious),
+            ("doorbells", Counter::Doorbells),
+            ("switches", Counter::Switches),
+            ("leaks", Counter::Leaks),
+            ("violations", Counter::Violations),
+            ("quarantined", Counter::Quarantined),
+            ("undelivered", Counter::Undelivered),
+            ("commands", Counter::Commands),
+        ];
+        let mut verbs: Vec<&'static str> = COUNTERS.iter().map(|(name, _)| *name).collect();
+        verbs.extend(["latency", "wake-up", "order", "error"]);
+        let whole = text.clone();
+        let mut words = Sentence::new(text);
+        let (verb, span) = words.verb("expectation", &verbs)?;
+        let claim = match verb {
+            "error" => {
+                let text = whole.0.trim_start().strip_prefix("error").unwrap_or_default().trim();
+                if text.is_empty() {
+                    return Err(Problem::new(
+                        span,
+                        "an error without a text",
+                        "write a piece of the text: error no VM ID",
+                    ));
+                }
+                return Ok(Claim::Error(text.to_owned()));
+            }
+            "order" => {
+                let (vms, bounds) = self.vms(&mut words)?;
+                let mut ids = vec![words.interrupt_of(bounds)?];
+                while words.peek().is_some() {
+                    ids.push(words.interrupt_of(bounds)?);
+                }
+                Claim::Order(vms, ids)
+            }
+            "latency" | "wake-up" => {
+                let about = self.about(&mut words)?;
+                if about == About::Everything {
+                    return Err(Problem::new(
+                        span,
+                        "a time of nobody",
+                        format!("write the VM: {verb} vm0 max <= 10us"),
+                    ));
+                }
+                let quantile = match words.verb("quantile", &["p50", "p99", "max"])?.0 {
+                    "p50" => Quantile::Half,
+                    "p99" => Quantile::NinetyNine,
+                    _ => Quantile::Max,
+                };
+                let relation = words.relation()?;
+                let time = words.time()?;
+                match verb {
+                    "latency" => Claim::Latency(about, quantile, relation, time),
+                    _ => Claim::WakeUp(about, quantile, relation, time),
+                }
+            }
+            verb => {
+                let about = self.about(&mut words)?;
+                let relation = words.relation()?;
+                let (number, _) = words.number("count", 0..u64::MAX)?;
+                let counter = COUNTERS.iter().find(|(name, _)| *name == verb).map_or(Counter::Injected, |(_, c)| *c);
+                let whole =
+                    matches!(counter, Counter::Leaks | Counter::Violations | Counter::Quarantined | Counter::Commands);
+                if whole && about != About::Everything {
+                    let help = format!("write: {verb} {number}, about everything")
+                        .replace(&format!("{verb} "), &format!("{verb} = "));
+                    return Err(Problem::new(span, format!("{verb} are not counted VM by VM"), help));
+                }
+                Claim::Count(counter, about, relation, number)
+            }
+        };
+        words.end()?;
+        Ok(claim)
+    }
+
+    fn about(&self, words: &mut Sentence<'_>) -> Result<About, Problem> {
+        if words.peek().is_none_or(|word| RELATIONS.iter().any(|(name, _)| *name == word)) {
+            return Ok(About::Everything);
+        }
+        let (vms, bounds) = self.vms(words)?;
+        Ok(match words.peek() {
+            Some("SPI" | "LPI" | "PPI") => About::Interrupt(vms, words.interrupt_of(bounds)?),
+            Some("vcpu") => About::Vcpu(vms, words.vcpu(bounds.vcpus)?),
+            _ => About::Vms(vms),
+        })
+    }
+}
+
+const RELATIONS: [(&str, Relation); 3] = [("=", Relation::Equal), ("<=", Relation::AtMost), (">=", Relation::AtLeast)];
+
+impl Sentence<'_> {
+    fn relation(&mut self) -> Result<Relation, Problem> {
+        let word = self.next("=, <= or >= and a value")?;
+        RELATIONS.iter().find(|(name, _)| *name == word.text).map(|(_, relation)| *relation).ok_or_else(|| {
+            let what = format!("{} is no comparison", quote(word.text));
+            Problem::new(word.span, what, "write =, <= or >= with a blank on each side")
+        })
+    }
+}
