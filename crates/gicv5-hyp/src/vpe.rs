@@ -169,8 +169,9 @@ impl<H: Hypervisor> Host<H> {
         }
 
         let command = Command::SetDoorbell(vm, vpe);
-        // The mask of a doorbell that nobody has asked for means nothing (DB-10).
-        let settings = IRS_VPE_DBR::ZERO.with_dbv(true).with_dbpm(Priority::LEAST_URGENT).with_intid(lpi);
+        // The mask of a request replaces this one (DB-10). If it counts as well, it is in nobody's way.
+        let open = self.doorbells.mask.letting_through(Priority::LEAST_URGENT);
+        let settings = IRS_VPE_DBR::ZERO.with_dbv(true).with_dbpm(open).with_intid(lpi);
         port.issue_valid(command, settings).await?;
         // A doorbell that is not set is a vCPU that sleeps for ever, so it is worth another look (DB-6).
         let found: IRS_VPE_DBR = port.read();

@@ -18,7 +18,7 @@ use gicv5_hyp::{
     Config, DoorbellMask, Fate, Host, Idle, InjectError, Pending, PpiError, PpiMask, RunError, VcpuIndex, Vm, VmSpec,
     VmState, Wake,
 };
-use gicv5_model::config::Effects;
+use gicv5_model::config::{Effects, Switches};
 use gicv5_model::event::Event;
 use gicv5_model::fault::Fault;
 use guest::{FIRST, PE0, PE1, SECOND, lpi, spi};
@@ -537,6 +537,51 @@ proptest! {
         lab.put(PE0, &vm, FIRST).unwrap();
         end(&lab, &host, vec![vm]);
     }
+}
+
+/// DB-1 to DB-5, DB-10, DB-15, DB-18, RES-2, and every open question about them: two wake-ups under each setting.
+#[test]
+fn no_wake_up_is_lost_under_any_setting_of_the_switches() {
+    for (n, switches) in Switches::pairs().into_iter().enumerate() {
+        let shape = SHAPES[n % SHAPES.len()];
+        let (mut machine, mut config) = (shape.config(), shape.host_config());
+        machine.switches = switches;
+        config.doorbell_mask = match switches.doorbell.mask {
+            gicv5_model::config::DoorbellMask::ByUrgency => DoorbellMask::ByUrgency,
+            gicv5_model::config::DoorbellMask::ByNumber => DoorbellMask::ByNumber,
+        };
+        let (lab, host) = up_with(machine, &config);
+        let (vm, other) = (vm(&host), vm(&host));
+        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.guest(PE0).open().enable(spi(9), VPES[0], 7);
+        for (round, pe) in [PE0, PE1, PE1, PE0].into_iter().enumerate() {
+            let injects_first = round % 2 == 0;
+            if injects_first {
+                lab.inject(&vm, spi(9));
+            }
+            assert_eq!(lab.idle(pe_of(&lab, &vm), &vm, FIRST), Ok(Idle::Sleep), "{switches:?}");
+            // Another VM on the same PE meanwhile.
+            lab.load(pe, &other, FIRST).unwrap();
+            if !injects_first {
+                lab.inject(&vm, spi(9));
+            }
+            assert_eq!(lab.guest(pe).open().take(), None, "{switches:?}");
+            lab.put(pe, &other, FIRST).unwrap();
+            let woken: Vec<_> = [PE0, PE1].iter().flat_map(|pe| lab.take_doorbells(*pe, &host)).collect();
+            assert_eq!(woken, [wake(&vm, FIRST)], "round {round}, {switches:?}");
+            assert_eq!(vm.has_pending(FIRST), Ok(true));
+            lab.load(pe, &vm, FIRST).unwrap();
+            assert_eq!(lab.guest(pe).take(), Some(spi(9)), "round {round}, {switches:?}");
+        }
+        lab.put(pe_of(&lab, &vm), &vm, FIRST).unwrap();
+        end(&lab, &host, vec![vm, other]);
+    }
+}
+
+/// Where the first vCPU of a VM is.
+fn pe_of(lab: &Lab, vm: &Vm<'_, Lab>) -> gicv5_model::violation::PeIndex {
+    let first = vm.id().map(|vm| (vm, VPES[0]));
+    if lab.machine.resident(PE0) == first { PE0 } else { PE1 }
 }
 
 /// DB-25: what has rung and nobody has taken goes with the VM.
