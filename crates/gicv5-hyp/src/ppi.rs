@@ -1,5 +1,6 @@
 //! Virtual PPIs: which there are, and sets of them.
 
+use arbitrary_int::u4;
 use gicv5_arch::sysreg::{PpiSet, SysReg};
 use gicv5_arch::{Ppi, PpiBank};
 use gicv5_hal::{Pe, PeOps};
@@ -62,6 +63,18 @@ pub(crate) struct VirtualPpis {
 }
 
 impl VirtualPpis {
+    /// The banks that have PPIs. The registers of the others are zero and ignore writes (PPI-5).
+    pub(crate) fn banks(&self) -> impl Iterator<Item = PpiBank> {
+        PpiBank::ALL.into_iter().filter(|bank| self.implemented.bits(*bank) != 0)
+    }
+
+    /// The priority registers that have PPIs: register n is for PPIs 8n to 8n+7 (PPI-1).
+    pub(crate) fn priority_registers(&self) -> impl Iterator<Item = u4> {
+        let PpiMask([architected, implementation_defined]) = self.implemented;
+        let all = u128::from(implementation_defined.raw_value()) << 64 | u128::from(architected.raw_value());
+        (0..16u8).filter(move |n| all >> (n * 8) & 0xff != 0).map(u4::new)
+    }
+
     /// Asks the PE the caller runs on, on which no VPE may be resident (PPI-25). The PEs of a system are taken to be alike.
     pub(crate) fn probe<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> VirtualPpis {
         for bank in PpiBank::ALL {

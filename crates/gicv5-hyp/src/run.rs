@@ -9,9 +9,9 @@
 //! nobody has, to the vCPU's own thread. Nothing here takes a lock or allocates, and each call takes the same number of
 //! steps whatever there is.
 //!
-//! The virtual CPU interface of a PE is one set of registers for all VMs. Load writes every one that a guest can see, both
-//! banks of PPIs included, so that nothing of the VM before it is left (RES-13, PPI-14); put saves what the guest can
-//! change. `ICC_ICSR_EL1` is shared with the host itself (INS-14): load and put exchange the two values, so that between
+//! The virtual CPU interface of a PE is one set of registers for all VMs. Load writes every one that a guest can see, those
+//! of all PPIs that exist included, so that nothing of the VM before it is left (RES-13, PPI-14); put saves what the guest
+//! can change. `ICC_ICSR_EL1` is shared with the host itself (INS-14): load and put exchange the two values, so that between
 //! them the host's is not in the register. Host code that runs between load and put and asks for an interrupt's
 //! configuration must keep the register as it found it.
 //!
@@ -32,6 +32,7 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Locks, Pe, PeOps};
 
 use crate::doorbell::{Doorbell, Doorbells, Refused, Wake};
+use crate::error::{Fate, Fault};
 use crate::host::Host;
 use crate::ppi::{PpiMask, VirtualPpis};
 use crate::record::{Life, VmState};
@@ -83,7 +84,27 @@ pub enum RunError {
     },
 }
 
-/// An interrupt was not injected. Nothing has changed.
+impl RunError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            RunError::ResidencyFault { .. } => Fault::Hardware,
+            _ => Fault::Caller,
+        }
+    }
+
+    /// What became of the VM.
+    #[must_use]
+    pub const fn fate(&self) -> Fate {
+        match self {
+            RunError::ResidencyFault { .. } => Fate::Dead,
+            _ => Fate::Unchanged,
+        }
+    }
+}
+
+/// An interrupt was not injected. The caller's mistake; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum InjectError {
     /// The VM cannot take one now: it is not initialised, or not live. Hold the interrupt (INJ-8).
@@ -94,7 +115,7 @@ pub enum InjectError {
     Ppi(Ppi),
 }
 
-/// The state of a PPI was not changed.
+/// The state of a PPI was not changed. The caller's mistake; nothing has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PpiError {
     /// The VM or the vCPU is not there.
@@ -220,6 +241,10 @@ impl Context {
         self.waiting.store(false, Ordering::Relaxed);
     }
 
+    fn priority(&self, index: u4) -> Option<&AtomicU64> {
+        self.priority.get(usize::from(index.value()))
+    }
+
     /// Gives the PE's virtual CPU interface this state, and nothing of what it had. No VPE is resident on the PE.
     fn restore<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, ppis: &VirtualPpis, visible: PpiMask) {
         // The layout of ICH_VMCR_EL2 depends on V3 (RES-15).
@@ -230,7 +255,7 @@ impl Context {
         pe.write_raw(SysReg::ICH_APR_EL2, get(&self.apr));
         put(&self.host_icsr, pe.read_raw(SysReg::ICC_ICSR_EL1));
         pe.write_raw(SysReg::ICC_ICSR_EL1, get(&self.icsr));
-        for bank in PpiBank::ALL {
+        for bank in ppis.banks() {
             let visible = visible.bits(bank);
             // An edge is handed over, a level stays (PPI-16).
             let pending = of(&self.latch, bank).fetch_and(!(ppis.edge.bits(bank) & visible), Ordering::Relaxed);
@@ -239,8 +264,8 @@ impl Context {
             pe.write_raw(SysReg::ich_ppi_enabler(bank), get(of(&self.enabled, bank)) & visible);
             pe.write_raw(SysReg::ich_ppi_pendr(bank), pending & visible);
         }
-        for (index, priority) in self.priority.iter().enumerate() {
-            pe.write_raw(priorityr(index), get(priority));
+        for index in ppis.priority_registers() {
+            pe.write_raw(SysReg::ich_ppi_priorityr(index), self.priority(index).map_or(0, get));
         }
         // All this acts before the residency that is judged by it (RES-15, SYN-6).
         pe.isb();
@@ -250,15 +275,17 @@ impl Context {
     fn save<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, ppis: &VirtualPpis) {
         put(&self.apr, pe.read_raw(SysReg::ICH_APR_EL2));
         put(&self.vmcr, pe.read_raw(SysReg::ICH_VMCR_EL2));
-        for bank in PpiBank::ALL {
+        for bank in ppis.banks() {
             put(of(&self.active, bank), pe.read_raw(SysReg::ich_ppi_activer(bank)));
             // An edge that the guest has not taken is owed to it; a level is known already (PPI-17).
             let edges = pe.read_raw(SysReg::ich_ppi_pendr(bank)) & ppis.edge.bits(bank);
             of(&self.latch, bank).fetch_or(edges, Ordering::Relaxed);
             put(of(&self.enabled, bank), pe.read_raw(SysReg::ich_ppi_enabler(bank)));
         }
-        for (index, priority) in self.priority.iter().enumerate() {
-            put(priority, pe.read_raw(priorityr(index)));
+        for index in ppis.priority_registers() {
+            if let Some(priority) = self.priority(index) {
+                put(priority, pe.read_raw(SysReg::ich_ppi_priorityr(index)));
+            }
         }
         put(&self.icsr, pe.read_raw(SysReg::ICC_ICSR_EL1));
         pe.write_raw(SysReg::ICC_ICSR_EL1, get(&self.host_icsr));
@@ -286,16 +313,11 @@ impl Context {
                 & !get(of(&self.active, bank))
                 & visible.bits(bank);
             PpiSet::new_with_raw_value(candidates).iter(bank).any(|ppi| {
-                let priorities = self.priority.get(usize::from(ppi.priority_register().value())).map_or(0, get);
+                let priorities = self.priority(ppi.priority_register()).map_or(0, get);
                 PPI_PRIORITYR::new_with_raw_value(priorities).priority(ppi).passes(least)
             })
         })
     }
-}
-
-/// The register with the priorities of PPIs 8n to 8n+7. There are 16.
-fn priorityr(index: usize) -> SysReg {
-    SysReg::ich_ppi_priorityr(u4::new(index as u8 & 0xf))
 }
 
 /// A vCPU, with all that running it needs.
