@@ -163,9 +163,11 @@ impl<H: Hypervisor> Host<H> {
         let command = Command::ConfigureVpe(vm, vpe);
         port.issue_valid(command, IRS_VPE_CR0::ZERO.with_dps(true)).await?;
         // Without 1-of-N the register may read as zero (open question 20).
-        let found: IRS_VPE_CR0 = port.read();
-        if self.limits.one_of_n && !found.dps() {
-            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_CR0), found.raw_value().into()));
+        if self.limits.one_of_n {
+            let found: IRS_VPE_CR0 = port.read();
+            if !found.dps() {
+                return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_CR0), found.raw_value().into()));
+            }
         }
 
         let command = Command::SetDoorbell(vm, vpe);

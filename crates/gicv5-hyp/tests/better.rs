@@ -504,3 +504,35 @@ fn a_command_that_is_slow_but_in_time_is_waited_for_and_counted() {
     vm.tear_down().unwrap_err();
     assert_eq!(host.counters().timed_out, 1);
 }
+
+/// VM-1, VPE-11, IST-2, GEN-18: one look at the status register before a command sequence and one after each command, and what
+/// shows that it had its effect.
+#[test]
+fn a_vm_costs_no_more_register_accesses_than_the_hardware_asks_for() {
+    let (lab, host) = SHAPES[0].up();
+    let accesses = |f: &mut dyn FnMut()| {
+        let before = lab.machine.snapshot();
+        f();
+        let account = lab.machine.account(&before);
+        account.accesses.iter().map(|(register, n)| (*register, n.reads, n.writes)).collect::<Vec<_>>()
+    };
+    let mut vm = host.new_vm();
+    let vcpus = VPES.len() as u64;
+    let of_init = accesses(&mut || vm.init(&SPEC).unwrap());
+    let expected = [
+        // Before the VMAP_VMR, each VMAP_VPER and the VMAP_VISTR; and after.
+        (IrsReg::IRS_VMT_STATUSR, 2 * (1 + vcpus + 1), 0),
+        (IrsReg::IRS_VPE_SELR, 0, vcpus),
+        // What was set before the selection, and what is set now.
+        (IrsReg::IRS_VPE_DBR, 2 * vcpus, vcpus),
+        // Read back only where 1-of-N gives it a meaning.
+        (IrsReg::IRS_VPE_CR0, 0, vcpus),
+        (IrsReg::IRS_VPE_STATUSR, 4 * vcpus, 0),
+        (IrsReg::IRS_VMAP_VMR, 0, 1),
+        (IrsReg::IRS_VMAP_VISTR, 0, 1),
+        (IrsReg::IRS_VMAP_VPER, 0, vcpus),
+    ];
+    assert_eq!(of_init, expected);
+    let of_teardown = accesses(&mut || vm.tear_down().unwrap());
+    assert_eq!(of_teardown, [(IrsReg::IRS_VMT_STATUSR, 2, 0), (IrsReg::IRS_VMAP_VMR, 0, 1)]);
+}
