@@ -52,7 +52,7 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64 as Counter, Ordering as CounterOrdering};
 
 use arbitrary_int::u24;
-use gicv5_arch::{Lpi, Priority, VmId, VpeId};
+use gicv5_arch::{Iaffid, Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
 use once_cell::race::OnceBox;
 
@@ -457,9 +457,9 @@ impl<L> Doorbell<L> {
         Doorbell { id: self.id, lpi: self.lpi }
     }
 
-    /// Routes it to the PE the call is made on.
-    pub(crate) fn route_here<S: HostLpis<Lpi = L>>(&self, lpis: &S) {
-        lpis.route(&self.lpi, Route::ThisPe);
+    /// Routes it to a PE.
+    pub(crate) fn route<S: HostLpis<Lpi = L>>(&self, lpis: &S, pe: Iaffid) {
+        lpis.route(&self.lpi, Route::To(pe));
     }
 }
 

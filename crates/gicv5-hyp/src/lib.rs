@@ -4,6 +4,112 @@
 //! [`Hypervisor`]. The physical side must be up: the memory attributes of the IRS written (GEN-20), a physical IST with
 //! LPIs for the doorbells (LPI-3). `gicv5-phys` does that, and supplies the LPIs.
 //!
+//! # Example
+//!
+//! On the executable model; elsewhere only `Lab` is different. A VM with two vCPUs: the first runs, the second has nothing to do
+//! and sleeps, an interrupt comes for it, its doorbell wakes it, and it takes the interrupt.
+//!
+//! ```
+//! use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4};
+//! use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
+//! use gicv5_arch::values::BitsMinusOne;
+//! use gicv5_arch::{IntId, Spi, VpeId};
+//! use gicv5_hal::{IrsIndex, Pe, Platform};
+//! use gicv5_hyp::{Config, Host, Hypervisor, Idle, Pending, VcpuIndex, VmSpec, Wake};
+//! use gicv5_model::{Machine, ModelHost, config::MachineConfig, violation::PeIndex};
+//!
+//! // The hypervisor: its parts, its kind of lock, and its supply of LPIs.
+//! struct Lab(ModelHost);
+//!
+//! impl Platform for Lab {
+//!     type Irs = Machine;
+//!     type Memory = Machine;
+//!     type CurrentPe = ModelHost;
+//!     type Wait = Machine;
+//!     type Locks = <ModelHost as Platform>::Locks;
+//!
+//!     fn irs(&self) -> &Machine { self.0.machine() }
+//!     fn memory(&self) -> &Machine { self.0.machine() }
+//!     fn current_pe(&self) -> &ModelHost { &self.0 }
+//!     fn wait(&self) -> &Machine { self.0.machine() }
+//! }
+//!
+//! impl Hypervisor for Lab {
+//!     type Lpis = ModelHost;
+//!
+//!     fn lpis(&self) -> &ModelHost { &self.0 }
+//! }
+//!
+//! // Hardware with 2^8 VM IDs and 2^8 VPE IDs, whose physical side is up.
+//! let mut machine = MachineConfig::new(2, 64);
+//! let irs = &mut machine.irses[0];
+//! irs.idr0 = irs.idr0.with_virt(true);
+//! irs.idr3 = IRS_IDR3::ZERO.with_vm_id_bits(arbitrary_int::u5::new(8));
+//! irs.idr4 = IRS_IDR4::ZERO
+//!     .with_vpe_id_bits(BitsMinusOne::from_count(8).ok_or("8 bits are possible")?)
+//!     .with_vped_sz(arbitrary_int::u6::new(7));
+//! let machine = Machine::new(machine)?;
+//! let physical = ModelHost::start(&machine, 0..256)?;
+//!
+//! // A host for 10 VMs with 20 vCPUs in all, and a VM with two of them and 32 SPIs.
+//! let host = Host::new(Lab(physical.clone()), &Config::new(IrsIndex(0), 10, 20))?;
+//! host.bring_up()?;
+//! let (first, second) = (VcpuIndex(0), VcpuIndex(1));
+//! let mut vm = host.new_vm();
+//! vm.init(&VmSpec { spis: 32, ..VmSpec::new(&[VpeId::new(0), VpeId::new(1)]) })?;
+//!
+//! // Each vCPU on a PE of its own. What traps is the hypervisor's to decide; here nothing does.
+//! let cpus = [0, 1].map(|n| machine.pe(PeIndex(n)).expect("there are two PEs"));
+//! let pes = [Pe::new(&cpus[0]), Pe::new(&cpus[1])];
+//! for pe in &pes {
+//!     pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
+//!     pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
+//!     pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
+//!     pe.isb();
+//! }
+//! vm.load(&pes[0], first)?;
+//! vm.load(&pes[1], second)?;
+//!
+//! // The guests enable their interrupts. SPI 3 goes to the second vCPU, which has nothing to do then.
+//! let guests = cpus.each_ref().map(|cpu| cpu.guest());
+//! let guests = [Pe::new(&guests[0]), Pe::new(&guests[1])];
+//! for guest in &guests {
+//!     guest.write(ICC_CR0_EL1::ZERO.with_en(true));
+//!     guest.write_raw(SysReg::ICC_PCR_EL1, 31);
+//!     guest.isb();
+//! }
+//! let spi = Spi::new(3)?;
+//! guests[0].cdaff(spi.into(), VpeId::new(1).into());
+//! guests[0].cden(spi.into());
+//! guests[0].gsb_sys();
+//! assert_eq!(vm.idle(&pes[1], second)?, Idle::Sleep);
+//!
+//! // A device of the VM raises the SPI, from anywhere. The doorbell rings where the vCPU went to sleep.
+//! vm.inject(&pes[0], IntId::Spi(spi), Pending::Set)?;
+//! pes[0].gsb_sys();
+//! let mut woken = Vec::new();
+//! physical.take_interrupts(PeIndex(1), |taken| woken.extend(taken.cookie.and_then(|cookie| host.doorbell(cookie))));
+//! assert_eq!(woken, [Wake { vm: vm.id().ok_or("it has an ID")?, vpe: VpeId::new(1) }]);
+//!
+//! // Its thread wakes up, loads it, and the guest takes the interrupt.
+//! assert!(vm.has_pending(second)?);
+//! vm.load(&pes[1], second)?;
+//! assert_eq!(guests[1].cdia().int_id(), Some(IntId::Spi(spi)));
+//! guests[1].gsb_ack();
+//! guests[1].isb();
+//! guests[1].cdeoi();
+//! guests[1].cddi(IntId::Spi(spi));
+//!
+//! // Everything goes back.
+//! vm.put(&pes[0], first)?;
+//! vm.put(&pes[1], second)?;
+//! vm.tear_down()?;
+//! host.shut_down()?;
+//! assert_eq!(host.holdings().table_bytes, 0);
+//! assert!(machine.take_violations().is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
 //! # Theory of operation
 //!
 //! **A host** has one VM table, which the IRS walks. [`Host::new`] reads the ID registers and refuses what cannot be;
@@ -32,6 +138,26 @@
 //! quarantined with the host, and nothing else: memory that was lent, the VM ID, a doorbell that an unknown command names.
 //! [`Host::holdings`] says what; [`Host::reclaim`], which each init begins with, finishes the job when the hardware has
 //! answered. Dropping a [`Vm`] touches no hardware: the VM is an orphan until [`Host::reap`].
+//!
+//! # What the hypervisor does around it
+//!
+//! **A vCPU's thread** calls [`Vm::load`] on the PE it is on, enters the guest as often as it likes, and calls [`Vm::put`]
+//! before it leaves the PE or lets another vCPU have it. When the guest waits for an interrupt, the thread calls
+//! [`Vm::idle`] instead, and sleeps if that says so; whoever wakes it has it look at [`Vm::has_pending`] and load again.
+//! Between the last look and the sleep a wake may come, as with any sleep: the thread announces that it is about to sleep,
+//! looks once more, and sleeps, and a wake ends an announced sleep.
+//!
+//! **The interrupt handler** passes the cookie of each LPI that it takes to [`Host::doorbell`], after the acknowledge, GSB ACK
+//! and ISB and before the deactivation, and wakes the vCPU that it is told. Doorbells have the priority that the supply of
+//! LPIs gives them; if that does not pass the PE's mask, nobody wakes up.
+//!
+//! **Devices** call [`Vm::inject`] for SPIs and LPIs, from anywhere, without a kick. A PPI is one vCPU's:
+//! [`Vm::set_ppi`] keeps it until the vCPU is loaded, so that a vCPU that runs must be put and loaded for it.
+//!
+//! **Traps** (`ICH_HFG*`, HCR_EL2) are the hypervisor's, and so is `ICC_ICSR_EL1` while a vCPU is loaded: host code that
+//! asks for an interrupt's configuration then puts the register back as it was (INS-14).
+//!
+//! **The guest's own IRS** is emulated by the hypervisor, which says by [`Vm::set_guest_irs`] whether it is on.
 //!
 //! # What may be called from where
 //!

@@ -430,12 +430,13 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
             // No doorbell for a guest that would not take it (DB-12, DB-20).
             let least = context.least_signallable().filter(|_| self.guest_irs.is_on());
             let mask = least.map(|least| self.doorbells.mask.letting_through(least));
-            let here = u32::from(pe.iaffid().raw_value());
-            if mask.is_some() && context.routed.load(Ordering::Relaxed) != here {
-                self.doorbell.route_here(self.lpis);
+            let here = pe.iaffid();
+            let routed = u32::from(here.raw_value());
+            if mask.is_some() && context.routed.load(Ordering::Relaxed) != routed {
+                self.doorbell.route(self.lpis, here);
                 // It is there before it can ring (SYN-1).
                 pe.gsb_sys();
-                context.routed.store(here, Ordering::Relaxed);
+                context.routed.store(routed, Ordering::Relaxed);
             }
             context.waiting.store(true, Ordering::Relaxed);
             self.leave(pe, mask);
