@@ -21,6 +21,9 @@ const TARGET: &str = "aarch64-unknown-none-softfloat";
 /// A compiler that brings its library source along, as Debian packages it.
 const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
+/// What links for the target where the compiler brings no linker along.
+const DISTRIBUTION_LINKER: &str = "aarch64-linux-gnu-ld";
+
 /// Build the no_std libraries for bare-metal AArch64
 #[derive(clap::Args)]
 pub(crate) struct Args {}
@@ -39,6 +42,25 @@ pub(crate) fn run(Args {}: &Args) -> Result<()> {
     build.args(PACKAGES.iter().flat_map(|package| ["--package", package])).run()?;
     println!("bare metal: {} build for {TARGET}", PACKAGES.join(", "));
     Ok(())
+}
+
+/// Builds the conformance image, a workspace of its own, and returns the executable.
+pub(crate) fn build_image(shell: &Shell) -> Result<PathBuf> {
+    let core = find_core(shell)?;
+    let mut build =
+        build_command(shell, &core).args(["--release", "--manifest-path", "platform/bare-metal/Cargo.toml"]);
+    if let Core::FromSource(_) = core {
+        // The distribution's compiler has no linker of its own for this target.
+        ensure!(
+            cmd!(shell, "{DISTRIBUTION_LINKER} --version").quiet().ignore_stdout().run().is_ok(),
+            "{DISTRIBUTION_LINKER} is missing; on Debian: apt-get install binutils-aarch64-linux-gnu"
+        );
+        let target = TARGET.to_uppercase().replace('-', "_");
+        let flags = format!("-Clinker={DISTRIBUTION_LINKER} -Clinker-flavor=ld");
+        build = build.env(format!("CARGO_TARGET_{target}_RUSTFLAGS"), flags);
+    }
+    build.run()?;
+    Ok(workspace::root()?.join("target/bare-metal").join(TARGET).join("release/conformance"))
 }
 
 fn find_core(shell: &Shell) -> Result<Core> {

@@ -6,6 +6,7 @@
 mod bare_metal;
 mod bench;
 mod break_facts;
+mod conformance;
 mod coverage;
 mod fuzz;
 mod generated;
@@ -34,6 +35,7 @@ enum Chore {
     BareMetal(bare_metal::Args),
     Bench(bench::Args),
     BreakFacts(break_facts::Args),
+    Conformance(conformance::Args),
     Coverage(coverage::Args),
     Fuzz(fuzz::Args),
     Licences(licences::Args),
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Chore::BareMetal(args) => bare_metal::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::BreakFacts(args) => break_facts::run(&args),
+        Chore::Conformance(args) => conformance::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Licences(args) => licences::run(&args),

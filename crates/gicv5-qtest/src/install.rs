@@ -230,7 +230,7 @@ impl Installation {
     }
 
     /// The directory through which files are passed: as this process sees it and as QEMU sees it.
-    pub(crate) fn shared(&self) -> (PathBuf, PathBuf) {
+    pub fn shared(&self) -> (PathBuf, PathBuf) {
         match &self.root {
             None => (std::env::temp_dir(), std::env::temp_dir()),
             Some(root) => (root.join("files"), PathBuf::from("/files")),

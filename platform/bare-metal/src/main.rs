@@ -1,0 +1,281 @@
+//! The conformance suite as a bare-metal image: it boots, finds the GIC in the device tree, starts the other PEs, runs
+//! the tests and prints a line for each.
+//!
+//! The image starts like a Linux kernel: at any address that is a multiple of 2 MiB plus nothing (the linker script says
+//! which), with the MMU off and the address of a flattened device tree in x0, at EL1 or EL2. `docs/conformance.md` says how
+//! to bring it to another machine.
+//!
+//! # Arguments
+//!
+//! Words in the device tree's `/chosen/bootargs`: `only=TEXT` runs the tests whose name contains TEXT, `after=NAME` those
+//! that come after a test, `pes=N` uses N PEs at most, `exit=psci` ends with PSCI's SYSTEM_OFF instead of semihosting.
+//!
+//! # What is unsafe, and where
+//!
+//! [`pe`] executes instructions, [`memory`] and [`platform`] access memory and registers by address, [`guard`] and [`pes`]
+//! leave frames behind and pass work to other PEs. Everything above them is safe code.
+#![no_std]
+#![no_main]
+
+mod board;
+mod guard;
+mod memory;
+mod pe;
+mod pes;
+mod platform;
+
+use core::fmt::{self, Write};
+use core::ops::Range;
+use core::panic::PanicInfo;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use aarch64_rt::{DEFAULT_MAIR, InitialPagetable, entry, initial_pagetable};
+use dtoolkit::fdt::Fdt;
+use gicv5_conformance::{MAX_PES, Observer, Test, Verdict};
+use gicv5_hal::Pe;
+use smccc::psci::system_off;
+use smccc::{Hvc, Smc};
+
+use board::Conduit;
+use memory::Pool;
+use platform::{Board, Console, Frames};
+
+/// Device-nGnRE, accessed, not executable at any level.
+const DEVICE: usize = 1 | 1 << 10 | 1 << 53 | 1 << 54;
+
+/// Normal memory: attribute 1 (write-back), inner shareable, accessed.
+const NORMAL: usize = 1 | 1 << 2 | 3 << 8 | 1 << 10;
+
+const GIB: usize = 1 << 30;
+
+// The first GiB is device memory, the next seven are RAM, one to one: what QEMU's virt machine and Arm's FVPs have. Memory
+// above 8 GiB is not used.
+initial_pagetable!(
+    {
+        let mut map = [0; 512];
+        map[0] = DEVICE;
+        let mut n = 1;
+        while n < 8 {
+            map[n] = NORMAL | n * GIB;
+            n += 1;
+        }
+        InitialPagetable(map)
+    },
+    DEFAULT_MAIR
+);
+
+// The header of a Linux kernel image, by which boot loaders know where to put it.
+core::arch::global_asm!(
+    ".section .head, \"ax\"",
+    "b entry",
+    ".long 0",
+    // Offset from a 2 MiB boundary, size, and flags: little-endian, 4 KiB pages, anywhere.
+    ".quad 0",
+    ".quad image_size",
+    ".quad 0xa",
+    ".quad 0, 0, 0",
+    ".ascii \"ARM\\x64\"",
+    ".long 0",
+);
+
+unsafe extern "C" {
+    static image_begin: u8;
+    static image_end: u8;
+}
+
+/// Ends the machine: everything passed.
+const ALL_PASSED: u8 = 0;
+/// Ends the machine: a test failed.
+const SOME_FAILED: u8 = 1;
+/// Ends the machine: this is no place for the suite.
+const UNSUITABLE: u8 = 2;
+/// Ends the machine: something happened that no test accounts for.
+const BROKEN: u8 = 3;
+
+/// How to end. What is needed where nothing else is known.
+static USE_SMC: AtomicBool = AtomicBool::new(false);
+static USE_PSCI: AtomicBool = AtomicBool::new(false);
+static UART: AtomicU64 = AtomicU64::new(0);
+static ENDING: AtomicBool = AtomicBool::new(false);
+
+/// Room for the table memory: what the largest test needs, with a margin.
+const TABLE_BYTES: u64 = 4 << 20;
+
+entry!(main);
+fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
+    guard::set_index(0);
+    pe::prepare();
+    let (tree, range) = device_tree(tree);
+    let Some(tree) = tree else { end(UNSUITABLE) };
+    let image = (&raw const image_begin) as u64..(&raw const image_end) as u64;
+    let found = board::read(tree, range, image, affinity());
+    USE_SMC.store(matches!(found.conduit, Conduit::Smc), Ordering::Relaxed);
+    let option = |name: &str| found.arguments.split_whitespace().find_map(|word| word.strip_prefix(name));
+    USE_PSCI.store(option("exit=") == Some("psci"), Ordering::Relaxed);
+    UART.store(found.uart.map_or(0, |uart| uart.base), Ordering::Relaxed);
+    // SAFETY: the device tree names a PL011, in the first GiB or it is not used; nobody else prints.
+    let console = unsafe { Console::new(found.uart.filter(|uart| uart.base < GIB as u64)) };
+    console.print(format_args!("gicv5 conformance at EL{}\n", pe::exception_level()));
+    let irs = match found.irs {
+        Ok(irs) if irs.config < GIB as u64 => irs,
+        Ok(_) => refuse(&console, "the IRS lies above the first GiB, which is all that is mapped as a device"),
+        Err(why) => refuse(&console, why),
+    };
+    let coherency = if irs.coherent { gicv5_hal::Coherency::Coherent } else { gicv5_hal::Coherency::NonCoherent };
+    // SAFETY: RAM by the device tree, behind the image and beside the tree, that nothing else in this image uses.
+    let pool = unsafe { Pool::new(found.ram.clone(), coherency) };
+    if pool.size() < TABLE_BYTES {
+        console.print(format_args!("there are {} KiB of free RAM behind the image\n", pool.size() >> 10));
+        refuse(&console, "too little RAM: 4 MiB are needed behind the image");
+    }
+    let most = option("pes=").and_then(|count| count.parse().ok()).unwrap_or(MAX_PES).clamp(1, MAX_PES);
+    let mut pes = 1;
+    for mpidr in found.cpus.into_iter().flatten().skip(1).take(most - 1) {
+        if !pes::start(pes, mpidr, found.conduit) {
+            console.print(format_args!("the PE with MPIDR {mpidr:#x} does not start, and is left out\n"));
+            break;
+        }
+        pes += 1;
+    }
+    let wire = Board::wire(&console, found.uart);
+    // SAFETY: the device tree names an IRS there; the suite gives it no memory but the pool's.
+    let frames = unsafe { Frames::new(irs) };
+    let board = Board { frames, pool, console, wire, pes };
+    let wire = wire.map_or(-1, |spi| i64::from(spi.id()));
+    board.console.print(format_args!(
+        "PEs {pes}, IRS at {:#x}, {}, wired SPI {wire}\n",
+        irs.config,
+        if irs.coherent { "coherent" } else { "not coherent" },
+    ));
+    let mut skipping = option("after=").is_some();
+    let chosen = |test: &Test<Board>| {
+        if skipping {
+            skipping = option("after=") != Some(test.name);
+            return false;
+        }
+        option("only=").is_none_or(|text| test.name.contains(text))
+    };
+    let summary = gicv5_conformance::run(&board, &Pe::new(&pe::ThisPe), chosen, &mut Lines(&board.console));
+    board.console.print(format_args!(
+        "{} passed, {} failed, {} not applicable\n",
+        summary.passed, summary.failed, summary.not_applicable
+    ));
+    end(if summary.failed == 0 { ALL_PASSED } else { SOME_FAILED })
+}
+
+/// One line for each test: its name as it starts, how it ended as it ends.
+struct Lines<'a>(&'a Console);
+
+impl Observer<Board> for Lines<'_> {
+    fn started(&mut self, test: &Test<Board>) {
+        self.0.print(format_args!("{} ... ", test.name));
+    }
+
+    fn finished(&mut self, test: &Test<Board>, verdict: &Verdict) {
+        self.0.print(format_args!("{} [{}]", verdict.status(), List(test.rules)));
+        match verdict {
+            Verdict::Pass => self.0.print(format_args!("\n")),
+            Verdict::Fail(failure) => self.0.print(format_args!(": {failure}\n")),
+            Verdict::NotApplicable(need) => self.0.print(format_args!(": needs {need}\n")),
+        }
+    }
+}
+
+/// Words with commas between them.
+struct List(&'static [&'static str]);
+
+impl fmt::Display for List {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (n, word) in self.0.iter().enumerate() {
+            if n != 0 {
+                f.write_str(", ")?;
+            }
+            f.write_str(word)?;
+        }
+        Ok(())
+    }
+}
+
+/// The device tree at an address, and where it lies.
+fn device_tree(address: u64) -> (Option<Fdt<'static>>, Range<u64>) {
+    const MAGIC: u32 = 0xd00d_feed;
+    // At most 2 MiB, as the boot protocol says, in RAM that is mapped.
+    if address < GIB as u64 || address >= 8 * GIB as u64 || !address.is_multiple_of(8) {
+        return (None, 0..0);
+    }
+    let word = |n: usize| {
+        // SAFETY: RAM that is mapped; nothing writes to it.
+        u32::from_be(unsafe { core::ptr::read_volatile((address as *const u32).wrapping_add(n)) })
+    };
+    let size = word(1).min(2 << 20);
+    if word(0) != MAGIC {
+        return (None, 0..0);
+    }
+    // SAFETY: as above; the tree stays as it is, and the memory is taken out of what is given away.
+    let bytes = unsafe { core::slice::from_raw_parts(address as *const u8, size as usize) };
+    (Fdt::new(bytes).ok(), address..address + u64::from(size))
+}
+
+/// The affinity fields of MPIDR_EL1, as device tree and PSCI write them.
+fn affinity() -> u64 {
+    let mpidr: u64;
+    // SAFETY: a read without an effect.
+    unsafe { core::arch::asm!("mrs {mpidr}, mpidr_el1", mpidr = out(reg) mpidr, options(nomem, nostack)) }
+    mpidr & 0x0000_00ff_00ff_ffff
+}
+
+/// Says why the suite cannot run here, and ends.
+fn refuse(console: &Console, why: &str) -> ! {
+    console.print(format_args!("cannot run: {why}\n"));
+    end(UNSUITABLE)
+}
+
+/// Ends the machine with a status, if there is something that takes it.
+fn end(status: u8) -> ! {
+    // Where semihosting does not exist the call is an exception, which leads back here.
+    if !ENDING.swap(true, Ordering::Relaxed) && !USE_PSCI.load(Ordering::Relaxed) {
+        semihosting::process::exit(status.into());
+    }
+    let _ = match USE_SMC.load(Ordering::Relaxed) {
+        true => system_off::<Smc>(),
+        false => system_off::<Hvc>(),
+    };
+    loop {
+        pe::relax();
+    }
+}
+
+/// Prints where nothing is known any more about who else does.
+struct LastWords;
+
+impl Write for LastWords {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let base = UART.load(Ordering::Relaxed);
+        for byte in text.bytes().filter(|_| base != 0) {
+            // SAFETY: the data register of the PL011 that the device tree names; the machine is about to end.
+            unsafe { core::ptr::write_volatile(base as *mut u32, byte.into()) }
+        }
+        Ok(())
+    }
+}
+
+/// An exception outside of any test.
+fn stop_after_exception(esr: u64, elr: u64, far: u64) -> ! {
+    if !ENDING.load(Ordering::Relaxed) {
+        let _ =
+            writeln!(LastWords, "\nunexpected exception outside of a test: ESR {esr:#x}, ELR {elr:#x}, FAR {far:#x}");
+    }
+    end(BROKEN)
+}
+
+/// A PE has work that lives in a frame of this one's stack, and does not come back.
+fn stop_after_silence(pe: usize) -> ! {
+    let _ = writeln!(LastWords, "\nPE {pe} does not come back from its work");
+    end(BROKEN)
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let _ = writeln!(LastWords, "\n{info}");
+    end(BROKEN)
+}

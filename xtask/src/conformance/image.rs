@@ -1,0 +1,258 @@
+//! The bare-metal image, and its boots in QEMU.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use gicv5_qtest::install::Installation;
+use object::{Object, ObjectSegment};
+use xshell::Shell;
+
+use crate::bare_metal;
+
+/// A boot that prints nothing for that long hangs. Two cores that do other things too need some patience.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Boots of one run that may end early.
+const BOOTS: usize = 40;
+
+/// How a test ended on hardware.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Ended {
+    /// The test.
+    pub(super) name: String,
+    /// `pass`, `fail`, `not-applicable`, or `stopped` if it took the machine along.
+    pub(super) status: String,
+    /// Why, if it did not pass.
+    pub(super) message: String,
+}
+
+/// Builds the image: the bytes from the load address on.
+pub(super) fn build(shell: &Shell) -> Result<Vec<u8>> {
+    let elf = bare_metal::build_image(shell)?;
+    let bytes = std::fs::read(&elf).with_context(|| format!("cannot read {}", elf.display()))?;
+    raw(&bytes).with_context(|| format!("{} is no image", elf.display()))
+}
+
+/// What a loader puts into memory: the segments of an executable, at their distances from the first.
+fn raw(elf: &[u8]) -> Result<Vec<u8>> {
+    let file = object::File::parse(elf)?;
+    let mut segments = Vec::new();
+    for segment in file.segments() {
+        let data = segment.data()?;
+        if !data.is_empty() {
+            segments.push((segment.address(), data));
+        }
+    }
+    let start = segments.iter().map(|(address, _)| *address).min().context("it has nothing to load")?;
+    let mut image = Vec::new();
+    for (address, data) in segments {
+        let at = usize::try_from(address - start)?;
+        ensure!(at < 64 << 20, "a segment lies {at:#x} bytes behind the first");
+        if image.len() < at + data.len() {
+            image.resize(at + data.len(), 0);
+        }
+        if let Some(place) = image.get_mut(at..at + data.len()) {
+            place.copy_from_slice(data);
+        }
+    }
+    ensure!(image.get(56..60) == Some(b"ARM\x64"), "it does not begin with the header of a kernel image");
+    Ok(image)
+}
+
+/// A QEMU with the image.
+pub(super) struct Machine<'a> {
+    installation: &'a Installation,
+    /// The image as QEMU sees it.
+    image: PathBuf,
+    pes: u16,
+}
+
+impl<'a> Machine<'a> {
+    /// Puts the image where QEMU finds it.
+    pub(super) fn new(installation: &'a Installation, image: &[u8], pes: u16) -> Result<Machine<'a>> {
+        let (ours, theirs) = installation.shared();
+        let name = format!("gicv5-conformance-{}.img", std::process::id());
+        let path = ours.join(&name);
+        std::fs::write(&path, image).with_context(|| format!("cannot write {}", path.display()))?;
+        Ok(Machine { installation, image: theirs.join(name), pes })
+    }
+
+    /// One boot with these arguments.
+    fn boot(&self, arguments: &str) -> Result<Child> {
+        let mut command = self.installation.command();
+        command
+            .args(["-M", "virt,gic-version=x-5", "-cpu", "max", "-accel", "tcg", "-m", "64"])
+            .args(["-smp", &self.pes.to_string(), "-display", "none", "-monitor", "none", "-serial", "stdio"])
+            .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
+            .arg(&self.image)
+            .args(["-append", arguments])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().context("cannot start QEMU")
+    }
+
+    /// Runs one boot to its end, whatever that is: the lines it printed, how it ended, and what the emulator said.
+    pub(super) fn run(&self, arguments: &str, mut line: impl FnMut(&str)) -> Result<(End, String)> {
+        let mut child = self.boot(arguments)?;
+        let stdout = child.stdout.take().context("QEMU has no output")?;
+        let mut stderr = child.stderr.take().context("QEMU has no error output")?;
+        let (sender, lines) = mpsc::channel();
+        let reader = std::thread::spawn(move || {
+            let mut stdout = BufReader::new(stdout);
+            let mut bytes = Vec::new();
+            while stdout.read_until(b'\n', &mut bytes).is_ok_and(|count| count != 0) {
+                if sender.send(String::from_utf8_lossy(&bytes).trim_end().to_owned()).is_err() {
+                    return;
+                }
+                bytes.clear();
+            }
+        });
+        let words = std::thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        let hangs = loop {
+            match lines.recv_timeout(PATIENCE) {
+                Ok(text) => line(&text),
+                Err(RecvTimeoutError::Disconnected) => break false,
+                Err(RecvTimeoutError::Timeout) => {
+                    child.kill().context("cannot end QEMU")?;
+                    // What it has printed of a line is in the channel now.
+                    let rest: Vec<String> = lines.iter().collect();
+                    rest.iter().for_each(|text| line(text));
+                    break true;
+                }
+            }
+        };
+        let status = child.wait()?;
+        let _ = reader.join();
+        let words = words.join().unwrap_or_default();
+        let end = match status.code() {
+            _ if hangs => End::Hung,
+            Some(code @ (0 | 1)) => End::Finished(code),
+            _ => End::Died(status.to_string()),
+        };
+        Ok((end, words))
+    }
+
+    /// Runs every test, boot after boot if a test takes the machine along.
+    pub(super) fn run_tests(&self, mut progress: impl FnMut(&str)) -> Result<Vec<Ended>> {
+        let mut tests: Vec<Ended> = Vec::new();
+        let mut arguments = String::new();
+        for _ in 0..BOOTS {
+            let mut open: Option<String> = None;
+            let mut other = Vec::new();
+            let before = tests.len();
+            let (end, words) = self.run(&arguments, |line| match parse(line) {
+                Some(Line::Ended(ended)) => {
+                    progress(&ended.name);
+                    open = None;
+                    tests.push(ended);
+                }
+                Some(Line::Started(name)) => open = Some(name),
+                None => other.push(line.to_owned()),
+            })?;
+            let said = [other.join("; "), words.lines().collect::<Vec<_>>().join("; ")].join("; ");
+            match (end, open) {
+                (End::Finished(_), _) if tests.is_empty() => bail!("the image ran no test: {said}"),
+                (End::Finished(_), _) => return Ok(tests),
+                (end, Some(name)) => {
+                    let message = format!("{end}: {}", last_words(&said));
+                    tests.push(Ended { name: name.clone(), status: "stopped".into(), message });
+                    arguments = format!("after={name}");
+                }
+                (end, None) if tests.len() == before => bail!("the image {end} before the first test: {said}"),
+                (end, None) => bail!("the image {end} after {}: {said}", tests.last().map_or("", |test| &test.name)),
+            }
+        }
+        bail!("{BOOTS} boots did not suffice")
+    }
+}
+
+impl Drop for Machine<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.image.file_name() {
+            let _ = std::fs::remove_file(self.installation.shared().0.join(name));
+        }
+    }
+}
+
+/// How a boot ended.
+#[derive(Debug)]
+pub(super) enum End {
+    /// With an exit status of the image's own: 0 or 1.
+    Finished(i32),
+    /// It printed nothing for too long.
+    Hung,
+    /// In some other way.
+    Died(String),
+}
+
+impl std::fmt::Display for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            End::Finished(code) => write!(f, "ended with {code}"),
+            End::Hung => f.write_str("hangs"),
+            End::Died(how) => write!(f, "died ({how})"),
+        }
+    }
+}
+
+/// The end of what an emulator said.
+fn last_words(said: &str) -> String {
+    let said = said.trim_matches(|c| c == ';' || c == ' ');
+    let from = said.char_indices().rev().nth(240).map_or(0, |(at, _)| at);
+    said.get(from..).unwrap_or_default().to_owned()
+}
+
+/// A line that is about a test.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    Started(String),
+    Ended(Ended),
+}
+
+fn parse(line: &str) -> Option<Line> {
+    let (name, rest) = line.split_once(" ...")?;
+    if !name.contains("::") || name.contains(' ') {
+        return None;
+    }
+    let rest = rest.trim_start();
+    let ended = ["pass", "fail", "not-applicable"].into_iter().find_map(|status| {
+        let rest = rest.strip_prefix(status)?.trim_start().strip_prefix('[')?;
+        let message = rest.split_once("]: ").map_or("", |(_, message)| message);
+        Some(Ended { name: name.into(), status: status.into(), message: message.into() })
+    });
+    Some(ended.map_or_else(|| Line::Started(name.into()), Line::Ended))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_without_an_end_is_a_test_that_has_started() {
+        let ended = |status: &str, message: &str| {
+            Some(Line::Ended(Ended { name: "a::b".into(), status: status.into(), message: message.into() }))
+        };
+        assert_eq!(parse("a::b ... pass [PRI-3, INS-1]"), ended("pass", ""));
+        assert_eq!(parse("a::b ... fail [PRI-3]: x: expected 1, actual 2"), ended("fail", "x: expected 1, actual 2"));
+        assert_eq!(parse("a::b ... not-applicable [PRI-3]: needs 2 PEs"), ended("not-applicable", "needs 2 PEs"));
+        assert_eq!(parse("a::b ..."), Some(Line::Started("a::b".into())));
+        assert_eq!(parse("a::b ... **ERROR"), Some(Line::Started("a::b".into())));
+        assert_eq!(parse("3 passed, 1 failed"), None);
+        assert_eq!(parse("PEs 1, IRS at 0x8010000, coherent, wired SPI 1"), None);
+    }
+
+    #[test]
+    fn what_an_emulator_said_is_cut_at_its_beginning() {
+        assert_eq!(last_words("; ; aborted"), "aborted");
+        assert!(last_words(&format!("{}end", "é".repeat(500))).ends_with("end"));
+    }
+}

@@ -1,0 +1,271 @@
+//! The conformance suite on the model and, bare metal, on QEMU, side by side.
+//!
+//! The model is the one with QEMU's ID registers, so that the same tests apply. A test that the model fails is the
+//! model's defect or the test's; one that QEMU fails is in the [list of known failures](known) or is reported. A test that
+//! takes the emulator along counts as a failure, and the image boots again behind it.
+
+mod image;
+mod known;
+
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write, stderr};
+
+use anyhow::{Context, Result, ensure};
+use gicv5_qtest::install::{self, Environment, Installation};
+use serde::Deserialize;
+use xshell::Shell;
+
+use crate::workspace;
+use image::{Ended, Machine};
+
+/// Build the conformance image; with --qemu, run the suite on it and on the model, and compare
+///
+/// The image is built by a rustup toolchain that has the target, or by Debian's rustc-web with rust-web-src and
+/// binutils-aarch64-linux-gnu. QEMU is found, or installed with --install, as `cargo xtask qtest` does it.
+#[derive(clap::Args)]
+#[command(after_help = "Examples:
+  cargo xtask conformance
+  cargo xtask conformance --qemu
+  cargo xtask conformance --qemu --install --pes 2 --json")]
+pub(crate) struct Args {
+    /// Run the suite on QEMU and on the model, and compare
+    #[arg(long)]
+    qemu: bool,
+
+    /// Install QEMU first, unless it is there (520 MB, a minute or two)
+    #[arg(long, requires = "qemu")]
+    install: bool,
+
+    /// Numbers of PEs of the machines
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 4], requires = "qemu")]
+    pes: Vec<u16>,
+
+    /// Print one JSON document
+    #[arg(long, requires = "qemu")]
+    json: bool,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let shell = workspace::shell()?;
+    let image = image::build(&shell)?;
+    if !args.qemu {
+        println!("conformance: an image of {} KiB", image.len() >> 10);
+        return Ok(());
+    }
+    let environment = Environment::from_process();
+    let installation = match args.install {
+        true => install::install(&environment, say)?,
+        false => Installation::find(&environment)?,
+    };
+    let version = installation.version().to_string();
+    let mut comparison = Comparison { version: version.clone(), rows: Vec::new() };
+    for pes in &args.pes {
+        say(&format!("{pes} PEs: the model"));
+        let model = on_the_model(&shell, *pes)?;
+        let qemu = Machine::new(&installation, &image, *pes)?.run_tests(|name| say(&format!("{pes} PEs: {name}")))?;
+        comparison.add(*pes, &model, &qemu)?;
+    }
+    say("");
+    match args.json {
+        true => println!("{}", comparison.json()),
+        false => comparison.print(),
+    }
+    let wrong = comparison.wrong().count();
+    ensure!(wrong == 0, "{wrong} results are not what the rules and the list of known failures say");
+    Ok(())
+}
+
+/// Shows what is going on, in one line of a terminal.
+fn say(what: &str) {
+    if stderr().is_terminal() {
+        let _ = write!(stderr(), "\r\x1b[K{what}");
+    }
+}
+
+/// What `gicv5 conformance --json` prints, as far as it matters here.
+#[derive(Deserialize)]
+struct ModelReport {
+    tests: Vec<ModelTest>,
+}
+
+#[derive(Deserialize)]
+struct ModelTest {
+    name: String,
+    status: String,
+    rules: Vec<String>,
+    message: Option<String>,
+}
+
+fn on_the_model(shell: &Shell, pes: u16) -> Result<Vec<ModelTest>> {
+    let run = workspace::cargo(shell).args(["run", "--quiet", "--locked", "--package", "gicv5", "--"]).args([
+        "conformance",
+        "--json",
+        "--machine",
+        "qemu-11.1",
+        "--pes",
+        &pes.to_string(),
+    ]);
+    // A test that fails is in the document.
+    let text = run.quiet().ignore_status().read().context("the suite on the model")?;
+    let report: ModelReport = serde_json::from_str(&text).context("what the suite on the model printed")?;
+    Ok(report.tests)
+}
+
+/// What a result means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Judgement {
+    /// Both pass, or the test applies to neither.
+    Same,
+    /// QEMU fails, as is known.
+    Known,
+    /// QEMU fails, and nobody knew.
+    Unknown,
+    /// QEMU passes, although the list says that it fails.
+    Repaired,
+    /// The model fails.
+    ModelFails,
+}
+
+/// One test on one machine.
+struct Row {
+    pes: u16,
+    name: String,
+    rules: Vec<String>,
+    model: String,
+    qemu: String,
+    message: String,
+    judgement: Judgement,
+}
+
+struct Comparison {
+    version: String,
+    rows: Vec<Row>,
+}
+
+fn judge(name: &str, version: &str, model: &str, qemu: &str) -> Judgement {
+    let known = known::find(name, version).is_some();
+    match (model, qemu) {
+        ("fail", _) => Judgement::ModelFails,
+        ("pass", "pass") if known => Judgement::Repaired,
+        ("pass", "pass") | ("not-applicable", "not-applicable") => Judgement::Same,
+        ("pass", "fail" | "stopped") if known => Judgement::Known,
+        _ => Judgement::Unknown,
+    }
+}
+
+impl Comparison {
+    fn add(&mut self, pes: u16, model: &[ModelTest], qemu: &[Ended]) -> Result<()> {
+        let mut on_qemu: BTreeMap<&str, &Ended> = BTreeMap::new();
+        for ended in qemu {
+            ensure!(on_qemu.insert(&ended.name, ended).is_none(), "{} ran twice on QEMU", ended.name);
+        }
+        for test in model {
+            let ended = on_qemu.remove(test.name.as_str());
+            let ended = ended.with_context(|| format!("{} did not run on QEMU: is the image current?", test.name))?;
+            let judgement = judge(&test.name, &self.version, &test.status, &ended.status);
+            let message = match judgement {
+                Judgement::ModelFails => test.message.clone().unwrap_or_default(),
+                _ => ended.message.clone(),
+            };
+            self.rows.push(Row {
+                pes,
+                name: test.name.clone(),
+                rules: test.rules.clone(),
+                model: test.status.clone(),
+                qemu: ended.status.clone(),
+                message,
+                judgement,
+            });
+        }
+        ensure!(on_qemu.is_empty(), "tests of the image that the model has not: {:?}", on_qemu.keys());
+        Ok(())
+    }
+
+    /// What makes the run fail.
+    fn wrong(&self) -> impl Iterator<Item = &Row> {
+        self.rows.iter().filter(|row| !matches!(row.judgement, Judgement::Same | Judgement::Known))
+    }
+
+    fn print(&self) {
+        for row in &self.rows {
+            let Row { pes, name, rules, model, qemu, message, judgement } = row;
+            println!("{pes} PE  model {model:<14}  QEMU {qemu:<14}  {name}  [{}]", rules.join(", "));
+            match (judgement, known::find(name, &self.version)) {
+                (Judgement::Same, _) => {}
+                (Judgement::Known, Some(known)) => println!("      known ({}): {}", known.defect, known.why),
+                (Judgement::Known, None) | (Judgement::Unknown, _) => println!("      NOT KNOWN: {message}"),
+                (Judgement::Repaired, _) => println!("      NO LONGER FAILS: take it off the list for this version"),
+                (Judgement::ModelFails, _) => println!("      THE MODEL FAILS: {message}"),
+            }
+        }
+        for pes in self.machines() {
+            let count = |status: &str| self.rows.iter().filter(|row| row.pes == pes && row.qemu == status).count();
+            let known = self.rows.iter().filter(|row| row.pes == pes && row.judgement == Judgement::Known).count();
+            println!(
+                "QEMU {}, {pes} PE: {} passed, {} failed, {} stopped it, {} not applicable; {known} of these are known",
+                self.version,
+                count("pass"),
+                count("fail"),
+                count("stopped"),
+                count("not-applicable"),
+            );
+        }
+    }
+
+    fn machines(&self) -> Vec<u16> {
+        let mut pes: Vec<u16> = self.rows.iter().map(|row| row.pes).collect();
+        pes.dedup();
+        pes
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let row = |row: &Row| {
+            serde_json::json!({
+                "pes": row.pes,
+                "name": row.name,
+                "rules": row.rules,
+                "model": row.model,
+                "qemu": row.qemu,
+                "message": row.message,
+                "known": known::find(&row.name, &self.version).map(|known| known.defect),
+            })
+        };
+        serde_json::json!({
+            "qemu": self.version,
+            "tests": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "wrong": self.wrong().count(),
+            "wrong_list": self.wrong().map(row).collect::<Vec<_>>(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_is_known_of_this_version_may_fail() {
+        let known = "irs::enabling_needs_no_read";
+        assert_eq!(judge(known, "11.1.3", "pass", "fail"), Judgement::Known);
+        assert_eq!(judge(known, "11.1.3", "pass", "stopped"), Judgement::Known);
+        assert_eq!(judge(known, "11.1.3", "pass", "pass"), Judgement::Repaired);
+        assert_eq!(judge(known, "12.0.0", "pass", "fail"), Judgement::Unknown);
+        assert_eq!(judge(known, "12.0.0", "pass", "pass"), Judgement::Same);
+        assert_eq!(judge("a::b", "11.1.3", "pass", "fail"), Judgement::Unknown);
+        assert_eq!(judge("a::b", "11.1.3", "not-applicable", "pass"), Judgement::Unknown);
+        assert_eq!(judge("a::b", "11.1.3", "pass", "not-applicable"), Judgement::Unknown);
+        assert_eq!(judge("a::b", "11.1.3", "not-applicable", "not-applicable"), Judgement::Same);
+        assert_eq!(judge("a::b", "11.1.3", "fail", "fail"), Judgement::ModelFails);
+    }
+
+    #[test]
+    fn a_test_that_only_one_side_ran_is_an_error() {
+        let model = |name: &str| ModelTest { name: name.into(), status: "pass".into(), rules: vec![], message: None };
+        let ended = |name: &str| Ended { name: name.into(), status: "pass".into(), message: String::new() };
+        let mut comparison = Comparison { version: "11.1.3".into(), rows: Vec::new() };
+        assert!(comparison.add(1, &[model("a::b")], &[]).is_err());
+        assert!(comparison.add(1, &[model("a::b")], &[ended("a::b"), ended("a::c")]).is_err());
+        assert!(comparison.add(1, &[model("a::b")], &[ended("a::b"), ended("a::b")]).is_err());
+        assert!(comparison.add(1, &[model("a::b")], &[ended("a::b")]).is_ok());
+    }
+}
