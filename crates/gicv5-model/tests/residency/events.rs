@@ -109,12 +109,42 @@ fn an_observer_is_told_of_every_ppi_on_its_own_side() {
     );
 }
 
+/// An interrupt as the events tell it.
+#[derive(Clone, Copy)]
+struct Told {
+    pending: bool,
+    active: bool,
+    enabled: bool,
+    priority: Priority,
+    target: Iaffid,
+}
+
+impl Told {
+    fn is_candidate_for(self, vpe: VpeId) -> bool {
+        self.pending && !self.active && self.enabled && self.target == affinity(vpe)
+    }
+
+    fn hear(&mut self, change: Change) {
+        match change {
+            Change::Pending(to) => self.pending = to,
+            Change::Active(to) => self.active = to,
+            Change::Enabled(to) => self.enabled = to,
+            Change::Priority(to) => self.priority = to,
+            Change::Target(to, _) => self.target = to,
+            Change::Mode(_) => {}
+        }
+    }
+}
+
+/// As every LPI and SPI of the bench is at first.
+const FRESH: Told = Told { pending: false, active: false, enabled: true, priority: TEN, target: Iaffid::new(0) };
+const TEN: Priority = Priority::new_with_raw_value(arbitrary_int::u5::new(10));
+
 /// Who was told what: enough to say of every delivery whether it was due.
 #[derive(Default)]
 struct Judge {
-    /// Pending, active, enabled, priority, target.
-    interrupts: BTreeMap<(VmId, IntId), (bool, bool, bool, Priority, Iaffid)>,
-    ppis: BTreeMap<(PeIndex, Ppi), (bool, bool, bool, Priority)>,
+    interrupts: BTreeMap<(VmId, IntId), Told>,
+    ppis: BTreeMap<(PeIndex, Ppi), Told>,
     resident: BTreeMap<PeIndex, (VmId, VpeId)>,
     deliveries: u32,
 }
@@ -133,43 +163,22 @@ impl Judge {
                 }
             }
             Event::Interrupt { space: Space::Vm(vm), pe: None, interrupt, change } => {
-                let fresh = (false, false, true, priority(10), affinity(VPE0));
-                let state = self.interrupts.entry((vm, interrupt)).or_insert(fresh);
-                match change {
-                    Change::Pending(to) => state.0 = to,
-                    Change::Active(to) => state.1 = to,
-                    Change::Enabled(to) => state.2 = to,
-                    Change::Priority(to) => state.3 = to,
-                    Change::Target(to, _) => state.4 = to,
-                    Change::Mode(_) => {}
-                }
+                self.interrupts.entry((vm, interrupt)).or_insert(FRESH).hear(change);
             }
             Event::VirtualPpi { pe, ppi, change } => {
-                let state = self.ppis.entry((pe, ppi)).or_insert((false, false, false, priority(0)));
-                match change {
-                    Change::Pending(to) => state.0 = to,
-                    Change::Active(to) => state.1 = to,
-                    Change::Enabled(to) => state.2 = to,
-                    Change::Priority(to) => state.3 = to,
-                    Change::Target(..) | Change::Mode(_) => return Err(format!("a PPI has no {change:?}")),
-                }
+                let fresh = Told { enabled: false, priority: priority(0), ..FRESH };
+                self.ppis.entry((pe, ppi)).or_insert(fresh).hear(change);
             }
             Event::Forwarded { pe, vm, vpe, candidate: Some((interrupt, at)) } => {
                 if self.resident.get(&pe) != Some(&(vm, vpe)) {
                     return Err(format!("{interrupt} goes to {pe}, where {vpe} of {vm} is not"));
                 }
-                let (pending, active, enabled, priority, target) = self.interrupts[&(vm, interrupt)];
-                if !pending || active || !enabled || priority != at || target != affinity(vpe) {
+                let told = self.interrupts[&(vm, interrupt)];
+                if !told.is_candidate_for(vpe) || told.priority != at {
                     return Err(format!("{interrupt} is no candidate"));
                 }
-                let more_urgent = self.interrupts.iter().find(|((of, _), state)| {
-                    let (pending, active, enabled, priority, target) = **state;
-                    *of == vm
-                        && pending
-                        && !active
-                        && enabled
-                        && target == affinity(vpe)
-                        && priority.is_more_urgent_than(at)
+                let more_urgent = self.interrupts.iter().find(|((of, _), told)| {
+                    *of == vm && told.is_candidate_for(vpe) && told.priority.is_more_urgent_than(at)
                 });
                 if let Some(((_, other), _)) = more_urgent {
                     return Err(format!("{other} is more urgent than {interrupt}"));
@@ -180,12 +189,15 @@ impl Judge {
                     return Err(format!("{vpe} of {vm} takes {interrupt} on {pe}, where it is not"));
                 }
                 // The change of state has been told before.
-                let (active, at) = match interrupt {
-                    IntId::Ppi(ppi) => (self.ppis[&(pe, ppi)].1, self.ppis[&(pe, ppi)].3),
-                    id => (self.interrupts[&(vm, id)].1, self.interrupts[&(vm, id)].3),
+                let told = match interrupt {
+                    IntId::Ppi(ppi) => self.ppis[&(pe, ppi)],
+                    id => self.interrupts[&(vm, id)],
                 };
-                if !active || at != priority {
-                    return Err(format!("{interrupt} is taken and is not active, or at {at} and not {priority}"));
+                if !told.active || told.priority != priority {
+                    return Err(format!(
+                        "{interrupt} is taken at {priority} and is not active, or at {}",
+                        told.priority
+                    ));
                 }
                 self.deliveries += 1;
             }
