@@ -50,9 +50,8 @@
 //! # Requests the machine does not see
 //!
 //! The host's heap is not the machine's, nor is an LPI that comes from a driver above it. Whoever stands between software and
-//! these reports the request with [`pass_fault_point`](Machine::pass_fault_point) and does as it says. A global allocator
-//! may do that too: a request for [heap](Request::Heap) while the machine itself is at work is not a point, because it is
-//! the machine's own.
+//! these reports the request with [`pass_fault_point`](Machine::pass_fault_point) and does as it says.
+//! [`ModelHost`](crate::ModelHost) does so when a library [asks](gicv5_hal::Platform::may_allocate) for heap.
 
 use core::fmt;
 
@@ -387,15 +386,10 @@ impl Machine {
     }
 
     /// Passes a fault point for a request that the machine does not see. Returns the fault that the caller must let strike,
-    /// if there is one.
-    ///
-    /// For [heap](Request::Heap) it never waits and may be called from a global allocator: while the machine is at work, on
-    /// this thread or another, it passes no point and returns `None`. With several threads that depends on their timing.
+    /// if there is one. Not from a global allocator, because the machine allocates too.
+    #[must_use]
     pub fn pass_fault_point(&self, request: Request) -> Option<Fault> {
-        match request.kind() {
-            RequestKind::Heap => self.state_if_idle()?.pass(request),
-            _ => self.state().pass(request),
-        }
+        self.state().pass(request)
     }
 
     /// The hardware recovers: every command that never completes does so now, and planned faults are forgotten.
@@ -409,7 +403,6 @@ impl Machine {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
 
     fn command(register: IrsReg, value: u64, selected: Selected) -> Request {
         Request::Command { irs: IrsIndex(0), register, value, selected }
@@ -485,18 +478,5 @@ mod tests {
         let other =
             Request::Command { irs: IrsIndex(1), register: IrsReg::IRS_CR0, value: 0, selected: Selected::Nothing };
         assert_eq!(other.to_string(), "IRS_CR0 on IRS 1");
-    }
-
-    #[test]
-    fn heap_that_the_machine_needs_for_itself_is_no_fault_point() {
-        let machine = Machine::new(crate::config::MachineConfig::new(1, 0)).unwrap();
-        machine.plan_fault(0, Fault::Refused);
-        let busy = machine.state();
-        let other = Arc::new(machine.clone());
-        assert_eq!(other.pass_fault_point(Request::Heap { size: 8 }), None);
-        drop(busy);
-        assert_eq!(machine.fault_points_passed(), 0);
-        assert_eq!(machine.pass_fault_point(Request::Heap { size: 8 }), Some(Fault::Refused));
-        assert_eq!(machine.fault_points_passed(), 1);
     }
 }

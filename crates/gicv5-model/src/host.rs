@@ -407,6 +407,11 @@ impl Platform for ModelHost {
     fn wait(&self) -> &Machine {
         &self.machine
     }
+
+    /// Yes, unless the [fault plan](crate::fault) says no.
+    fn may_allocate(&self, bytes: usize) -> bool {
+        self.machine.pass_fault_point(Request::Heap { size: bytes as u64 }).is_none()
+    }
 }
 
 /// Each request for an LPI, and each release, is a [fault point](crate::fault). A release that is refused leaves the LPI
@@ -619,6 +624,15 @@ mod tests {
         let names: Vec<_> = host.machine.take_fault_points().iter().map(|point| point.request.to_string()).collect();
         let request = "an LPI with cookie 0x7";
         assert_eq!(names, [request, request, "release of LPI 0", "release of LPI 0"]);
+    }
+
+    #[test]
+    fn heap_is_refused_when_that_is_planned_and_not_otherwise() {
+        let host = host(0..8);
+        host.machine.fault_next(Fault::Refused);
+        assert_eq!([host.may_allocate(24), host.may_allocate(24)], [false, true]);
+        let struck = host.machine.take_struck_faults();
+        assert_eq!(struck.iter().map(|(point, _)| point.request).collect::<Vec<_>>(), [Request::Heap { size: 24 }]);
     }
 
     #[test]

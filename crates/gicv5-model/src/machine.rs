@@ -9,7 +9,7 @@
 //! compared.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use gicv5_arch::entry::L2_ISTE;
@@ -941,15 +941,6 @@ impl Machine {
     /// The state. Nothing in the model panics while it holds the lock; if an observer did, the state is still whole.
     pub(crate) fn state(&self) -> MutexGuard<'_, MachineState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The state, unless somebody is at work on it, this thread included.
-    pub(crate) fn state_if_idle(&self) -> Option<MutexGuard<'_, MachineState>> {
-        match self.0.try_lock() {
-            Ok(state) => Some(state),
-            Err(TryLockError::Poisoned(state)) => Some(state.into_inner()),
-            Err(TryLockError::WouldBlock) => None,
-        }
     }
 
     /// The handle of a PE, counted from 0 through all IRSs; `None` if there is none.
