@@ -23,11 +23,29 @@ pub(crate) struct Args {
 const EVENTS: [(u32, u16); 7] =
     [(0, 1), (10, 1), (1_000, 1), (100_000, 1), (1_000_000, 1), (10, 256), (1_000_000, 256)];
 
+/// Valid VMs, and VPEs of each, for the workloads with VMs, cheapest expected first.
+const VMS: [(u32, u16); 5] = [(1, 1), (1, 512), (256, 1), (256, 16), (4_096, 1)];
+
+/// VPEs of a VM that is made valid and invalid.
+const VPES: [u16; 3] = [1, 8, 512];
+
 /// The most instructions that pend, acknowledge, drop and deactivate may take together.
 const EVENT_CEILING: u64 = 4_000;
 
-/// The most that the dearest event may cost, as a multiple of the cheapest, in per cent.
-const EVENT_SPREAD_PERCENT: u64 = 130;
+/// The most instructions that setting and clearing Pending of a VM's LPI may take together.
+const INJECT_CEILING: u64 = 4_000;
+
+/// The most instructions that asking for a doorbell, ringing it, taking it and clearing the cause may take together.
+const DOORBELL_CEILING: u64 = 16_000;
+
+/// The most instructions that making a VM with one VPE valid and invalid again may take, with all that software does for it.
+const VM_CEILING: u64 = 60_000;
+
+/// The most instructions that each further VPE may take of that.
+const VPE_CEILING: u64 = 10_000;
+
+/// The most that the dearest case of a workload may cost, as a multiple of the cheapest, in per cent.
+const SPREAD_PERCENT: u64 = 130;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let shell = workspace::shell()?;
@@ -41,37 +59,96 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let program = target_folder(&shell)?.join("release/examples/measure");
 
     println!("pend, acknowledge, drop and deactivate, with less urgent LPIs pending:");
-    println!("{:>9}  {:>4}  {:>12}{}", "pending", "PEs", "instructions", if args.wall { "  wall" } else { "" });
-    let mut costs = Vec::new();
-    for (pending, pes) in EVENTS {
-        let (pending, pes) = (pending.to_string(), pes.to_string());
-        let cost = instructions(&shell, &program, &["events", &pending, &pes])?;
-        let wall = match args.wall {
-            true => format!("  {}", cmd!(shell, "{program} events {pending} {pes} 1000000").quiet().read()?),
-            false => String::new(),
-        };
-        println!("{pending:>9}  {pes:>4}  {cost:>12}{wall}");
-        costs.push(cost);
-    }
+    let mut bench = Bench { shell: &shell, program: program.clone(), wall: args.wall, missed: Vec::new() };
+    bench.spread("events", ["pending", "PEs"], &EVENTS, EVENT_CEILING)?;
     println!("{}", cmd!(shell, "{program} bytes 1000000").quiet().read()?);
 
-    let cheapest = costs.iter().copied().min().unwrap_or(0);
-    let dearest = costs.iter().copied().max().unwrap_or(0);
-    let spread = dearest * 100 / cheapest.max(1);
-    println!("dearest to cheapest: {}.{:02} (at most {EVENT_SPREAD_PERCENT} %)", spread / 100, spread % 100);
-    if dearest > EVENT_CEILING || spread > EVENT_SPREAD_PERCENT {
-        bail!(
-            "an event costs {cheapest} to {dearest} instructions; at most {EVENT_CEILING} and a spread of \
-             {EVENT_SPREAD_PERCENT} % are allowed"
-        );
+    println!("set and clear Pending of an LPI of a VM that is not resident:");
+    bench.spread("inject", ["VMs", "VPEs"], &VMS, INJECT_CEILING)?;
+    println!("ask for a doorbell, ring it, take it, clear its cause:");
+    bench.spread("doorbell", ["VMs", "VPEs"], &VMS, DOORBELL_CEILING)?;
+    println!("make a VM valid and invalid again:");
+    bench.vms()?;
+    for vpes in VPES {
+        let vpes = vpes.to_string();
+        println!("{}", cmd!(shell, "{program} idle 256 {vpes}").quiet().read()?);
+    }
+    if !bench.missed.is_empty() {
+        bail!("{}", bench.missed.join("\n"));
     }
     Ok(())
 }
 
+/// The program that measures, and what it found to be too much.
+struct Bench<'a> {
+    shell: &'a Shell,
+    program: PathBuf,
+    wall: bool,
+    missed: Vec<String>,
+}
+
+impl Bench<'_> {
+    /// Runs a workload with each pair of arguments. None may cost more than the ceiling, nor much more than another.
+    fn spread(&mut self, workload: &str, headings: [&str; 2], cases: &[(u32, u16)], ceiling: u64) -> Result<()> {
+        let [one, two] = headings;
+        println!("{one:>9}  {two:>4}  {:>12}{}", "instructions", if self.wall { "  wall" } else { "" });
+        let mut costs = Vec::new();
+        for (one, two) in cases {
+            let arguments = [workload, &one.to_string(), &two.to_string()];
+            let cost = instructions(self.shell, &self.program, &arguments, 1_000, 11_000)?;
+            println!("{one:>9}  {two:>4}  {cost:>12}{}", self.wall(&arguments, 1_000_000)?);
+            costs.push(cost);
+        }
+        let cheapest = costs.iter().copied().min().unwrap_or(0);
+        let dearest = costs.iter().copied().max().unwrap_or(0);
+        let spread = dearest * 100 / cheapest.max(1);
+        println!("dearest to cheapest: {}.{:02} (at most {SPREAD_PERCENT} %)", spread / 100, spread % 100);
+        if dearest > ceiling || spread > SPREAD_PERCENT {
+            self.missed.push(format!(
+                "{workload}: {cheapest} to {dearest} instructions; at most {ceiling} and a spread of {SPREAD_PERCENT} % are \
+                 allowed"
+            ));
+        }
+        Ok(())
+    }
+
+    /// Making VMs valid: what the first VPE costs with the VM, and what each further one does.
+    fn vms(&mut self) -> Result<()> {
+        println!("{:>9}  {:>12}  {:>8}{}", "VPEs", "instructions", "per VPE", if self.wall { "  wall" } else { "" });
+        let mut first = 0;
+        for vpes in VPES {
+            let arguments = ["vm", &vpes.to_string()];
+            let cost = instructions(self.shell, &self.program, &arguments, 10, 110)?;
+            let further = match u64::from(vpes) {
+                1 => {
+                    first = cost;
+                    0
+                }
+                vpes => cost.saturating_sub(first) / (vpes - 1),
+            };
+            println!("{vpes:>9}  {cost:>12}  {further:>8}{}", self.wall(&arguments, 1_000)?);
+            if first > VM_CEILING || further > VPE_CEILING {
+                self.missed.push(format!(
+                    "vm: {first} instructions with one VPE and {further} for each further one; at most {VM_CEILING} and \
+                     {VPE_CEILING} are allowed"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The time of a round, if it is asked for.
+    fn wall(&self, workload: &[&str], rounds: u32) -> Result<String> {
+        let (program, rounds) = (&self.program, rounds.to_string());
+        Ok(match self.wall {
+            true => format!("  {}", cmd!(self.shell, "{program} {workload...} {rounds}").quiet().read()?),
+            false => String::new(),
+        })
+    }
+}
+
 /// Instructions of one round of a workload that takes the number of rounds as its last argument.
-fn instructions(shell: &Shell, program: &PathBuf, workload: &[&str]) -> Result<u64> {
-    const FEW: u64 = 1_000;
-    const MANY: u64 = 11_000;
+fn instructions(shell: &Shell, program: &PathBuf, workload: &[&str], few: u64, many: u64) -> Result<u64> {
     let count = |rounds: u64| -> Result<u64> {
         let rounds = rounds.to_string();
         let output =
@@ -81,7 +158,7 @@ fn instructions(shell: &Shell, program: &PathBuf, workload: &[&str]) -> Result<u
                 .read_stderr()?;
         collected(&output).with_context(|| format!("valgrind printed no count:\n{output}"))
     };
-    Ok((count(MANY)?.saturating_sub(count(FEW)?)) / (MANY - FEW))
+    Ok((count(many)?.saturating_sub(count(few)?)) / (many - few))
 }
 
 /// The number of instructions in what callgrind prints.

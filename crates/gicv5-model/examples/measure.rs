@@ -2,8 +2,15 @@
 //!
 //! `measure events PENDING PES COUNT`: pend, acknowledge, drop and deactivate one LPI, COUNT times, while PENDING less
 //! urgent LPIs are pending, on a machine of PES PEs. `measure bytes PENDING`: the memory that PENDING pending LPIs take.
+//! `measure inject VMS VPES COUNT`: set and clear Pending of an LPI of one VM after the other, COUNT times, with VMS valid VMs
+//! of VPES VPEs. `measure doorbell VMS VPES COUNT`: the same, and each time ask for a doorbell and take it. `measure vm
+//! VPES COUNT`: make a VM with VPES VPEs valid and invalid again, COUNT times. `measure idle VMS VPES`: the memory that a
+//! valid VM takes in which nothing has happened.
 //! `cargo xtask bench` runs it under Valgrind and compares.
 #![allow(clippy::print_stdout, reason = "a measurement is for whoever runs it")]
+
+#[path = "../tests/hand/mod.rs"]
+mod hand;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
@@ -15,11 +22,12 @@ use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::irs::{IRS_CR0, IRS_IST_BASER, IRS_IST_CFGR, IRS_IST_STATUSR};
 use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
 use gicv5_arch::values::IstSize;
-use gicv5_arch::{Addr55_6, IntId, Lpi, PhysAddr, Priority};
-use gicv5_hal::{Block, BlockLayout, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_arch::{Addr55_6, IntId, Lpi, PhysAddr, Priority, VmId};
+use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, IrsExt, IrsIndex, Pe, TableMemory};
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelPe};
+use hand::{Farm, doorbell};
 
 /// Counts what is allocated.
 struct Counting;
@@ -92,8 +100,7 @@ fn events(pending: u32, pes: u16, count: u32) -> Result<(), Box<dyn Error>> {
     pe.cdaff(lpi.into(), pe.iaffid());
     pe.cdpri(lpi.into(), Priority::new(4)?);
     pe.cden(lpi.into());
-    let start = Instant::now();
-    for _ in 0..count {
+    rounds(count, 0..count, |_| {
         pe.cdpend(lpi.into(), true);
         let taken = black_box(pe.cdia()).int_id();
         if taken != Some(IntId::Lpi(lpi)) {
@@ -102,16 +109,9 @@ fn events(pending: u32, pes: u16, count: u32) -> Result<(), Box<dyn Error>> {
         pe.gsb_ack();
         pe.cdeoi();
         pe.cddi(lpi.into());
-    }
-    let elapsed = start.elapsed();
-    if count > 0 {
-        println!("{} ns for each round", elapsed.as_nanos() / u128::from(count));
-    }
-    let violations = machine.take_violations();
-    if !violations.is_empty() {
-        return Err(format!("{violations:?}").into());
-    }
-    Ok(())
+        Ok(())
+    })?;
+    clean(&machine)
 }
 
 fn bytes(pending: u32) -> Result<(), Box<dyn Error>> {
@@ -123,12 +123,118 @@ fn bytes(pending: u32) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// What is fast, and has these VMs.
+fn farm(vms: u32, vpes: u16) -> Result<Farm, Box<dyn Error>> {
+    let mut config = MachineConfig::new(1, 0).with_virtualisation();
+    config.switches.effects = Effects::Early;
+    config.command_latency = 0;
+    let mut farm = Farm::new(&Machine::new(config)?, vms.max(1))?;
+    for vm in 0..vms {
+        let _made = farm.make_vm(VmId::new(vm.try_into()?), vpes)?;
+    }
+    Ok(farm)
+}
+
+/// Does it for each VM once, because the first time is dearer, and then, measured, for one after the other.
+fn in_turn(
+    vms: u32,
+    count: u32,
+    mut round: impl FnMut(VmId) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let vm = |n: u32| VmId::new((n % vms.max(1)) as u16);
+    (0..vms).map(vm).try_for_each(&mut round)?;
+    rounds(count, (0..count).map(|n| vm(n.wrapping_mul(1_021))), round)
+}
+
+fn inject(vms: u32, vpes: u16, count: u32) -> Result<(), Box<dyn Error>> {
+    let farm = farm(vms, vpes)?;
+    in_turn(vms, count, |vm| {
+        farm.pend(vm, 5, true);
+        farm.pend(vm, 5, false);
+        Ok(())
+    })?;
+    clean(&farm.machine)
+}
+
+fn doorbells(vms: u32, vpes: u16, count: u32) -> Result<(), Box<dyn Error>> {
+    let farm = farm(vms, vpes)?;
+    let mut lpis = Vec::new();
+    for n in 0..vms {
+        let lpi = farm.host.allocate(Cookie(n.into()))?;
+        farm.host.enable(&lpi);
+        lpis.push(lpi);
+    }
+    // The VPE that LPI 5 is for.
+    let vpe = 5 % vpes;
+    in_turn(vms, count, |vm| {
+        let lpi = lpis.get(usize::from(vm.raw_value())).ok_or("no such VM")?;
+        farm.set_doorbell(vm, vpe, doorbell(farm.host.lpi(lpi)))?;
+        farm.pend(vm, 5, true);
+        let mut cookies = Vec::with_capacity(1);
+        farm.host.take_interrupts(PeIndex(0), |taken| cookies.extend(taken.cookie));
+        if cookies != [Cookie(vm.raw_value().into())] {
+            return Err(format!("{vm} rang {cookies:?}").into());
+        }
+        farm.pend(vm, 5, false);
+        Ok(())
+    })?;
+    clean(&farm.machine)
+}
+
+fn life(vpes: u16, count: u32) -> Result<(), Box<dyn Error>> {
+    let mut farm = farm(0, vpes)?;
+    rounds(count, 0..count, |_| {
+        let made = farm.make_vm(VmId::new(7), vpes)?;
+        farm.break_vm(made)
+    })?;
+    clean(&farm.machine)
+}
+
+fn idle(vms: u32, vpes: u16) -> Result<(), Box<dyn Error>> {
+    let mut farm = farm(0, vpes)?;
+    let before = (LIVE.load(Ordering::Relaxed), farm.machine.snapshot());
+    for vm in 0..vms {
+        let _made = farm.make_vm(VmId::new(vm.try_into()?), vpes)?;
+    }
+    let bytes = LIVE.load(Ordering::Relaxed) - before.0;
+    println!("{} bytes for each idle VM with {vpes} VPEs", bytes / vms.max(1) as usize);
+    Ok(())
+}
+
+/// Does it once for each item, and tells how long one takes.
+fn rounds<T>(
+    count: u32,
+    items: impl Iterator<Item = T>,
+    mut round: impl FnMut(T) -> Result<(), Box<dyn Error>>,
+) -> Result<(), Box<dyn Error>> {
+    let start = Instant::now();
+    for item in items {
+        round(item)?;
+    }
+    let elapsed = start.elapsed();
+    if count > 0 {
+        println!("{} ns for each round", elapsed.as_nanos() / u128::from(count));
+    }
+    Ok(())
+}
+
+fn clean(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    let violations = machine.take_violations();
+    if violations.is_empty() { Ok(()) } else { Err(format!("{violations:?}").into()) }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match arguments[..] {
         ["events", pending, pes, count] => events(pending.parse()?, pes.parse()?, count.parse()?),
         ["bytes", pending] => bytes(pending.parse()?),
-        _ => Err("usage: measure events PENDING PES COUNT | measure bytes PENDING".into()),
+        ["inject", vms, vpes, count] => inject(vms.parse()?, vpes.parse()?, count.parse()?),
+        ["doorbell", vms, vpes, count] => doorbells(vms.parse()?, vpes.parse()?, count.parse()?),
+        ["vm", vpes, count] => life(vpes.parse()?, count.parse()?),
+        ["idle", vms, vpes] => idle(vms.parse()?, vpes.parse()?),
+        _ => Err("usage: measure events PENDING PES COUNT | bytes PENDING | inject VMS VPES COUNT | \
+                  doorbell VMS VPES COUNT | vm VPES COUNT | idle VMS VPES"
+            .into()),
     }
 }

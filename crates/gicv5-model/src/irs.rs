@@ -448,6 +448,7 @@ impl MachineState {
             state.commands += 1;
             state.in_flight.push(InFlight { register, value, due, without_fault, fault });
         }
+        self.next_command = self.next_command.min(due);
         self.report.event(|| Event::CommandStarted { irs: IrsIndex(irs as u16), register, value, due });
         self.complete_commands();
     }
@@ -466,6 +467,7 @@ impl MachineState {
     pub(crate) fn recover(&mut self) {
         for command in self.irses.iter_mut().flat_map(|irs| &mut irs.in_flight) {
             command.due = command.without_fault;
+            self.next_command = self.next_command.min(command.due);
         }
         self.complete_commands();
     }
@@ -473,6 +475,9 @@ impl MachineState {
     /// Completes the commands that are due.
     pub(crate) fn complete_commands(&mut self) {
         let now = self.report.now();
+        if now < self.next_command {
+            return;
+        }
         for irs in 0..self.irses.len() {
             while let Some(state) = self.irses.get_mut(irs)
                 && let Some(n) = state.in_flight.iter().position(|command| command.due <= now)
@@ -490,6 +495,8 @@ impl MachineState {
                 self.report.event(|| Event::CommandDone { irs: IrsIndex(irs as u16), register, value, outcome });
             }
         }
+        let in_flight = self.irses.iter().flat_map(|irs| &irs.in_flight);
+        self.next_command = in_flight.map(|command| command.due).min().unwrap_or(Tick::NEVER);
     }
 
     /// The effect of a selection that finds nothing.

@@ -68,6 +68,7 @@ mod cpu;
 pub mod event;
 pub mod fault;
 pub mod host;
+mod id_map;
 mod interrupts;
 mod irs;
 pub mod isolation;

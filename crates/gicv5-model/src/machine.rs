@@ -158,6 +158,8 @@ pub struct MachineState {
     pub(crate) accesses: AccessLog,
     /// When the next effect of any PE comes by itself; a bound, not exact.
     next_effect: Tick,
+    /// When the next command completes; a bound, not exact.
+    pub(crate) next_command: Tick,
 }
 
 impl MachineState {
@@ -203,6 +205,7 @@ impl MachineState {
             lpis: LpiBooks::default(),
             accesses: AccessLog::default(),
             next_effect: Tick::NEVER,
+            next_command: Tick::NEVER,
             config,
         })
     }

@@ -11,7 +11,7 @@
 //! everything that could change the answer; the queues of [`Interrupts`] make it cheap. Ringing uses the request up (DB-4)
 //! and is an ordinary edge of a physical LPI (DB-13), after which the IRS forgets it: it is never withdrawn (DB-17).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use gicv5_arch::entry::{L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD, VPETE};
 use gicv5_arch::geometry::{TableIndex, VmTableGeometry, VpeTableGeometry, VpeTableLimits};
@@ -30,6 +30,7 @@ use crate::config::{
     VpeState, VpeValid, WithoutDbv,
 };
 use crate::event::{Event, Outcome, Space};
+use crate::id_map::IdMap;
 use crate::interrupts::{Backing, Change, Interrupts, Ist, Unreachable, WritingBack};
 use crate::ist_memory::{AskedIst, IstOwners};
 use crate::machine::MachineState;
@@ -41,7 +42,7 @@ use crate::violation::{PeIndex, Place};
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Virtual {
     table: Option<VmTable>,
-    vms: BTreeMap<VmId, Vm>,
+    vms: IdMap<VmId, Vm>,
     /// Each LPI that valid settings name, and the VPE whose settings those are.
     doorbells: BTreeSet<(Lpi, VmId, VpeId)>,
 }
@@ -88,7 +89,7 @@ struct Vm {
     descriptor: Option<(PhysAddr, u64)>,
     /// The descriptor was as it has to be when the VM became valid (VM-11).
     descriptor_was_clean: bool,
-    vpes: BTreeMap<VpeId, Vpe>,
+    vpes: IdMap<VpeId, Vpe>,
     interrupts: Interrupts,
     /// No interrupt of the VM has changed since it was last saved (SAVE-2).
     quiescent: bool,
@@ -316,7 +317,7 @@ impl MachineState {
             return;
         }
         let Some(VmTable { base, geometry }) = self.virt.table else { return };
-        let vms: Vec<VmId> = self.virt.vms.keys().copied().collect();
+        let vms: Vec<VmId> = self.virt.vms.keys().collect();
         for vm in vms {
             self.withdraw_vm(vm);
         }
@@ -484,7 +485,7 @@ impl MachineState {
             vpet_geometry,
             descriptor,
             descriptor_was_clean: clean,
-            vpes: BTreeMap::new(),
+            vpes: IdMap::default(),
             interrupts: Interrupts::new(Backing::Absent, self.config.switches.preset_pending),
             quiescent: false,
             rng: Rng::new(self.config.seed).fork(1 << 16 | u64::from(vm.raw_value())),
@@ -559,7 +560,7 @@ impl MachineState {
             }
             self.withdraw_virtual_ist(vm, int_type);
         }
-        let vpes: Vec<VpeId> = self.virt.vms.get(&vm).map_or(Vec::new(), |state| state.vpes.keys().copied().collect());
+        let vpes: Vec<VpeId> = self.virt.vms.get(&vm).map_or(Vec::new(), |state| state.vpes.keys().collect());
         for vpe in vpes {
             if switches.vpe_valid == VpeValid::Cleared
                 && let Some((entry, vpete)) = self.vpe_entry(vm, vpe)
@@ -993,7 +994,7 @@ impl MachineState {
 
     /// Looks at every doorbell again, because all may be due.
     pub(crate) fn ring_all(&mut self) {
-        let vpes = self.virt.vms.iter().flat_map(|(vm, state)| state.vpes.keys().map(|vpe| (*vm, *vpe)));
+        let vpes = self.virt.vms.iter().flat_map(|(vm, state)| state.vpes.keys().map(move |vpe| (vm, vpe)));
         for (vm, vpe) in vpes.collect::<Vec<_>>() {
             self.ring(vm, vpe);
         }
