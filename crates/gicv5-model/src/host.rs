@@ -239,7 +239,7 @@ impl ModelHost {
     ///
     /// # Errors
     ///
-    /// [`HostError::Stuck`] if it does not finish in a million polls.
+    /// [`HostError::Stuck`] if it does not finish in 100 000 polls.
     pub fn command<R: Register<Reg = IrsReg>>(&self, value: R) -> Result<u64, HostError> {
         command(&self.machine, IrsIndex(0), value)
     }
@@ -319,7 +319,7 @@ impl ModelHost {
             pe.cddis(id);
             pe.gsb_sys();
         });
-        for _ in 0..REST {
+        for n in 0..REST {
             let quiet = self.on_this_pe(|pe| {
                 pe.cdpend(id, false);
                 pe.gsb_sys();
@@ -332,20 +332,27 @@ impl ModelHost {
                 return true;
             }
             self.machine.advance(1);
-            std::thread::yield_now();
+            // A handler on another thread needs real time.
+            match n < 100 {
+                true => std::thread::yield_now(),
+                false => std::thread::sleep(std::time::Duration::from_micros(100)),
+            }
         }
         false
     }
 }
 
-/// How many ticks a release waits.
-const REST: u32 = 10_000;
+/// How many ticks a release waits, the most of which take a tenth of a millisecond.
+const REST: u32 = 1_000;
+
+/// How often a command is polled.
+const POLLS: u32 = 100_000;
 
 fn command<R: Register<Reg = IrsReg>>(machine: &Machine, irs: IrsIndex, value: R) -> Result<u64, HostError> {
     machine.write(irs, value);
     let Some(register) = R::REG.status() else { return Ok(0) };
     let mut status = 0;
-    for _ in 0..1_000_000 {
+    for _ in 0..POLLS {
         match machine.is_idle(irs, register) {
             (true, value) => return Ok(value),
             (false, value) => status = value,
