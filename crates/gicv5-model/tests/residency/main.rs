@@ -5,6 +5,7 @@
 
 mod bench;
 mod context;
+mod doorbells;
 mod events;
 mod guest;
 mod ppi;
