@@ -11,9 +11,12 @@
 //!
 //! Order, and no times: the machine's clock advances when software polls, so it tells how busy the host is, which is no
 //! secret that the interrupt hardware keeps. And nothing that is the host's to choose: not where a table lies, not which
-//! LPI is a doorbell's. What is left is every state change of the VM's interrupts, what the IRS offers to its VPEs, their
-//! residency, that a doorbell rang, which of its memory the IRS has taken and in which sizes, and what became of
-//! each command that names the VM.
+//! LPI is a doorbell's. What is left is everything that its guest reads, writes, executes and is signalled while it runs,
+//! every state change of the VM's interrupts, what the IRS offers and forwards to its VPEs, their residency, that a doorbell
+//! rang, which of its memory the IRS has taken and in which sizes, and what became of each command that names the VM.
+//!
+//! With [`Effects::Random`](crate::config::Effects::Random) all PEs draw their moments from one seed, so what a VM does
+//! without waiting for its effects is another matter of luck than before as soon as anybody else does more or less.
 //!
 //! ```
 //! use gicv5_arch::VmId;
@@ -32,7 +35,7 @@
 //! ```
 
 use core::fmt;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gicv5_arch::irs::{
     IRS_SAVE_VMR, IRS_SPI_VMR, IRS_VMAP_L2_VISTR, IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VPE_DBR,
@@ -41,7 +44,9 @@ use gicv5_arch::irs::{
 use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::IrsIndex;
 
-use crate::event::{Event, Space};
+use crate::cpu::Level;
+use crate::event::{Event, Signal, Space};
+use crate::violation::PeIndex;
 
 /// Where what a VM sees depends on what another VM does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -111,51 +116,95 @@ pub fn view(vm: VmId, events: &[Event]) -> Vec<Event> {
 /// What each VM sees.
 fn views(events: &[Event]) -> BTreeMap<VmId, Vec<Event>> {
     let mut views: BTreeMap<VmId, Vec<Event>> = BTreeMap::new();
-    let mut selected = BTreeMap::new();
+    let mut now = Now::default();
     for event in events {
-        if let Event::CommandDone { irs, register: IrsReg::IRS_VPE_SELR, value, .. } = event {
-            selected.insert(*irs, IRS_VPE_SELR::new_with_raw_value(*value).vm_id());
-        }
-        if let Some((vm, seen)) = seen(event, &selected) {
+        now.follow(event);
+        if let Some((vm, seen)) = now.seen(event) {
             views.entry(vm).or_default().push(seen);
         }
     }
     views
 }
 
-/// Whom an event concerns, and the event without what the host chooses.
-fn seen(event: &Event, selected: &BTreeMap<IrsIndex, VmId>) -> Option<(VmId, Event)> {
-    let nowhere = PhysAddr::new(0).ok()?;
-    let no_lpi = Lpi::new(0).ok()?;
-    Some(match *event {
-        Event::Interrupt { space: Space::Vm(vm), .. }
-        | Event::Candidate { space: Space::Vm(vm), .. }
-        | Event::Residency { vm, .. }
-        | Event::ResidencyFailed { vm, .. }
-        | Event::Forwarded { vm, .. }
-        | Event::VirtualAcknowledge { vm, .. }
-        | Event::VirtualDrop { vm, .. }
-        | Event::VirtualDeactivate { vm, .. } => (vm, event.clone()),
-        Event::Doorbell { vm, vpe, .. } => (vm, Event::Doorbell { vm, vpe, lpi: no_lpi }),
-        Event::Owned { size, owner, .. } => (owner.vm?, Event::Owned { address: nowhere, size, owner }),
-        Event::Fillable { size, owner, .. } => (owner.vm?, Event::Fillable { address: nowhere, size, owner }),
-        Event::CommandDone { irs, register, value, outcome } => {
-            let vm = match register {
-                IrsReg::IRS_VMAP_VMR => IRS_VMAP_VMR::new_with_raw_value(value).vm_id(),
-                IrsReg::IRS_VMAP_VPER => IRS_VMAP_VPER::new_with_raw_value(value).vm_id(),
-                IrsReg::IRS_VMAP_VISTR => IRS_VMAP_VISTR::new_with_raw_value(value).vm_id(),
-                IrsReg::IRS_VMAP_L2_VISTR => IRS_VMAP_L2_VISTR::new_with_raw_value(value).vm_id(),
-                IrsReg::IRS_SAVE_VMR => IRS_SAVE_VMR::new_with_raw_value(value).vm_id(),
-                IrsReg::IRS_SPI_VMR => IRS_SPI_VMR::new_with_raw_value(value).vm_id(),
-                IrsReg::IRS_VPE_SELR | IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => *selected.get(&irs)?,
-                _ => return None,
-            };
-            let value = match register {
-                IrsReg::IRS_VPE_DBR => IRS_VPE_DBR::new_with_raw_value(value).with_intid(no_lpi).raw_value(),
-                _ => value,
-            };
-            (vm, Event::CommandDone { irs, register, value, outcome })
+/// What has to be known of earlier events to tell whom an event concerns.
+#[derive(Default)]
+struct Now {
+    /// Whose VPE an IRS has selected.
+    selected: BTreeMap<IrsIndex, VmId>,
+    /// Whose VPE is resident on a PE.
+    resident: BTreeMap<PeIndex, VmId>,
+    /// The PEs on which a guest executes.
+    in_guest: BTreeSet<PeIndex>,
+}
+
+impl Now {
+    fn follow(&mut self, event: &Event) {
+        match *event {
+            Event::CommandDone { irs, register: IrsReg::IRS_VPE_SELR, value, .. } => {
+                self.selected.insert(irs, IRS_VPE_SELR::new_with_raw_value(value).vm_id());
+            }
+            Event::Residency { pe, vm, resident: true, .. } => {
+                self.resident.insert(pe, vm);
+            }
+            Event::Residency { pe, resident: false, .. } => {
+                self.resident.remove(&pe);
+            }
+            Event::Level { pe, level: Level::Guest } => {
+                self.in_guest.insert(pe);
+            }
+            Event::Level { pe, level: Level::Host } => {
+                self.in_guest.remove(&pe);
+            }
+            _ => {}
         }
-        _ => return None,
-    })
+    }
+
+    /// Whose guest executes on a PE.
+    fn guest_on(&self, pe: PeIndex) -> Option<VmId> {
+        self.in_guest.contains(&pe).then(|| self.resident.get(&pe).copied()).flatten()
+    }
+
+    /// Whom an event concerns, and the event without what the host chooses.
+    fn seen(&self, event: &Event) -> Option<(VmId, Event)> {
+        let nowhere = PhysAddr::new(0).ok()?;
+        let no_lpi = Lpi::new(0).ok()?;
+        Some(match *event {
+            Event::Interrupt { space: Space::Vm(vm), .. }
+            | Event::Candidate { space: Space::Vm(vm), .. }
+            | Event::Residency { vm, .. }
+            | Event::ResidencyFailed { vm, .. }
+            | Event::Forwarded { vm, .. }
+            | Event::VirtualAcknowledge { vm, .. }
+            | Event::VirtualDrop { vm, .. }
+            | Event::VirtualDeactivate { vm, .. } => (vm, event.clone()),
+            Event::SysRegRead { pe, .. }
+            | Event::SysRegWrite { pe, .. }
+            | Event::Instruction { pe, .. }
+            | Event::VirtualPpi { pe, .. }
+            | Event::Signal { pe, signal: Signal::VirtualIrq | Signal::VirtualNmi, .. } => {
+                (self.guest_on(pe)?, event.clone())
+            }
+            Event::Doorbell { vm, vpe, .. } => (vm, Event::Doorbell { vm, vpe, lpi: no_lpi }),
+            Event::Owned { size, owner, .. } => (owner.vm?, Event::Owned { address: nowhere, size, owner }),
+            Event::Fillable { size, owner, .. } => (owner.vm?, Event::Fillable { address: nowhere, size, owner }),
+            Event::CommandDone { irs, register, value, outcome } => {
+                let vm = match register {
+                    IrsReg::IRS_VMAP_VMR => IRS_VMAP_VMR::new_with_raw_value(value).vm_id(),
+                    IrsReg::IRS_VMAP_VPER => IRS_VMAP_VPER::new_with_raw_value(value).vm_id(),
+                    IrsReg::IRS_VMAP_VISTR => IRS_VMAP_VISTR::new_with_raw_value(value).vm_id(),
+                    IrsReg::IRS_VMAP_L2_VISTR => IRS_VMAP_L2_VISTR::new_with_raw_value(value).vm_id(),
+                    IrsReg::IRS_SAVE_VMR => IRS_SAVE_VMR::new_with_raw_value(value).vm_id(),
+                    IrsReg::IRS_SPI_VMR => IRS_SPI_VMR::new_with_raw_value(value).vm_id(),
+                    IrsReg::IRS_VPE_SELR | IrsReg::IRS_VPE_DBR | IrsReg::IRS_VPE_CR0 => *self.selected.get(&irs)?,
+                    _ => return None,
+                };
+                let value = match register {
+                    IrsReg::IRS_VPE_DBR => IRS_VPE_DBR::new_with_raw_value(value).with_intid(no_lpi).raw_value(),
+                    _ => value,
+                };
+                (vm, Event::CommandDone { irs, register, value, outcome })
+            }
+            _ => return None,
+        })
+    }
 }

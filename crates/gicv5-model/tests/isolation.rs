@@ -6,10 +6,13 @@
 mod hand;
 
 use gicv5_arch::irs::{IRS_SAVE_VMR, IRS_VPE_DBR};
-use gicv5_arch::{Lpi, Priority, VmId};
-use gicv5_hal::{Cookie, HostLpis};
+use gicv5_arch::sysreg::{
+    ICC_CR0_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, SysReg,
+};
+use gicv5_arch::{Lpi, Priority, VmId, VpeId};
+use gicv5_hal::{Cookie, HostLpis, Pe};
 use gicv5_model::Machine;
-use gicv5_model::config::{MachineConfig, Switches};
+use gicv5_model::config::{Effects, MachineConfig, Switches};
 use gicv5_model::event::Event;
 use gicv5_model::isolation::{self, Difference};
 use gicv5_model::memory::Placement;
@@ -30,6 +33,12 @@ enum Leak {
     Injection,
     /// It gives some VPEs of B the doorbell settings that were meant for A's.
     Selection,
+    /// It does not give a guest its own mask and enable back (RES-15).
+    Mask,
+    /// It does not give a guest its own active priorities back (RES-16).
+    ActivePriorities,
+    /// It does not give a guest its own answer back (INS-14).
+    Answer,
 }
 
 /// A VM and its doorbells.
@@ -37,16 +46,31 @@ struct Guest {
     vm: VmId,
     made: Option<HandMade>,
     lpis: Vec<Lpi>,
+    contexts: Vec<Context>,
+}
+
+/// What a CPU interface holds of a VPE that is not resident.
+#[derive(Clone, Copy)]
+struct Context {
+    vmcr: u64,
+    apr: u64,
+    icsr: u64,
 }
 
 impl Guest {
     fn new(farm: &mut Farm, vm: VmId) -> Guest {
+        let vmcr = ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(Priority::new(31).unwrap()).raw_value();
         let lpis = (0..VPES).map(|n| {
             let lpi = farm.host.allocate(Cookie(u64::from(n))).unwrap();
             farm.host.enable(&lpi);
             farm.host.lpi(&lpi)
         });
-        Guest { vm, lpis: lpis.collect(), made: None }
+        Guest {
+            vm,
+            lpis: lpis.collect(),
+            made: None,
+            contexts: vec![Context { vmcr, apr: 0, icsr: 0 }; usize::from(VPES)],
+        }
     }
 
     /// Something that the VM does or that is done to it.
@@ -54,7 +78,8 @@ impl Guest {
         let injected = if leak == Leak::Injection && rng.chance(1, 8) { B } else { self.vm };
         let selected = if leak == Leak::Selection && rng.chance(1, 8) { B } else { self.vm };
         let vpe = rng.below(u64::from(VPES)) as u16;
-        match rng.below(20) {
+        match rng.below(30) {
+            20..30 if self.made.is_some() => self.run(farm, rng, vpe, leak),
             0..10 => farm.pend(injected, rng.below(16) as u32, rng.chance(1, 2)),
             10..16 => {
                 let settings = IRS_VPE_DBR::ZERO
@@ -77,6 +102,62 @@ impl Guest {
     }
 }
 
+impl Guest {
+    /// The guest runs for a while.
+    fn run(&mut self, farm: &Farm, rng: &mut Rng, vpe: u16, leak: Leak) {
+        let cpu = farm.machine.pe(PeIndex(0)).unwrap();
+        let host = Pe::new(&cpu);
+        let context = &mut self.contexts[usize::from(vpe)];
+        if leak != Leak::Mask {
+            host.write_raw(SysReg::ICH_VMCR_EL2, context.vmcr);
+        }
+        if leak != Leak::ActivePriorities {
+            host.write_raw(SysReg::ICH_APR_EL2, context.apr);
+        }
+        if leak != Leak::Answer {
+            host.write_raw(SysReg::ICC_ICSR_EL1, context.icsr);
+        }
+        host.write(ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(self.vm).with_vpe(VpeId::new(vpe)));
+        host.isb();
+        assert!(!host.read::<ICH_CONTEXTR_EL2>().f());
+        let cpu = cpu.guest();
+        let guest = Pe::new(&cpu);
+        // It looks around.
+        for register in [SysReg::ICC_PCR_EL1, SysReg::ICC_CR0_EL1, SysReg::ICC_APR_EL1, SysReg::ICC_HPPIR_EL1] {
+            let _ = guest.read_raw(register);
+        }
+        let _ = guest.read_raw(SysReg::ICC_ICSR_EL1);
+        for _ in 0..rng.below(6) {
+            let id = hand::lpi(rng.below(16) as u32);
+            match rng.below(8) {
+                0 => guest.write_raw(SysReg::ICC_PCR_EL1, rng.below(32)),
+                1 => guest.write(ICC_CR0_EL1::ZERO.with_en(rng.chance(7, 8))),
+                2 => guest.cdpend(id, rng.chance(1, 2)),
+                3 => guest.cdpri(id, Priority::new(rng.below(32) as u32).unwrap()),
+                4 => guest.cdrcfg(id),
+                _ => {
+                    if let Some(taken) = guest.cdia().int_id() {
+                        guest.gsb_ack();
+                        // Not every guest has finished when it is preempted.
+                        if rng.chance(3, 4) {
+                            guest.cdeoi();
+                        }
+                        guest.cddi(taken);
+                    }
+                }
+            }
+            guest.gsb_sys();
+            guest.isb();
+        }
+        context.vmcr = host.read_raw(SysReg::ICH_VMCR_EL2);
+        context.apr = host.read_raw(SysReg::ICH_APR_EL2);
+        context.icsr = host.read_raw(SysReg::ICC_ICSR_EL1);
+        let request = rng.chance(1, 2);
+        host.write(ICH_CONTEXTR_EL2::ZERO.with_db(request).with_dbpm(Priority::new(31).unwrap()));
+        host.isb();
+    }
+}
+
 /// B and C do the same each time, A does what the seed says.
 fn run(switches: Switches, leak: Leak, seed: u64) -> Result<Vec<Event>, std::convert::Infallible> {
     let mut config = MachineConfig::new(1, 0).with_virtualisation();
@@ -87,14 +168,23 @@ fn run(switches: Switches, leak: Leak, seed: u64) -> Result<Vec<Event>, std::con
     let mut farm = Farm::new(&machine, 64).unwrap();
     let mut varied = Guest::new(&mut farm, A);
     let mut fixed = [B, C].map(|vm| Guest::new(&mut farm, vm));
+    // EL2 lets guests do everything.
+    farm.host.on_pe(PeIndex(0), |pe| {
+        pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
+        pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
+        pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
+        pe.write(ICH_VCTLR_EL2::ZERO.with_en(true));
+        pe.isb();
+    });
     machine.observe(1 << 20);
     let (mut varied_rng, mut fixed_rng) = (Rng::new(seed), Rng::new(0));
-    for _ in 0..250 {
+    for _ in 0..300 {
         for _ in 0..varied_rng.below(4) {
             varied.act(&mut farm, &mut varied_rng, leak);
         }
         let guest = fixed_rng.below(2) as usize;
-        fixed[guest].act(&mut farm, &mut fixed_rng, Leak::None);
+        let leak = if matches!(leak, Leak::Injection | Leak::Selection) { Leak::None } else { leak };
+        fixed[guest].act(&mut farm, &mut fixed_rng, leak);
         if fixed_rng.chance(1, 4) {
             farm.host.take_interrupts(PeIndex(0), |_| ());
         }
@@ -103,14 +193,28 @@ fn run(switches: Switches, leak: Leak, seed: u64) -> Result<Vec<Event>, std::con
 }
 
 fn check(switches: Switches, leak: Leak) -> Option<Difference> {
-    let Ok(difference) = isolation::check(A, 1..5, |seed| run(switches, leak, seed));
+    let Ok(difference) = isolation::check(A, 1..4, |seed| run(switches, leak, seed));
     difference
+}
+
+#[test]
+fn a_hypervisor_that_keeps_a_register_from_one_guest_to_the_next_is_found_out() {
+    // RES-15, RES-16, INS-14.
+    for (leak, register) in
+        [(Leak::Mask, "ICC_PCR_EL1"), (Leak::ActivePriorities, "ICC_APR_EL1"), (Leak::Answer, "ICC_ICSR_EL1")]
+    {
+        let difference = check(Switches::default(), leak).expect("a guest sees what another has left");
+        assert!(matches!(difference.found, Some(Event::SysRegRead { .. } | Event::SysRegWrite { .. })), "{difference}");
+        assert!(difference.to_string().contains(register), "{difference}");
+    }
 }
 
 /// INJ-10, DB-14.
 #[test]
 fn no_vm_can_tell_what_another_does_under_any_setting_of_the_switches() {
     for switches in Switches::pairs() {
+        let effects = if switches.effects == Effects::Random { Effects::Late } else { switches.effects };
+        let switches = Switches { effects, ..switches };
         assert_eq!(check(switches, Leak::None), None, "{switches:?}");
     }
 }
@@ -129,6 +233,9 @@ fn the_check_is_about_something() {
         assert!(count(|event| matches!(event, Event::Doorbell { .. })) > 3, "{vm}");
         assert!(count(|event| matches!(event, Event::Owned { .. })) > 3, "{vm}");
         assert!(count(|event| matches!(event, Event::CommandDone { .. })) > 10, "{vm}");
+        assert!(count(|event| matches!(event, Event::SysRegRead { .. })) > 20, "{vm}");
+        assert!(count(|event| matches!(event, Event::Forwarded { .. })) > 3, "{vm}");
+        assert!(count(|event| matches!(event, Event::VirtualAcknowledge { .. })) > 2, "{vm}");
     }
 }
 
@@ -136,7 +243,7 @@ fn the_check_is_about_something() {
 fn a_hypervisor_that_lets_one_vm_reach_another_is_found_out() {
     for leak in [Leak::Injection, Leak::Selection] {
         let difference = check(Switches::default(), leak).expect("A reaches B");
-        assert_eq!(difference.vm, B);
+        assert_eq!(difference.vm, B, "{difference}");
         assert!(difference.expected != difference.found);
         assert!(difference.to_string().starts_with(&format!("with seed {}, VM 4 sees as number", difference.seed)));
     }
