@@ -181,3 +181,53 @@ fn a_life_is_the_same_whatever_the_rules_leave_open() {
         assert!(account.is_clean(), "{context}: {account:#?}");
     }
 }
+
+/// The second fault strikes where the first has led to: cleaning up, trying again, reclaiming.
+#[test]
+fn a_second_fault_on_the_way_out_changes_nothing() {
+    let mut cases = 0;
+    for shape in SHAPES {
+        for (n, point) in points(shape).iter().enumerate().step_by(5) {
+            let faults: Vec<_> = point.request.faults(1_000).filter(|fault| !is_a_lie(point, *fault)).collect();
+            let first = faults[n / 5 % faults.len()];
+            // How many points are passed after the first fault, and what can go wrong there.
+            let run = |second: Option<(u64, Fault)>| {
+                let (lab, host) = shape.down();
+                let before = lab.machine.snapshot();
+                let start = lab.machine.fault_points_passed();
+                lab.machine.record_fault_points();
+                let at = start + point.index - points_start(shape);
+                lab.machine.plan_fault(at, first);
+                if let Some((index, fault)) = second {
+                    lab.machine.plan_fault(start + index, fault);
+                }
+                let context = format!("{shape:?}: {} {first}, then {second:?}", point.request);
+                let _ = a_life(&host);
+                // The hardware answers again, but the second fault may be still to come.
+                for _ in 0..4 {
+                    lab.machine.advance(2_000);
+                    let _ = host.reclaim();
+                    let _ = host.reap();
+                    let _ = host.shut_down();
+                }
+                let passed = lab.machine.take_fault_points();
+                end(&lab, &host, &context);
+                a_life(&host).unwrap_or_else(|error| panic!("{context}: {error:?}"));
+                let account = lab.machine.account(&before);
+                assert!(account.is_clean(), "{context}: {account:#?}");
+                passed.into_iter().filter(|p| p.index > at).map(|p| (p.index - start, p)).collect::<Vec<_>>()
+            };
+            for (m, (index, second)) in run(None).into_iter().enumerate() {
+                let faults: Vec<_> = second.request.faults(1_000).filter(|fault| !is_a_lie(&second, *fault)).collect();
+                run(Some((index, faults[m % faults.len()])));
+                cases += 1;
+            }
+        }
+    }
+    assert!(cases > 400, "{cases}");
+}
+
+/// The number of the first fault point of a life.
+fn points_start(shape: Shape) -> u64 {
+    shape.down().0.machine.fault_points_passed()
+}
