@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: what the model costs, in instructions.
+//! `cargo xtask bench`: what the model and the hypervisor's library cost, in instructions.
 //!
 //! A program that measures runs under Valgrind twice, with different numbers of rounds; the difference of the two counts,
 //! divided by the difference of the rounds, is what one round costs, whatever the set-up costs and however busy the machine
@@ -11,7 +11,7 @@ use xshell::{Shell, cmd};
 
 use crate::workspace;
 
-/// Count instructions of the model's work, and fail if there are more than there may be. Needs Valgrind.
+/// Count instructions of the model's and the hypervisor's work, and fail if there are more than there may be. Needs Valgrind.
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Measure wall-clock time as well. It is for people: nothing fails by it.
@@ -76,7 +76,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if !bench.missed.is_empty() {
         bail!("{}", bench.missed.join("\n"));
     }
-    Ok(())
+    crate::bench_hyp::run(&shell)
 }
 
 /// The program that measures, and what it found to be too much.
@@ -148,7 +148,7 @@ impl Bench<'_> {
 }
 
 /// Instructions of one round of a workload that takes the number of rounds as its last argument.
-fn instructions(shell: &Shell, program: &PathBuf, workload: &[&str], few: u64, many: u64) -> Result<u64> {
+pub(crate) fn instructions(shell: &Shell, program: &PathBuf, workload: &[&str], few: u64, many: u64) -> Result<u64> {
     let count = |rounds: u64| -> Result<u64> {
         let rounds = rounds.to_string();
         let output =
@@ -167,7 +167,7 @@ fn collected(output: &str) -> Option<u64> {
 }
 
 /// Where cargo puts what it builds.
-fn target_folder(shell: &Shell) -> Result<PathBuf> {
+pub(crate) fn target_folder(shell: &Shell) -> Result<PathBuf> {
     let metadata = workspace::cargo(shell).args(["metadata", "--format-version=1", "--no-deps", "--locked"]).read()?;
     let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
     let folder = metadata.get("target_directory").and_then(serde_json::Value::as_str);

@@ -5,6 +5,7 @@
 
 mod bare_metal;
 mod bench;
+mod bench_hyp;
 mod break_facts;
 mod conformance;
 mod coverage;
