@@ -8,3 +8,4 @@ mod errors;
 mod faults;
 mod stories;
 mod switches;
+mod tables;
