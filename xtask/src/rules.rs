@@ -20,15 +20,10 @@ const EXCEPTIONS: &str = "docs/rule-exceptions.toml";
 const COMMAND: &str = "cargo xtask rules";
 
 /// The groups of which every rule has a test or a reason. The others are listed with what they have.
-<<<<<<< HEAD
-const COVERED: &[&str] =
-    &["GEN", "ISM", "PRI", "HPPI", "RTE", "INS", "SYN", "PPI", "SPI", "LPI", "ERR", "COH", "DB", "RES", "INJ"];
-=======
 const COVERED: &[&str] = &[
     "GEN", "VMT", "VM", "VPE", "DB", "RES", "IST", "ISM", "PRI", "HPPI", "RTE", "INS", "INJ", "SYN", "PPI", "SPI",
     "LPI", "ERR", "COH", "SAVE",
 ];
->>>>>>> 4b5e210 (model: tell the story of every rule of the tables, and demand one)
 
 /// Crates whose tests speak of rules as text and not as behaviour.
 const TEXT_ONLY: &[&str] = &["gicv5", "gicv5-facts"];
