@@ -295,6 +295,30 @@ fn a_command_without_an_effect_leaves_the_old_object_selected() {
 }
 
 #[test]
+fn a_selection_that_finds_nothing_reads_v_0_and_the_next_one_works() {
+    // GEN-17.
+    let bench = Bench::small();
+    bench.select(IRS, 5);
+    bench.machine.fault_next(Fault::Invalid);
+    bench.select(IRS, 5);
+    assert!(!bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
+    bench.command(IRS, IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
+    bench.select(IRS, 5);
+    assert!(bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
+    assert_eq!(bench.machine.read::<IRS_SPI_CFGR>(IRS).tm(), TriggerMode::Edge, "nothing was selected");
+
+    let select_pe = || {
+        bench.command(IRS, IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(0)));
+        bench.machine.read::<IRS_PE_STATUSR>(IRS).v()
+    };
+    assert!(select_pe());
+    bench.machine.fault_next(Fault::Invalid);
+    assert!(!select_pe());
+    assert!(select_pe());
+    bench.assert_clean();
+}
+
+#[test]
 fn fault_points_are_numbered_over_all_irses() {
     let bench = Bench::started(two_irses());
     let (next, commands) = (bench.machine.fault_points_passed(), bench.machine.commands());
