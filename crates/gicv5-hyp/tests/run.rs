@@ -11,7 +11,7 @@ mod common;
 mod guest;
 
 use common::{Lab, SHAPES, Shape, VPES};
-use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_CONTEXTR_EL2, SysReg};
+use gicv5_arch::sysreg::{GcieLegacy, ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, SysReg};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi};
 use gicv5_hal::Cookie;
 use gicv5_hyp::{
@@ -220,6 +220,29 @@ fn a_vm_that_is_not_initialised_runs_nothing() {
     end(&lab, &host, vec![vm]);
 }
 
+/// RES-15, INS-21.
+#[test]
+fn a_guest_of_the_old_kind_that_ran_before_makes_no_difference() {
+    let mut config = SHAPES[0].config();
+    let irs = &mut config.irses[0];
+    for cpu in &mut irs.pes {
+        cpu.legacy = GcieLegacy::Present;
+        cpu.ppis[0] = cpu.ppis[0].with(Ppi::GICMNT);
+    }
+    let (lab, host) = up_with(config, &SHAPES[0].host_config());
+    let vm = vm(&host);
+    lab.on(PE0, |pe| {
+        pe.write(ICH_VCTLR_EL2::ZERO.with_v3(true).with_en(true));
+        pe.isb();
+    });
+    lab.load(PE0, &vm, FIRST).unwrap();
+    lab.guest(PE0).open().enable(spi(3), VPES[0], 10);
+    lab.inject(&vm, spi(3));
+    assert_eq!(lab.guest(PE0).take(), Some(spi(3)));
+    lab.put(PE0, &vm, FIRST).unwrap();
+    end(&lab, &host, vec![vm]);
+}
+
 // --- two VMs on one PE ------------------------------------------------------------------------------------------------
 
 /// Everything a guest can do to its CPU interface.
@@ -279,7 +302,13 @@ proptest! {
 
         // On the other PE, and on the same.
         lab.load(PE1, &a, FIRST).unwrap();
-        prop_assert_eq!(shown(lab.guest(PE1).view()), shown(first), "what the first VM had is not as it was");
+        let again = lab.guest(PE1).view();
+        let hidden = !(Ppi::SW_PPI.mask() | TIMER.mask());
+        let off = |register| again.iter().all(|(name, value)| *name != register || value & hidden == 0);
+        for register in [SysReg::ICC_PPI_ENABLER0_EL1, SysReg::ICC_PPI_SACTIVER0_EL1, SysReg::ICC_PPI_SPENDR0_EL1] {
+            prop_assert!(off(register), "a PPI that is not shown is on in {}", register);
+        }
+        prop_assert_eq!(shown(again), shown(first), "what the first VM had is not as it was");
         lab.load(PE0, &b, FIRST).unwrap();
         prop_assert_eq!(shown(lab.guest(PE0).view()), shown(second));
         lab.put(PE0, &b, FIRST).unwrap();
