@@ -529,25 +529,23 @@ impl Attribution {
         }
         let trusts = self.trusts(line, lines);
         self.operations += 1;
-        for world in 0..self.worlds.len() {
-            let wrong = self.worlds.wrong(world);
-            for pe in 0..self.pes {
-                if only.is_some_and(|only| only != pe) {
+        let pes = only.map_or(0..self.pes, |pe| pe..pe + 1);
+        let worlds = std::mem::replace(&mut self.worlds, Worlds::none(self.pes));
+        for world in 0..worlds.len() {
+            let wrong = worlds.wrong(world);
+            let states = worlds.world(world).iter().enumerate().take(pes.end).skip(pes.start);
+            for (pe, &state) in states {
+                if trusts {
+                    if let Some(changed) = self.becomes(state, action, after) {
+                        self.happens(&worlds, world, pe, action, changed, wrong);
+                    }
                     continue;
                 }
-                let Some(&state) = self.worlds.world(world).get(pe) else { continue };
-                if trusts {
-                    let changed = self.becomes(state, action, after);
-                    if let Some(changed) = changed {
-                        self.happens(world, pe, action, changed, wrong);
-                    }
-                } else {
-                    self.possible(line, action, after, self.states.get(state), wrong);
-                    for n in 0..self.before.len() {
-                        if let Some(&(changed, wrong)) = self.before.get(n) {
-                            let changed = self.states.number(changed);
-                            self.happens(world, pe, action, changed, wrong);
-                        }
+                self.possible(line, action, after, self.states.get(state), wrong);
+                for n in 0..self.before.len() {
+                    if let Some(&(changed, wrong)) = self.before.get(n) {
+                        let changed = self.states.number(changed);
+                        self.happens(&worlds, world, pe, action, changed, wrong);
                     }
                 }
             }
@@ -555,6 +553,7 @@ impl Attribution {
                 break;
             }
         }
+        self.worlds = worlds;
         if self.found.worlds.len() == 0 {
             return Flow::FitsNowhere(lines);
         }
@@ -569,6 +568,7 @@ impl Attribution {
     }
 
     /// The state that another one becomes. Worlds are equal almost everywhere, so most of this has been asked before.
+    #[inline]
     fn becomes(&mut self, state: u32, action: Action, after: &After) -> Option<u32> {
         match self.known.get(state as usize) {
             Some((operation, changed)) if *operation == self.operations => return *changed,
@@ -584,18 +584,19 @@ impl Attribution {
     }
 
     /// A world in which an action changes one PE so.
-    fn happens(&mut self, world: usize, pe: usize, action: Action, changed: u32, wrong: u64) {
+    #[inline]
+    fn happens(&mut self, worlds: &Worlds, world: usize, pe: usize, action: Action, changed: u32, wrong: u64) {
         let on = On::Pe(pe as u16);
         match action {
             Action::WritePpis => {
                 let states = &mut self.states;
-                self.found.push_all(&self.worlds, world, wrong, on, |other, old| {
+                self.found.push_all(worlds, world, wrong, on, |other, old| {
                     // What did not show may have been any PE's.
                     let before = if other == pe { changed } else { old };
                     states.number(states.get(before).perhaps_written())
                 });
             }
-            _ => self.found.push(&self.worlds, world, pe, changed, wrong, on),
+            _ => self.found.push(worlds, world, pe, changed, wrong, on),
         }
     }
 

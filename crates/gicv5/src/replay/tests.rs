@@ -482,6 +482,9 @@ fn a_changed_answer_is_a_divergence_that_names_its_line() {
         let (lines, each, seed) = asked.map_or((lines, 4, 7), |(each, seed)| (usize::MAX, each, seed));
         let (found, complaints) = campaign(name, lines, each, seed);
         assert!(found.len() >= 6, "{name}: {found:#?}");
+        if asked.is_some() {
+            eprintln!("{name}, seed {seed}: {found:#?}");
+        }
         if !complaints.is_empty() {
             all.extend(complaints);
             all.push(format!("{name}: {found:?}"));

@@ -161,7 +161,10 @@ impl Next {
     pub(super) fn clear(&mut self) {
         self.worlds.clear();
         self.origins.clear();
-        self.table.clear();
+        // Clearing a table costs its size, even if there is nothing in it.
+        if !self.table.is_empty() {
+            self.table.clear();
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {

@@ -193,11 +193,15 @@ impl Engine {
             return self.tally.diverge(line, Check::PpiCandidate, id, suspects, text);
         }
         let Some(cpu) = self.cpus.get_mut(pe) else { return };
-        let handle = Pe::new(&cpu.pe);
-        let ready = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected))
-            & !handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected));
+        let edge = acknowledged == Some(Ppi::SW_PPI);
+        let mut ready = 0;
+        if edge || cpu.unknown != 0 {
+            let handle = Pe::new(&cpu.pe);
+            ready = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected))
+                & !handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected));
+        }
         let theirs_mask = theirs.filter(|(ppi, _)| ppi.bank() == PpiBank::Architected).map_or(0, |(ppi, _)| ppi.mask());
-        if acknowledged == Some(Ppi::SW_PPI) && ready & HIGH_PPIS != 0 && theirs_mask & HIGH_PPIS == 0 {
+        if edge && ready & HIGH_PPIS != 0 && theirs_mask & HIGH_PPIS == 0 {
             // QEMU has forgotten that they are pending.
             let best = self.machine.ppi_candidate(index);
             for ppi in PpiSet::new_with_raw_value(ready & HIGH_PPIS).iter(PpiBank::Architected) {
