@@ -40,8 +40,22 @@ enum Command {
     Run(run_command::Args),
     /// Writes a scenario to begin with.
     New(run_command::NewArgs),
+    /// Prints a script that completes commands and options in a shell.
+    Completions(Completions),
     /// Replays a QEMU trace of a real system against the model and compares every answer.
     Replay(replay::Args),
+}
+
+const COMPLETIONS_AFTER_HELP: &str = "\
+Examples:
+  $ gicv5 completions fish";
+
+/// Arguments of `gicv5 completions`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = COMPLETIONS_AFTER_HELP)]
+struct Completions {
+    /// The shell
+    shell: clap_complete::Shell,
 }
 
 /// Runs the program and gives its exit status.
@@ -88,6 +102,12 @@ fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Resul
         Command::Explain(args) => explain::run(&args, out).map(|()| Outcome::Held),
         Command::Run(args) => run_command::run(&args, out),
         Command::New(args) => run_command::new(&args, out).map(|()| Outcome::Held),
+        Command::Completions(Completions { shell }) => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "gicv5", &mut script);
+            out.write_all(&script)?;
+            Ok(Outcome::Held)
+        }
         Command::Replay(args) => replay::run(&args, out),
     }
 }
@@ -284,6 +304,8 @@ mod tests {
             &["run", &long],
             &["run", "--list", "scenario"],
             &["run", "--seed", "x", "scenario"],
+            &["completions"],
+            &["completions", "cmd"],
             &["new"],
             &["new", "a b"],
             &["new", "no such folder/name"],

@@ -484,7 +484,10 @@ impl<'h> Engine<'h> {
     }
 
     fn failed(&mut self, what: String, error: &dyn Error) {
-        let why = chain(error);
+        self.failed_because(what, chain(error));
+    }
+
+    fn failed_because(&mut self, what: String, why: String) {
         self.story.tell(self.now, Who::Error, || format!("{what}: {why}"));
         self.errors.push(Failed { ns: self.now, what, why });
     }
@@ -703,13 +706,14 @@ impl<'h> Engine<'h> {
         let irq = self.machine.signals(self.pes[usize::from(pe)].ops.index()).irq;
         let run = &self.pes[usize::from(pe)];
         let waiting = !run.queue.is_empty();
-        if irq || !run.work.is_empty() || (run.slice_over && waiting) {
+        if irq || !run.work.is_empty() || (run.slice_over && waiting && run.current.is_some()) {
             self.leave_guest(pe);
             if irq {
                 self.take_interrupts(pe);
             } else if let Some(work) = self.pes[usize::from(pe)].work.pop_front() {
                 self.work(pe, work);
             } else if let Some((vm, vcpu)) = self.pes[usize::from(pe)].current {
+                self.pes[usize::from(pe)].slice_over = false;
                 self.put(pe, vm, vcpu);
                 self.enqueue(pe, vm, vcpu);
             }
@@ -897,7 +901,8 @@ impl<'h> Engine<'h> {
         let made = self.vms[vm].vm.init(&spec);
         self.end(pe, begun, 0);
         if let Err(error) = made {
-            return self.failed(format!("{} cannot be created", self.name(vm)), &error);
+            let why = format!("{}; {}", chain(&error.cause), error.fate);
+            return self.failed_because(format!("{} cannot be created", self.name(vm)), why);
         }
         let id = self.vms[vm].vm.id();
         self.vms[vm].id = id;

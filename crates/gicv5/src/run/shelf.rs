@@ -23,7 +23,21 @@ macro_rules! shelve {
     };
 }
 
-shelve!["first-vm.toml"];
+shelve![
+    "first-vm.toml",
+    "wake-up.toml",
+    "two-vms-one-pe.toml",
+    "level.toml",
+    "priority.toml",
+    "sparse.toml",
+    "migration.toml",
+    "ipi.toml",
+    "storm.toml",
+    "vm-ids.toml",
+    "init-fails.toml",
+    "quarantine.toml",
+    "thousand-vms.toml",
+];
 
 const STARTER: &str = include_str!("starter.toml");
 

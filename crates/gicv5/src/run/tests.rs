@@ -7,10 +7,13 @@ use super::scenario::{self, Scenario};
 use super::story::Telling;
 use super::{Outcome, perform};
 
+fn text(name: &str) -> String {
+    std::fs::read_to_string(format!("{}/../../scenarios/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+}
+
 fn file(name: &str) -> Scenario {
-    let path = format!("{}/../../scenarios/{name}", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(&path).unwrap();
-    scenario::read(&text).unwrap_or_else(|problem| panic!("{}", problem.render(&path, &text)))
+    let text = text(name);
+    scenario::read(&text).unwrap_or_else(|problem| panic!("{}", problem.render(name, &text)))
 }
 
 fn run<'a>(name: &'a str, scenario: &'a Scenario) -> Summary<'a> {
@@ -42,6 +45,25 @@ fn every_scenario_of_the_project_holds() {
         assert!(!scenario.expectations.is_empty(), "{name} expects nothing");
         let summary = run(&name, &scenario);
         assert!(summary.outcome() == Outcome::Held, "{name}: {:#?}", not_held(&summary));
+    }
+}
+
+/// What the report of a wrong twin says, as its first line promises.
+fn promised(text: &str) -> &str {
+    text.lines().next().and_then(|line| line.split('"').nth(1)).unwrap_or_default()
+}
+
+#[test]
+fn every_scenario_has_a_wrong_twin_that_says_what_happened_instead() {
+    assert_eq!(names("scenarios"), names("scenarios/wrong"));
+    for name in names("scenarios/wrong") {
+        let name = format!("wrong/{name}");
+        let (text, scenario) = (text(&name), file(&name));
+        let summary = run(&name, &scenario);
+        let not_held = not_held(&summary);
+        let says = promised(&text);
+        let said = !says.is_empty() && not_held.iter().any(|verdict| verdict.found.contains(says));
+        assert!(summary.outcome() == Outcome::NotHeld && said, "{name}: {says}: {not_held:#?}");
     }
 }
 
