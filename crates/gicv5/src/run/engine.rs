@@ -764,7 +764,8 @@ impl<'h> Engine<'h> {
     fn enqueue(&mut self, from: u16, vm: usize, vcpu: usize) {
         let home = self.vms[vm].vcpus[vcpu].home;
         self.vms[vm].vcpus[vcpu].place = Place::Queued;
-        self.picture.vcpu(self.now, vm, vcpu, VcpuMark::Queued);
+        let time = self.pes[usize::from(from)].free.max(self.now);
+        self.picture.vcpu(time, vm, vcpu, VcpuMark::Queued);
         let run = &mut self.pes[usize::from(home)];
         run.queue.push_back((vm, vcpu));
         let slice = run.current.map(|_| (run.slice_end.max(self.now), run.slice_epoch));
@@ -1285,7 +1286,8 @@ impl<'h> Engine<'h> {
         let name = self.name(vm);
         match (idle, pending) {
             (Ok(Idle::Sleep), Ok(false)) => {
-                self.picture.vcpu(self.now, vm, vcpu, VcpuMark::Asleep);
+                let time = self.pes[usize::from(pe)].free;
+                self.picture.vcpu(time, vm, vcpu, VcpuMark::Asleep);
                 self.story.tell(self.now, Who::Guest(name, vcpu), || {
                     "waits for an interrupt: it sleeps, its doorbell armed".to_owned()
                 });

@@ -168,8 +168,16 @@ impl Interrupt {
         self.active = Doubt::new(true);
         // Of a level the source keeps it pending (ISM-4).
         if self.mode.may(|mode| mode == HandlingMode::Edge) {
-            let level = self.mode.may(|mode| mode == HandlingMode::Level);
+            let (before, level) = (self.pend, self.mode.may(|mode| mode == HandlingMode::Level));
             self.pend = if level && self.pend != Pend::No { Pend::Maybe } else { Pend::No };
+            // If nothing had come for certain, one of those under way has; each can be taken once.
+            let first = self.events.iter().position(|event| event.pending);
+            if before == Pend::No
+                && !level
+                && let Some(first) = first
+            {
+                self.events.remove(first);
+            }
             for event in &mut self.events {
                 event.taken |= event.pending;
             }

@@ -4,6 +4,7 @@
 //! `gicv5-hyp` as the host ([`lab`]). [`judge`] looks at the machine's events alone and says whether what should have arrived
 //! has. [`story`] tells what happened, [`picture`] draws it, [`tally`] counts, [`report`] sums up.
 
+mod devicetree;
 mod engine;
 mod judge;
 mod lab;
@@ -76,8 +77,11 @@ pub(crate) struct Args {
     /// Draws a picture: a Perfetto trace
     #[arg(long, value_name = "FILE")]
     trace: Option<String>,
+    /// Takes the PEs and the coherency of the IRS from this device tree, instead of the scenario's
+    #[arg(long, value_name = "FILE")]
+    dtb: Option<String>,
     /// Lists the scenarios that come with the program
-    #[arg(long, conflicts_with_all = ["scenario", "story", "verbose", "seed", "trace"])]
+    #[arg(long, conflicts_with_all = ["scenario", "story", "verbose", "seed", "trace", "dtb"])]
     list: bool,
     /// Prints one JSON document (docs/json.md)
     #[arg(long)]
@@ -91,8 +95,10 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     let Some(path) = &args.scenario else { return shelf::list(args.json, out).map(|()| Outcome::Held) };
     let text = read(path)?;
+    let topology = args.dtb.as_deref().map(read_topology).transpose()?;
     let name = if path == "-" { "standard input" } else { path };
-    let mut scenario = scenario::read(&text).map_err(|problem| Failure::Diagnostic(problem.render(name, &text)))?;
+    let mut scenario =
+        scenario::read(&text, topology.as_ref()).map_err(|problem| Failure::Diagnostic(problem.render(name, &text)))?;
     if let Some(seed) = args.seed {
         scenario.seed = seed;
     }
@@ -149,6 +155,18 @@ fn read(path: &str) -> Result<String, Failure> {
     })
 }
 
+/// What a device tree says.
+fn read_topology(path: &str) -> Result<devicetree::Topology, Failure> {
+    let cannot = |why: &dyn std::fmt::Display| Failure::BadInput(format!("cannot use {}: {why}", quote(path)));
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(|error| cannot(&error))?;
+    file.take(devicetree::LONGEST + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    if bytes.len() as u64 > devicetree::LONGEST {
+        return Err(cannot(&"it is longer than 1 MiB"));
+    }
+    devicetree::read(&bytes).map_err(|why| cannot(&why))
+}
+
 fn create(path: &str) -> Result<std::io::BufWriter<File>, Failure> {
     File::create(path).map(std::io::BufWriter::new).map_err(|error| cannot_write(path, &error))
 }
@@ -163,6 +181,9 @@ fn machine_config(scenario: &Scenario) -> MachineConfig {
     let spec = &scenario.machine;
     let mut config = MachineConfig::new(spec.pes, 0);
     for irs in &mut config.irses {
+        for (cpu, iaffid) in irs.pes.iter_mut().zip(&spec.iaffids) {
+            cpu.iaffid = gicv5_arch::Iaffid::new(*iaffid);
+        }
         irs.idr0 = irs.idr0.with_virt(true);
         irs.idr3 = IRS_IDR3::ZERO
             .with_vm_id_bits(u5::new(spec.vm_id_bits as u8))

@@ -237,6 +237,11 @@ impl<'a> Summary<'a> {
         &self.verdicts
     }
 
+    #[cfg(test)]
+    pub(super) fn delivered(&self) -> u64 {
+        self.ending.tally.sum(|vm| vm.delivered)
+    }
+
     pub(super) fn picture(&self) -> &super::picture::Picture {
         &self.ending.picture
     }

@@ -1,7 +1,11 @@
 //! Runs of whole scenarios.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
+use prost::Message;
+
+use super::picture::Trace;
 use super::report::{Summary, Verdict};
 use super::scenario::{self, Scenario};
 use super::story::Telling;
@@ -13,7 +17,7 @@ fn text(name: &str) -> String {
 
 fn file(name: &str) -> Scenario {
     let text = text(name);
-    scenario::read(&text).unwrap_or_else(|problem| panic!("{}", problem.render(name, &text)))
+    scenario::read(&text, None).unwrap_or_else(|problem| panic!("{}", problem.render(name, &text)))
 }
 
 fn run<'a>(name: &'a str, scenario: &'a Scenario) -> Summary<'a> {
@@ -64,6 +68,44 @@ fn every_scenario_has_a_wrong_twin_that_says_what_happened_instead() {
         let says = promised(&text);
         let said = !says.is_empty() && not_held.iter().any(|verdict| verdict.found.contains(says));
         assert!(summary.outcome() == Outcome::NotHeld && said, "{name}: {says}: {not_held:#?}");
+    }
+}
+
+#[test]
+fn the_picture_has_its_tracks_and_balanced_slices_and_flows_that_begin_before_they_end() {
+    for name in ["wake-up.toml", "two-vms-one-pe.toml", "migration.toml"] {
+        let scenario = file(name);
+        let never = AtomicBool::new(false);
+        let summary = perform(name, &scenario, Telling::Nothing, true, &never, |_, _| {}).unwrap();
+        // As whoever reads the file sees it.
+        let mut bytes = Vec::new();
+        summary.picture().write(&mut bytes).unwrap();
+        let trace = Trace::decode(bytes.as_slice()).unwrap();
+        let tracks: Vec<_> = trace.packet.iter().filter_map(|packet| packet.track_descriptor.clone()).collect();
+        let named = |name: &str| tracks.iter().filter(|track| track.name.as_deref() == Some(name)).count();
+        assert_eq!((named("PE 0"), named("pending")), (1, scenario.vms.len()), "{name}");
+        let mut open: BTreeMap<u64, i64> = BTreeMap::new();
+        let (mut last, mut flows, mut handlers) = (0, BTreeSet::new(), 0);
+        for packet in &trace.packet {
+            let Some(event) = &packet.track_event else { continue };
+            let (time, track) = (packet.timestamp.unwrap(), event.track_uuid.unwrap());
+            assert!(time >= last, "{name}: time runs backwards");
+            last = time;
+            assert!(tracks.iter().any(|descriptor| descriptor.uuid == Some(track)), "{name}: an event on no track");
+            let open = open.entry(track).or_default();
+            *open += match event.r#type {
+                Some(1) => 1,
+                Some(2) => -1,
+                _ => 0,
+            };
+            assert!(*open >= 0, "{name}: a slice ends that has not begun");
+            flows.extend(event.flow_ids.iter().copied());
+            assert!(event.terminating_flow_ids.iter().all(|flow| flows.contains(flow)), "{name}: a flow from nowhere");
+            handlers += u64::from(!event.terminating_flow_ids.is_empty());
+        }
+        assert!(open.values().all(|open| *open == 0), "{name}: a slice does not end");
+        let delivered = summary.delivered();
+        assert_eq!(handlers, delivered, "{name}: each event leads to a handler");
     }
 }
 

@@ -54,6 +54,8 @@ pub(crate) enum TableShape {
 #[derive(Clone, Debug)]
 pub(crate) struct MachineSpec {
     pub(crate) pes: u16,
+    /// Their affinity IDs, if a device tree has them; else they are counted.
+    pub(crate) iaffids: Vec<u16>,
     /// Whether the IRS sees the caches of the PEs.
     pub(crate) coherent: bool,
     /// Simulated time of one tick of the model.

@@ -13,6 +13,7 @@ use super::{
     VcpuSpec, VmSpec,
 };
 use crate::output::quote;
+use crate::run::devicetree::Topology;
 
 /// A file that is longer is refused before it is looked at.
 pub(crate) const LONGEST_FILE: u64 = 1 << 20;
@@ -24,7 +25,9 @@ const MOST_VMS: u64 = 1 << 16;
 const MOST_STEPS: usize = 1_000;
 
 /// Reads a scenario, and checks that there can be such a machine and that nothing contradicts anything.
-pub(crate) fn read(text: &str) -> Result<Scenario, Problem> {
+///
+/// A device tree decides about the PEs and the coherency, if there is one.
+pub(crate) fn read(text: &str, topology: Option<&Topology>) -> Result<Scenario, Problem> {
     let document = DeTable::parse(text).map_err(|error| {
         let end = text.len();
         let span = error.span().unwrap_or(end..end);
@@ -39,7 +42,7 @@ pub(crate) fn read(text: &str) -> Result<Scenario, Problem> {
     };
     let settle = duration_or(&mut top, "settle", 100_000_000)?;
     let machine = match top.table("machine", "[machine]")? {
-        Some(table) => machine(table)?,
+        Some(table) => machine(table, topology)?,
         None => return Err(top.missing("machine", "[machine]")),
     };
     let (kinds, vms) = vms(top.tables("vm", "[[vm]]")?, &machine, &top)?;
@@ -85,9 +88,13 @@ fn optional_time(table: &mut Table<'_, '_>, key: &'static str) -> Result<Option<
     }
 }
 
-fn machine(mut table: Table<'_, '_>) -> Result<MachineSpec, Problem> {
+fn machine(mut table: Table<'_, '_>, topology: Option<&Topology>) -> Result<MachineSpec, Problem> {
     let pes = table.integer("pes", 1..257, 1)? as u16;
     let coherent = table.boolean("coherent", false)?;
+    let (pes, coherent, iaffids) = match topology {
+        Some(topology) => (topology.iaffids.len() as u16, topology.coherent, topology.iaffids.clone()),
+        None => (pes, coherent, Vec::new()),
+    };
     let tick = duration_or(&mut table, "tick", 100)?;
     if tick == 0 || tick > 1_000_000 {
         let span = table.span_of("tick");
@@ -141,6 +148,7 @@ fn machine(mut table: Table<'_, '_>) -> Result<MachineSpec, Problem> {
     table.finish()?;
     Ok(MachineSpec {
         pes,
+        iaffids,
         coherent,
         tick,
         command_latency,

@@ -15,7 +15,7 @@ fn with(more: &str) -> String {
 }
 
 fn problem(text: &str) -> Problem {
-    read(text).err().unwrap_or_else(|| panic!("this was taken:\n{text}"))
+    read(text, None).err().unwrap_or_else(|| panic!("this was taken:\n{text}"))
 }
 
 /// The text that is underlined, with or without its quotation marks.
@@ -24,7 +24,7 @@ fn underlined<'a>(text: &'a str, problem: &Problem) -> &'a str {
 }
 
 fn good(text: &str) -> Scenario {
-    read(text).unwrap_or_else(|problem| panic!("{}", problem.render("test", text)))
+    read(text, None).unwrap_or_else(|problem| panic!("{}", problem.render("test", text)))
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn what_is_missing_is_asked_for() {
 fn a_file_that_breaks_off_anywhere_is_refused_or_makes_sense() {
     for end in 0..FIRST.len() {
         let Some(text) = FIRST.get(..end) else { continue };
-        if let Err(problem) = read(text) {
+        if let Err(problem) = read(text, None) {
             let shown = problem.render("first-vm.toml", text);
             assert!(!problem.what.is_empty() && !problem.help.is_empty() && shown.contains("first-vm.toml"), "{shown}");
         }
@@ -159,7 +159,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
     #[test]
     fn no_text_makes_the_reader_panic(text in any::<String>()) {
-        if let Err(problem) = read(&text) {
+        if let Err(problem) = read(&text, None) {
             problem.render("random", &text);
         }
     }
@@ -173,7 +173,7 @@ proptest! {
         let end = (at + length).min(FIRST.len());
         if let (Some(head), Some(tail)) = (FIRST.get(..at), FIRST.get(end..)) {
             let text = format!("{head}{to}{tail}");
-            if let Err(problem) = read(&text) {
+            if let Err(problem) = read(&text, None) {
                 problem.render("changed", &text);
             }
         }
