@@ -1,5 +1,7 @@
 //! A host for tests: LPIs that are numbers, and the standard library's mutex.
 
+#![cfg_attr(loom, allow(dead_code, reason = "the exhaustive tests use less of it"))]
+
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
