@@ -172,3 +172,69 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
     let shown = String::from_utf8_lossy(&shown);
     assert!(shown.contains(" lines, ") && shown.contains("0 divergences"), "{shown:?}");
 }
+
+/// A file in the folder for what tests write.
+fn scratch(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+#[test]
+fn a_scenario_of_100_megabytes_is_refused_in_one_line() {
+    let path = scratch("huge.toml");
+    File::create(&path).unwrap().set_len(100 << 20).unwrap();
+    let text = one_line_error(&gicv5().arg("run").arg(&path).output().unwrap());
+    assert!(text.contains("longer than 1 MiB"), "{text}");
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn a_scenario_that_makes_no_sense_is_shown_with_its_place_before_anything_is_done() {
+    for (name, text, what) in [
+        ("broken.toml", "title = \"t\nduration", "not TOML"),
+        ("zero.toml", "title = \"t\"\nduration = \"1ms\"\n[machine]\npes = 0\n", "`pes` cannot be 0"),
+        ("long.toml", "title = \"t\"\nduration = \"99999999999s\"\n", "is too long"),
+    ] {
+        let path = scratch(name);
+        std::fs::write(&path, text).unwrap();
+        let output = gicv5().arg("run").arg(&path).output().unwrap();
+        let error = String::from_utf8(output.stderr).unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
+        assert!(error.starts_with("error: ") && error.contains(what), "{error}");
+        assert!(error.contains(name) && error.contains("help: "), "{error}");
+    }
+}
+
+#[test]
+fn a_picture_that_cannot_be_written_is_noticed_before_anything_is_done() {
+    let scenario = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scenarios/first-vm.toml");
+    let text = one_line_error(&gicv5().args(["run", scenario, "--trace", "/no such folder/a"]).output().unwrap());
+    assert!(text.contains("cannot write \"/no such folder/a\""), "{text}");
+    let text = one_line_error(&gicv5().args(["run", scenario, "--dtb", scenario]).output().unwrap());
+    assert!(text.contains("no device tree"), "{text}");
+}
+
+#[test]
+fn a_run_that_is_interrupted_sums_up_what_there_was() {
+    let path = scratch("endless.toml");
+    let text = "title = \"endless\"\nduration = \"3600s\"\n[machine]\n[[vm]]\nname = \"vm0\"\nprogram = [\"run 1us\", \"again\"]\n";
+    std::fs::write(&path, text).unwrap();
+    let child = gicv5().arg("run").arg(&path).arg("--json").stdout(Stdio::piped()).spawn().unwrap();
+    sleep(Duration::from_millis(1000));
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(130));
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("\"interrupted\": true") && text.contains("\"leaks\": 0"), "{text}");
+}
+
+#[test]
+fn new_writes_a_scenario_that_runs_and_overwrites_nothing() {
+    let folder = scratch("new");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).unwrap();
+    let new = || gicv5().args(["new", "mine"]).current_dir(&folder).output().unwrap();
+    assert_eq!(new().status.code(), Some(0));
+    let run = gicv5().args(["run", "mine.toml"]).current_dir(&folder).output().unwrap();
+    assert_eq!(run.status.code(), Some(0), "{}", String::from_utf8_lossy(&run.stdout));
+    assert!(one_line_error(&new()).contains("cannot write \"mine.toml\""));
+}
