@@ -20,11 +20,26 @@ use syn::{BinOp, Expr, ReturnType, Stmt, UnOp};
 use xshell::{Shell, cmd};
 
 const PACKAGE: &str = "gicv5-model";
-const FILES: &[&str] = &["src/interrupts.rs", "src/cpu.rs", "src/machine.rs"];
+const FILES: &[&str] = &[
+    "src/interrupts.rs",
+    "src/cpu.rs",
+    "src/machine.rs",
+    "src/virt.rs",
+    "src/irs.rs",
+    "src/ist_memory.rs",
+    "src/swerr.rs",
+    "src/memory/owner.rs",
+];
 
 /// Change the model in every small way and see whether its tests notice
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// Change only this file, as `src/virt.rs`; may be given several times
+    #[arg(long, value_name = "FILE")]
+    file: Vec<String>,
+    /// Run only this many of the mutants, spread evenly over all
+    #[arg(long, value_name = "COUNT")]
+    sample: Option<usize>,
     /// Fail if less than this share of the mutants is noticed
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
     min: f64,
@@ -47,7 +62,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     copy_workspace(&shell, &root, &tree)?;
 
     let mut mutants = Vec::new();
-    for file in FILES {
+    for file in &args.file {
+        ensure!(FILES.contains(&file.as_str()), "{file} is none of {}", FILES.join(", "));
+    }
+    for file in FILES.iter().filter(|file| args.file.is_empty() || args.file.iter().any(|chosen| chosen == *file)) {
         let path = tree.join("crates").join(PACKAGE).join(file);
         let text = shell.read_file(&path)?;
         let mutated = mutate(file, &text, &mut mutants)?;
@@ -60,6 +78,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let clean = notices(&tests, &tree, usize::MAX, args)?;
     ensure!(!clean, "the tests fail without any mutant");
 
+    let chosen = sample(mutants.len(), args.sample);
     let next = AtomicUsize::new(0);
     let survivors = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -67,7 +86,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
             .map(|_| {
                 scope.spawn(|| -> Result<()> {
                     loop {
-                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(&n) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
                         let Some(mutant) = mutants.get(n) else { return Ok(()) };
                         if !notices(&tests, &tree, n, args)? {
                             eprintln!("survives: {mutant}");
@@ -87,11 +106,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for n in &survivors {
         println!("survives: {}", mutants.get(*n).map(String::as_str).unwrap_or_default());
     }
-    let killed = mutants.len() - survivors.len();
-    let percent = killed as f64 * 100.0 / mutants.len().max(1) as f64;
-    println!("{killed} of {} mutants noticed, {percent:.1} %", mutants.len());
+    let killed = chosen.len() - survivors.len();
+    let percent = killed as f64 * 100.0 / chosen.len().max(1) as f64;
+    println!("{killed} of {} mutants noticed, {percent:.1} %; there are {}", chosen.len(), mutants.len());
     ensure!(percent >= args.min, "{percent:.1} % is less than {} %", args.min);
     Ok(())
+}
+
+/// The numbers of the mutants to run: all, or as many as asked for, spread evenly.
+fn sample(all: usize, wanted: Option<usize>) -> Vec<usize> {
+    let wanted = wanted.unwrap_or(all).min(all);
+    (0..wanted).map(|n| n * all / wanted).collect()
 }
 
 /// Asks whether a mutant is the chosen one.
@@ -147,7 +172,7 @@ fn build(shell: &Shell, tree: &Path, work: &Path) -> Result<Vec<Test>> {
         let message: Message = serde_json::from_str(line).context("reading what cargo test --no-run printed")?;
         if let (Some(executable), Some(target)) = (message.executable, message.target) {
             let lib = target.kind.iter().any(|kind| kind == "lib");
-            tests.push(Test { executable, filters: if lib { &["cpu::", "interrupts::"] } else { &[] } });
+            tests.push(Test { executable, filters: if lib { &["cpu::", "interrupts::", "memory::"] } else { &[] } });
         }
     }
     ensure!(!tests.is_empty(), "{PACKAGE} has no tests");
@@ -429,6 +454,14 @@ mod tests {
             assert!(found.iter().any(|mutant| mutant == what), "{what}\n{found:#?}");
         }
         assert_eq!(found.len(), 9, "{found:#?}");
+    }
+
+    #[test]
+    fn a_sample_is_spread_over_all_and_never_more_than_all() {
+        assert_eq!(sample(10, Some(5)), [0, 2, 4, 6, 8]);
+        assert_eq!(sample(3, Some(9)), [0, 1, 2]);
+        assert_eq!(sample(3, None), [0, 1, 2]);
+        assert_eq!(sample(0, Some(1)), [0_usize; 0]);
     }
 
     #[test]
