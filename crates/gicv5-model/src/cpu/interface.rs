@@ -182,11 +182,13 @@ impl Interface {
     }
 
     /// The most urgent PPI that could be taken.
+    #[inline]
     pub(super) fn ppi_candidate(&self, contest: &Contest) -> Option<(Ppi, Priority)> {
         self.ppis.best(&contest.ppis)
     }
 
     /// The most urgent of the PPIs and the IRS's candidate, whether or not it may be signalled (HPPI-3).
+    #[inline]
     fn most_urgent(&self, contest: &Contest) -> Option<(IntId, Priority)> {
         let ppi = self.ppi_candidate(contest).map(|(ppi, priority)| (IntId::Ppi(ppi), priority));
         let irs = contest.irs.map(|(id, priority)| (IntId::from(id), priority));
@@ -202,6 +204,7 @@ impl Interface {
     }
 
     /// The HPPI of sufficient priority (PRI-3, PRI-4, PRI-8).
+    #[inline]
     pub(super) fn hppi(&self, contest: &Contest) -> Option<(IntId, Priority)> {
         self.most_urgent(contest).filter(|(_, priority)| {
             self.enabled && priority.passes(self.mask) && priority.preempts(self.active.running())
@@ -212,6 +215,7 @@ impl Interface {
         self.nmi && priority == Priority::MOST_URGENT
     }
 
+    #[inline]
     pub(super) fn signals(&self, contest: &Contest) -> Signals {
         match self.hppi(contest) {
             Some((_, priority)) => Signals { irq: true, fiq: false, nmi: self.is_nmi(priority) },
