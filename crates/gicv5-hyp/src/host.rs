@@ -259,7 +259,7 @@ impl<H: Hypervisor> Host<H> {
     /// [`ProbeError`] for hardware without virtualisation or that cannot be, for a VM table that it cannot have, and if
     /// there is no memory. `hypervisor` is dropped then.
     pub fn new(hypervisor: H, config: &Config) -> Result<Host<H>, ProbeError> {
-        let (limits, geometry, vms) = probe::probe(hypervisor.irs(), config)?;
+        let (limits, geometry, vms) = probe::probe(&hypervisor, config)?;
         let heap: Heap<'_> = &|bytes| hypervisor.may_allocate(bytes);
         let core = Core {
             phase: Phase::Down,

@@ -4,8 +4,10 @@ use gicv5_arch::PhysAddr;
 use gicv5_arch::geometry::{GeometryError, IstLimits, VmTableGeometry, VmTableLimits, VpeTableLimits};
 use gicv5_arch::irs::{ArchMajorRev, Component, IRS_AIDR, IRS_IDR0, IRS_IDR2, IRS_IDR3, IRS_IDR4, IrsReg};
 use gicv5_arch::register::Register;
-use gicv5_hal::{Irs, IrsExt, IrsIndex};
+use gicv5_arch::sysreg::{ICC_IDR0_EL1, SysReg};
+use gicv5_hal::{CurrentPe, IrsExt, IrsIndex};
 
+use crate::Hypervisor;
 use crate::boxed::OutOfMemory;
 use crate::config::Config;
 
@@ -28,6 +30,16 @@ pub enum ProbeError {
         irs: IrsIndex,
         /// The register.
         register: IrsReg,
+        /// What it reads.
+        value: u64,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// An ID register of the PE holds what the architecture does not allow.
+    #[error("{register} reads {value:#x}: {reason}")]
+    Pe {
+        /// The register.
+        register: SysReg,
         /// What it reads.
         value: u64,
         /// What is wrong with it.
@@ -70,9 +82,12 @@ pub(crate) struct Limits {
     pub(crate) one_of_n: bool,
 }
 
-/// Reads the ID registers, writes nothing. Returns what the IRS can do, the VM table to make, and the number of VM IDs.
-pub(crate) fn probe<I: Irs>(frames: &I, config: &Config) -> Result<(Limits, VmTableGeometry, u32), ProbeError> {
-    let irs = config.irs;
+/// Reads the ID registers of the IRS and of the current PE, writes nothing. Returns what the IRS can do, the VM table to make, and the number of VM IDs.
+pub(crate) fn probe<H: Hypervisor>(
+    hypervisor: &H,
+    config: &Config,
+) -> Result<(Limits, VmTableGeometry, u32), ProbeError> {
+    let (irs, frames) = (config.irs, hypervisor.irs());
     let aidr: IRS_AIDR = frames.read(irs);
     if aidr.component() != Ok(Component::Irs) {
         return Err(bad(irs, aidr, "the frame is not an IRS"));
@@ -89,10 +104,18 @@ pub(crate) fn probe<I: Irs>(frames: &I, config: &Config) -> Result<(Limits, VmTa
     let idr2: IRS_IDR2 = frames.read(irs);
     let idr3: IRS_IDR3 = frames.read(irs);
     let idr4: IRS_IDR4 = frames.read(irs);
+    let cpu: ICC_IDR0_EL1 = hypervisor.current_pe().on_this_pe(|pe| pe.read());
+    let Ok(cpu_id_bits) = cpu.id_bits() else {
+        let (register, value) = (SysReg::ICC_IDR0_EL1, cpu.raw_value());
+        return Err(ProbeError::Pe { register, value, reason: "ID_BITS is reserved" });
+    };
     let limits = Limits {
         vm_table: VmTableLimits::from_idr3(idr3).map_err(|source| tables(irs, idr3, source))?,
         vpe_table: VpeTableLimits::from_idr4(idr4).map_err(|source| tables(irs, idr4, source))?,
-        ist: IstLimits::from_idr2(idr2).map_err(|source| tables(irs, idr2, source))?,
+        // The smaller width of IRS and CPU interface counts (GEN-12).
+        ist: IstLimits::from_idr2(idr2)
+            .and_then(|limits| limits.with_cpu_interface(cpu_id_bits.count()))
+            .map_err(|source| tables(irs, idr2, source))?,
         highest: range.highest(),
         one_of_n: idr0.virt_one_n(),
     };

@@ -1,5 +1,6 @@
 //! The handle of a VM, and how a VM comes to be.
 
+use alloc::vec::Vec;
 use core::fmt;
 
 use gicv5_arch::entry::L2_VMTE_VMD;
@@ -470,11 +471,32 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     /// [`ReferenceError`] if the VM is not live, and if there is no memory.
     pub fn refer(&self) -> Result<VmReference<'h, H>, ReferenceError> {
         let vm = self.live_record().ok_or(ReferenceError::NotLive)?.vm;
-        self.host.core.with(|core| {
-            reserve(&self.host.heap(), &mut core.references, 1).map_err(|_| ReferenceError::NoMemory)?;
-            core.references.push(vm);
-            Ok(VmReference { host: self.host, vm })
-        })
+        let host = self.host;
+        // Memory is allocated without the lock, and the old memory goes back without it.
+        let mut room = Vec::new();
+        loop {
+            let noted = host.core.with(|core| {
+                let references = &mut core.references;
+                if references.len() == references.capacity() && references.len() < room.capacity() {
+                    room.append(references);
+                    core::mem::swap(references, &mut room);
+                }
+                match references.len() < references.capacity() {
+                    true => {
+                        references.push(vm);
+                        Ok(())
+                    }
+                    false => Err(references.len()),
+                }
+            });
+            match noted {
+                Ok(()) => return Ok(VmReference { host, vm }),
+                Err(full) => {
+                    room = Vec::new();
+                    reserve(&host.heap(), &mut room, 2 * full + 8).map_err(|_| ReferenceError::NoMemory)?;
+                }
+            }
+        }
     }
 }
 

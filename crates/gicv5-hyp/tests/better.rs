@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use common::{IRS, Lab, SHAPES, SPEC, Shape, VPES, live, vpes};
 use gicv5_arch::geometry::VmTableGeometry;
-use gicv5_arch::irs::{IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg};
+use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg};
 use gicv5_arch::values::Structure;
 use gicv5_arch::{Lpi, VmId, VpeId};
 use gicv5_hal::{IrsExt, Pe};
 use gicv5_hyp::{
-    Command, CommandError, Config, Fate, Host, InitCause, Phase, ProbeError, ReclaimError, ShutDownError,
-    TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
+    BringUpCause, Command, CommandError, Config, Fate, Host, InitCause, LiveTable, Phase, ProbeError, ReclaimError,
+    ShutDownError, TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
 };
 use gicv5_model::fault::{Fault, Request};
 use gicv5_model::violation::PeIndex;
@@ -487,6 +487,51 @@ fn a_vm_is_not_torn_down_while_something_names_it() {
     drop(second);
     host.shut_down().unwrap();
     lab.assert_no_violations();
+}
+
+/// VMT-2, VMT-5.
+#[test]
+fn a_vm_table_of_earlier_software_is_refused_or_withdrawn_as_configured() {
+    for shape in SHAPES {
+        let (lab, earlier) = shape.up();
+        drop(live(&earlier));
+        let table: IRS_VMT_BASER = lab.machine.read(IRS);
+        let before = lab.machine.snapshot();
+
+        let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
+        let error = host.bring_up().unwrap_err();
+        assert_eq!(error.cause, BringUpCause::LiveTable { irs: IRS, value: table.raw_value() });
+        assert_eq!((error.cleanup, host.phase()), (Ok(()), Phase::Down));
+        assert_eq!(lab.machine.read::<IRS_VMT_BASER>(IRS), table, "nothing was touched");
+        assert!(lab.machine.account(&before).is_clean());
+
+        let host = Host::new(lab.clone(), &Config { live_table: LiveTable::TakeOver, ..shape.host_config() }).unwrap();
+        host.bring_up().unwrap();
+        assert_ne!(lab.machine.read::<IRS_VMT_BASER>(IRS), table);
+        let vm = live(&host);
+        drop(vm);
+        host.shut_down().unwrap();
+        let account = lab.machine.account(&before);
+        assert!(account.is_clean(), "the earlier table's memory is not this host's: {account:#?}");
+    }
+}
+
+/// GEN-12: ID widths of IRS and CPU interface differ, and the smaller counts.
+#[test]
+fn an_ist_is_no_wider_than_the_cpu_interface() {
+    let mut config = SHAPES[0].config();
+    for pe in &mut config.irses[0].pes {
+        pe.id_bits = gicv5_arch::sysreg::CpuIdBits::Bits16;
+    }
+    let lab = Lab::new(config);
+    let host = Host::new(lab, &SHAPES[0].host_config()).unwrap();
+    host.bring_up().unwrap();
+    let mut vm = live(&host);
+    let error = vm.create_lpi_ist(17).unwrap_err();
+    assert!(matches!(error.cause, gicv5_hyp::IstCause::Geometry(_)), "{error:?}");
+    assert_eq!((error.fate, error.fault()), (Fate::Unchanged, gicv5_hyp::Fault::Caller));
+    vm.create_lpi_ist(16).unwrap();
+    vm.tear_down().unwrap();
 }
 
 /// GEN-19: the time that a command may take is the configured one.
