@@ -312,7 +312,7 @@ impl<'a, B: Bench> Lab<'a, B> {
     }
 
     /// Notes an SPI that has to be put back.
-    fn will_use(&self, spi: Spi) -> Outcome {
+    pub(crate) fn will_use(&self, spi: Spi) -> Outcome {
         let mut spis = self.spis.get();
         let place = spis.iter_mut().find(|place| place.is_none_or(|known| known == spi));
         *place.ok_or(Failure::Exhausted { what: "room to note SPIs" })? = Some(spi);
@@ -580,10 +580,11 @@ impl<'a, B: Bench> Lab<'a, B> {
                 0
             })?;
         }
+        // Without an IST no LPI stands in the way of what follows.
+        self.withdraw()?;
         for spi in self.spis.take().into_iter().flatten() {
             self.put_back_spi(spi)?;
         }
-        self.withdraw()?;
         self.irs_enable(false)?;
         if let Some(cr1) = self.found_irs.get(IrsReg::IRS_CR1) {
             self.write_raw(IrsReg::IRS_CR1, cr1)?;
@@ -608,8 +609,11 @@ impl<'a, B: Bench> Lab<'a, B> {
         self.pe.cddi(spi.into());
         self.pe.cdpri(id, Priority::MOST_URGENT);
         self.sync();
-        if self.config(spi).pending() {
-            // Whoever ignores the clearing of Pending leaves one way to get rid of it.
+        // Whoever ignores the clearing of Pending leaves one way to get rid of it. Another SPI that is as urgent may come first.
+        for _ in 0..MAX_SPIS {
+            if !self.config(spi).pending() {
+                break;
+            }
             self.irs_enable(true)?;
             self.ready(spi, 0);
             self.start_pe(0)?;

@@ -59,6 +59,7 @@ mod bench;
 mod features;
 mod lab;
 mod outcome;
+pub mod random;
 mod suite;
 mod survey;
 mod tests;

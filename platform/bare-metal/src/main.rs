@@ -8,7 +8,8 @@
 //! # Arguments
 //!
 //! Words in the device tree's `/chosen/bootargs`: `only=TEXT` runs the tests whose name contains TEXT, `after=NAME` those
-//! that come after a test, `pes=N` uses N PEs at most, `exit=psci` ends with PSCI's SYSTEM_OFF instead of semihosting.
+//! that come after a test, `random=SEED,COUNT,LENGTH` random programs instead of tests (with `keep=NUMBERS` every answer of
+//! these operations), `pes=N` uses N PEs at most, `exit=psci` ends with PSCI's SYSTEM_OFF instead of semihosting.
 //!
 //! # What is unsafe, and where
 //!
@@ -31,6 +32,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aarch64_rt::{DEFAULT_MAIR, InitialPagetable, entry, initial_pagetable};
 use dtoolkit::fdt::Fdt;
+use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{MAX_PES, Observer, Test, Verdict};
 use gicv5_hal::Pe;
 use smccc::psci::system_off;
@@ -147,6 +149,10 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         irs.config,
         if irs.coherent { "coherent" } else { "not coherent" },
     ));
+    if let Some(list) = option("random=") {
+        programs(&board, list, option("keep="));
+        end(ALL_PASSED);
+    }
     let mut skipping = option("after=").is_some();
     let chosen = |test: &Test<Board>| {
         if skipping {
@@ -161,6 +167,36 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         summary.passed, summary.failed, summary.not_applicable
     ));
     end(if summary.failed == 0 { ALL_PASSED } else { SOME_FAILED })
+}
+
+/// Runs random programs: `SEED,COUNT,LENGTH` prints a digest of the answers of each; with `keep`, every answer of the first.
+fn programs(board: &Board, list: &str, keep: Option<&str>) {
+    let mut numbers = list.split(',').map_while(|number| number.parse::<u64>().ok());
+    let (Some(seed), Some(count), Some(length)) = (numbers.next(), numbers.next(), numbers.next()) else {
+        refuse(&board.console, "random= wants SEED,COUNT,LENGTH");
+    };
+    let pe = Pe::new(&pe::ThisPe);
+    let programs = Programs::new(board, &pe);
+    // The suite's list of known failures says who is avoided: QEMU 11.1.
+    let avoid = Avoid { spi_disable_and_clear: true };
+    for seed in (0..count).map(|n| seed.wrapping_add(n)) {
+        let program = Program { seed, length: length as usize, avoid };
+        let outcome = match keep {
+            Some(keep) => programs.run(
+                program,
+                |n| list_has(keep, n),
+                |n, pe, operation, answer| {
+                    board.console.print(format_args!("{n} PE {pe}: {operation} -> {answer}\n"));
+                },
+            ),
+            None => programs.digest(program).map(|digest| {
+                board.console.print(format_args!("program {seed} {digest:016x}\n"));
+            }),
+        };
+        if let Err(failure) = outcome {
+            board.console.print(format_args!("program {seed} ends: {failure}\n"));
+        }
+    }
 }
 
 /// One line for each test: its name as it starts, how it ended as it ends.

@@ -39,13 +39,23 @@ static MAILBOXES: [Mailbox; MAX_PES] =
 static mut STACKS: [Stack<16>; MAX_PES] = [const { Stack::new() }; MAX_PES];
 
 /// How long a PE may take to start, and for its work.
-const LIMIT: Duration = Duration::from_secs(5);
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// Nanoseconds after which a PE that does not answer is called again.
+const MOMENT: u64 = 1_000_000;
 
 fn wait_for(state: &AtomicU32, wanted: u32) -> bool {
     let start = pe::nanoseconds();
+    let mut next = MOMENT;
     while state.load(Ordering::Acquire) != wanted {
-        if u128::from(pe::nanoseconds() - start) > LIMIT.as_nanos() {
+        let waited = pe::nanoseconds() - start;
+        if u128::from(waited) > LIMIT.as_nanos() {
             return false;
+        }
+        if waited >= next {
+            // Should the other PE have missed that there is something to do.
+            pe::send_event();
+            next = waited + MOMENT;
         }
         pe::relax();
     }

@@ -6,6 +6,7 @@
 
 mod image;
 mod known;
+mod random;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
@@ -26,6 +27,7 @@ use image::{Ended, Machine};
 #[command(after_help = "Examples:
   cargo xtask conformance
   cargo xtask conformance --qemu
+  cargo xtask conformance --qemu --programs 1000
   cargo xtask conformance --qemu --install --pes 2 --json")]
 pub(crate) struct Args {
     /// Run the suite on QEMU and on the model, and compare
@@ -39,6 +41,18 @@ pub(crate) struct Args {
     /// Numbers of PEs of the machines
     #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1, 2, 4], requires = "qemu")]
     pes: Vec<u16>,
+
+    /// Random programs on each machine, which QEMU and the model must answer alike
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "qemu")]
+    programs: u64,
+
+    /// Seed of the first random program; the others follow
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "programs")]
+    seed: u64,
+
+    /// Operations in a random program
+    #[arg(long, value_name = "N", default_value_t = 400, requires = "programs")]
+    length: u64,
 
     /// Print one JSON document
     #[arg(long, requires = "qemu")]
@@ -58,18 +72,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         false => Installation::find(&environment)?,
     };
     let version = installation.version().to_string();
-    let mut comparison = Comparison { version: version.clone(), rows: Vec::new() };
+    let mut comparison = Comparison::new(version);
     for pes in &args.pes {
         say(&format!("{pes} PEs: the model"));
         let model = on_the_model(&shell, *pes)?;
-        let qemu = Machine::new(&installation, &image, *pes)?.run_tests(|name| say(&format!("{pes} PEs: {name}")))?;
+        let machine = Machine::new(&installation, &image, *pes)?;
+        let qemu = machine.run_tests(|name| say(&format!("{pes} PEs: {name}")))?;
         comparison.add(*pes, &model, &qemu)?;
+        let plan = random::Plan { seed: args.seed, count: args.programs, length: args.length, pes: *pes };
+        for difference in random::compare(&shell, &machine, plan, say)? {
+            comparison.differences.push((*pes, difference));
+        }
+        comparison.programs += args.programs;
+        comparison.operations += args.programs * args.length;
     }
     say("");
     match args.json {
         true => println!("{}", comparison.json()),
         false => comparison.print(),
     }
+    let differences = comparison.differences.len();
+    ensure!(differences == 0, "{differences} random programs are answered differently");
     let wrong = comparison.wrong().count();
     ensure!(wrong == 0, "{wrong} results are not what the rules and the list of known failures say");
     Ok(())
@@ -140,6 +163,9 @@ struct Row {
 struct Comparison {
     version: String,
     rows: Vec<Row>,
+    programs: u64,
+    operations: u64,
+    differences: Vec<(u16, random::Difference)>,
 }
 
 fn judge(name: &str, version: &str, model: &str, qemu: &str) -> Judgement {
@@ -154,6 +180,10 @@ fn judge(name: &str, version: &str, model: &str, qemu: &str) -> Judgement {
 }
 
 impl Comparison {
+    fn new(version: String) -> Comparison {
+        Comparison { version, rows: Vec::new(), programs: 0, operations: 0, differences: Vec::new() }
+    }
+
     fn add(&mut self, pes: u16, model: &[ModelTest], qemu: &[Ended]) -> Result<()> {
         let mut on_qemu: BTreeMap<&str, &Ended> = BTreeMap::new();
         for ended in qemu {
@@ -210,6 +240,21 @@ impl Comparison {
                 count("not-applicable"),
             );
         }
+        if self.programs != 0 {
+            self.print_programs();
+        }
+    }
+
+    fn print_programs(&self) {
+        for (pes, random::Difference { seed, shown }) in &self.differences {
+            println!("program {seed} on {pes} PEs is answered differently; shortened, it is");
+            for line in shown {
+                println!("    {line}");
+            }
+        }
+        let (programs, operations) = (self.programs, self.operations);
+        let differences = self.differences.len();
+        println!("{programs} random programs, {operations} operations, {differences} programs answered differently");
     }
 
     fn machines(&self) -> Vec<u16> {
@@ -233,6 +278,12 @@ impl Comparison {
         serde_json::json!({
             "qemu": self.version,
             "tests": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "programs": self.programs,
+            "operations": self.operations,
+            "differences": self.differences.len(),
+            "difference_list": self.differences.iter().map(|(pes, difference)| {
+                serde_json::json!({ "pes": pes, "seed": difference.seed, "operation_list": difference.shown })
+            }).collect::<Vec<_>>(),
             "wrong": self.wrong().count(),
             "wrong_list": self.wrong().map(row).collect::<Vec<_>>(),
         })
@@ -262,7 +313,7 @@ mod tests {
     fn a_test_that_only_one_side_ran_is_an_error() {
         let model = |name: &str| ModelTest { name: name.into(), status: "pass".into(), rules: vec![], message: None };
         let ended = |name: &str| Ended { name: name.into(), status: "pass".into(), message: String::new() };
-        let mut comparison = Comparison { version: "11.1.3".into(), rows: Vec::new() };
+        let mut comparison = Comparison::new("11.1.3".into());
         assert!(comparison.add(1, &[model("a::b")], &[]).is_err());
         assert!(comparison.add(1, &[model("a::b")], &[ended("a::b"), ended("a::c")]).is_err());
         assert!(comparison.add(1, &[model("a::b")], &[ended("a::b"), ended("a::b")]).is_err());

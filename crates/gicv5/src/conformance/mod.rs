@@ -5,6 +5,7 @@
 //! rule that it is not about has failed.
 
 mod bench;
+mod random;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,9 @@ const AFTER_HELP: &str = "\
 A test applies if the ID registers of the machine say that it has what the test needs. Every test ends
 with the first thing that is not as the rules say; gicv5 explain shows a rule.
 
+A random program is a sequence of operations on several PEs that follows from its seed. It prints
+the same on every machine with the same ID registers: cargo xtask conformance --qemu compares QEMU.
+
 Exit status: 0 every test that applies passed; 1 a test failed; 2 bad usage; 130 interrupted, with
 the tests so far.
 
@@ -31,6 +35,7 @@ Examples:
   $ gicv5 conformance
   $ gicv5 conformance --list --filter priority::
   $ gicv5 conformance --pes 1 --machine qemu-11.1 --json --filter ist::
+  $ gicv5 conformance --random 3 --pes 2
   $ gicv5 explain PRI-3 PRI-4";
 
 /// Arguments of `gicv5 conformance`.
@@ -52,6 +57,21 @@ pub(crate) struct Args {
     /// Writes the results to FILE as JUnit XML too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Runs N random programs instead of the tests, and prints a digest of the answers of each
+    #[arg(long, value_name = "N", conflicts_with_all = ["filter", "list", "junit"])]
+    random: Option<u64>,
+    /// Seed of the first random program; the others follow
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "random")]
+    seed: u64,
+    /// Operations in a random program
+    #[arg(long, value_name = "N", default_value_t = 400, requires = "random")]
+    length: usize,
+    /// Prints every operation with its answer instead of a digest
+    #[arg(long, requires = "random")]
+    trace: bool,
+    /// Leaves out all operations but those with these numbers, such as 0-4,7
+    #[arg(long, value_name = "NUMBERS", default_value = "", requires = "trace")]
+    keep: String,
     /// Prints one JSON document (docs/json.md)
     #[arg(long)]
     json: bool,
@@ -67,6 +87,9 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     // Where no handler can be set, Ctrl-C ends the program as it always does.
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    if let Some(count) = args.random {
+        return random::run(args, count, &INTERRUPTED, out);
+    }
     let chosen: Vec<_> =
         gicv5_conformance::tests::<ModelBench>().filter(|test| is_chosen(test, &args.filter)).collect();
     if chosen.is_empty() {

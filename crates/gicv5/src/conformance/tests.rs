@@ -118,3 +118,25 @@ fn a_filter_chooses_by_name_and_by_rule() {
     assert!(chosen("PRI-3") >= 5);
     assert_eq!(chosen("PRI-33"), 0);
 }
+
+#[test]
+fn a_random_program_repeats_itself_and_tells_machines_apart() {
+    use gicv5_conformance::random::{Avoid, Program, Programs};
+    let digest = |change: &dyn Fn(&mut MachineConfig), seed: u64| {
+        let mut machine = config(Kind::Qemu, 2);
+        change(&mut machine);
+        let bench = ModelBench::new(machine).unwrap();
+        let pe = gicv5_hal::Pe::new(&bench.first);
+        let program = Program { seed, length: 300, avoid: Avoid::default() };
+        let programs = Programs::new(&bench, &pe);
+        let first = programs.digest(program).unwrap();
+        assert_eq!(programs.digest(program).unwrap(), first, "the machine was put back");
+        first
+    };
+    let same = |_: &mut MachineConfig| {};
+    assert_eq!(digest(&same, 1), digest(&|machine| machine.switches.effects = Effects::Early, 1));
+    assert_ne!(digest(&same, 1), digest(&same, 2));
+    // A handling mode that nobody asks for shows in few programs.
+    let other = |machine: &mut MachineConfig| machine.switches.set_pending = SetPending::MakesEdge;
+    assert!((0..20).any(|seed| digest(&same, seed) != digest(&other, seed)));
+}

@@ -1,0 +1,83 @@
+//! Random programs on the model.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
+use serde::Serialize;
+
+use super::Args;
+use super::bench::{Kind, ModelBench, config};
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, Console};
+
+/// What a program has shown.
+#[derive(Serialize)]
+struct Shown {
+    seed: u64,
+    /// A digest of all answers; `None` with `--trace`.
+    digest: Option<String>,
+    /// The operations and their answers, with `--trace`.
+    answer_list: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    machine: &'static str,
+    pes: u16,
+    length: usize,
+    programs: usize,
+    program_list: Vec<Shown>,
+    interrupted: bool,
+}
+
+/// Runs random programs, and prints what they show.
+pub(super) fn run(
+    args: &Args,
+    count: u64,
+    interrupted: &AtomicBool,
+    out: &mut Console<'_>,
+) -> Result<Outcome, Failure> {
+    let bench =
+        ModelBench::new(config(args.machine, args.pes)).map_err(|error| Failure::BadInput(error.to_string()))?;
+    let pe = gicv5_hal::Pe::new(&bench.first);
+    let programs = Programs::new(&bench, &pe);
+    // What QEMU is known to do otherwise.
+    let avoid = Avoid { spi_disable_and_clear: args.machine == Kind::Qemu };
+    let mut program_list = Vec::new();
+    for seed in (0..count).map(|n| args.seed.wrapping_add(n)) {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        let program = Program { seed, length: args.length, avoid };
+        let failed = |error: gicv5_conformance::Failure| Failure::BadInput(format!("program {seed}: {error}"));
+        let shown = if args.trace {
+            let mut answer_list = Vec::new();
+            let keep = |n| list_has(&args.keep, n);
+            programs
+                .run(program, keep, |n, pe, operation, answer| {
+                    answer_list.push(format!("{n} PE {pe}: {operation} -> {answer}"));
+                })
+                .map_err(failed)?;
+            Shown { seed, digest: None, answer_list }
+        } else {
+            let digest = programs.digest(program).map_err(failed)?;
+            Shown { seed, digest: Some(format!("{digest:016x}")), answer_list: Vec::new() }
+        };
+        program_list.push(shown);
+    }
+    let interrupted = interrupted.load(Ordering::Relaxed);
+    if args.json {
+        let (machine, pes, length) = (args.machine.name(), args.pes, args.length);
+        let programs = program_list.len();
+        output::json(out, &Document { machine, pes, length, programs, program_list, interrupted })?;
+    } else {
+        for shown in &program_list {
+            match &shown.digest {
+                Some(digest) => writeln!(out, "program {} {digest}", shown.seed)?,
+                None => shown.answer_list.iter().try_for_each(|line| writeln!(out, "{line}"))?,
+            }
+        }
+    }
+    Ok(if interrupted { Outcome::Interrupted } else { Outcome::Held })
+}

@@ -1,0 +1,178 @@
+//! Random programs on QEMU and on the model.
+//!
+//! Each machine prints a digest of the answers of each program. Where the digests differ, the program is run again with every
+//! answer, and shortened: operations are left out as long as the same operation goes on answering differently.
+
+use anyhow::{Context, Result, ensure};
+use xshell::Shell;
+
+use super::image::Machine;
+use crate::workspace;
+
+/// Programs of one boot.
+const PROGRAMS: u64 = 250;
+
+/// Shortened programs that may be tried, a boot each.
+const SHRINK_BUDGET: usize = 120;
+
+/// Programs to run.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Plan {
+    pub(super) seed: u64,
+    pub(super) count: u64,
+    pub(super) length: u64,
+    pub(super) pes: u16,
+}
+
+/// A program whose answers differ.
+pub(super) struct Difference {
+    pub(super) seed: u64,
+    /// The shortest program that shows it, with the model's answer and QEMU's to the last operation.
+    pub(super) shown: Vec<String>,
+}
+
+/// Runs the programs on both.
+pub(super) fn compare(
+    shell: &Shell,
+    machine: &Machine<'_>,
+    plan: Plan,
+    progress: impl Fn(&str),
+) -> Result<Vec<Difference>> {
+    let mut differences = Vec::new();
+    let end = plan.seed + plan.count;
+    for seed in (plan.seed..end).step_by(PROGRAMS as usize) {
+        let part = Plan { seed, count: PROGRAMS.min(end - seed), ..plan };
+        progress(&format!("{} PEs: random programs from {seed}", plan.pes));
+        let model = digests(&on_the_model(shell, part, None)?);
+        let qemu = digests(&on_qemu(machine, part, None)?);
+        ensure!(model.len() as u64 == part.count, "the model ran {} of {} programs", model.len(), part.count);
+        ensure!(qemu.len() as u64 == part.count, "QEMU ran {} of {} programs from {seed}", qemu.len(), part.count);
+        for ((seed, ours), (other, theirs)) in model.iter().zip(&qemu) {
+            ensure!(seed == other, "programs {seed} and {other} at one place");
+            if ours != theirs {
+                let part = Plan { seed: *seed, count: 1, ..plan };
+                progress(&format!("{} PEs: shortening program {seed}", plan.pes));
+                differences.push(shortened(shell, machine, part)?);
+            }
+        }
+    }
+    Ok(differences)
+}
+
+/// Seeds and digests.
+fn digests(lines: &[String]) -> Vec<(u64, String)> {
+    let digest = |line: &String| {
+        let (seed, digest) = line.strip_prefix("program ")?.split_once(' ')?;
+        Some((seed.parse().ok()?, digest.to_owned()))
+    };
+    lines.iter().filter_map(digest).collect()
+}
+
+/// Which operations to keep, as a list of numbers.
+fn list(keep: &[usize]) -> String {
+    keep.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
+}
+
+fn on_the_model(shell: &Shell, plan: Plan, keep: Option<&[usize]>) -> Result<Vec<String>> {
+    let Plan { seed, count, length, pes } = plan;
+    let mut run = workspace::cargo(shell)
+        .args(["run", "--quiet", "--locked", "--package", "gicv5", "--", "conformance", "--machine", "qemu-11.1"])
+        .args(["--random", &count.to_string(), "--seed", &seed.to_string(), "--length", &length.to_string()])
+        .args(["--pes", &pes.to_string()]);
+    if let Some(keep) = keep {
+        run = run.args(["--trace", "--keep", &list(keep)]);
+    }
+    let text = run.quiet().read().context("random programs on the model")?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+fn on_qemu(machine: &Machine<'_>, plan: Plan, keep: Option<&[usize]>) -> Result<Vec<String>> {
+    let Plan { seed, count, length, .. } = plan;
+    let mut arguments = format!("random={seed},{count},{length}");
+    if let Some(keep) = keep {
+        arguments += &format!(" keep={}", list(keep));
+    }
+    let mut lines = Vec::new();
+    let (end, words) = machine.run(&arguments, |line| lines.push(line.to_owned()))?;
+    ensure!(matches!(end, super::image::End::Finished(0)), "random programs: QEMU {end}: {words} {:?}", lines.last());
+    // The first lines are about the machine.
+    Ok(lines.into_iter().filter(|line| line.starts_with("program ") || line.contains(" -> ")).collect())
+}
+
+/// The first operation that is answered differently: its number, and both lines.
+fn first_difference(
+    shell: &Shell,
+    machine: &Machine<'_>,
+    plan: Plan,
+    keep: &[usize],
+) -> Result<Option<(usize, Vec<String>)>> {
+    let model = on_the_model(shell, plan, Some(keep))?;
+    let qemu = on_qemu(machine, plan, Some(keep))?;
+    let number = |line: &str| line.split(' ').next().and_then(|number| number.parse::<usize>().ok());
+    for (n, (ours, theirs)) in model.iter().zip(&qemu).enumerate() {
+        if ours != theirs {
+            let mut shown: Vec<String> = model.iter().take(n + 1).cloned().collect();
+            shown.push(format!("QEMU: {theirs}"));
+            return Ok(number(ours).map(|number| (number, shown)));
+        }
+    }
+    Ok(None)
+}
+
+fn shortened(shell: &Shell, machine: &Machine<'_>, plan: Plan) -> Result<Difference> {
+    let all: Vec<usize> = (0..usize::try_from(plan.length)?).collect();
+    let (last, mut shown) = first_difference(shell, machine, plan, &all)?
+        .with_context(|| format!("program {} differs once only", plan.seed))?;
+    let before: Vec<usize> = (0..=last).collect();
+    shorten(&before, SHRINK_BUDGET, |candidate| {
+        let found = first_difference(shell, machine, plan, candidate)?.filter(|(number, _)| *number == last);
+        Ok(found.map(|(_, lines)| shown = lines).is_some())
+    })?;
+    Ok(Difference { seed: plan.seed, shown })
+}
+
+/// Leaves out pieces, halves first, as long as what is left still shows it.
+fn shorten(all: &[usize], budget: usize, mut shows: impl FnMut(&[usize]) -> Result<bool>) -> Result<Vec<usize>> {
+    let mut best = all.to_vec();
+    let mut piece = best.len() / 2;
+    let mut left = budget;
+    while piece != 0 {
+        let mut start = 0;
+        while start < best.len() && left != 0 {
+            let without: Vec<usize> =
+                best.iter().enumerate().filter(|(n, _)| !(start..start + piece).contains(n)).map(|(_, n)| *n).collect();
+            left -= 1;
+            if shows(&without)? {
+                best = without;
+            } else {
+                start += piece;
+            }
+        }
+        piece /= 2;
+    }
+    Ok(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_matters_is_left() {
+        let all: Vec<usize> = (0..100).collect();
+        let shows = |kept: &[usize]| Ok([7, 40, 99].iter().all(|n| kept.contains(n)));
+        assert_eq!(shorten(&all, 1_000, shows).unwrap(), [7, 40, 99]);
+        assert_eq!(shorten(&all, 0, shows).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn digests_are_found_among_other_lines() {
+        let lines: Vec<String> =
+            ["PEs 2", "program 7 00ff", "program 8 ends: the bench has no x left"].map(Into::into).into();
+        let found = digests(&lines);
+        assert_eq!(found.first(), Some(&(7, "00ff".to_owned())));
+        // An error is a digest that agrees with no other.
+        assert_eq!(found.len(), 2);
+        assert_eq!(list(&[0, 3, 4]), "0,3,4");
+    }
+}
