@@ -33,7 +33,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use aarch64_rt::{DEFAULT_MAIR, InitialPagetable, entry, initial_pagetable};
 use dtoolkit::fdt::Fdt;
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
-use gicv5_conformance::{MAX_PES, Observer, Test, Verdict};
+use gicv5_conformance::{Bench, MAX_PES, Observer, Stopped, Test, Verdict};
 use gicv5_hal::Pe;
 use smccc::psci::system_off;
 use smccc::{Hvc, Smc};
@@ -149,6 +149,10 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         irs.config,
         if irs.coherent { "coherent" } else { "not coherent" },
     ));
+    if !comes_back(&board) {
+        board.console.print(format_args!("the image does not come back from an exception\n"));
+        end(BROKEN);
+    }
     if let Some(list) = option("random=") {
         programs(&board, list, option("keep="));
         end(ALL_PASSED);
@@ -167,6 +171,13 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         summary.passed, summary.failed, summary.not_applicable
     ));
     end(if summary.failed == 0 { ALL_PASSED } else { SOME_FAILED })
+}
+
+/// Shows, before anything relies on it, that every PE comes back from an exception.
+fn comes_back(board: &Board) -> bool {
+    let is_exception = |outcome| matches!(outcome, Err(Stopped::Exception { .. }));
+    is_exception(board.attempt(&mut pe::undefined))
+        && (1..board.pes).all(|n| is_exception(board.run_on(n, &|_| pe::undefined())))
 }
 
 /// Runs random programs: `SEED,COUNT,LENGTH` prints a digest of the answers of each; with `keep`, every answer of the first.

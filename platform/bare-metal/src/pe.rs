@@ -218,3 +218,9 @@ pub(crate) fn send_event() {
     // SAFETY: a barrier and a hint.
     unsafe { asm!("dsb ish", "sev", options(nostack)) }
 }
+
+/// Executes an instruction that does not exist.
+pub(crate) fn undefined() {
+    // SAFETY: it changes nothing but that an exception follows.
+    unsafe { asm!("udf #0", options(nostack)) }
+}
