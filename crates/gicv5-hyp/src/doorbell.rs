@@ -526,6 +526,18 @@ mod tests {
     }
 
     #[test]
+    fn a_doorbell_that_is_being_torn_down_wakes_nobody() {
+        let (doorbells, lpis) = (doorbells(8), Supply::default());
+        let doorbell = enabled(&doorbells, &lpis);
+        let id = doorbell.id();
+        doorbells.claim(id).unwrap();
+        doorbells.request(id);
+        doorbells.away(id);
+        assert!(doorbells.die(&doorbell));
+        assert_eq!(doorbells.ring(id.cookie()), None);
+    }
+
+    #[test]
     fn a_vcpu_is_claimed_only_when_it_is_ready_alone_and_not_dying() {
         let (doorbells, lpis) = (doorbells(8), Supply::default());
         let doorbell = doorbells.allocate(HEAP, &lpis, VM, VPE).unwrap();

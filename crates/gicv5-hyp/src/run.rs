@@ -356,7 +356,7 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
             return Err(self.not_live());
         }
         let contextr: ICH_CONTEXTR_EL2 = pe.read();
-        if contextr.v() && !contextr.f() {
+        if contextr.v() {
             return Err(RunError::PeTaken { contextr: contextr.raw_value() });
         }
         self.doorbells.claim(id).map_err(|refused| match refused {

@@ -512,6 +512,35 @@ fn a_pending_ppi_keeps_a_vcpu_from_sleeping_if_it_would_be_signalled() {
     end(&lab, &host, vec![vm]);
 }
 
+/// ISM-7, PPI-8, PPI-13, PPI-14: what the PE signals is what the vCPU has, and only while it is there.
+#[test]
+fn a_ppi_is_signalled_only_to_its_vcpu_and_not_while_it_is_active() {
+    let (lab, host) = up(SHAPES[0], Effects::Late);
+    let vm = vm(&host);
+    // Direct injection that earlier software has left on.
+    lab.on(PE0, |pe| {
+        pe.write_raw(SysReg::ICH_PPI_DVIR0_EL2, TIMER.mask());
+        pe.isb();
+    });
+    lab.machine.set_ppi_wire(PE0, TIMER, true);
+    lab.load(PE0, &vm, FIRST).unwrap();
+    let guest = lab.guest(PE0);
+    guest.open().enable_ppi(TIMER, 5);
+    assert_eq!(guest.take(), None, "the host's timer is not the guest's");
+    lab.put(PE0, &vm, FIRST).unwrap();
+    vm.set_ppi(FIRST, TIMER, Pending::Set).unwrap();
+    lab.load(PE0, &vm, FIRST).unwrap();
+    assert!(lab.machine.virtual_signals(PE0).irq);
+    lab.put(PE0, &vm, FIRST).unwrap();
+    assert!(!lab.machine.virtual_signals(PE0).irq, "it is not there");
+    // Active, though no priority is.
+    lab.load(PE0, &vm, FIRST).unwrap();
+    assert_eq!(guest.acknowledge(), Some(IntId::Ppi(TIMER)));
+    guest.pe().cdeoi();
+    assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep));
+    end(&lab, &host, vec![vm]);
+}
+
 /// INJ-4, PPI-18, PPI-20.
 #[test]
 fn a_ppi_is_not_injected_and_one_that_is_not_shown_is_not_driven() {
