@@ -485,7 +485,10 @@ impl MachineState {
                 let command = state.in_flight.remove(n);
                 let InFlight { register, value, fault, .. } = command;
                 let outcome = match fault {
-                    Some(Fault::Ignored) => Outcome::Lost,
+                    Some(Fault::Ignored) => {
+                        self.keep_validity(irs, register);
+                        Outcome::Lost
+                    }
                     Some(Fault::Invalid) => {
                         self.select_nothing(irs, register);
                         Outcome::Lost
@@ -497,6 +500,15 @@ impl MachineState {
         }
         let in_flight = self.irses.iter().flat_map(|irs| &irs.in_flight);
         self.next_command = in_flight.map(|command| command.due).min().unwrap_or(Tick::NEVER);
+    }
+
+    /// The VALID bit of a base register says what is, so that after a command without an effect it says what was before.
+    fn keep_validity(&mut self, irs: usize, register: IrsReg) {
+        match register {
+            IrsReg::IRS_IST_BASER => self.ist.baser = self.ist.baser.with_valid(!self.ist.baser.valid()),
+            IrsReg::IRS_VMT_BASER => self.keep_vmt_validity(irs),
+            _ => {}
+        }
     }
 
     /// The effect of a selection that finds nothing.

@@ -200,6 +200,13 @@ impl MachineState {
         }
     }
 
+    /// A change of validity has had no effect.
+    pub(crate) fn keep_vmt_validity(&mut self, irs: usize) {
+        if let Some(registers) = self.vmt_registers_mut(irs) {
+            registers.baser = registers.baser.with_valid(!registers.baser.valid());
+        }
+    }
+
     /// A write of IRS_VMT_CFGR, which is sampled when the table becomes valid (VMT-4).
     pub(crate) fn write_vmt_cfgr(&mut self, irs: usize, new: IRS_VMT_CFGR) {
         let live = self.config.switches.vm_table.live_registers;
