@@ -8,7 +8,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{Console, PROBLEM, quote};
-use crate::{conformance, decode, explain, replay, run as run_command};
+use crate::{conformance, decode, explain, faults, replay, run as run_command};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 everything held; 1 something did not; 2 bad usage or bad input; 130 interrupted.
@@ -17,6 +17,7 @@ Examples:
   $ gicv5 conformance
   $ gicv5 decode IRS_VPE_DBR 0x8000001f00000040
   $ gicv5 explain VMT-15
+  $ gicv5 faults --list
   $ gicv5 run scenarios/first-vm.toml
   $ gicv5 replay traces/random-lpi-spi-1cpu.trace.zst";
 
@@ -36,6 +37,8 @@ enum Command {
     Decode(decode::Args),
     /// Shows behaviour rules, source hazards and open questions by id.
     Explain(explain::Args),
+    /// Runs the fault matrix: everything that can go wrong while a VM comes, lives and goes.
+    Faults(faults::Args),
     /// Runs VMs on the model as a scenario describes them, and checks what comes of it.
     Run(run_command::Args),
     /// Writes a scenario to begin with.
@@ -100,6 +103,7 @@ fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Resul
         Command::Conformance(args) => conformance::run(&args, out),
         Command::Decode(args) => decode::run(&args, out).map(|()| Outcome::Held),
         Command::Explain(args) => explain::run(&args, out).map(|()| Outcome::Held),
+        Command::Faults(args) => faults::run(&args, out),
         Command::Run(args) => run_command::run(&args, out),
         Command::New(args) => run_command::new(&args, out).map(|()| Outcome::Held),
         Command::Completions(Completions { shell }) => {

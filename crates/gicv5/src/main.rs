@@ -10,6 +10,7 @@ mod conformance;
 mod decode;
 mod explain;
 mod failure;
+mod faults;
 mod number;
 mod output;
 mod replay;

@@ -1,0 +1,231 @@
+//! What the library says when something fails, boiled down to what the table of expected outcomes is about.
+
+use std::fmt;
+
+use gicv5_hyp::{
+    BringUpCause, BringUpError, CommandError, DoorbellError, Fate, InitCause, InitError, IstCause, IstError,
+    ProbeError, ReclaimError, RunError, ShutDownError, TableError, TearDownCause, TearDownError,
+};
+
+/// What the script is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    Probe,
+    BringUp,
+    Init,
+    CreateIst,
+    Load,
+    Idle,
+    Wake,
+    Put,
+    RemoveIst,
+    TearDown,
+    Reclaim,
+    ShutDown,
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Step::Probe => "probe the IRS",
+            Step::BringUp => "bring the host up",
+            Step::Init => "initialise the VM",
+            Step::CreateIst => "create the LPI IST",
+            Step::Load => "load a vCPU",
+            Step::Idle => "put a vCPU to sleep",
+            Step::Wake => "wake a vCPU by its doorbell",
+            Step::Put => "put a vCPU",
+            Step::RemoveIst => "remove the LPI IST",
+            Step::TearDown => "tear the VM down",
+            Step::Reclaim => "reclaim the quarantine",
+            Step::ShutDown => "shut the host down",
+        })
+    }
+}
+
+/// What an error is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// No heap for the library's records.
+    Heap,
+    /// No table memory.
+    Table,
+    /// No LPI for a doorbell.
+    Lpi,
+    /// A doorbell's LPI does not come to rest.
+    LpiStays,
+    /// A command was written and did not complete in time.
+    TimedOut,
+    /// Nothing was written, because a command that timed out is under way.
+    InFlight,
+    /// A command completed and changed nothing.
+    NoEffect,
+    /// A selection completed and selected nothing.
+    NotValid,
+    /// A VPE could not be made resident.
+    Residency,
+    /// A command that timed out names what should be given back.
+    Named,
+    /// The table encloses other VMs.
+    OthersRun,
+    /// What no fault of the hardware excuses.
+    Other,
+}
+
+/// What became of that which the step was about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum After {
+    /// Nothing had been done, or everything has been undone.
+    Undone,
+    /// The VM is as it was.
+    Unchanged,
+    /// The VM can only be torn down.
+    Dead,
+    /// What the hardware may still touch is held.
+    Held,
+}
+
+impl From<Fate> for After {
+    fn from(fate: Fate) -> After {
+        match fate {
+            Fate::Unchanged => After::Unchanged,
+            Fate::TornDown => After::Undone,
+            Fate::Dead => After::Dead,
+            Fate::Quarantined => After::Held,
+        }
+    }
+}
+
+/// An error of the library.
+#[derive(Clone, Debug)]
+pub(super) struct Complaint {
+    pub(super) cause: Cause,
+    pub(super) after: After,
+    /// All that it says.
+    pub(super) text: String,
+}
+
+impl Complaint {
+    fn new(cause: Cause, after: After, error: &dyn std::error::Error) -> Complaint {
+        let mut text = error.to_string();
+        let mut source = error.source();
+        while let Some(error) = source {
+            let more = error.to_string();
+            if !text.contains(&more) {
+                text = format!("{text}: {more}");
+            }
+            source = error.source();
+        }
+        Complaint { cause, after, text }
+    }
+}
+
+fn of_command(error: &CommandError) -> Cause {
+    match error {
+        CommandError::TimedOut { .. } => Cause::TimedOut,
+        CommandError::InFlight { .. } => Cause::InFlight,
+        CommandError::NoEffect { .. } => Cause::NoEffect,
+        CommandError::NotValid { .. } => Cause::NotValid,
+        CommandError::NotIdle { .. } | CommandError::Contended { .. } => Cause::Other,
+    }
+}
+
+fn of_table(error: &TableError) -> Cause {
+    match error {
+        TableError::Memory(_) => Cause::Table,
+        TableError::Records => Cause::Heap,
+        _ => Cause::Other,
+    }
+}
+
+fn of_ist(cause: &IstCause) -> Cause {
+    match cause {
+        IstCause::Table(error) => of_table(error),
+        IstCause::Command(error) => of_command(error),
+        _ => Cause::Other,
+    }
+}
+
+fn of_tear_down(cause: &TearDownCause) -> Cause {
+    match cause {
+        TearDownCause::Command(error) => of_command(error),
+        TearDownCause::Named { .. } => Cause::Named,
+        TearDownCause::Doorbell { .. } => Cause::LpiStays,
+        TearDownCause::OthersRun => Cause::OthersRun,
+        _ => Cause::Other,
+    }
+}
+
+impl From<ProbeError> for Complaint {
+    fn from(error: ProbeError) -> Complaint {
+        let cause = if matches!(error, ProbeError::NoMemory) { Cause::Heap } else { Cause::Other };
+        Complaint::new(cause, After::Undone, &error)
+    }
+}
+
+impl From<BringUpError> for Complaint {
+    fn from(error: BringUpError) -> Complaint {
+        let cause = match &error.cause {
+            BringUpCause::Table(error) => of_table(error),
+            BringUpCause::Command(error) | BringUpCause::NotSettled(error) => of_command(error),
+            _ => Cause::Other,
+        };
+        let after = if error.cleanup.is_ok() { After::Undone } else { After::Held };
+        Complaint::new(cause, after, &error)
+    }
+}
+
+impl From<InitError> for Complaint {
+    fn from(error: InitError) -> Complaint {
+        let cause = match &error.cause {
+            InitCause::Doorbell { source: DoorbellError::NoMemory, .. } => Cause::Heap,
+            InitCause::Doorbell { source: DoorbellError::Lpi(_), .. } => Cause::Lpi,
+            InitCause::Table(error) => of_table(error),
+            InitCause::Ist(error) => of_ist(error),
+            InitCause::Command(error) => of_command(error),
+            InitCause::NotSettled(error) => of_tear_down(error),
+            _ => Cause::Other,
+        };
+        // A VM that was not initialised and is not is as if nothing had been done.
+        let after = if error.fate == Fate::Unchanged { After::Undone } else { error.fate.into() };
+        Complaint::new(cause, after, &error)
+    }
+}
+
+impl From<IstError> for Complaint {
+    fn from(error: IstError) -> Complaint {
+        Complaint::new(of_ist(&error.cause), error.fate.into(), &error)
+    }
+}
+
+impl From<RunError> for Complaint {
+    fn from(error: RunError) -> Complaint {
+        match error {
+            RunError::ResidencyFault { .. } => Complaint::new(Cause::Residency, After::Dead, &error),
+            _ => Complaint::new(Cause::Other, After::Unchanged, &error),
+        }
+    }
+}
+
+impl From<TearDownError> for Complaint {
+    fn from(error: TearDownError) -> Complaint {
+        Complaint::new(of_tear_down(&error.cause), error.fate.into(), &error)
+    }
+}
+
+impl From<ReclaimError> for Complaint {
+    fn from(error: ReclaimError) -> Complaint {
+        Complaint::new(of_tear_down(&error.cause), After::Held, &error)
+    }
+}
+
+impl From<ShutDownError> for Complaint {
+    fn from(error: ShutDownError) -> Complaint {
+        let cause = match &error {
+            ShutDownError::Command { cause, .. } => of_command(cause),
+            ShutDownError::Left { cause, .. } | ShutDownError::Vm(cause) => of_tear_down(cause),
+            _ => Cause::Other,
+        };
+        Complaint::new(cause, After::Held, &error)
+    }
+}

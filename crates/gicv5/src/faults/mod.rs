@@ -1,0 +1,337 @@
+//! `gicv5 faults`: everything that can go wrong while a VM is set up, run and torn down, one thing and then another at a
+//! time.
+//!
+//! [`geometry`] lists the machines and VMs. For each, [`life`] runs the script once to number the fault points; then, for
+//! each point and each [harm](case::Harm) that can be done there, once with that harm, compared with the table in
+//! [`expected`]; then once more for each point that was passed after the first harm, with a second one there. What the library
+//! said is boiled down by [`complaint`]; what came of it all is told by [`report`].
+
+mod case;
+mod complaint;
+mod expected;
+mod geometry;
+mod lab;
+mod life;
+mod report;
+#[cfg(test)]
+mod tests;
+
+use std::io::IsTerminal;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::sync::PoisonError;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Instant;
+
+use gicv5_model::config::{DoorbellMask, Switches};
+use gicv5_model::fault::FaultPoint;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::failure::{Failure, Outcome};
+use crate::output::{self, Console, quote};
+use case::{CaseId, Harm, Strike};
+use complaint::Step;
+use geometry::Geometry;
+use life::{Setting, Verdict};
+use report::Tally;
+
+const AFTER_HELP: &str = "\
+A host, a VM and a bystander VM live through probe, bring-up, init, LPI IST, load, sleep, doorbell,
+put, teardown and shut-down, on each of a set of machines. Each fault point is struck by each fault
+it can have; then, after that first fault, each later point by a second one. The hardware recovers
+after each complaint; the library must then get everything to work again and give everything back.
+
+A case is named GEOMETRY/POINT.FAULT or GEOMETRY/POINT.FAULT/POINT.FAULT.
+
+Exit status: 0 everything held; 1 something did not; 2 bad usage; 130 interrupted, with the summary
+so far.
+
+Examples:
+  $ gicv5 faults --list
+  $ gicv5 faults --geometry linear-novmd-vped8-coherent-1cpu-spi-lpi --depth 1
+  $ gicv5 faults --case linear-novmd-vped8-coherent-1cpu-spi-lpi/21.refused";
+
+/// Arguments of `gicv5 faults`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Prints one JSON document (docs/json.md)
+    #[arg(long)]
+    json: bool,
+    /// Lists the geometries
+    #[arg(long, conflicts_with_all = ["case", "shard", "geometry"])]
+    list: bool,
+    /// Runs only this part of the matrix, counted from 1
+    #[arg(long, value_name = "I/N", default_value = "1/1")]
+    shard: Shard,
+    /// Chooses whatever is left to chance
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Runs one case and tells all that happens
+    #[arg(long, value_name = "ID", conflicts_with_all = ["shard", "geometry", "settings"])]
+    case: Option<CaseId>,
+    /// Runs only this geometry
+    #[arg(long, value_name = "NAME")]
+    geometry: Option<String>,
+    /// The most faults in one case
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    depth: u8,
+    /// Runs under a set of settings in which every two positions of any two of the model's switches meet
+    #[arg(long)]
+    settings: bool,
+}
+
+/// A part of the matrix.
+#[derive(Clone, Copy, Debug)]
+struct Shard {
+    number: usize,
+    of: usize,
+}
+
+impl std::str::FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Shard, String> {
+        let wrong = || "a shard is I/N with I from 1 to N".to_owned();
+        let (number, of) = text.split_once('/').ok_or_else(wrong)?;
+        let (Ok(number), Ok(of)) = (number.parse::<usize>(), of.parse::<usize>()) else { return Err(wrong()) };
+        if number == 0 || number > of {
+            return Err(wrong());
+        }
+        Ok(Shard { number, of })
+    }
+}
+
+/// What the hypervisor must know about how the hardware reads a doorbell's mask (open question 1).
+fn mask_of(switches: &Switches) -> gicv5_hyp::DoorbellMask {
+    match switches.doorbell.mask {
+        DoorbellMask::ByUrgency => gicv5_hyp::DoorbellMask::ByUrgency,
+        DoorbellMask::ByNumber => gicv5_hyp::DoorbellMask::ByNumber,
+    }
+}
+
+/// A geometry under a setting, with the points of a life without faults.
+struct Ground {
+    setting: Setting,
+    /// Its number in the list of settings; 0 is the default.
+    switches: usize,
+    name: String,
+}
+
+/// A first strike, with which a piece of work begins.
+struct Job {
+    ground: usize,
+    first: Strike,
+    point: FaultPoint,
+    step: Step,
+}
+
+pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
+    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    if args.list {
+        for geometry in Geometry::all() {
+            use std::io::Write;
+            writeln!(out, "{geometry}")?;
+        }
+        return Ok(Outcome::Held);
+    }
+    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    if let Some(case) = &args.case {
+        return one(args, case, out);
+    }
+    let start = Instant::now();
+    let grounds = grounds(args)?;
+    let geometries = grounds.iter().filter(|ground| ground.switches == 0).count();
+    let (jobs, mut tally) = jobs(&grounds, args.shard)?;
+    tally.add(matrix(&grounds, &jobs, args.depth, &INTERRUPTED));
+    let summary = report::Summary::new(geometries, tally, start.elapsed(), INTERRUPTED.load(Ordering::Relaxed));
+    if args.json {
+        output::json(out, &summary.document())?;
+    } else {
+        summary.print(out)?;
+    }
+    Ok(summary.outcome())
+}
+
+fn grounds(args: &Args) -> Result<Vec<Ground>, Failure> {
+    let mut geometries = Geometry::all();
+    if let Some(name) = &args.geometry {
+        geometries.retain(|geometry| geometry.to_string() == *name);
+        if geometries.is_empty() {
+            return Err(Failure::BadInput(format!("no geometry {}; gicv5 faults --list lists them", quote(name))));
+        }
+    }
+    let settings = if args.settings { Switches::pairs() } else { vec![Switches::default()] };
+    let ground = |geometry: Geometry, switches: usize, setting: Switches| Ground {
+        setting: Setting { geometry, seed: args.seed, switches: setting },
+        switches,
+        name: geometry.to_string(),
+    };
+    Ok(settings
+        .into_iter()
+        .enumerate()
+        .flat_map(|(n, setting)| geometries.iter().map(move |geometry| (*geometry, n, setting)))
+        .map(|(geometry, n, setting)| ground(geometry, n, setting))
+        .collect())
+}
+
+/// The harms that can be done at a point.
+fn harms(point: &FaultPoint) -> impl Iterator<Item = Harm> + use<> {
+    let kind = point.request.kind();
+    Harm::ALL.into_iter().filter(move |harm| kind.can_have(harm.fault()))
+}
+
+/// All first strikes of a shard, and what was found while they were numbered.
+fn jobs(grounds: &[Ground], shard: Shard) -> Result<(Vec<Job>, Tally), Failure> {
+    let (mut jobs, mut tally) = (Vec::new(), Tally::default());
+    for (ground, Ground { setting, name, switches }) in grounds.iter().enumerate() {
+        let case = CaseId { geometry: name.clone(), switches: *switches, strikes: Vec::new() };
+        let verdict = life::live(setting, &[], false).map_err(|why| Failure::BadInput(format!("{case}: {why}")))?;
+        // A life in which nothing fails must go well, or the matrix says nothing; it is the first case.
+        tally.judge(&case, &verdict);
+        for (step, complaint) in &verdict.complaints {
+            tally.compare(&case, Err(format!("could not {step}, without a fault: {}", complaint.text)));
+        }
+        for (step, point) in verdict.points.into_iter().flatten() {
+            jobs.extend(harms(&point).map(|harm| Job { ground, first: Strike { at: point.index, harm }, point, step }));
+        }
+    }
+    let mut n = 0;
+    jobs.retain(|_| {
+        n += 1;
+        (n - 1) % shard.of == shard.number - 1
+    });
+    Ok((jobs, tally))
+}
+
+fn matrix(grounds: &[Ground], jobs: &[Job], depth: u8, interrupted: &AtomicBool) -> Tally {
+    let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
+    let bar = bar(jobs.len());
+    // A panic is counted, and what it says is in the report.
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from);
+    std::thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let Some(ground) = grounds.get(job.ground) else { continue };
+                    let found = work(ground, job, depth, interrupted);
+                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
+                    tally.add(found);
+                    if let Some(bar) = &bar {
+                        bar.inc(1);
+                        bar.set_message(format!("{} cases, {}", tally.cases, output::count(tally.bad(), "problem")));
+                    }
+                    if interrupted.load(Ordering::Relaxed) {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    std::panic::set_hook(hook);
+    if let Some(bar) = bar {
+        bar.finish_and_clear();
+    }
+    tally.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn bar(len: usize) -> Option<ProgressBar> {
+    if !std::io::stderr().is_terminal() {
+        return None;
+    }
+    let bar = ProgressBar::with_draw_target(Some(len as u64), ProgressDrawTarget::stderr());
+    Some(match ProgressStyle::with_template("{bar:30} {percent}% of the first faults, {msg}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    })
+}
+
+/// A first fault, and then a second at each later point.
+fn work(ground: &Ground, job: &Job, depth: u8, interrupted: &AtomicBool) -> Tally {
+    let mut tally = Tally::default();
+    let case = |strikes| CaseId { geometry: ground.name.clone(), switches: ground.switches, strikes };
+    let first = run_case(ground, &case(vec![job.first]), &mut tally);
+    let Some(first) = first else { return tally };
+    // What the table says holds for the default: other settings may make a fault harmless, or harmful.
+    if ground.switches == 0 {
+        tally.compare(&case(vec![job.first]), expected::judge(job.step, &job.point, job.first.harm, &first));
+    }
+    if depth < 2 {
+        return tally;
+    }
+    let later = first.points.into_iter().flatten().filter(|(_, point)| point.index > job.first.at);
+    for (n, (_, point)) in later.enumerate() {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
+        // Once for each point: which of its harms, the number of the case decides.
+        let harms: Vec<Harm> = harms(&point).filter(|harm| *harm != Harm::Late).collect();
+        let Some(harm) = harms.get((n + job.first.at as usize) % harms.len().max(1)) else { continue };
+        run_case(ground, &case(vec![job.first, Strike { at: point.index, harm: *harm }]), &mut tally);
+    }
+    tally
+}
+
+fn run_case(ground: &Ground, case: &CaseId, tally: &mut Tally) -> Option<Verdict> {
+    let planned: Vec<life::Planned> = case.strikes.iter().map(|strike| strike.planned()).collect();
+    match catch_unwind(AssertUnwindSafe(|| life::live(&ground.setting, &planned, false))) {
+        Ok(Ok(verdict)) => {
+            tally.judge(case, &verdict);
+            Some(verdict)
+        }
+        Ok(Err(why)) => {
+            tally.panicked(case, why);
+            None
+        }
+        Err(panic) => {
+            let why = panic.downcast_ref::<String>().cloned();
+            let why = why.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+            tally.panicked(case, why.unwrap_or_default());
+            None
+        }
+    }
+}
+
+/// One case, with its story.
+fn one(args: &Args, case: &CaseId, out: &mut Console<'_>) -> Result<Outcome, Failure> {
+    let name = &case.geometry;
+    let geometry = Geometry::all().into_iter().find(|geometry| geometry.to_string() == *name);
+    let geometry = geometry
+        .ok_or_else(|| Failure::BadInput(format!("no geometry {}; gicv5 faults --list lists them", quote(name))))?;
+    let settings = Switches::pairs();
+    let switches = *settings
+        .get(case.switches)
+        .ok_or_else(|| Failure::BadInput(format!("no setting {}; there are {}", case.switches, settings.len())))?;
+    let setting = Setting { geometry, seed: args.seed, switches };
+    let planned: Vec<life::Planned> = case.strikes.iter().map(|strike| strike.planned()).collect();
+    let start = Instant::now();
+    let verdict =
+        life::live(&setting, &planned, true).map_err(|why| Failure::BadInput(format!("{}: {why}", quote(name))))?;
+    if let Some(strike) =
+        case.strikes.iter().find(|strike| !verdict.points.iter().flatten().any(|(_, point)| point.index == strike.at))
+    {
+        return Err(Failure::BadInput(format!(
+            "{} has no fault point {}, or it is the bystander's; gicv5 faults --case {} lists them",
+            quote(&case.to_string()),
+            strike.at,
+            CaseId { strikes: Vec::new(), ..case.clone() }
+        )));
+    }
+    let mut tally = Tally::default();
+    tally.judge(case, &verdict);
+    if let ([first], 0) = (case.strikes.as_slice(), case.switches)
+        && let Some((step, point)) = verdict.points.iter().flatten().find(|(_, point)| point.index == first.at)
+    {
+        tally.compare(case, expected::judge(*step, point, first.harm, &verdict));
+    }
+    let summary = report::Summary::new(1, tally, start.elapsed(), false);
+    if args.json {
+        output::json(out, &summary.document())?;
+    } else {
+        report::tell(&verdict, out)?;
+        summary.print(out)?;
+    }
+    Ok(summary.outcome())
+}
