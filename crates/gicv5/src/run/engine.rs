@@ -240,6 +240,8 @@ pub(super) struct Engine<'h> {
     sources: Vec<Rng>,
     random: Rng,
     over: bool,
+    /// When the last library call ended.
+    latest: Ns,
     /// When the last effect that a guest has started comes by itself, at the latest.
     effects_due: Option<Ns>,
     /// The PEs that have a signal, and since when.
@@ -302,6 +304,7 @@ impl<'h> Engine<'h> {
             sources: (0..scenario.sources.len()).map(|n| rng.fork(n as u64 + 2)).collect(),
             random: rng.fork(1),
             over: false,
+            latest: 0,
             effects_due: None,
             woken: Vec::new(),
             judge: Judge::default(),
@@ -412,6 +415,7 @@ impl<'h> Engine<'h> {
         let start = run.free.max(self.now);
         let waited = self.machine.now().since(begun).saturating_mul(self.scenario.machine.tick);
         run.free = start.saturating_add(cost).saturating_add(waited);
+        self.latest = run.free;
         self.observe(start, begun);
     }
 
@@ -488,8 +492,10 @@ impl<'h> Engine<'h> {
     }
 
     fn failed_because(&mut self, what: String, why: String) {
-        self.story.tell(self.now, Who::Error, || format!("{what}: {why}"));
-        self.errors.push(Failed { ns: self.now, what, why });
+        // It was not known before the call had ended.
+        let ns = self.latest.max(self.now);
+        self.story.tell(ns, Who::Error, || format!("{what}: {why}"));
+        self.errors.push(Failed { ns, what, why });
     }
 
     // --- the whole run ----------------------------------------------------------------------------------------------

@@ -49,7 +49,9 @@ impl<'a, 'i> Table<'a, 'i> {
 
     /// The value of a key, if there is one.
     pub(super) fn value(&mut self, key: &'static str) -> Option<&'a Value<'i>> {
-        self.known.push(key);
+        if !self.known.contains(&key) {
+            self.known.push(key);
+        }
         self.table.get(key)
     }
 

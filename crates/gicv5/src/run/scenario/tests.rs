@@ -108,6 +108,41 @@ fn what_is_wrong_is_underlined_and_told_with_what_to_do() {
 }
 
 #[test]
+fn every_key_step_and_action_is_on_the_page_about_the_language() {
+    let page = include_str!("../../../../../docs/scenarios.md");
+    let odd = "zzzzzzzz";
+    let top = with("").replacen("title", &format!("{odd} = 1\ntitle"), 1);
+    let machine = with("").replacen("pes = 2", &format!("pes = 2\n{odd} = 1"), 1);
+    let texts = [
+        top,
+        machine,
+        with(&format!("{odd} = 1")),
+        with(&format!("[[vm.vcpu]]\nnumber = 0\n{odd} = 1")),
+        with(&format!("[[vm.interrupt]]\nid = \"SPI 1\"\n{odd} = 1")),
+        with(&format!("[[at]]\ntime = \"1us\"\ndo = []\n{odd} = 1")),
+        with(&format!("[[source]]\ninterrupt = \"vm0 LPI 1\"\nevery = \"1us\"\n{odd} = 1")),
+        with(&format!("[[fault]]\nrequest = \"an LPI\"\nfails = \"refused\"\n{odd} = 1")),
+        with(&format!("[[expect]]\nthat = \"leaks = 0\"\n{odd} = 1")),
+        with(&format!("program = [\"{odd}\"]")),
+        with(&format!("[[at]]\ntime = \"1us\"\ndo = [\"{odd}\"]")),
+        with(&format!("[[expect]]\nthat = \"{odd}\"")),
+    ];
+    let mut words = 0;
+    for text in texts {
+        let help = problem(&text).help;
+        let list = help.strip_prefix("its keys are ").or(help.strip_prefix("write one of: "));
+        for word in list.unwrap_or_else(|| panic!("{help}")).split(", ") {
+            words += 1;
+            let there = page.contains(&format!("`{word}"))
+                || page.contains(&format!("[{word}]"))
+                || page.contains(&format!("[[{word}]]"));
+            assert!(there || page.contains(&format!("[[vm.{word}]]")), "docs/scenarios.md does not have `{word}`");
+        }
+    }
+    assert!(words > 65, "{words}");
+}
+
+#[test]
 fn impossible_machines_are_refused() {
     let machine = |more: &str| format!("title = \"t\"\nduration = \"1ms\"\n[machine]\n{more}\n[[vm]]\nname = \"a\"\n");
     for (more, place, what) in [
