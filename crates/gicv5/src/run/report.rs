@@ -352,7 +352,6 @@ impl<'a> Summary<'a> {
         line("merged", tally.sum(|vm| vm.merged), false, "events that found their interrupt pending already")?;
         line("spurious", tally.sum(|vm| vm.spurious), false, "acknowledges that got nothing")?;
         line("commands", self.commands, false, "to the IRS")?;
-        line("events", tally.events, false, "wires, instructions, commands, residency, time slices")?;
         line("leaks", self.leaks(), self.leaks() > 0, "")?;
         line("quarantined", self.ending.quarantined, self.ending.quarantined > 0, "")?;
         line("violations", self.violations(), self.violations() > 0, "")?;
