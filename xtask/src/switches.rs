@@ -129,6 +129,10 @@ fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources:
         switches.iter().map(|switch| switch.positions.len()).sum::<usize>(),
         Switches::pairs().len(),
     );
+    let functions: Vec<(&str, rules::TestFunction<'_>)> = sources
+        .iter()
+        .flat_map(|source| rules::test_functions(&source.text).into_iter().map(|test| (source.path.as_str(), test)))
+        .collect();
     for switch in switches {
         let _ = write!(
             page,
@@ -139,7 +143,7 @@ fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources:
             switch.rules.join(", "),
         );
         for position in switch.positions {
-            let tests = tests_of(sources, switch.type_name, position.name);
+            let tests = tests_of(&functions, switch.type_name, position.name);
             if tests.is_empty() {
                 findings.push(format!("{}: no test names {}::{}", switch.name, switch.type_name, position.name));
             }
@@ -165,17 +169,10 @@ fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources:
 }
 
 /// The tests that name a position, or all positions of the type.
-fn tests_of<'a>(sources: &'a [Source], type_name: &str, position: &str) -> Vec<Test<'a>> {
+fn tests_of<'a>(functions: &[(&'a str, rules::TestFunction<'a>)], type_name: &str, position: &str) -> Vec<Test<'a>> {
     let names = [format!("{type_name}::{position}"), format!("{type_name}::POSITIONS")];
-    let mut tests = Vec::new();
-    for source in sources {
-        for function in rules::test_functions(&source.text) {
-            if names.iter().any(|name| has_word(function.text, name)) {
-                tests.push((source.path.as_str(), function.name.to_owned()));
-            }
-        }
-    }
-    tests
+    let named = functions.iter().filter(|(_, function)| names.iter().any(|name| has_word(function.text, name)));
+    named.map(|(path, function)| (*path, function.name.to_owned())).collect()
 }
 
 /// Whether a path occurs in a text and is not the beginning or end of a longer one.
