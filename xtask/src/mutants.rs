@@ -23,7 +23,10 @@ const PACKAGE: &str = "gicv5-model";
 const FILES: &[&str] = &[
     "src/interrupts.rs",
     "src/cpu.rs",
+    "src/cpu/interface.rs",
+    "src/cpu/el2.rs",
     "src/machine.rs",
+    "src/residency.rs",
     "src/virt.rs",
     "src/irs.rs",
     "src/ist_memory.rs",

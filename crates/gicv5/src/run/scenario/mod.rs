@@ -1,6 +1,6 @@
 //! Scenarios: what a file describes, read and checked before anything is done.
 //!
-//! [`read`] turns the text into a [`Scenario`]; [`words`] reads the short sentences in it; [`problem`] shows what is wrong
+//! [`read()`] turns the text into a [`Scenario`]; [`words`] reads the short sentences in it; [`problem`] shows what is wrong
 //! as a compiler does. `docs/scenarios.md` is the language's page.
 
 mod problem;
