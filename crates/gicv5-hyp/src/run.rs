@@ -184,6 +184,8 @@ pub(crate) struct Context {
     routed: AtomicU32,
     /// The vCPU's thread was told to sleep and has not been told otherwise.
     waiting: AtomicBool,
+    /// The guest's IRS was off then, so that no doorbell was asked for (DB-20).
+    irs_was_off: AtomicBool,
 }
 
 impl Default for Context {
@@ -200,6 +202,7 @@ impl Default for Context {
             place: sync::AtomicU32::new(NOWHERE),
             routed: AtomicU32::new(NOWHERE),
             waiting: AtomicBool::new(false),
+            irs_was_off: AtomicBool::new(false),
         }
     }
 }
@@ -428,7 +431,9 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
         if self.is_here(pe)? {
             context.save(pe, self.ppis);
             // No doorbell for a guest that would not take it (DB-12, DB-20).
-            let least = context.least_signallable().filter(|_| self.guest_irs.is_on());
+            let irs_is_on = self.guest_irs.is_on();
+            context.irs_was_off.store(!irs_is_on, Ordering::Relaxed);
+            let least = context.least_signallable().filter(|_| irs_is_on);
             let mask = least.map(|least| self.doorbells.mask.letting_through(least));
             let here = pe.iaffid();
             let routed = u32::from(here.raw_value());
@@ -453,7 +458,9 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
             context.waiting.store(false, Ordering::Relaxed);
         }
         let waiting = context.waiting.load(Ordering::Relaxed) && self.life.state() == VmState::Live;
-        !waiting || context.has_ppi(self.visible)
+        // Nothing rings for a vCPU that went to sleep with the guest's IRS off: once it is on, the vCPU must look for itself.
+        let unasked = context.irs_was_off.load(Ordering::Relaxed) && self.guest_irs.is_on();
+        !waiting || unasked || context.has_ppi(self.visible)
     }
 
     /// See [`Vm::set_ppi`].
@@ -583,9 +590,10 @@ impl<H: Hypervisor> Vm<'_, H> {
         self.running(vcpu)?.set_ppi(ppi, pending)
     }
 
-    /// Says whether the guest's IRS is on, and returns whether that is news. If it is, every vCPU that is resident must be put
-    /// and loaded again (RES-13); while it is off, vCPUs get PPIs only, and no doorbell is asked for (DB-20). It is on at
-    /// first.
+    /// Says whether the guest's IRS is on, and returns whether that is news. If it is, every vCPU must be
+    /// loaded anew (RES-13): one that is resident or just being loaded is put and loaded again, one that sleeps is woken, because
+    /// its doorbell was asked for as the IRS was then; [`has_pending`](Self::has_pending) says so too. While it is off, vCPUs
+    /// get PPIs only, and no doorbell is asked for (DB-20). It is on at first.
     ///
     /// Takes no lock, allocates nothing, does not wait.
     ///

@@ -442,7 +442,10 @@ fn a_guest_whose_irs_is_off_gets_ppis_only_and_no_doorbell() {
         assert_eq!(guest.take(), Some(IntId::Ppi(Ppi::SW_PPI)));
         assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep));
         assert_eq!(lab.take_doorbells(PE0, &host), []);
+        assert_eq!(vm.has_pending(FIRST), Ok(false));
         assert_eq!(vm.set_guest_irs(true), Ok(true));
+        // Nothing rings for what came before, so a thread that is woken must not go back to sleep.
+        assert_eq!(vm.has_pending(FIRST), Ok(true));
         lab.load(PE0, &vm, FIRST).unwrap();
         assert_eq!(guest.take(), Some(spi(5)));
         lab.put(PE0, &vm, FIRST).unwrap();

@@ -5,7 +5,7 @@
 //! goes on and reports a [`Violation`](violation::Violation) with the rule's id. A missing barrier, a missing clean, memory
 //! freed too early: each shows as a wrong result or as a violation, on a laptop.
 //!
-//! So far there is the physical side of the Non-secure domain: IRSs with their SPIs, the physical LPI IST, the CPU interfaces
+//! There is the Non-secure domain. The physical side: IRSs with their SPIs, the physical LPI IST, the CPU interfaces
 //! with their PPIs, memory and caches. The virtual side: VM table, VMs, VPEs, virtual ISTs, doorbells, assigned SPIs, save
 //! in the IRS; residency, the virtual CPU interface and its control from EL2 in the PEs. [`Machine::pe`] is the host on a PE,
 //! [`ModelPe::guest`] the guest. There is no ITS, no 1-of-N routing, no other domain, no GICv3 interface for guests, no nested

@@ -135,13 +135,13 @@ fn a_second_ctrl_c_ends_a_replay_that_waits_for_input() {
     drop(stdin);
 }
 
-/// Replays a trace that takes a second to come, and gives what was said on standard output.
+/// Replays a trace that takes its time to come, more than a busy machine takes to start a program, and gives what was said on standard output.
 fn slow_replay(stderr: Stdio) -> (Output, String) {
     let (child, mut stdin) = replay(stderr);
     let trace = long_trace(5000);
     let (first, rest) = trace.split_at(trace.len() / 2);
     stdin.write_all(first.as_bytes()).unwrap();
-    sleep(Duration::from_millis(1000));
+    sleep(Duration::from_millis(3000));
     stdin.write_all(rest.as_bytes()).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();

@@ -112,6 +112,9 @@ impl FromStr for CaseId {
             Ok(Strike { at, harm })
         });
         let strikes = strikes.collect::<Result<Vec<Strike>, String>>()?;
+        if strikes.len() > 2 || strikes.array_windows().any(|[first, second]| first.at >= second.at) {
+            return Err("a case has at most two faults, the second at a later point".to_owned());
+        }
         Ok(CaseId { geometry: geometry.to_owned(), switches, strikes })
     }
 }
@@ -126,7 +129,7 @@ mod tests {
         {
             assert_eq!(name.parse::<CaseId>().unwrap().to_string(), name);
         }
-        for wrong in ["a/12", "a/x.never", "a/1.nothing", "a@x"] {
+        for wrong in ["a/12", "a/x.never", "a/1.nothing", "a@x", "a/2.never/1.never", "a/1.late/2.late/3.late"] {
             assert!(wrong.parse::<CaseId>().is_err(), "{wrong}");
         }
     }

@@ -41,7 +41,9 @@ put, teardown and shut-down, on each of a set of machines. Each fault point is s
 it can have; then, after that first fault, each later point by a second one. The hardware recovers
 after each complaint; the library must then get everything to work again and give everything back.
 
-A case is named GEOMETRY/POINT.FAULT or GEOMETRY/POINT.FAULT/POINT.FAULT.
+A case is named GEOMETRY/POINT.FAULT or GEOMETRY/POINT.FAULT/POINT.FAULT; GEOMETRY alone is the life
+without faults and lists the points. Faults are refused, never, late, too-late, ignored, invalid.
+With --settings the number of the setting follows the geometry: GEOMETRY@3/POINT.FAULT.
 
 Exit status: 0 everything held; 1 something did not; 2 bad usage; 130 interrupted, with the summary
 so far.
@@ -59,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Lists the geometries
-    #[arg(long, conflicts_with_all = ["case", "shard", "geometry"])]
+    #[arg(long, conflicts_with_all = ["case", "shard", "geometry", "json"])]
     list: bool,
     /// Runs only this part of the matrix, counted from 1
     #[arg(long, value_name = "I/N", default_value = "1/1")]
