@@ -350,13 +350,14 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
     pub(crate) fn load<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<(), RunError> {
         let (context, id) = (self.context, self.doorbell.id());
         let here = pe.iaffid();
+        // A VM that has died meanwhile must not be entered again, resident or not (IST-8, RES-19).
+        if self.life.state() != VmState::Live {
+            return Err(self.not_live());
+        }
         match context.place() {
             Some(place) if place == here => return Ok(()),
             Some(_) => return Err(self.elsewhere()),
             None => {}
-        }
-        if self.life.state() != VmState::Live {
-            return Err(self.not_live());
         }
         let contextr: ICH_CONTEXTR_EL2 = pe.read();
         if contextr.v() {
@@ -614,12 +615,6 @@ impl<H: Hypervisor> Host<H> {
     /// counted. Takes no lock, allocates nothing, does not wait.
     pub fn doorbell(&self, cookie: Cookie) -> Option<Wake> {
         self.doorbells.ring(cookie)
-    }
-
-    /// How many doorbells came that woke nobody.
-    #[must_use]
-    pub fn spurious_doorbells(&self) -> u64 {
-        self.doorbells.spurious()
     }
 }
 

@@ -8,7 +8,7 @@ use gicv5_arch::geometry::GeometryError;
 use gicv5_arch::irs::IRS_VMAP_VMR;
 use gicv5_arch::values::MapAction;
 use gicv5_arch::{IrsIntType, Ppi, VmId, VpeId};
-use gicv5_hal::{Lock, TableMemory};
+use gicv5_hal::{Lock, LpiError, TableMemory};
 
 use crate::Hypervisor;
 use crate::boxed::{Boxed, OutOfMemory, reserve};
@@ -150,6 +150,8 @@ impl InitError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match &self.cause {
+            InitCause::HostNotUp(Phase::Changing) => Fault::Busy,
+            InitCause::Doorbell { source: DoorbellError::Lpi(LpiError::Unreachable { .. }), .. } => Fault::Hardware,
             InitCause::AlreadyInitialised
             | InitCause::NoVcpus
             | InitCause::Nesting

@@ -110,6 +110,20 @@ fn a_level_that_falls_before_it_is_taken_is_not_taken() {
     end(&lab, &host, vec![vm]);
 }
 
+/// IST-8, RES-19: the vCPU that is resident is not entered again, but it can be put.
+#[test]
+fn a_vm_that_has_died_is_not_loaded_again_even_where_it_is_resident() {
+    for (lab, host) in shapes() {
+        let vm = vm(&host);
+        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.machine.fault_next(Fault::Refused);
+        assert!(matches!(lab.load(PE1, &vm, SECOND), Err(RunError::ResidencyFault { .. })));
+        assert!(matches!(lab.load(PE0, &vm, FIRST), Err(RunError::NotLive { .. })));
+        lab.put(PE0, &vm, FIRST).unwrap();
+        end(&lab, &host, vec![vm]);
+    }
+}
+
 /// RES-17, RES-18.
 #[test]
 fn a_second_load_and_a_second_put_do_nothing() {
