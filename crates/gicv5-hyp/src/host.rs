@@ -250,7 +250,7 @@ impl<H: Hypervisor> Drop for Batch<'_, H> {
 
 impl<H: Hypervisor> Host<H> {
     /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRS, and asks the PE it is called
-    /// on which virtual PPIs there are, for which no VPE may be resident there (PPI-25); leaves everything as it was.
+    /// on which virtual PPIs there are, for which no VPE may be resident there (PPI-25): of that PE, no virtual PPI is enabled or injected directly afterwards.
     ///
     /// Never waits; allocates. To be called where the hypervisor may allocate.
     ///

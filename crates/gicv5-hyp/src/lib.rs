@@ -154,8 +154,24 @@
 //! **Devices** call [`Vm::inject`] for SPIs and LPIs, from anywhere, without a kick. A PPI is one vCPU's:
 //! [`Vm::set_ppi`] keeps it until the vCPU is loaded, so that a vCPU that runs must be put and loaded for it.
 //!
-//! **Traps** (`ICH_HFG*`, HCR_EL2) are the hypervisor's, and so is `ICC_ICSR_EL1` while a vCPU is loaded: host code that
-//! asks for an interrupt's configuration then puts the register back as it was (INS-14).
+//! Cookies of doorbells have bits 63 to 56 zero: a host that hands out LPIs for purposes of its own gives those cookies with
+//! one of these bits set, and keeps them from [`Host::doorbell`].
+//!
+//! **Each PE, once**: no VPE is resident on it (`ICH_CONTEXTR_EL2` written with V=0, followed by an ISB, after whatever ran
+//! there before), and the `ICH_HFG*` registers hold what guests may do: a bit that is 0 traps, and all are 0 at reset (INS-20). A
+//! guest's reads of `ICC_IAFFIDR_EL1` and `ICC_IDR0_EL1` must trap and be answered with the VPE's ID and what the guest shall
+//! see, because the registers say what the PE is; so must its accesses to PPIs that it shall not have.
+//!
+//! **Around each entry**: HCR_EL2.IMO is 1 while the guest runs, or its instructions act on the host's own interrupts (GEN-5).
+//! The library owns `ICH_VCTLR_EL2`, `ICH_VMCR_EL2`, `ICH_APR_EL2`, `ICH_CONTEXTR_EL2` and the `ICH_PPI_*` registers,
+//! and `ICC_ICSR_EL1` while a vCPU is loaded: host code that asks for an interrupt's configuration then puts that back as it
+//! was (INS-14).
+//!
+//! **A VM that dies** ([`Fate::Dead`], [`RunError::ResidencyFault`]) is known to whoever gets the error: it puts or wakes all
+//! vCPUs of the VM, and tears it down.
+//!
+//! **A guest's level-sensitive PPI**, a timer's for instance, is the hypervisor's to follow: [`Vm::set_ppi`] when the line
+//! rises and when it falls, and again for a line that is high when the vCPU is [reset](Vm::reset_vcpu).
 //!
 //! **The guest's own IRS** is emulated by the hypervisor, which says by [`Vm::set_guest_irs`] whether it is on.
 //!

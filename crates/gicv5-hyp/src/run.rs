@@ -527,7 +527,8 @@ impl<H: Hypervisor> Vm<'_, H> {
     ///
     /// The doorbell rings for what the guest would take now: no less urgent than its mask, more urgent than what it has active
     /// (DB-12). Takes no lock, allocates nothing, does not wait; callable with interrupts and preemption off. To be called on
-    /// the vCPU's thread.
+    /// the vCPU's thread, and not with a token that [`CurrentPe::on_this_pe`](gicv5_hal::CurrentPe::on_this_pe) has lent: the
+    /// supply of LPIs may need one to route the doorbell.
     ///
     /// # Errors
     ///

@@ -97,6 +97,8 @@ fn long_trace(rounds: usize) -> String {
 fn replay(stderr: Stdio) -> (Child, ChildStdin) {
     let mut command = gicv5();
     command.args(["replay", "-"]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(stderr);
+    // Without a name, a terminal is taken for one that shows nothing.
+    command.env("TERM", "xterm");
     let mut child = command.spawn().unwrap();
     let stdin = child.stdin.take().unwrap();
     (child, stdin)
@@ -141,7 +143,7 @@ fn slow_replay(stderr: Stdio) -> (Output, String) {
     let trace = long_trace(5000);
     let (first, rest) = trace.split_at(trace.len() / 2);
     stdin.write_all(first.as_bytes()).unwrap();
-    sleep(Duration::from_millis(3000));
+    sleep(Duration::from_millis(2000));
     stdin.write_all(rest.as_bytes()).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
