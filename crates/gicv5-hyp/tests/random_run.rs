@@ -208,10 +208,9 @@ impl<'h> World<'h> {
         let Some(state) = known.state else { return Some(RunError::NotInitialised) };
         let id = self.vms[vm].id().unwrap();
         match known.vcpus[vcpu].on {
-            Some(on) if on == pe => None,
-            Some(_) => Some(RunError::Elsewhere { vm: id, vpe: VPES[vcpu] }),
-            None if loads && state != VmState::Live => Some(RunError::NotLive { vm: id, state }),
-            None => None,
+            _ if loads && state != VmState::Live => Some(RunError::NotLive { vm: id, state }),
+            Some(on) if on != pe => Some(RunError::Elsewhere { vm: id, vpe: VPES[vcpu] }),
+            _ => None,
         }
     }
 
