@@ -138,6 +138,8 @@ struct Vcpu {
     /// The guest's IRS was on at the last load.
     irs: bool,
     waits: bool,
+    /// The guest's IRS was off when it was put to sleep.
+    slept_without_irs: bool,
     /// A doorbell was asked for, and has not come.
     asked: bool,
 }
@@ -147,8 +149,8 @@ impl Vcpu {
         self.open.is_some_and(|mask| priority <= mask)
     }
 
-    fn has_pending(&self) -> bool {
-        !self.waits || self.timer && self.lets(TIMER_PRIORITY)
+    fn has_pending(&self, irs: bool) -> bool {
+        !self.waits || self.slept_without_irs && irs || self.timer && self.lets(TIMER_PRIORITY)
     }
 }
 
@@ -250,9 +252,10 @@ impl<'h> World<'h> {
         let known = &mut self.known[vm].vcpus[vcpu];
         if known.on.take().is_some() {
             known.waits = true;
+            known.slept_without_irs = !irs;
             known.asked = irs && known.open.is_some();
         }
-        let runnable = known.has_pending() || !live;
+        let runnable = known.has_pending(irs) || !live;
         assert_eq!(outcome, Ok(if runnable { Idle::Runnable } else { Idle::Sleep }));
     }
 
@@ -377,7 +380,7 @@ impl<'h> World<'h> {
                 continue;
             }
             for (vcpu, known_vcpu) in known.vcpus.iter().enumerate() {
-                let expected = known_vcpu.has_pending() || known.state != Some(VmState::Live);
+                let expected = known_vcpu.has_pending(known.irs) || known.state != Some(VmState::Live);
                 assert_eq!(self.vms[vm].has_pending(VcpuIndex(vcpu)), Ok(expected), "{vm} {vcpu} {known_vcpu:?}");
                 let lost = known_vcpu.waits && known_vcpu.asked && known_vcpu.pending && known_vcpu.lets(SPI_PRIORITY);
                 assert!(!lost, "the wake-up of vCPU {vcpu} of VM {vm} is lost: {known_vcpu:?}");
