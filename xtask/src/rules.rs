@@ -363,8 +363,8 @@ mod tests {
     pub(crate) const RULES: &str = "## GEN - general\n\n\
         - **GEN-1** One. *Who* SW. *Else* n/a. *Src* X.\n\
         - **GEN-2** Two. *Who* SW. *Else* n/a. *Src* X.\n\n\
-        ## VM - machines\n\n\
-        - **VM-1** One. *Who* SW. *Else* n/a. *Src* X.\n\n\
+        ## VIRS - machines\n\n\
+        - **VIRS-1** One. *Who* SW. *Else* n/a. *Src* X.\n\n\
         ## Source hazards - do not copy\n\n1. Beware.\n";
 
     fn findings(exceptions: &str, source: &str) -> (String, Vec<String>) {
@@ -376,12 +376,12 @@ mod tests {
     fn a_rule_is_tested_by_what_stands_in_and_above_a_test() {
         let source = "/// GEN-1 in a comment above.\n#[test]\nfn above() {}\n\
             #[test]\nfn inside() { check('{', \"}\", \"GEN-2\"); /* } hazard 1 */ }\n\
-            #[test]\nfn gen_2_by_name() {}\nfn not_a_test() { \"VM-1\"; }\n";
+            #[test]\nfn gen_2_by_name() {}\nfn not_a_test() { \"VIRS-1\"; }\n";
         let (page, findings) = findings("exception = []", source);
         assert_eq!(findings, Vec::<String>::new());
         assert!(page.contains("| GEN-1 | a.rs: `above` |"), "{page}");
         assert!(page.contains("| GEN-2 | a.rs: `gen_2_by_name`, `inside` |"), "{page}");
-        assert!(page.contains("| VM-1 | later |"), "{page}");
+        assert!(page.contains("| VIRS-1 | later |"), "{page}");
         assert!(page.contains("| 1 | a.rs: `inside` |"), "{page}");
         assert!(page.contains("2 of the 2 rules"), "{page}");
     }

@@ -18,7 +18,7 @@
 //!     }
 //! }
 //!
-//! fn on_any_machine<B: Bench>(bench: &B, pe: &BenchPe<'_, B>) -> usize {
+//! fn on_any_machine<B: Bench + 'static>(bench: &B, pe: &BenchPe<'_, B>) -> usize {
 //!     run(bench, pe, |test| test.name.starts_with("priority::"), &mut Lines).failed
 //! }
 //! ```
