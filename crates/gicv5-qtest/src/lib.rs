@@ -87,3 +87,4 @@ mod stub;
 mod trace;
 
 pub use operation::{Answer, Frame, Level, Operation, Verdict, Width, pieces};
+pub use trace::BadLine;

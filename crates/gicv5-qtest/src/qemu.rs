@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::sysreg::SysReg;
-use gicv5_trace::{Event, TraceError};
+use gicv5_trace::Event;
 use serde_json::Value;
 
 use crate::compare::frame_writes;
@@ -30,7 +30,7 @@ use crate::install::Installation;
 use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES, offset};
 use crate::operation::{Answer, Frame, Level, Operation, Verdict, Width};
 use crate::stub;
-use crate::trace::{self, Line, MARKER, MARKERS};
+use crate::trace::{self, BadLine, Line, MARKER, MARKERS};
 
 /// Why QEMU gave no answer.
 #[derive(Debug, thiserror::Error)]
@@ -97,9 +97,9 @@ pub enum QemuError {
         /// The operation.
         operation: Operation,
     },
-    /// A line of its trace has an unknown form.
+    /// A line of its trace has an unknown form, or a number that its field cannot hold.
     #[error("QEMU's trace cannot be read")]
-    Trace(#[source] TraceError),
+    Trace(#[source] BadLine),
     /// The machine has no device of the type `arm-gicv5`.
     #[error("QEMU's machine has no arm-gicv5 device")]
     NoGic,

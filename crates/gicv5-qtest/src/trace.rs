@@ -7,7 +7,7 @@
 //! changes nothing (GEN-9). For the same reason the stub that executes instructions tells their results by writes to
 //! reserved offsets, which QEMU traces as `gicv5_badwrite` with the data.
 
-use gicv5_trace::{Event, Foreign, TraceError, TraceReader};
+use gicv5_trace::{Event, Excess, Foreign, TraceError, TraceReader};
 
 /// The first offset that marks use; reserved in every frame, far from the registers.
 pub(crate) const MARKER: u64 = 0x4000;
@@ -41,11 +41,31 @@ pub(crate) enum Line {
     Words,
 }
 
+/// Why a trace line says nothing that can be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum BadLine {
+    /// It has an unknown form.
+    #[error(transparent)]
+    Form(#[from] TraceError),
+    /// It has a number that its field cannot hold. The event has the largest that it can, which the model may well
+    /// have answered.
+    #[error("{excess}: {line}")]
+    Excess {
+        /// Which number.
+        excess: Excess,
+        /// The whole line.
+        line: String,
+    },
+}
+
 /// Reads one line of standard error, without its end.
-pub(crate) fn parse(line: &str) -> Result<Line, TraceError> {
+pub(crate) fn parse(line: &str) -> Result<Line, BadLine> {
     // The reader wants whole lines, since a cut one could pass for another.
     let whole = format!("{line}\n");
     let Some(read) = TraceReader::new(whole.as_bytes(), Foreign::Skip).next_line()? else { return Ok(Line::Words) };
+    if let Some(excess) = read.excess {
+        return Err(BadLine::Excess { excess, line: line.to_owned() });
+    }
     Ok(match read.event {
         Event::BadRead { offset, .. } if (MARKER..MARKER + MARKERS * 4).contains(&offset.into()) => {
             Line::Marker((u64::from(offset) - MARKER) / 4)
@@ -87,5 +107,14 @@ mod tests {
     #[test]
     fn a_trace_line_in_another_form_is_an_error_and_not_skipped() {
         assert!(parse("gicv5_spi_state GICv5 IRS SPI 5: level 1, pending 1, active 0").is_err());
+    }
+
+    #[test]
+    fn an_answer_that_no_hardware_can_give_is_an_error_and_not_the_nearest_one_that_it_can() {
+        let error = parse("gicv5_spi_state GICv5 IRS SPI ID 5 now level 7 pending 1 active 0").unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the state of an SPI is more than 1: gicv5_spi_state GICv5 IRS SPI ID 5 now level 7 pending 1 active 0"
+        );
     }
 }

@@ -133,8 +133,11 @@ fn usage_problem(error: &clap::Error, args: &[String]) -> String {
         ErrorKind::UnknownArgument => {
             let arg = context(ContextKind::InvalidArg).unwrap_or_default();
             let typed = args.iter().find(|typed| typed.starts_with(&arg)).unwrap_or(&arg);
-            if typed.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit()) {
+            let number = typed.trim_start_matches('-').starts_with(|c: char| c.is_ascii_digit());
+            if number && args.get(1).is_some_and(|name| name == "decode") {
                 format!("{} is negative; values are raw bits, so write it without a sign", quote(typed))
+            } else if number {
+                format!("{} is negative, and no argument here can be; {help}", quote(typed))
             } else {
                 format!("unexpected argument {}; {hint}", quote(typed))
             }
@@ -160,12 +163,22 @@ fn usage_problem(error: &clap::Error, args: &[String]) -> String {
             let text = error.to_string();
             let line = text.lines().next().unwrap_or_default();
             let line = line.strip_prefix("error: ").unwrap_or(line);
-            let short: String = line.chars().take(160).collect();
             // Control characters do not reach the terminal; quotation marks may.
-            let short: String = short.chars().filter(|c| !c.is_control()).collect();
-            format!("{short}; {help}")
+            let line: String = line.chars().filter(|c| !c.is_control()).collect();
+            format!("{}; {help}", at_most(&line, 160))
         }
     }
+}
+
+/// The words of `line` that fit into `limit` characters, and dots where some are missing. A first word that is longer than
+/// that is cut.
+fn at_most(line: &str, limit: usize) -> String {
+    let Some((end, _)) = line.char_indices().nth(limit) else {
+        return line.to_owned();
+    };
+    let fits = line.get(..end).unwrap_or(line);
+    let whole = fits.rfind(' ').and_then(|blank| fits.get(..blank)).unwrap_or(fits);
+    format!("{whole} ...")
 }
 
 #[cfg(test)]
@@ -338,6 +351,21 @@ mod tests {
         let (status, error) = run(&[odd(), "decode".into(), odd(), "1".into()]);
         assert_eq!(status, 2);
         assert!(error.contains("argument 2 is not UTF-8"), "{error}");
+    }
+
+    #[test]
+    fn a_negative_number_is_told_what_its_own_command_takes() {
+        let (_, _, error) = run(&["decode", "IRS_IDR0", "-5"]);
+        assert!(error.contains("values are raw bits"), "{error}");
+        let (_, _, error) = run(&["faults", "--seed", "-1"]);
+        assert!(!error.contains("raw bits") && error.contains("see gicv5 faults --help"), "{error}");
+    }
+
+    #[test]
+    fn a_long_complaint_ends_between_two_words() {
+        assert_eq!(super::at_most("one two three", 13), "one two three");
+        assert_eq!(super::at_most("one two three", 9), "one two ...");
+        assert_eq!(super::at_most("\u{e9}\u{e9}\u{e9}\u{e9}", 3), "\u{e9}\u{e9}\u{e9} ...");
     }
 
     #[test]
