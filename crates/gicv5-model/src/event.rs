@@ -7,6 +7,8 @@
 //!
 //! Nothing in the machine reads the log: what it does is the same with and without an observer.
 
+mod display;
+
 use core::fmt;
 use std::collections::VecDeque;
 
@@ -137,7 +139,8 @@ pub enum Outcome {
 
 /// Something that happened.
 ///
-/// Memory events carry addresses; nothing is said of loads, which change nothing.
+/// Memory events carry addresses; nothing is said of loads, which change nothing. An event prints as one line for people, in
+/// the terms of the specification: `IRS_VMAP_VMR of IRS 0 is written 0x8000000000000003 M=1 VM_ID=3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Software read a register of an IRS.
