@@ -1,0 +1,175 @@
+//! Caches, barriers, and the model's own memory.
+
+use crate::Pair;
+use crate::irs::*;
+use gicv5_arch::geometry::IstGeometry;
+use gicv5_arch::values::{IstSize, L2Size};
+use gicv5_arch::{Addr55_12, PhysAddr, entry::L1_ISTE};
+use gicv5_hal::{Block, BlockLayout, Coherency, TableMemory};
+use gicv5_model::config::{Effects, MachineConfig};
+use gicv5_model::memory::ModelBlock;
+use gicv5_model::violation::Violation;
+
+fn said(bench: &Bench) -> Vec<Violation> {
+    bench.machine.take_violations()
+}
+
+fn non_coherent(cache_line: u64) -> Bench {
+    let mut config = MachineConfig::new(1, 64);
+    config.switches.effects = Effects::Early;
+    config.memory.coherency = Coherency::NonCoherent;
+    config.memory.cache_line = cache_line;
+    Bench::started(config)
+}
+
+fn two_level() -> IstGeometry {
+    IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap()
+}
+
+/// A level-1 table in use, with no valid entry, and a level-2 IST.
+fn live_level1(bench: &Bench) -> (ModelBlock, ModelBlock) {
+    let level1 = bench.ist_block(two_level());
+    let level2 = bench.block(4096, 4096);
+    bench.machine.publish(IRS, &level2, 0..4096);
+    bench.set_ist(IRS, two_level(), level1.address());
+    (level1, level2)
+}
+
+fn pointing_to(table: &ModelBlock) -> u64 {
+    L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(table.address()).unwrap()).raw_value()
+}
+
+/// An IST in which an entry was stored becomes valid; what software does in between.
+fn publish_by(bench: &Bench, publish: impl FnOnce(&ModelBlock)) -> Vec<Violation> {
+    let linear = IstGeometry::linear(14, IstSize::Bytes4).unwrap();
+    let block = bench.ist_block(linear);
+    bench.machine.store32(&block, 16, 8);
+    publish(&block);
+    bench.set_ist(IRS, linear, block.address());
+    said(bench)
+}
+
+/// An IST of 64 bytes in a block of this size, where a cache line has 128 bytes.
+fn small_ist_in(size: u64) -> Vec<Violation> {
+    let bench = non_coherent(128);
+    let block = bench.machine.allocate(BlockLayout::new(size, size, PhysAddr::highest(48)).unwrap()).unwrap();
+    bench.machine.publish(IRS, &block, 0..size);
+    bench.set_ist(IRS, IstGeometry::linear(4, IstSize::Bytes4).unwrap(), block.address());
+    said(&bench)
+}
+
+/// Software stores an entry this far into a live table, and invalidates the first 8 bytes.
+fn invalidate_after_a_store(offset: u64) -> Vec<Violation> {
+    let bench = non_coherent(64);
+    let (level1, level2) = live_level1(&bench);
+    bench.machine.store64(&level1, offset, pointing_to(&level2));
+    bench.machine.acquire(IRS, &level1, 0..8);
+    said(&bench)
+}
+
+/// An entry is made valid by the IRS and its neighbour filled, with the line prepared or not.
+fn fill_a_neighbour(prepare: bool) -> Vec<Violation> {
+    let bench = non_coherent(64);
+    let (level1, level2) = live_level1(&bench);
+    bench.machine.store64(&level1, 0, pointing_to(&level2));
+    bench.machine.publish(IRS, &level1, 0..8);
+    bench.map_level2(IRS, 0);
+    if prepare {
+        bench.machine.prepare(IRS, &level1, 8..16);
+    }
+    bench.machine.store64(&level1, 8, pointing_to(&bench.block(4096, 4096)));
+    bench.machine.publish(IRS, &level1, 8..16);
+    said(&bench)
+}
+
+pub(crate) const PAIRS: &[Pair] = &[
+    Pair {
+        rule: "COH-1",
+        breaks: ("an IST becomes valid before a barrier", || publish_by(&Bench::small(), |_| ())),
+        nearly: ("an IST becomes valid after a barrier, and a store to other memory waits", || {
+            let bench = Bench::small();
+            let other = bench.block(64, 64);
+            publish_by(&bench, |_| {
+                bench.machine.barrier();
+                bench.machine.store32(&other, 0, 8);
+            })
+        }),
+    },
+    Pair {
+        rule: "COH-2",
+        breaks: ("a non-coherent IRS is given an IST after a barrier alone", || {
+            let bench = non_coherent(64);
+            publish_by(&bench, |_| bench.machine.barrier())
+        }),
+        nearly: ("a non-coherent IRS is given an IST of which one byte was cleaned, and a barrier", || {
+            let bench = non_coherent(64);
+            publish_by(&bench, |block| {
+                bench.machine.clean_invalidate(block, 18..19);
+                bench.machine.barrier();
+            })
+        }),
+    },
+    Pair {
+        rule: "COH-6",
+        breaks: ("an IST has half a cache line", || small_ist_in(64)),
+        nearly: ("an IST of half a cache line has the whole of it", || small_ist_in(128)),
+    },
+    Pair {
+        rule: "COH-7",
+        breaks: ("a line is invalidated whose last word was stored", || invalidate_after_a_store(56)),
+        nearly: ("a line is invalidated when the first word of the next was stored", || invalidate_after_a_store(64)),
+    },
+    Pair {
+        rule: "COH-8",
+        breaks: ("half an entry of a live table is stored", || {
+            let bench = Bench::eager(1);
+            let (level1, _level2) = live_level1(&bench);
+            bench.machine.store32(&level1, 12, 1);
+            said(&bench)
+        }),
+        nearly: ("half an entry of a table that is not yet in use is stored", || {
+            let bench = Bench::eager(1);
+            let level1 = bench.ist_block(two_level());
+            bench.machine.store32(&level1, 12, 1);
+            said(&bench)
+        }),
+    },
+    Pair {
+        rule: "VMT-21",
+        breaks: ("an entry is filled in a line fetched before the IRS wrote to it", || fill_a_neighbour(false)),
+        nearly: ("an entry is filled in a line fetched after the IRS wrote to it", || fill_a_neighbour(true)),
+    },
+    Pair {
+        rule: "MEM-1",
+        breaks: ("the word behind a block is loaded", || {
+            let bench = Bench::small();
+            bench.machine.load64(&bench.block(64, 64), 64);
+            said(&bench)
+        }),
+        nearly: ("the last word of a block is loaded", || {
+            let bench = Bench::small();
+            bench.machine.load64(&bench.block(64, 64), 56);
+            said(&bench)
+        }),
+    },
+    Pair {
+        rule: "MEM-2",
+        breaks: ("a block is freed in a machine restored to before its allocation", || {
+            let bench = Bench::small();
+            let before = bench.machine.save();
+            let block = bench.block(64, 64);
+            bench.machine.restore(before);
+            bench.machine.free(block);
+            said(&bench)
+        }),
+        nearly: ("a block is freed in a machine restored to after its allocation", || {
+            let bench = Bench::small();
+            let block = bench.block(64, 64);
+            let before = bench.machine.save();
+            bench.machine.store32(&block, 0, 1);
+            bench.machine.restore(before);
+            bench.machine.free(block);
+            said(&bench)
+        }),
+    },
+];
