@@ -1,18 +1,24 @@
 //! Mutation testing: does a test notice when the model is wrong?
 //!
 //! Every mutant of a file is compiled into it at once, each behind a question that an environment variable answers, so that
-//! one build serves them all and a mutant costs one run of the tests. What is changed: comparisons, Boolean, bitwise and
-//! arithmetic operators, negations, conditions, guards, arms of matches that have a catch-all, Boolean literals, statements left out,
-//! and functions that return at once. Constants, `const fn` and what stands inside macros are not.
+//! one build serves them all. What is changed: comparisons, Boolean, bitwise and arithmetic operators, negations, conditions,
+//! guards, arms of matches that have a catch-all, Boolean literals, statements left out, and functions that return at once.
+//! Constants, `const fn` and what stands inside macros are not.
+//!
+//! Each test runs alone once without a mutant and writes down which questions it comes by. A mutant then costs only the tests
+//! that come by its question, the short ones first, until one fails. That is sound because a test that never asks runs
+//! the very same code; what is random in a test has a fixed seed so that it comes by the same questions every time.
 
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use quote::{ToTokens, format_ident, quote};
 use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, IsTerminal};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 use syn::spanned::Spanned;
 use syn::visit_mut::{self, VisitMut};
@@ -25,12 +31,14 @@ const FILES: &[&str] = &[
     "src/cpu.rs",
     "src/cpu/interface.rs",
     "src/cpu/el2.rs",
+    "src/cpu/registers.rs",
     "src/machine.rs",
     "src/residency.rs",
     "src/virt.rs",
     "src/irs.rs",
     "src/ist_memory.rs",
     "src/swerr.rs",
+    "src/memory/mod.rs",
     "src/memory/owner.rs",
 ];
 
@@ -43,14 +51,17 @@ pub(crate) struct Args {
     /// Run only this many of the mutants, spread evenly over all
     #[arg(long, value_name = "COUNT")]
     sample: Option<usize>,
+    /// Run only the mutants that survived a run before, whose output this file holds
+    #[arg(long, value_name = "PATH", conflicts_with = "sample")]
+    again: Option<PathBuf>,
     /// Fail if less than this share of the mutants is noticed
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
     min: f64,
     /// How many mutants to run at the same time
     #[arg(long, value_name = "COUNT", default_value_t = 2)]
     jobs: usize,
-    /// Seconds after which a run counts as hanging, which is noticed
-    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    /// Seconds beyond twenty times what they take without a mutant, after which tests hang, which is noticed
+    #[arg(long, value_name = "SECONDS", default_value_t = 20)]
     timeout: u64,
     /// Operations of the comparison with the naive machine, for each mutant
     #[arg(long, value_name = "COUNT", default_value_t = 6_000)]
@@ -75,25 +86,40 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         shell.write_file(&path, mutated)?;
     }
     let lib = tree.join("crates").join(PACKAGE).join("src/lib.rs");
-    shell.write_file(&lib, format!("{}{SWITCH}", shell.read_file(&lib)?))?;
+    let count = format!("const MUTANTS: usize = {};", mutants.len());
+    shell.write_file(&lib, format!("{}{count}{SWITCH}", shell.read_file(&lib)?))?;
 
-    let tests = build(&shell, &tree, &work)?;
-    let clean = notices(&tests, &tree, usize::MAX, args)?;
-    ensure!(!clean, "the tests fail without any mutant");
+    let chosen = match &args.again {
+        Some(path) => survivors_in(&shell.read_file(path)?, &mutants),
+        None => sample(mutants.len(), args.sample),
+    };
+    let started = Instant::now();
+    let tests = examine(&build(&shell, &tree, &work)?, &tree, &work, args)?;
+    eprintln!(
+        "{} tests take {:.0} s one by one; {} of {} mutants to run",
+        tests.len(),
+        tests.iter().map(|test| test.time).sum::<Duration>().as_secs_f64(),
+        chosen.len(),
+        mutants.len(),
+    );
 
-    let chosen = sample(mutants.len(), args.sample);
     let next = AtomicUsize::new(0);
-    let survivors = Mutex::new(Vec::new());
+    let outcomes = Mutex::new(BTreeMap::new());
     std::thread::scope(|scope| {
         let workers: Vec<_> = (0..args.jobs.max(1))
             .map(|_| {
                 scope.spawn(|| -> Result<()> {
                     loop {
-                        let Some(&n) = chosen.get(next.fetch_add(1, Ordering::Relaxed)) else { return Ok(()) };
+                        let done = next.fetch_add(1, Ordering::Relaxed);
+                        let Some(&n) = chosen.get(done) else { return Ok(()) };
                         let Some(mutant) = mutants.get(n) else { return Ok(()) };
-                        if !notices(&tests, &tree, n, args)? {
-                            eprintln!("survives: {mutant}");
-                            survivors.lock().unwrap_or_else(std::sync::PoisonError::into_inner).push(n);
+                        let outcome = outcome(&tests, &tree, n, args)?;
+                        if let Some(how) = outcome.survives() {
+                            eprintln!("{how}: {mutant}");
+                        }
+                        outcomes.lock().unwrap_or_else(PoisonError::into_inner).insert(n, outcome);
+                        if std::io::stderr().is_terminal() {
+                            eprint!("{done} of {}, {} s\r", chosen.len(), started.elapsed().as_secs());
                         }
                     }
                 })
@@ -104,16 +130,77 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         }
         Ok::<(), anyhow::Error>(())
     })?;
-    let mut survivors = survivors.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
-    survivors.sort_unstable();
-    for n in &survivors {
-        println!("survives: {}", mutants.get(*n).map(String::as_str).unwrap_or_default());
+    let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mut files: BTreeMap<&str, Tally> = BTreeMap::new();
+    let mut all = Tally::default();
+    for (n, outcome) in &outcomes {
+        let mutant = mutants.get(*n).map(String::as_str).unwrap_or_default();
+        if let Some(how) = outcome.survives() {
+            println!("{how}: {mutant}");
+        }
+        files.entry(mutant.split(':').next().unwrap_or_default()).or_default().add(*outcome);
+        all.add(*outcome);
     }
-    let killed = chosen.len() - survivors.len();
-    let percent = killed as f64 * 100.0 / chosen.len().max(1) as f64;
-    println!("{killed} of {} mutants noticed, {percent:.1} %; there are {}", chosen.len(), mutants.len());
-    ensure!(percent >= args.min, "{percent:.1} % is less than {} %", args.min);
+    for (file, tally) in &files {
+        let has = mutants.iter().filter(|mutant| mutant.split(':').next() == Some(file)).count();
+        println!("{file}: {tally}; there are {has}");
+    }
+    println!("{all}; there are {}; {} s", mutants.len(), started.elapsed().as_secs());
+    ensure!(all.percent() >= args.min, "{:.1} % is less than {} %", all.percent(), args.min);
     Ok(())
+}
+
+/// What came of a mutant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Outcome {
+    /// A test fails.
+    Noticed,
+    /// A test does not end.
+    Hangs,
+    /// Tests come by it and none fails.
+    Survives,
+    /// No test comes by it.
+    NotReached,
+}
+
+impl Outcome {
+    fn survives(self) -> Option<&'static str> {
+        match self {
+            Outcome::Noticed | Outcome::Hangs => None,
+            Outcome::Survives => Some("survives"),
+            Outcome::NotReached => Some("survives, not reached"),
+        }
+    }
+}
+
+/// How many mutants came to what.
+#[derive(Default)]
+struct Tally {
+    run: usize,
+    noticed: usize,
+    hung: usize,
+    not_reached: usize,
+}
+
+impl Tally {
+    fn add(&mut self, outcome: Outcome) {
+        self.run += 1;
+        self.noticed += usize::from(outcome.survives().is_none());
+        self.hung += usize::from(outcome == Outcome::Hangs);
+        self.not_reached += usize::from(outcome == Outcome::NotReached);
+    }
+
+    fn percent(&self) -> f64 {
+        self.noticed as f64 * 100.0 / self.run.max(1) as f64
+    }
+}
+
+impl std::fmt::Display for Tally {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Tally { run, noticed, hung, not_reached } = self;
+        write!(f, "{noticed} of {run} mutants noticed, {:.1} %; {hung} of them hang, ", self.percent())?;
+        write!(f, "{not_reached} are not reached by any test")
+    }
 }
 
 /// The numbers of the mutants to run: all, or as many as asked for, spread evenly.
@@ -122,11 +209,33 @@ fn sample(all: usize, wanted: Option<usize>) -> Vec<usize> {
     (0..wanted).map(|n| n * all / wanted).collect()
 }
 
-/// Asks whether a mutant is the chosen one.
+/// The numbers of the mutants that survive according to what a run printed.
+fn survivors_in(output: &str, mutants: &[String]) -> Vec<usize> {
+    let survives = output.lines().filter(|line| line.starts_with("survives"));
+    let survivors: BTreeSet<&str> = survives.filter_map(|line| Some(line.split_once(": ")?.1)).collect();
+    (0..mutants.len()).filter(|n| mutants.get(*n).is_some_and(|mutant| survivors.contains(mutant.as_str()))).collect()
+}
+
+/// Asks whether a mutant is the chosen one; writes down, if asked to, that it was asked about.
 const SWITCH: &str = r#"
 mod mutants {
+    use std::io::Write;
+    use std::sync::OnceLock;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
     pub(crate) fn on(n: usize) -> bool {
-        static CHOSEN: std::sync::OnceLock<usize> = std::sync::OnceLock::new();
+        static CHOSEN: OnceLock<usize> = OnceLock::new();
+        static ASKED: OnceLock<Option<std::fs::File>> = OnceLock::new();
+        static SEEN: [AtomicBool; crate::MUTANTS] = [const { AtomicBool::new(false) }; crate::MUTANTS];
+        let asked = ASKED.get_or_init(|| {
+            let path = std::env::var_os("MUTANTS_ASKED")?;
+            Some(std::fs::OpenOptions::new().create(true).append(true).open(path).expect("a file to write down"))
+        });
+        if let Some(mut file) = asked.as_ref()
+            && !SEEN[n].swap(true, Ordering::Relaxed)
+        {
+            file.write_all(format!("{n}\n").as_bytes()).expect("room to write down");
+        }
         *CHOSEN.get_or_init(|| std::env::var("MUTANT").ok().and_then(|n| n.parse().ok()).unwrap_or(usize::MAX)) == n
     }
 }
@@ -146,21 +255,11 @@ fn copy_workspace(shell: &Shell, root: &Path, tree: &Path) -> Result<()> {
     Ok(())
 }
 
-/// A test executable and the names that its tests must contain; no names are all tests.
-struct Test {
-    executable: PathBuf,
-    filters: &'static [&'static str],
-}
-
-fn build(shell: &Shell, tree: &Path, work: &Path) -> Result<Vec<Test>> {
+/// The test executables with every mutant in them.
+fn build(shell: &Shell, tree: &Path, work: &Path) -> Result<Vec<PathBuf>> {
     #[derive(Deserialize)]
     struct Message {
         executable: Option<PathBuf>,
-        target: Option<Target>,
-    }
-    #[derive(Deserialize)]
-    struct Target {
-        kind: Vec<String>,
     }
     let _there = shell.push_dir(tree);
     let messages = workspace::cargo(shell)
@@ -170,50 +269,126 @@ fn build(shell: &Shell, tree: &Path, work: &Path) -> Result<Vec<Test>> {
         .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
         .env("RUSTFLAGS", "-Awarnings")
         .read()?;
-    let mut tests = Vec::new();
+    let mut executables = Vec::new();
     for line in messages.lines() {
         let message: Message = serde_json::from_str(line).context("reading what cargo test --no-run printed")?;
-        if let (Some(executable), Some(target)) = (message.executable, message.target) {
-            let lib = target.kind.iter().any(|kind| kind == "lib");
-            tests.push(Test { executable, filters: if lib { &["cpu::", "interrupts::", "memory::"] } else { &[] } });
+        executables.extend(message.executable);
+    }
+    ensure!(!executables.is_empty(), "{PACKAGE} has no tests");
+    Ok(executables)
+}
+
+/// A test.
+struct Test {
+    executable: PathBuf,
+    name: String,
+    /// How long it takes without a mutant, with the start of its executable.
+    time: Duration,
+    /// The mutants that it comes by.
+    asks: BTreeSet<usize>,
+}
+
+/// Runs each test alone and without a mutant, to learn what it asks and how long it takes. The short ones come first.
+fn examine(executables: &[PathBuf], tree: &Path, work: &Path, args: &Args) -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    for executable in executables {
+        let list = Command::new(executable).args(["--list", "--format", "terse"]).current_dir(tree).output()?;
+        let list = String::from_utf8(list.stdout).context("reading the names of the tests")?;
+        for name in list.lines().filter_map(|line| line.strip_suffix(": test")) {
+            let asked = work.join("asked");
+            if asked.exists() {
+                std::fs::remove_file(&asked)?;
+            }
+            let started = Instant::now();
+            let mut command = command(executable, &[name], tree, args);
+            let end = watch(command.env("MUTANTS_ASKED", &asked), Duration::from_secs(600))?;
+            ensure!(end == End::Passed, "{name} of {} fails without any mutant", executable.display());
+            let asks = match asked.exists() {
+                true => std::fs::read_to_string(&asked)?.lines().map(str::parse).collect::<Result<_, _>>()?,
+                false => BTreeSet::new(),
+            };
+            tests.push(Test { executable: executable.clone(), name: name.to_owned(), time: started.elapsed(), asks });
         }
     }
-    ensure!(!tests.is_empty(), "{PACKAGE} has no tests");
+    tests.sort_by_key(|test| test.time);
     Ok(tests)
 }
 
-/// Whether a test fails, or does not end, with this mutant.
-fn notices(tests: &[Test], tree: &Path, mutant: usize, args: &Args) -> Result<bool> {
-    for test in tests {
-        let mut child = Command::new(&test.executable)
-            .args(test.filters)
-            .args(["--test-threads", "1"])
-            .current_dir(tree)
-            .env("MUTANT", mutant.to_string())
-            .env("GICV5_REFERENCE_OPERATIONS", args.operations.to_string())
-            .env("PROPTEST_FAILURE_PERSISTENCE", "off")
-            .env("RUST_BACKTRACE", "0")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let end = Instant::now() + Duration::from_secs(args.timeout);
-        let status = loop {
-            if let Some(status) = child.try_wait()? {
-                break Some(status);
-            }
-            if Instant::now() > end {
-                child.kill()?;
-                child.wait()?;
-                break None;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        };
-        if !status.is_some_and(|status| status.success()) {
-            return Ok(true);
+/// Runs the tests that come by a mutant until one notices it. Those that take no time run together.
+fn outcome(tests: &[Test], tree: &Path, mutant: usize, args: &Args) -> Result<Outcome> {
+    const SHORT: Duration = Duration::from_millis(100);
+    let mut batches: BTreeMap<(Duration, &Path, &str), Vec<&Test>> = BTreeMap::new();
+    for test in tests.iter().filter(|test| test.asks.contains(&mutant)) {
+        let short = test.time <= SHORT;
+        let name = if short { "" } else { test.name.as_str() };
+        let time = if short { Duration::ZERO } else { test.time };
+        batches.entry((time, &test.executable, name)).or_default().push(test);
+    }
+    if batches.is_empty() {
+        return Ok(Outcome::NotReached);
+    }
+    for ((_, executable, _), tests) in batches {
+        let names: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+        let time: Duration = tests.iter().map(|test| test.time).sum();
+        let mut command = command(executable, &names, tree, args);
+        match watch(command.env("MUTANT", mutant.to_string()), Duration::from_secs(args.timeout) + time * 20)? {
+            End::Passed => {}
+            End::Failed => return Ok(Outcome::Noticed),
+            End::Hung => return Ok(Outcome::Hangs),
         }
     }
-    Ok(false)
+    Ok(Outcome::Survives)
+}
+
+/// Some tests of an executable, one after the other.
+fn command(executable: &Path, names: &[&str], tree: &Path, args: &Args) -> Command {
+    let mut command = Command::new(executable);
+    command
+        .args(["--test-threads", "1", "--exact"])
+        .args(names)
+        .current_dir(tree)
+        .env("GICV5_REFERENCE_OPERATIONS", args.operations.to_string())
+        .env("PROPTEST_FAILURE_PERSISTENCE", "off")
+        .env("PROPTEST_RNG_SEED", "5")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
+/// How tests end.
+#[derive(PartialEq, Eq, Debug)]
+enum End {
+    Passed,
+    Failed,
+    Hung,
+}
+
+/// Runs tests to the first that fails, and no longer than this.
+fn watch(command: &mut Command, at_most: Duration) -> Result<End> {
+    let mut child = command.spawn()?;
+    let (tell, told) = mpsc::channel();
+    let reader = child.stdout.take().map(|stdout| {
+        std::thread::spawn(move || {
+            let failed = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line.ends_with("... FAILED"));
+            // Nobody listens any more if the tests took too long.
+            let _ = tell.send(failed);
+        })
+    });
+    let end = match told.recv_timeout(at_most) {
+        Ok(false) => None,
+        Ok(true) => Some(End::Failed),
+        Err(_) => Some(End::Hung),
+    };
+    if end.is_some() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    if let Some(reader) = reader {
+        reader.join().map_err(|_| anyhow::anyhow!("the reader of a test's output panicked"))?;
+    }
+    Ok(end.unwrap_or(if status.success() { End::Passed } else { End::Failed }))
 }
 
 /// The text with every mutant in it; adds what each changes to the list.
@@ -465,6 +640,25 @@ mod tests {
         assert_eq!(sample(3, Some(9)), [0, 1, 2]);
         assert_eq!(sample(3, None), [0, 1, 2]);
         assert_eq!(sample(0, Some(1)), [0_usize; 0]);
+    }
+
+    #[test]
+    fn what_survived_can_be_run_again() {
+        let mutants = ["a.rs:1: f: x", "a.rs:1: f: y", "a.rs:2: g: x"].map(str::to_owned);
+        let output = "survives: a.rs:1: f: y\nsurvives, not reached: a.rs:2: g: x\na.rs: 1 of 3 mutants noticed\n";
+        assert_eq!(survivors_in(output, &mutants), [1, 2]);
+    }
+
+    #[test]
+    fn tests_end_at_the_first_that_fails_and_when_they_take_too_long() {
+        let shell = |script| watch(Command::new("sh").args(["-c", script]).stdout(Stdio::piped()), SOON).unwrap();
+        const SOON: Duration = Duration::from_secs(2);
+        assert_eq!(shell("echo 'test a ... ok'"), End::Passed);
+        assert_eq!(shell("echo 'test a ... ok'; exit 101"), End::Failed);
+        let started = Instant::now();
+        assert_eq!(shell("echo 'test a ... FAILED'; exec sleep 60"), End::Failed);
+        assert!(started.elapsed() < SOON);
+        assert_eq!(shell("exec sleep 60"), End::Hung);
     }
 
     #[test]
