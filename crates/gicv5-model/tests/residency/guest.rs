@@ -589,3 +589,29 @@ fn entering_and_leaving_a_guest_completes_no_effect_of_its_instructions() {
     bench.host(PE0).write(ICH_CONTEXTR_EL2::ZERO);
     bench.clean();
 }
+
+#[test]
+fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() {
+    // INJ-10: the moment that an effect takes is drawn from what the VM alone has.
+    let early = |others: bool| {
+        let mut config = config(1);
+        config.switches.effects = Effects::Random;
+        let bench = Bench::new(config);
+        assert!(bench.load(PE0, VM, VPE0));
+        let acts_at_once = |id: u32| {
+            if others {
+                // The host draws from another source, as do its own effects.
+                bench.host(PE0).cden(lpi(0x900 + id));
+            }
+            bench.guest(PE0).cden(lpi(100 + id));
+            bench.guest(PE0).cdpend(lpi(100 + id), true);
+            let early = bench.state(VM, lpi(100 + id)).pending();
+            bench.guest(PE0).gsb_sys();
+            early
+        };
+        (0..64).map(acts_at_once).collect::<Vec<_>>()
+    };
+    let alone = early(false);
+    assert!(alone.contains(&true) && alone.contains(&false), "both happen");
+    assert_eq!(alone, early(true));
+}

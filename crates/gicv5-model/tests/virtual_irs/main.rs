@@ -9,3 +9,4 @@ mod faults;
 mod stories;
 mod switches;
 mod tables;
+mod validity;

@@ -1,0 +1,346 @@
+//! What is valid already when what encloses it becomes valid, and what is not although it looks so.
+
+use crate::bench::*;
+use arbitrary_int::u6;
+use gicv5_arch::entry::{L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_VMD, VPETE};
+use gicv5_arch::geometry::{IstGeometry, TableIndex, VpeTableGeometry};
+use gicv5_arch::irs::*;
+use gicv5_arch::register::Register;
+use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_HFGITR_EL2};
+use gicv5_arch::values::{IstSize, MapAction};
+use gicv5_arch::{Addr51_12, Addr55_3, Iaffid, IrsIntType, VmId, VpeId};
+use gicv5_hal::{Block, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_model::config::*;
+use gicv5_model::event::{Event, Outcome};
+use gicv5_model::fault::Fault;
+use gicv5_model::memory::{Owner, Structure as Owned};
+use gicv5_model::violation::Place;
+
+/// What belongs to a VM that was put together while nothing was valid.
+struct LaidOut {
+    level2: Option<ModelBlock>,
+    vpet: ModelBlock,
+    ist: ModelBlock,
+}
+
+type ModelBlock = gicv5_model::memory::ModelBlock;
+
+/// Puts a VM with VPE 0 and an LPI IST together in memory, with every valid bit set (VMT-12, VM-8, IST-3) but perhaps its own.
+fn lay_out(bench: &Bench, vm: VmId, valid: bool) -> LaidOut {
+    let [descriptor, vped] = [allocate(&bench.machine, 64, 64), allocate(&bench.machine, 128, 128)];
+    let geometry = VpeTableGeometry::for_highest(VpeId::new(0));
+    let vpet = allocate(&bench.machine, geometry.footprint().size(), geometry.footprint().alignment());
+    let vpete = VPETE::ZERO.with_vped_addr(Addr55_3::new(vped.address()).unwrap()).with_valid(true);
+    bench.store(&vpet, 0, vpete.raw_value());
+    let linear = IstGeometry::linear(6, IstSize::Bytes4).unwrap();
+    let ist = allocate(&bench.machine, linear.base().size(), linear.base().alignment());
+    let entry = L2_ISTE::ZERO.with_enable(true).with_iaffid(Iaffid::new(0)).with_priority(priority(10)).raw_value();
+    bench.store(&ist, 0, u64::from(entry) << 32 | u64::from(entry));
+    let vmd = L2_VMTE_VMD::ZERO.with_valid(valid).with_vmd_addr(Addr55_3::new(descriptor.address()).unwrap());
+    let words = [
+        vmd.raw_value(),
+        geometry.vmte_word(vpet.address()).unwrap().raw_value(),
+        linear.vmte_word(ist.address()).unwrap().with_ist_valid(true).raw_value(),
+        0,
+    ];
+    let (level2, offset) = match bench.geometry.index(vm).unwrap() {
+        TableIndex::Linear(slot) => (None, slot.offset),
+        TableIndex::TwoLevel { level1, level2 } => {
+            let block = allocate(&bench.machine, 4096, 4096);
+            let entry = L1_VMTE::ZERO.with_l2_addr(Addr51_12::new(block.address()).unwrap()).with_valid(true);
+            bench.store(&bench.table, level1.offset, entry.raw_value());
+            (Some(block), level2.offset)
+        }
+    };
+    for (n, word) in (0..).zip(words) {
+        bench.store(level2.as_ref().unwrap_or(&bench.table), offset + n * 8, word);
+    }
+    LaidOut { level2, vpet, ist }
+}
+
+fn select(bench: &Bench, irs: IrsIndex, vm: VmId) -> bool {
+    bench.command_at(irs, IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm));
+    bench.machine.read::<IRS_VPE_STATUSR>(irs).v()
+}
+
+fn give_up_vm_table(bench: &Bench) {
+    bench.command(bench.machine.read::<IRS_VMT_BASER>(IRS).with_valid(false));
+}
+
+#[test]
+fn vms_whose_entries_are_valid_already_become_valid_with_the_table() {
+    // VMT-12, VM-8, IST-3: in every level-2 table, its first and its last VM.
+    for setting in every_shape() {
+        for vms in [[5, 128, 300], [127, 255, 256], [0, 383, 511]] {
+            let bench = Bench::new(setting);
+            give_up_vm_table(&bench);
+            let mut laid_out: Vec<_> =
+                vms.into_iter().map(|vm| (VmId::new(vm), lay_out(&bench, VmId::new(vm), true))).collect();
+            bench.give_vm_table_to(IRS);
+            bench.clean();
+            for ((vm, _), doorbell_lpi) in laid_out.iter().zip(77..) {
+                assert!(select(&bench, IRS, *vm), "{vm} {setting:?}");
+                bench.command(bench.doorbell(doorbell_lpi, true));
+                let pe = Pe::new(&bench.cpu);
+                pe.vdpend(*vm, lpi(1), true);
+                pe.gsb_sys();
+                assert!(bench.rang(doorbell_lpi), "{vm} {setting:?}");
+            }
+            assert!(!select(&bench, IRS, VmId::new(45)), "this one was not valid");
+            bench.clean();
+            // All of it is the IRS's.
+            for (vm, LaidOut { level2, vpet, ist }) in laid_out.drain(..) {
+                if let Some(level2) = level2 {
+                    bench.machine.store64(&level2, 45 * L2_VMTE::BYTES, 1);
+                    assert_eq!(bench.rules(), ["VMT-17"], "{vm}");
+                    bench.machine.store64(&bench.table, u64::from(vm.raw_value()) / 128 * 8, 0);
+                    assert_eq!(bench.rules(), ["VMT-15"], "{vm}");
+                }
+                bench.machine.free(vpet);
+                assert_eq!(bench.rules(), ["VM-5"], "{vm}");
+                bench.machine.free(ist);
+                assert_eq!(bench.rules(), ["IST-7"], "{vm}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_vm_whose_entry_is_not_valid_does_not_become_valid_with_the_table() {
+    // VMT-12, VM-1.
+    for setting in every_shape() {
+        let bench = Bench::new(setting);
+        give_up_vm_table(&bench);
+        lay_out(&bench, VM, false);
+        bench.give_vm_table_to(IRS);
+        assert!(!select(&bench, IRS, VM));
+        bench.map_vm(MapAction::MakeValid);
+        assert!(select(&bench, IRS, VM), "with its VPE, whose entry was valid (VM-8)");
+        bench.clean();
+    }
+}
+
+#[test]
+fn a_command_of_the_vm_table_that_has_no_effect_leaves_the_table_as_it_was() {
+    // GEN-17: what software does not read back it does not know.
+    for setting in every_shape() {
+        let (bench, made, _) = Bench::ready(setting);
+        bench.machine.fault_next(Fault::Ignored);
+        give_up_vm_table(&bench);
+        assert!(bench.machine.read::<IRS_VMT_BASER>(IRS).valid(), "it can be read back");
+        assert!(select(&bench, IRS, VM));
+        bench.machine.free(made.vpet);
+        assert_eq!(bench.rules(), ["VM-5"]);
+        give_up_vm_table(&bench);
+        bench.machine.fault_next(Fault::Ignored);
+        bench.give_vm_table_to(IRS);
+        assert!(!bench.machine.read::<IRS_VMT_BASER>(IRS).valid());
+        bench.give_vm_table_to(IRS);
+        assert!(bench.machine.read::<IRS_VMT_BASER>(IRS).valid());
+        bench.clean();
+    }
+}
+
+#[test]
+fn a_vm_behind_a_level_1_entry_that_is_not_valid_is_no_vm() {
+    // VMT-20, VMT-13: everything is there but the valid bit of the level-1 entry.
+    for setting in every_shape().into_iter().filter(|setting| setting.shape.two_level) {
+        let bench = Bench::new(setting);
+        give_up_vm_table(&bench);
+        lay_out(&bench, VM, false);
+        bench.store(&bench.table, 0, bench.load(&bench.table, 0) & !1);
+        bench.give_vm_table_to(IRS);
+        bench.map_vm(MapAction::MakeValid);
+        assert!(!select(&bench, IRS, VM));
+        bench.command(IRS_VMAP_L2_VMTR::ZERO.with_m(true).with_vm_id(VM));
+        bench.map_vm(MapAction::MakeValid);
+        assert!(select(&bench, IRS, VM));
+        bench.clean();
+    }
+}
+
+/// Two IRSs with software errors, of which the second has not been given the VM table.
+fn second_irs_without_vm_table(setting: Setting) -> (Bench, IrsIndex) {
+    let setting = setting.with(|switches| {
+        switches.vm_table.programming = VmTableProgramming::EachIrs;
+        switches.errors.drops = ErrorDrops::Reported;
+    });
+    let bench = Bench::changed(setting, |config| {
+        config.irses[0].idr0 = config.irses[0].idr0.with_swe(true);
+        let mut other = config.irses[0].clone();
+        other.pes[0].iaffid = Iaffid::new(1);
+        config.irses[0].idr6 = IRS_IDR6::ZERO;
+        config.irses.push(other);
+    });
+    (bench, IrsIndex(1))
+}
+
+/// What became of the commands since anybody asked.
+fn outcomes(bench: &Bench) -> Vec<Outcome> {
+    let outcome = |(_, event)| match event {
+        Event::CommandDone { outcome, .. } => Some(outcome),
+        _ => None,
+    };
+    bench.machine.take_events().into_iter().filter_map(outcome).collect()
+}
+
+#[test]
+fn commands_at_an_irs_that_does_not_know_the_vm_table_do_nothing_and_are_errors() {
+    // GEN-14 where every IRS is told, VMT-20, ERR-7.
+    for setting in every_shape() {
+        let (mut bench, there) = second_irs_without_vm_table(setting);
+        fn ignored<R: Register<Reg = IrsReg>>(bench: &Bench, there: IrsIndex, command: R, is_error: bool) {
+            bench.machine.observe(100);
+            let _ = bench.machine.take_events();
+            bench.command_at(there, command);
+            assert_eq!(outcomes(bench), [Outcome::Ignored]);
+            let status = bench.machine.read::<IRS_SWERR_STATUSR>(there);
+            assert_eq!(status.v(), is_error);
+            bench.machine.write(there, status);
+        }
+        bench.vmte();
+        lay_out_in(&mut bench);
+        ignored(&bench, there, IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(VM), true);
+        bench.map_vm(MapAction::MakeValid);
+        ignored(&bench, there, IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(VM), true);
+        ignored(&bench, there, IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(VM), true);
+        let int_type = IrsIntType::Lpi;
+        ignored(&bench, there, IRS_VMAP_VISTR::ZERO.with_m(true).with_int_type(int_type).with_vm_id(VM), true);
+        ignored(&bench, there, IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(int_type).with_vm_id(VM), true);
+        ignored(&bench, there, IRS_VMAP_L2_VMTR::ZERO.with_m(true).with_vm_id(VmId::new(300)), false);
+        ignored(&bench, there, IRS_SAVE_VMR::ZERO.with_s(true).with_q(true).with_vm_id(VM), true);
+        assert!(!bench.machine.read::<IRS_SAVE_VM_STATUSR>(there).q(), "SAVE-2");
+        assert!(!bench.is_quiescent(), "it has saved nothing");
+        bench.clean();
+    }
+}
+
+/// The VM's entry, with a VPE table.
+fn lay_out_in(bench: &mut Bench) {
+    let geometry = VpeTableGeometry::for_highest(VpeId::new(0));
+    let vpet = allocate(&bench.machine, geometry.footprint().size(), geometry.footprint().alignment());
+    let descriptor = allocate(&bench.machine, 64, 64);
+    bench.store_vmte_word(0, descriptor.address().raw());
+    bench.store_vmte_word(1, geometry.vmte_word(vpet.address()).unwrap().raw_value());
+    bench.blocks.extend([vpet, descriptor]);
+}
+
+#[test]
+fn the_words_of_an_entry_belong_to_a_table_of_the_kind_that_there_is() {
+    // VMT-18, IST-2, VMT-7, VMT-16.
+    for setting in every_shape() {
+        let (mut bench, ..) = Bench::ready(setting);
+        let two_level = bench.shape.two_level;
+        let (entry, ist) = match two_level {
+            true => (Owned::L2Vmte, Owned::L2VmteIst),
+            false => (Owned::LinearVmte, Owned::LinearVmteIst),
+        };
+        for (n, rule, owned) in [(1, "VMT-18", entry), (2, "IST-2", ist)] {
+            bench.store_vmte_word(n, 0);
+            let broken = bench.machine.take_violations();
+            let Place::Structure(_, owner) = broken[0].place else { panic!("{broken:?}") };
+            assert_eq!((broken[0].rule, owner), (rule, Owner::vm(owned, VM)));
+        }
+    }
+}
+
+#[test]
+fn a_descriptor_of_one_word_is_marked_by_the_irs_too() {
+    // VM-10, VPE-7: what comes back is the IRS's own data and must be made zero again (VPE-8).
+    for setting in every_shape() {
+        let setting = setting.with(|switches| switches.vm.vpe_state = VpeState::Reset);
+        let mut bench = Bench::changed(setting, |config| {
+            config.irses[0].idr4 = config.irses[0].idr4.with_vped_sz(u6::new(3));
+        });
+        let made = bench.make_vm(&[0]);
+        bench.map_vm(MapAction::MakeInvalid);
+        assert_ne!(bench.load(&made.vpes[0], 0), 0);
+        assert_eq!(bench.load(&made.vpes[0], 8), 0, "the next word was never the IRS's");
+        bench.clean();
+    }
+}
+
+#[test]
+fn what_somebody_else_has_left_in_a_descriptor_is_no_state_that_survives() {
+    // VPE-8, where the state of a VPE outlives its VM: only what the IRS left itself is taken for it.
+    for setting in every_shape() {
+        let setting = setting.with(|switches| switches.vm.vpe_state = VpeState::Survives);
+        let (bench, made, _) = Bench::ready(setting);
+        bench.select(3);
+        bench.command(bench.doorbell(77, false));
+        bench.map_vm(MapAction::MakeInvalid);
+        let left = bench.load(&made.vpes[1], 0);
+        bench.store(&made.vpes[1], 0, left ^ 1 << 30);
+        bench.map_vm(MapAction::MakeValid);
+        assert_eq!(bench.rules(), ["VPE-8"], "{left:#x}");
+    }
+}
+
+#[test]
+fn a_doorbell_that_outlives_its_vm_being_invalid_is_nobody_else_s() {
+    // DB-14, VPE-9, where the state of a VPE outlives its VM.
+    for setting in every_shape() {
+        let setting = setting.with(|switches| switches.vm.vpe_state = VpeState::Survives);
+        let (bench, ..) = Bench::ready(setting);
+        bench.select(3);
+        bench.command(bench.doorbell(77, false));
+        bench.map_vm(MapAction::MakeInvalid);
+        bench.map_vm(MapAction::MakeValid);
+        bench.clean();
+        bench.select(0);
+        bench.command(bench.doorbell(77, false));
+        assert_eq!(bench.rules(), ["DB-14"]);
+    }
+}
+
+#[test]
+fn a_guest_that_asks_about_an_interrupt_is_the_first_to_look_at_its_entry() {
+    // IST-22, INS-12: what software left pending is reported and noticed then.
+    for setting in every_shape() {
+        let setting = setting.with(|switches| switches.preset_pending = PresetPending::Noticed);
+        let mut bench = Bench::new(setting);
+        bench.make_vm(&[0, 3]);
+        let preset = L2_ISTE::ZERO.with_enable(true).with_pending(true).with_iaffid(Iaffid::new(3));
+        bench.make_lpi_ist(&[preset; 4]);
+        bench.select(3);
+        bench.command(bench.doorbell(77, true));
+        assert!(!bench.rang(77), "nobody has looked");
+        Pe::new(&bench.cpu).write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
+        bench.enter(0);
+        bench.clean();
+        let guest = bench.cpu.guest();
+        let guest = Pe::new(&guest);
+        guest.cdrcfg(lpi(1));
+        guest.gsb_sys();
+        guest.isb();
+        assert_eq!(bench.rules(), ["IST-22"]);
+        assert!(bench.rang(77), "VPE 3 is asleep, and has been asked for");
+        assert!(!Pe::new(&bench.cpu).read::<ICC_ICSR_EL1>().f());
+    }
+}
+
+#[test]
+fn a_question_about_a_vm_that_has_gone_meanwhile_is_an_error() {
+    // VM-12, ERR-7.
+    for setting in every_shape() {
+        let setting = setting.with(|switches| {
+            switches.errors.drops = ErrorDrops::Reported;
+            switches.effects = Effects::Late;
+        });
+        let mut bench = Bench::changed(setting, |config| {
+            config.irses[0].idr0 = config.irses[0].idr0.with_swe(true);
+        });
+        bench.make_vm(&[0]);
+        bench.make_lpi_ist(&[L2_ISTE::ZERO; 4]);
+        Pe::new(&bench.cpu).write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
+        bench.enter(0);
+        bench.clean();
+        let guest = bench.cpu.guest();
+        Pe::new(&guest).cdrcfg(lpi(1));
+        bench.map_vm(MapAction::MakeInvalid);
+        assert_eq!(bench.rules(), ["RES-23"]);
+        Pe::new(&guest).gsb_sys();
+        assert!(bench.machine.read::<IRS_SWERR_STATUSR>(IRS).v());
+        bench.clean();
+    }
+}
