@@ -15,8 +15,12 @@
 //! every state change of the VM's interrupts, what the IRS offers and forwards to its VPEs, their residency, that a doorbell
 //! rang, which of its memory the IRS has taken and in which sizes, and what became of each command that names the VM.
 //!
-//! With [`Effects::Random`](crate::config::Effects::Random) all PEs draw their moments from one seed, so what a VM does
-//! without waiting for its effects is another matter of luck than before as soon as anybody else does more or less.
+//! With [`Effects::Random`](crate::config::Effects::Random) the luck of a VM is its own: each VM, and the host on each PE, draws
+//! its moments from a stream of its own, so what one does shifts nobody else's. Two things that software may share still join
+//! VMs. A GSB completes everything that its PE has begun, for whomever; so a host that lets a VM's effect wait over the end of its
+//! run leaves it to the next VM there. And an effect that nobody waits for comes with time
+//! ([`effect_latency`](crate::config::MachineConfig::effect_latency)), which passes as the host polls: a script in which
+//! guests look before they wait sets it to `u64::MAX`.
 //!
 //! ```
 //! use gicv5_arch::VmId;
@@ -66,7 +70,7 @@ pub struct Difference {
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Difference { seed, vm, position, expected, found } = self;
-        let show = |event: &Option<Event>| event.as_ref().map_or("nothing more".into(), |event| format!("{event:?}"));
+        let show = |event: &Option<Event>| event.as_ref().map_or("nothing more".into(), |event| event.to_string());
         write!(f, "with seed {seed}, {vm} sees as number {position} {} instead of {}", show(found), show(expected))
     }
 }

@@ -105,6 +105,8 @@ pub(crate) struct PeState {
     pub(crate) irs: usize,
     /// Effects that no GSB has completed, with the moment at which they come by themselves, in order.
     effects: VecDeque<(Tick, Effect)>,
+    /// What is random about what the host does on it comes from here.
+    rng: Rng,
     /// An answer that the next ISB makes visible (INS-12), and who asked for it.
     answer: Option<(ICC_ICSR_EL1, Option<Asker>)>,
     /// Who asked for the answer that ICC_ICSR_EL1 holds; `None` if software wrote what is there.
@@ -165,6 +167,7 @@ pub struct MachineState {
 impl MachineState {
     fn new(config: MachineConfig) -> Result<MachineState, ConfigError> {
         config.check()?;
+        let rng = Rng::new(config.seed);
         let mut pes = Vec::new();
         let mut by_iaffid = Vec::new();
         for (irs, irs_config) in config.irses.iter().enumerate() {
@@ -180,6 +183,7 @@ impl MachineState {
                     cpu: Cpu::new(*cpu, &config.switches, config.is_virtual()),
                     irs,
                     effects: VecDeque::new(),
+                    rng: rng.fork(1 << 32 | pes.len() as u64),
                     answer: None,
                     icsr_of: None,
                     level: Level::Host,
@@ -189,7 +193,6 @@ impl MachineState {
             }
         }
         let spis = config.irses.first().map_or(0, |irs| irs.idr5.spi_range().value());
-        let rng = Rng::new(config.seed);
         Ok(MachineState {
             report: Report { clock: Clock::new(config.poll_ticks), ..Report::default() },
             memory: Memory::new(config.memory.clone())?,
@@ -564,33 +567,67 @@ impl MachineState {
         self.start_effect(pe, Effect::Signals(side));
     }
 
-    /// Whether what is started now acts now. What a guest does has no part in what others see of chance.
-    fn acts_early(&mut self, guest: Option<VmId>) -> bool {
+    /// Whether what is started now on a PE, for a VM or for the host, acts now. What is done for one VM has no part in what
+    /// others see of chance: each VM has its own, and so has the host on each PE. What is done for a VM that there is not has no
+    /// chance, and waits.
+    fn acts_early(&mut self, pe: usize, whose: Option<VmId>) -> bool {
         match self.config.switches.effects {
             Effects::Early => true,
             Effects::Late => false,
-            Effects::Random => match guest.and_then(|vm| self.virt.rng(vm)) {
-                Some(rng) => rng.chance(1, 2),
-                None => self.rng.chance(1, 2),
-            },
+            Effects::Random => {
+                let rng = match whose {
+                    Some(vm) => self.virt.rng(vm),
+                    None => self.pes.get_mut(pe).map(|state| &mut state.rng),
+                };
+                rng.is_some_and(|rng| rng.chance(1, 2))
+            }
+        }
+    }
+
+    /// The VM that an effect is about; `None` for the host's own.
+    fn whose(&self, pe: usize, effect: Effect) -> Option<VmId> {
+        match effect {
+            Effect::Insn { insn: GicInsn::GIC_VDPEND, xt, .. } => Some(VmPendingOperand::new_with_raw_value(xt).vm()),
+            Effect::Insn { on: Acted::Virtual(Some((vm, _))), .. } => Some(vm),
+            Effect::Signals(Side::Virtual) => self.resident(pe).map(|(vm, _)| vm),
+            Effect::Insn { .. } | Effect::Signals(Side::Physical) => None,
         }
     }
 
     fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
         let index = usize::from(pe.0);
-        let guest = match effect {
-            Effect::Insn { by: Level::Guest, on: Acted::Virtual(Some((vm, _))), .. } => Some(vm),
-            Effect::Signals(Side::Virtual) => self.resident(index).map(|(vm, _)| vm),
-            _ => None,
-        };
-        let early = self.acts_early(guest);
         let due = self.report.now().after(self.config.effect_latency);
         let Some(state) = self.pes.get_mut(index) else { return };
         state.effects.push_back((due, effect));
-        if early {
-            self.complete_effects(index, |_| true);
-        } else {
-            self.next_effect = self.next_effect.min(due);
+        if self.config.switches.effects != Effects::Late {
+            let whose = self.whose(index, effect);
+            if self.acts_early(index, whose) {
+                return self.complete_those_of(index, whose);
+            }
+        }
+        self.next_effect = self.next_effect.min(due);
+    }
+
+    /// Completes a PE's effects for a VM or for the host, in order. Those for others have no order among them, and wait.
+    fn complete_those_of(&mut self, pe: usize, whose: Option<VmId>) {
+        let Some(state) = self.pes.get_mut(pe) else { return };
+        let mut waiting = VecDeque::new();
+        for (due, effect) in std::mem::take(&mut state.effects) {
+            if self.whose(pe, effect) == whose {
+                self.take_effect(pe, effect);
+            } else {
+                waiting.push_back((due, effect));
+            }
+        }
+        if let Some(state) = self.pes.get_mut(pe) {
+            state.effects = waiting;
+        }
+    }
+
+    fn take_effect(&mut self, pe: usize, effect: Effect) {
+        match effect {
+            Effect::Insn { by, on, insn, xt } => self.execute(pe, by, on, insn, xt),
+            Effect::Signals(side) => self.show_signals(pe, side),
         }
     }
 
@@ -601,10 +638,7 @@ impl MachineState {
             && condition(due)
         {
             state.effects.pop_front();
-            match effect {
-                Effect::Insn { by, on, insn, xt } => self.execute(pe, by, on, insn, xt),
-                Effect::Signals(side) => self.show_signals(pe, side),
-            }
+            self.take_effect(pe, effect);
         }
     }
 
@@ -796,7 +830,7 @@ impl MachineState {
         self.enter(pe, level);
         let index = usize::from(pe.0);
         let guest = if level == Level::Guest { self.resident(index).map(|(vm, _)| vm) } else { None };
-        let early = self.acts_early(guest);
+        let early = self.acts_early(index, guest);
         let Some(state) = self.pes.get(index) else { return };
         let fate = state.cpu.fate_of_write(level, register);
         let found = state.cpu.register(level, register);

@@ -184,8 +184,11 @@ fn the_same_seed_gives_the_same_machine_and_another_one_another() {
         config.seed = seed;
         let bench = Bench::started(config);
         busy(&bench);
-        (0..32).map(|n| bench.pe(PE0).cdpend(spi(n), true)).for_each(drop);
-        (0..32).map(|n| bench.state(spi(n)).pending()).collect::<Vec<_>>()
+        let early = |n| {
+            bench.pe(PE0).cdpend(spi(n), true);
+            bench.state(spi(n)).pending()
+        };
+        (0..32).map(early).collect::<Vec<_>>()
     };
     assert_eq!(state(1), state(1));
     assert_ne!(state(1), state(2));
