@@ -207,7 +207,7 @@ mod tests {
         let owner = Owner::vm(Structure::VpeDescriptor, VmId::new(3));
         {
             let state = &mut *machine.state();
-            state.memory.own(&mut state.report, block.address().offset(64).unwrap(), 64, owner).unwrap();
+            state.memory.own(&mut state.report, IrsIndex(0), block.address().offset(64).unwrap(), 64, owner).unwrap();
         }
         assert_eq!(leak(&machine), "a block of 0x1000 bytes is left, and is the IRS's: a VPE descriptor of VM 3");
     }

@@ -22,6 +22,7 @@ use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
 use gicv5_arch::geometry::{IstGeometry, TableIndex};
 use gicv5_arch::values::RoutingMode;
 use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, Spi};
+use gicv5_hal::IrsIndex;
 
 use crate::config::PresetPending;
 use crate::event::Event;
@@ -31,24 +32,24 @@ use crate::report::Report;
 /// Memory as the IRS reads and writes it.
 pub(crate) trait IrsMemory {
     /// Loads 32 bits; `None` if nothing answers at the address.
-    fn irs_load32(&mut self, address: PhysAddr) -> Option<u32>;
+    fn irs_load32(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u32>;
     /// Loads 64 bits; `None` if nothing answers at the address.
-    fn irs_load64(&mut self, address: PhysAddr) -> Option<u64>;
+    fn irs_load64(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u64>;
     /// Stores 32 bits; false if nothing answers at the address.
-    fn irs_store32(&mut self, address: PhysAddr, value: u32) -> bool;
+    fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> bool;
 }
 
 impl IrsMemory for Memory {
-    fn irs_load32(&mut self, address: PhysAddr) -> Option<u32> {
-        Memory::irs_load32(self, address).ok()
+    fn irs_load32(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u32> {
+        Memory::irs_load32(self, irs, address).ok()
     }
 
-    fn irs_load64(&mut self, address: PhysAddr) -> Option<u64> {
-        Memory::irs_load64(self, address).ok()
+    fn irs_load64(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u64> {
+        Memory::irs_load64(self, irs, address).ok()
     }
 
-    fn irs_store32(&mut self, address: PhysAddr, value: u32) -> bool {
-        Memory::irs_store32(self, address, value).is_ok()
+    fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> bool {
+        Memory::irs_store32(self, irs, address, value).is_ok()
     }
 }
 
@@ -59,17 +60,17 @@ pub(crate) struct WritingBack<'a> {
 }
 
 impl IrsMemory for WritingBack<'_> {
-    fn irs_load32(&mut self, address: PhysAddr) -> Option<u32> {
-        IrsMemory::irs_load32(self.memory, address)
+    fn irs_load32(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u32> {
+        IrsMemory::irs_load32(self.memory, irs, address)
     }
 
-    fn irs_load64(&mut self, address: PhysAddr) -> Option<u64> {
-        IrsMemory::irs_load64(self.memory, address)
+    fn irs_load64(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u64> {
+        IrsMemory::irs_load64(self.memory, irs, address)
     }
 
-    fn irs_store32(&mut self, address: PhysAddr, value: u32) -> bool {
+    fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> bool {
         self.report.event(|| Event::WriteBack { address, value });
-        IrsMemory::irs_store32(self.memory, address, value)
+        IrsMemory::irs_store32(self.memory, irs, address, value)
     }
 }
 
@@ -266,6 +267,8 @@ impl Targets {
 /// An IST in memory that is valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ist {
+    /// The IRS that owns it.
+    pub(crate) irs: IrsIndex,
     /// Its address, or that of its level-1 table.
     pub(crate) base: PhysAddr,
     /// Its shape.
@@ -295,7 +298,7 @@ impl Ist {
             TableIndex::Linear(slot) => self.base.offset(slot.offset).map_err(|_| Unreachable::OutOfRange),
             TableIndex::TwoLevel { level1, level2 } => {
                 let entry = self.base.offset(level1.offset).map_err(|_| Unreachable::OutOfRange)?;
-                let raw = memory.irs_load64(entry).ok_or(Unreachable::Level1Fault { entry })?;
+                let raw = memory.irs_load64(self.irs, entry).ok_or(Unreachable::Level1Fault { entry })?;
                 let level1 = L1_ISTE::new_with_raw_value(raw);
                 if !level1.valid() {
                     return Err(Unreachable::NoLevel2 { entry });
@@ -402,7 +405,7 @@ impl Interrupts {
         for (id, slot) in pages.iter_mut() {
             if let Some(known) = slot.known.written_back()
                 && let Ok(address) = ist.entry(id, memory)
-                && memory.irs_store32(address, slot.entry.raw_value())
+                && memory.irs_store32(ist.irs, address, slot.entry.raw_value())
             {
                 slot.known = known;
             }
@@ -427,7 +430,7 @@ impl Interrupts {
             && let Some(slot) = pages.get_mut(id.id())
             && let Some(known) = slot.known.written_back()
             && let Ok(address) = ist.entry(id.id(), memory)
-            && memory.irs_store32(address, slot.entry.raw_value())
+            && memory.irs_store32(ist.irs, address, slot.entry.raw_value())
         {
             slot.known = known;
         }
@@ -483,7 +486,7 @@ impl Interrupts {
             },
             Backing::Ist(ist) => {
                 let address = ist.entry(id.id(), memory)?;
-                let raw = memory.irs_load32(address).ok_or(Unreachable::Level2Fault { entry: address })?;
+                let raw = memory.irs_load32(ist.irs, address).ok_or(Unreachable::Level2Fault { entry: address })?;
                 // Without 1-of-N the routing mode is ignored (RTE-3).
                 Ok((Some(address), L2_ISTE::new_with_raw_value(raw).with_irm(RoutingMode::Targeted)))
             }
@@ -652,15 +655,15 @@ mod tests {
     struct Words(HashMap<u64, u32>);
 
     impl IrsMemory for Words {
-        fn irs_load32(&mut self, address: PhysAddr) -> Option<u32> {
+        fn irs_load32(&mut self, _: IrsIndex, address: PhysAddr) -> Option<u32> {
             Some(self.0.get(&address.raw()).copied().unwrap_or(0))
         }
-        fn irs_load64(&mut self, address: PhysAddr) -> Option<u64> {
-            let low = self.irs_load32(address)?;
-            let high = self.irs_load32(address.offset(4).ok()?)?;
+        fn irs_load64(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u64> {
+            let low = self.irs_load32(irs, address)?;
+            let high = self.irs_load32(irs, address.offset(4).ok()?)?;
             Some(u64::from(high) << 32 | u64::from(low))
         }
-        fn irs_store32(&mut self, address: PhysAddr, value: u32) -> bool {
+        fn irs_store32(&mut self, _: IrsIndex, address: PhysAddr, value: u32) -> bool {
             self.0.insert(address.raw(), value);
             true
         }
@@ -686,7 +689,7 @@ mod tests {
         let spis = Backing::Internal { first: 32, count: 64 };
         let mut interrupts = Interrupts::new(spis, PresetPending::NotNoticed);
         let geometry = IstGeometry::linear(10, IstSize::Bytes4).unwrap();
-        interrupts.adopt(IrsIntType::Lpi, Ist { base: PhysAddr::new(0x1000).unwrap(), geometry });
+        interrupts.adopt(IrsIntType::Lpi, Ist { irs: IrsIndex(0), base: PhysAddr::new(0x1000).unwrap(), geometry });
         (interrupts, Words::default())
     }
 

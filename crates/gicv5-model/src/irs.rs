@@ -673,7 +673,7 @@ impl MachineState {
         // Hardware takes the bits below the alignment as zero (IST-12, IST-13).
         let (address, alignment) = (baser.addr().address(), geometry.base().alignment());
         let Some(base) = self.aligned(address, alignment, "IST-12", place(IrsReg::IRS_IST_BASER)) else { return };
-        let ist = Ist { base, geometry };
+        let ist = Ist { irs: IrsIndex(irs as u16), base, geometry };
         self.own_ist(ist, IstOwners::PHYSICAL);
         self.interrupts.adopt(IrsIntType::Lpi, ist);
     }

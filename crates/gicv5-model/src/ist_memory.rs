@@ -113,10 +113,10 @@ impl MachineState {
     pub(crate) fn own_ist(&mut self, ist: Ist, owners: IstOwners) {
         let size = ist.geometry.base().size();
         if ist.geometry.level2().is_none() {
-            let _ = self.memory.own(&mut self.report, ist.base, size, owners.linear);
+            let _ = self.memory.own(&mut self.report, ist.irs, ist.base, size, owners.linear);
             return;
         }
-        let _ = self.memory.fill(&mut self.report, ist.base, size, owners.level1);
+        let _ = self.memory.fill(&mut self.report, ist.irs, ist.base, size, owners.level1);
         for (entry, level1) in self.valid_level1_entries(ist) {
             self.own_level2_ist(ist, entry, level1, owners);
         }
@@ -124,9 +124,9 @@ impl MachineState {
 
     /// The IRS takes a level-1 entry that becomes valid, and the table it names.
     pub(crate) fn own_level2_ist(&mut self, ist: Ist, entry: PhysAddr, level1: L1_ISTE, owners: IstOwners) {
-        let _ = self.memory.own(&mut self.report, entry, L1_ISTE::BYTES, owners.level1);
+        let _ = self.memory.own(&mut self.report, ist.irs, entry, L1_ISTE::BYTES, owners.level1);
         if let Some((table, size)) = ist.level2_table(level1) {
-            let _ = self.memory.own(&mut self.report, table, size, owners.level2);
+            let _ = self.memory.own(&mut self.report, ist.irs, table, size, owners.level2);
         }
     }
 
@@ -140,9 +140,9 @@ impl MachineState {
         owners: IstOwners,
     ) -> Outcome {
         let Some(entry) = ist.level1_entry(id.id()) else { return Outcome::Ignored };
-        match self.memory.irs_load64(entry).map(L1_ISTE::new_with_raw_value) {
+        match self.memory.irs_load64(ist.irs, entry).map(L1_ISTE::new_with_raw_value) {
             Ok(level1) if level1.valid() => Outcome::Ignored,
-            Ok(level1) if self.memory.irs_store64(entry, level1.with_valid(true).raw_value()).is_ok() => {
+            Ok(level1) if self.memory.irs_store64(ist.irs, entry, level1.with_valid(true).raw_value()).is_ok() => {
                 self.own_level2_ist(ist, entry, level1, owners);
                 Outcome::Done
             }
@@ -159,13 +159,13 @@ impl MachineState {
         let cleared = self.config.switches.vm_table.level1 == Level1Valid::Cleared;
         for (entry, level1) in self.valid_level1_entries(ist) {
             if let Some((table, size)) = ist.level2_table(level1) {
-                let _ = self.memory.disown(&mut self.report, table, size);
+                let _ = self.memory.disown(&mut self.report, ist.irs, table, size);
             }
             if cleared {
-                let _ = self.memory.irs_store64(entry, level1.with_valid(false).raw_value());
+                let _ = self.memory.irs_store64(ist.irs, entry, level1.with_valid(false).raw_value());
             }
         }
-        let _ = self.memory.disown(&mut self.report, ist.base, ist.geometry.base().size());
+        let _ = self.memory.disown(&mut self.report, ist.irs, ist.base, ist.geometry.base().size());
     }
 
     /// The valid entries of a level-1 IST and where they are; none of a linear IST.
@@ -174,7 +174,7 @@ impl MachineState {
         (0..count)
             .map_while(|n| {
                 let entry = ist.base.offset(u64::from(n) * L1_ISTE::BYTES).ok()?;
-                Some((entry, L1_ISTE::new_with_raw_value(self.memory.irs_load64(entry).ok()?)))
+                Some((entry, L1_ISTE::new_with_raw_value(self.memory.irs_load64(ist.irs, entry).ok()?)))
             })
             .filter(|(_, level1)| level1.valid())
             .collect()

@@ -61,8 +61,8 @@ unsafe impl TableMemory for Machine {
         }
     }
 
-    fn coherency(&self, _: IrsIndex) -> Coherency {
-        self.state().memory.config().coherency
+    fn coherency(&self, irs: IrsIndex) -> Coherency {
+        self.state().memory.coherency(irs)
     }
 
     fn cache_line(&self) -> u64 {

@@ -74,6 +74,8 @@ pub(crate) struct VmtRegisters {
 /// A VM table that is valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 struct VmTable {
+    /// The IRS that owns it, and everything behind it: the first that was given it.
+    irs: IrsIndex,
     base: PhysAddr,
     geometry: VmTableGeometry,
 }
@@ -159,6 +161,11 @@ impl MachineState {
             VmTableProgramming::AnyIrs => 0,
             VmTableProgramming::EachIrs => irs,
         }
+    }
+
+    /// The IRS that owns the VM table and what is behind it: as it sees memory, so do they all.
+    fn vm_owner(&self) -> IrsIndex {
+        self.virt.table.map_or(IrsIndex(0), |table| table.irs)
     }
 
     /// What an IRS has been told about the VM table.
@@ -249,10 +256,11 @@ impl MachineState {
         let Some(base) = self.aligned(address, footprint.alignment(), "VMT-10", place(IrsReg::IRS_VMT_BASER)) else {
             return;
         };
-        let table = VmTable { base, geometry };
+        let by = IrsIndex(irs as u16);
+        let table = VmTable { irs: by, base, geometry };
         match self.virt.table {
             // Another IRS has been given it before.
-            Some(same) if same == table => {
+            Some(same) if (same.base, same.geometry) == (base, geometry) => {
                 self.adopted(irs, true);
                 return;
             }
@@ -267,11 +275,12 @@ impl MachineState {
         self.adopted(irs, true);
         match geometry.level2() {
             None => {
-                let _ = self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::LinearVmte));
+                let _ =
+                    self.memory.fill(&mut self.report, by, base, footprint.size(), Owner::domain(Owned::LinearVmte));
                 self.revalidate(0..1 << id_bits);
             }
             Some(level2) => {
-                let _ = self.memory.fill(&mut self.report, base, footprint.size(), Owner::domain(Owned::L1Vmte));
+                let _ = self.memory.fill(&mut self.report, by, base, footprint.size(), Owner::domain(Owned::L1Vmte));
                 for (n, entry, level1) in self.valid_level1_vmtes() {
                     self.own_level2_vm_table(entry, level1, level2.size());
                     self.revalidate(n * 128..(n + 1) * 128);
@@ -288,12 +297,12 @@ impl MachineState {
 
     /// The valid entries of the level-1 VM table, by number, and where they are; none of a linear table.
     fn valid_level1_vmtes(&self) -> Vec<(u32, PhysAddr, L1_VMTE)> {
-        let Some(VmTable { base, geometry }) = self.virt.table else { return Vec::new() };
+        let Some(VmTable { irs: by, base, geometry }) = self.virt.table else { return Vec::new() };
         let count = if geometry.level2().is_some() { geometry.l1_entries() } else { 0 };
         (0..count)
             .map_while(|n| {
                 let entry = base.offset(u64::from(n) * L1_VMTE::BYTES).ok()?;
-                Some((n, entry, L1_VMTE::new_with_raw_value(self.memory.irs_load64(entry).ok()?)))
+                Some((n, entry, L1_VMTE::new_with_raw_value(self.memory.irs_load64(by, entry).ok()?)))
             })
             .filter(|(_, _, level1)| level1.valid())
             .collect()
@@ -301,19 +310,21 @@ impl MachineState {
 
     /// VMs whose entries are valid already become valid with the table (VMT-12).
     fn revalidate(&mut self, ids: std::ops::Range<u32>) {
+        let by = self.vm_owner();
         for id in ids {
             let Ok(id) = u16::try_from(id) else { break };
             let vm = VmId::new(id);
             let Some(entry) = self.vm_entry(vm) else { continue };
-            if self.memory.irs_load64(entry).is_ok_and(|word| L2_VMTE_VMD::new_with_raw_value(word).valid()) {
+            if self.memory.irs_load64(by, entry).is_ok_and(|word| L2_VMTE_VMD::new_with_raw_value(word).valid()) {
                 self.adopt_vm(0, vm, entry);
             }
         }
     }
 
     fn own_level2_vm_table(&mut self, entry: PhysAddr, level1: L1_VMTE, size: u64) {
-        let _ = self.memory.own(&mut self.report, entry, L1_VMTE::BYTES, Owner::domain(Owned::L1Vmte));
-        let _ = self.memory.fill(&mut self.report, level1.l2_addr().address(), size, Owner::domain(Owned::L2Vmte));
+        let by = self.vm_owner();
+        let _ = self.memory.own(&mut self.report, by, entry, L1_VMTE::BYTES, Owner::domain(Owned::L1Vmte));
+        let _ = self.memory.fill(&mut self.report, by, level1.l2_addr().address(), size, Owner::domain(Owned::L2Vmte));
     }
 
     /// The VM table becomes invalid, and everything behind it (VMT-6).
@@ -323,7 +334,7 @@ impl MachineState {
             self.end_residencies(irs);
             return;
         }
-        let Some(VmTable { base, geometry }) = self.virt.table else { return };
+        let Some(VmTable { irs: by, base, geometry }) = self.virt.table else { return };
         let vms: Vec<VmId> = self.virt.vms.keys().collect();
         for vm in vms {
             self.withdraw_vm(vm);
@@ -331,14 +342,14 @@ impl MachineState {
         let cleared = self.config.switches.vm_table.level1 == Level1Valid::Cleared;
         for (_, entry, level1) in self.valid_level1_vmtes() {
             if let Some(level2) = geometry.level2() {
-                let _ = self.memory.disown(&mut self.report, level1.l2_addr().address(), level2.size());
+                let _ = self.memory.disown(&mut self.report, by, level1.l2_addr().address(), level2.size());
             }
             if cleared {
-                let _ = self.memory.irs_store64(entry, level1.with_valid(false).raw_value());
+                let _ = self.memory.irs_store64(by, entry, level1.with_valid(false).raw_value());
             }
         }
         self.virt.table = None;
-        let _ = self.memory.disown(&mut self.report, base, geometry.base().size());
+        let _ = self.memory.disown(&mut self.report, by, base, geometry.base().size());
     }
 
     /// Every VPE that is resident on a PE of this IRS leaves it: the IRS does not know it any more (RES-23).
@@ -356,11 +367,11 @@ impl MachineState {
     /// The address of a VM's entry; `None` if the VM table is not valid, the ID is out of range, or its level-1 entry is not
     /// valid (VMT-20).
     fn vm_entry(&self, vm: VmId) -> Option<PhysAddr> {
-        let VmTable { base, geometry } = self.virt.table?;
+        let VmTable { irs: by, base, geometry } = self.virt.table?;
         match geometry.index(vm).ok()? {
             TableIndex::Linear(slot) => base.offset(slot.offset).ok(),
             TableIndex::TwoLevel { level1, level2 } => {
-                let raw = self.memory.irs_load64(base.offset(level1.offset).ok()?).ok()?;
+                let raw = self.memory.irs_load64(by, base.offset(level1.offset).ok()?).ok()?;
                 let entry = L1_VMTE::new_with_raw_value(raw);
                 if !entry.valid() {
                     return None;
@@ -389,7 +400,7 @@ impl MachineState {
 
     /// IRS_VMAP_L2_VMTR (VMT-13, VMT-14).
     pub(crate) fn map_level2_vm_table(&mut self, irs: usize, command: IRS_VMAP_L2_VMTR) -> Outcome {
-        let Some(VmTable { base, geometry }) = self.virt.table.filter(|_| self.has_vm_table(irs)) else {
+        let Some(VmTable { irs: by, base, geometry }) = self.virt.table.filter(|_| self.has_vm_table(irs)) else {
             return Outcome::Ignored;
         };
         let Ok(index) = geometry.index(command.vm_id()) else { return self.ignore_vm(irs, command.vm_id()) };
@@ -397,13 +408,13 @@ impl MachineState {
             return Outcome::Ignored;
         };
         let Ok(entry) = base.offset(level1.offset) else { return Outcome::Ignored };
-        let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
+        let Ok(raw) = self.memory.irs_load64(by, entry) else { return Outcome::Ignored };
         let level1 = L1_VMTE::new_with_raw_value(raw);
         if level1.valid() {
             return Outcome::Ignored;
         }
         let level1 = level1.with_valid(true);
-        if self.memory.irs_store64(entry, level1.raw_value()).is_err() {
+        if self.memory.irs_store64(by, entry, level1.raw_value()).is_err() {
             return Outcome::Ignored;
         }
         self.own_level2_vm_table(entry, level1, level2.size());
@@ -414,6 +425,7 @@ impl MachineState {
 
     /// IRS_VMAP_VMR (VM-1 to VM-3).
     pub(crate) fn map_vm(&mut self, irs: usize, command: IRS_VMAP_VMR) -> Outcome {
+        let by = self.vm_owner();
         let vm = command.vm_id();
         if !self.has_vm_table(irs) {
             return self.ignore_vm(irs, vm);
@@ -421,12 +433,12 @@ impl MachineState {
         match (command.u(), self.virt.vms.contains_key(&vm)) {
             (MapAction::MakeValid, false) => {
                 let Some(entry) = self.vm_entry(vm) else { return self.ignore_vm(irs, vm) };
-                let Ok(raw) = self.memory.irs_load64(entry) else { return Outcome::Ignored };
+                let Ok(raw) = self.memory.irs_load64(by, entry) else { return Outcome::Ignored };
                 if !self.adopt_vm(irs, vm, entry) {
                     return Outcome::Ignored;
                 }
                 let word = L2_VMTE_VMD::new_with_raw_value(raw).with_valid(true);
-                let _ = self.memory.irs_store64(entry, word.raw_value());
+                let _ = self.memory.irs_store64(by, entry, word.raw_value());
                 Outcome::Done
             }
             (MapAction::MakeInvalid, true) => {
@@ -445,10 +457,11 @@ impl MachineState {
 
     /// A VM becomes valid as its entry describes it.
     fn adopt_vm(&mut self, irs: usize, vm: VmId, entry: PhysAddr) -> bool {
+        let by = self.vm_owner();
         let mut words = [0; 4];
         for (n, word) in words.iter_mut().enumerate() {
             let Ok(address) = entry.offset(n as u64 * 8) else { return false };
-            let Ok(loaded) = self.memory.irs_load64(address) else { return false };
+            let Ok(loaded) = self.memory.irs_load64(by, address) else { return false };
             *word = loaded;
         }
         let vmte = L2_VMTE::new_with_raw_value(words);
@@ -476,14 +489,14 @@ impl MachineState {
         let mut clean = true;
         if let Some((address, size)) = descriptor {
             (clean, _) = self.judge_descriptor(address, size, "VM-11", Owner::vm(Owned::VmDescriptor, vm));
-            let _ = self.memory.own(&mut self.report, address, size, Owner::vm(Owned::VmDescriptor, vm));
+            let _ = self.memory.own(&mut self.report, by, address, size, Owner::vm(Owned::VmDescriptor, vm));
         }
-        let _ = self.memory.fill(&mut self.report, vpet, footprint.size(), Owner::vm(Owned::Vpete, vm));
+        let _ = self.memory.fill(&mut self.report, by, vpet, footprint.size(), Owner::vm(Owned::Vpete, vm));
         let (owner, ist_owner) = self.vmte_owner();
-        let _ = self.memory.own(&mut self.report, entry, 16, Owner::vm(owner, vm));
+        let _ = self.memory.own(&mut self.report, by, entry, 16, Owner::vm(owner, vm));
         for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
             if let Ok(word) = entry.offset(L2_VMTE::ist_word(int_type) as u64 * 8) {
-                let _ = self.memory.fill(&mut self.report, word, 8, Owner::vm(ist_owner, vm));
+                let _ = self.memory.fill(&mut self.report, by, word, 8, Owner::vm(ist_owner, vm));
             }
         }
         let state = Vm {
@@ -531,11 +544,12 @@ impl MachineState {
         rule: &'static str,
         owner: Owner,
     ) -> (bool, LeftBehind) {
+        let by = self.vm_owner();
         let survives = self.config.switches.vm.vpe_state == VpeState::Survives;
         let mut left = LeftBehind::NOTHING;
         for offset in (0..size).step_by(8) {
             let Ok(word) = address.offset(offset) else { break };
-            let value = self.memory.irs_load64(word).unwrap_or(0);
+            let value = self.memory.irs_load64(by, word).unwrap_or(0);
             if survives && offset == 0 && LeftBehind(value).is_one() {
                 left = LeftBehind(value);
             } else if value != 0 {
@@ -550,15 +564,17 @@ impl MachineState {
 
     /// The IRS leaves its own data in a descriptor that it gives back (VM-10).
     fn leave_behind(&mut self, address: PhysAddr, size: u64, left: LeftBehind) {
+        let by = self.vm_owner();
         if size >= 8 {
-            let _ = self.memory.irs_store64(address, left.0);
+            let _ = self.memory.irs_store64(by, address, left.0);
         }
-        let _ = self.memory.disown(&mut self.report, address, size);
+        let _ = self.memory.disown(&mut self.report, by, address, size);
     }
 
     /// A VM becomes invalid: its state goes back to memory, its VPEs are resident nowhere, its memory is software's
     /// (VM-2, VM-6, VM-7).
     fn withdraw_vm(&mut self, vm: VmId) {
+        let by = self.vm_owner();
         let switches = self.config.switches.vm;
         let types = [IrsIntType::Lpi, IrsIntType::Spi];
         for int_type in types {
@@ -572,7 +588,7 @@ impl MachineState {
             if switches.vpe_valid == VpeValid::Cleared
                 && let Some((entry, vpete)) = self.vpe_entry(vm, vpe)
             {
-                let _ = self.memory.irs_store64(entry, vpete.with_valid(false).raw_value());
+                let _ = self.memory.irs_store64(by, entry, vpete.with_valid(false).raw_value());
             }
             let Some(Vpe { descriptor, resident, settings, dps, .. }) = self.vpe(vm, vpe).copied() else { continue };
             self.virt.forget_doorbell(vm, vpe, settings);
@@ -582,27 +598,27 @@ impl MachineState {
             }
         }
         let Some(state) = self.virt.vms.remove(&vm) else { return };
-        let _ = self.memory.disown(&mut self.report, state.vpet, state.vpet_geometry.footprint().size());
+        let _ = self.memory.disown(&mut self.report, by, state.vpet, state.vpet_geometry.footprint().size());
         if let Some((address, size)) = state.descriptor {
             self.leave_behind(address, size, LeftBehind::of(IRS_VPE_DBR::ZERO, false));
         }
         if switches.ist_valid == IstValid::Cleared {
             for int_type in types {
                 if let Ok(address) = state.entry.offset(L2_VMTE::ist_word(int_type) as u64 * 8)
-                    && let Ok(word) = self.memory.irs_load64(address)
+                    && let Ok(word) = self.memory.irs_load64(by, address)
                 {
                     let word = L2_VMTE_IST::new_with_raw_value(word).with_ist_valid(false);
-                    let _ = self.memory.irs_store64(address, word.raw_value());
+                    let _ = self.memory.irs_store64(by, address, word.raw_value());
                 }
             }
         }
         // Only VALID is cleared (VM-7); the entry may be filled anew.
-        if let Ok(word) = self.memory.irs_load64(state.entry) {
+        if let Ok(word) = self.memory.irs_load64(by, state.entry) {
             let word = L2_VMTE_VMD::new_with_raw_value(word).with_valid(false);
-            let _ = self.memory.irs_store64(state.entry, word.raw_value());
+            let _ = self.memory.irs_store64(by, state.entry, word.raw_value());
         }
         let owner = Owner::domain(self.vmte_owner().0);
-        let _ = self.memory.fill(&mut self.report, state.entry, L2_VMTE::BYTES, owner);
+        let _ = self.memory.fill(&mut self.report, by, state.entry, L2_VMTE::BYTES, owner);
     }
 
     fn vped_bytes(&self) -> u64 {
@@ -613,33 +629,36 @@ impl MachineState {
 
     /// A VPE's entry and its address; `None` if the VM is not valid or the ID out of range.
     fn vpe_entry(&self, vm: VmId, vpe: VpeId) -> Option<(PhysAddr, VPETE)> {
+        let by = self.vm_owner();
         let state = self.virt.vms.get(&vm)?;
         let slot = state.vpet_geometry.index(vpe).ok()?;
         let address = state.vpet.offset(slot.offset).ok()?;
-        Some((address, VPETE::new_with_raw_value(self.memory.irs_load64(address).ok()?)))
+        Some((address, VPETE::new_with_raw_value(self.memory.irs_load64(by, address).ok()?)))
     }
 
     /// IRS_VMAP_VPER (VPE-5, VPE-6).
     pub(crate) fn map_vpe(&mut self, irs: usize, command: IRS_VMAP_VPER) -> Outcome {
+        let by = self.vm_owner();
         let (vm, vpe) = (command.vm_id(), command.vpe_id());
         let entry = self.vpe_entry(vm, vpe).filter(|_| self.has_vm_table(irs));
         let Some((address, vpete)) = entry else { return self.ignore_vm(irs, vm) };
         if vpete.valid() {
             return Outcome::Ignored;
         }
-        let _ = self.memory.irs_store64(address, vpete.with_valid(true).raw_value());
+        let _ = self.memory.irs_store64(by, address, vpete.with_valid(true).raw_value());
         self.adopt_vpe(vm, vpe, address, vpete);
         Outcome::Done
     }
 
     /// A VPE becomes valid, without doorbell settings or request (VPE-9).
     fn adopt_vpe(&mut self, vm: VmId, vpe: VpeId, entry: PhysAddr, vpete: VPETE) {
+        let by = self.vm_owner();
         let descriptor = vpete.vped_addr().address();
         let size = self.vped_bytes();
         let owner = Owner::vm(Owned::VpeDescriptor, vm);
         let (clean, left) = self.judge_descriptor(descriptor, size, "VPE-8", owner);
-        let _ = self.memory.own(&mut self.report, descriptor, size, owner);
-        let _ = self.memory.own(&mut self.report, entry, VPETE::BYTES, Owner::vm(Owned::Vpete, vm));
+        let _ = self.memory.own(&mut self.report, by, descriptor, size, owner);
+        let _ = self.memory.own(&mut self.report, by, entry, VPETE::BYTES, Owner::vm(Owned::Vpete, vm));
         let never = self.config.switches.vpe.dirty_descriptor == DirtyDescriptor::NeverSelects;
         if let Some(state) = self.virt.vms.get_mut(&vm) {
             let clean = clean && state.descriptor_was_clean;
@@ -760,24 +779,25 @@ impl MachineState {
 
     /// IRS_VMAP_VISTR (IST-2, IST-4, IST-5).
     pub(crate) fn map_virtual_ist(&mut self, irs: usize, command: IRS_VMAP_VISTR) -> Outcome {
+        let by = self.vm_owner();
         let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
         let word_address = self.ist_word_address(vm, int_type).filter(|_| self.has_vm_table(irs));
         let Some(word_address) = word_address else { return self.ignore_vm(irs, vm) };
-        let Ok(raw) = self.memory.irs_load64(word_address) else { return Outcome::Ignored };
+        let Ok(raw) = self.memory.irs_load64(by, word_address) else { return Outcome::Ignored };
         let word = L2_VMTE_IST::new_with_raw_value(raw);
         match (command.u(), word.ist_valid()) {
             (MapAction::MakeValid, false) => {
                 if !self.adopt_virtual_ist(vm, int_type, word) {
                     return Outcome::Ignored;
                 }
-                let _ = self.memory.irs_store64(word_address, word.with_ist_valid(true).raw_value());
+                let _ = self.memory.irs_store64(by, word_address, word.with_ist_valid(true).raw_value());
             }
             (MapAction::MakeInvalid, true) => {
                 self.write_back_ist(vm, int_type);
                 self.withdraw_virtual_ist(vm, int_type);
-                let _ = self.memory.irs_store64(word_address, word.with_ist_valid(false).raw_value());
+                let _ = self.memory.irs_store64(by, word_address, word.with_ist_valid(false).raw_value());
                 let owner = Owner::vm(self.vmte_owner().1, vm);
-                let _ = self.memory.fill(&mut self.report, word_address, 8, owner);
+                let _ = self.memory.fill(&mut self.report, by, word_address, 8, owner);
             }
             _ => return Outcome::Ignored,
         }
@@ -789,6 +809,7 @@ impl MachineState {
     }
 
     fn adopt_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType, word: L2_VMTE_IST) -> bool {
+        let by = self.vm_owner();
         let Some(word_address) = self.ist_word_address(vm, int_type) else { return false };
         let place = Place::Structure(word_address, Owner::vm(self.vmte_owner().1, vm));
         let asked = AskedIst {
@@ -803,10 +824,10 @@ impl MachineState {
         let Some(base) = self.aligned(word.ist_addr().address(), footprint.alignment(), "IST-12", place) else {
             return false;
         };
-        let ist = Ist { base, geometry };
+        let ist = Ist { irs: self.vm_owner(), base, geometry };
         self.own_ist(ist, IstOwners::of_vm(vm, int_type));
         let owner = Owner::vm(self.vmte_owner().1, vm);
-        let _ = self.memory.own(&mut self.report, word_address, 8, owner);
+        let _ = self.memory.own(&mut self.report, by, word_address, 8, owner);
         if let Some(state) = self.virt.vms.get_mut(&vm) {
             state.interrupts.adopt(int_type, ist);
         }

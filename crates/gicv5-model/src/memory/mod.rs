@@ -14,8 +14,9 @@
 //! |---|---|---|
 //! | coherent | `Strict` | a store buffer of any length: stores reach memory at a [`barrier`](Memory::barrier) (COH-1) |
 //! | non-coherent | `Strict` | a cache that holds every line, as old as the rules allow: it changes by the PEs' stores, and by maintenance and the barrier after it (COH-2, COH-4) |
-//! | either | `Random` | the same, but stores, write-backs and refills also happen at moments drawn from the seed |
-//! | either | `Early` | nothing: all happens at once |
+//! | some of each | `Strict` | both, the buffer before the cache; a coherent IRS sees the cache, and the cache sees it |
+//! | any | `Random` | the same, but stores, write-backs and refills also happen at moments drawn from the seed |
+//! | any | `Early` | nothing: all happens at once |
 //!
 //! The strict cache is the adversary that speculative loads make possible: it has fetched every line before anybody asked,
 //! so that a missing invalidate is always visible, and so is an invalidate that came before the IRS wrote (COH-4).
@@ -35,7 +36,8 @@
 //!
 //! # What it does not show
 //!
-//! All IRSs of a machine are coherent or none is. The PEs share one store buffer and one cache, so a barrier on one PE
+//! What a structure needs to reach is the IRS that owns it: the one at which software made the table valid that it is part of. No
+//! other IRS of the domain looks at it with eyes of its own. The PEs share one store buffer and one cache, so a barrier on one PE
 //! stands for all. A store to the same line as an earlier clean needs no barrier in between, as on one PE. A 32-bit store
 //! makes half a word dirty, never a byte. What the IRS holds of a structure it owns reaches memory when the engine says
 //! so.
@@ -53,9 +55,10 @@ mod page;
 
 use core::fmt;
 use core::ops::Range;
+use std::collections::BTreeMap;
 
 use gicv5_arch::PhysAddr;
-use gicv5_hal::{AllocError, Block, BlockLayout, Coherency};
+use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, IrsIndex};
 
 pub use heap::{Accounts, BlockId, BlockRecord, ModelBlock, Placement};
 pub use owner::{Claim, Owner, Structure, StructureRules};
@@ -89,8 +92,10 @@ pub struct MemoryConfig {
     pub size: u64,
     /// How much at the start of RAM the allocator leaves alone, in bytes, a multiple of 4 KiB.
     pub reserved: u64,
-    /// Whether the IRSs see the caches of the PEs.
+    /// Whether the IRSs see the caches of the PEs: those that [`coherency_of`](Self::coherency_of) does not name.
     pub coherency: Coherency,
+    /// IRSs of which something else is true.
+    pub coherency_of: BTreeMap<IrsIndex, Coherency>,
     /// The cache line in bytes, a power of two from 32 to 2048.
     pub cache_line: u64,
     /// When effects happen that may happen early.
@@ -109,6 +114,7 @@ impl Default for MemoryConfig {
             size: 4 << 30,
             reserved: 0,
             coherency: Coherency::Coherent,
+            coherency_of: BTreeMap::new(),
             cache_line: 64,
             eagerness: Eagerness::Strict,
             placement: Placement::Lowest,
@@ -184,12 +190,20 @@ impl Counters {
     }
 }
 
-/// What is between the PEs and the IRS.
+/// What is between the PEs and the IRSs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Between {
     Nothing,
     StoreBuffer,
     Cache,
+    /// A store buffer, and behind it a cache that some IRSs see and others do not.
+    Both,
+}
+
+impl Between {
+    const fn has_cache(self) -> bool {
+        matches!(self, Between::Cache | Between::Both)
+    }
 }
 
 /// Pages that follow each other in RAM.
@@ -262,8 +276,10 @@ impl Memory {
         if !(32..=2048).contains(&cache_line) || !cache_line.is_power_of_two() {
             return Err(MemoryConfigError::CacheLine { cache_line });
         }
+        let mixed = config.coherency_of.values().any(|other| *other != config.coherency);
         let between = match (config.eagerness, config.coherency) {
             (Eagerness::Early, _) => Between::Nothing,
+            _ if mixed => Between::Both,
             (_, Coherency::Coherent) => Between::StoreBuffer,
             (_, Coherency::NonCoherent) => Between::Cache,
         };
@@ -285,6 +301,18 @@ impl Memory {
     #[must_use]
     pub const fn config(&self) -> &MemoryConfig {
         &self.config
+    }
+
+    /// Whether an IRS sees the caches of the PEs.
+    #[must_use]
+    pub fn coherency(&self, irs: IrsIndex) -> Coherency {
+        self.config.coherency_of.get(&irs).copied().unwrap_or(self.config.coherency)
+    }
+
+    /// Whether an IRS sees the cache, of which there is one because others do not.
+    #[inline]
+    fn snoops(&self, irs: IrsIndex) -> bool {
+        self.between == Between::Both && self.coherency(irs) == Coherency::Coherent
     }
 
     /// How often software has done what.
@@ -352,58 +380,71 @@ fn page_mut(chunks: &mut [Option<Box<Chunk>>], page: u64) -> Option<&mut Page> {
 
 /// The IRS's side.
 impl Memory {
-    /// Loads 64 bits as the IRS sees them.
+    /// Loads 64 bits as an IRS sees them.
     ///
     /// # Errors
     ///
     /// [`BusError`] if there is no memory, or the address is not a multiple of 8.
     #[inline]
-    pub fn irs_load64(&self, address: PhysAddr) -> Result<u64, BusError> {
+    pub fn irs_load64(&self, irs: IrsIndex, address: PhysAddr) -> Result<u64, BusError> {
         let offset = self.offset(address, 8).ok_or(BusError { address })?;
-        Ok(self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8)))
+        Ok(self.irs_load(irs, offset))
     }
 
-    /// Loads 32 bits as the IRS sees them.
+    #[inline]
+    fn irs_load(&self, irs: IrsIndex, offset: u64) -> u64 {
+        let granule = (offset % PAGE) as usize / 8;
+        let Some(page) = self.page(offset / PAGE) else { return 0 };
+        let memory = page.get(granule);
+        match &page.cached {
+            Some(cached) if self.snoops(irs) && !page.claims.get(granule).is_owned() => {
+                cached.dirty(granule).merge(memory, cached.get(granule))
+            }
+            _ => memory,
+        }
+    }
+
+    /// Loads 32 bits as an IRS sees them.
     ///
     /// # Errors
     ///
     /// [`BusError`] if there is no memory, or the address is not a multiple of 4.
     #[inline]
-    pub fn irs_load32(&self, address: PhysAddr) -> Result<u32, BusError> {
+    pub fn irs_load32(&self, irs: IrsIndex, address: PhysAddr) -> Result<u32, BusError> {
         let offset = self.offset(address, 4).ok_or(BusError { address })?;
-        let word = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
-        Ok((word >> (offset % 8 * 8)) as u32)
+        Ok((self.irs_load(irs, offset & !7) >> (offset % 8 * 8)) as u32)
     }
 
-    /// Stores 64 bits as the IRS. Nothing the PEs have in a cache changes.
+    /// Stores 64 bits as an IRS. Nothing the PEs have in a cache changes, unless the IRS is coherent.
     ///
     /// # Errors
     ///
     /// [`BusError`] if there is no memory, or the address is not a multiple of 8.
     #[inline]
-    pub fn irs_store64(&mut self, address: PhysAddr, value: u64) -> Result<(), BusError> {
+    pub fn irs_store64(&mut self, irs: IrsIndex, address: PhysAddr, value: u64) -> Result<(), BusError> {
         let offset = self.offset(address, 8).ok_or(BusError { address })?;
-        self.irs_store(offset, Halves::BOTH, value);
+        self.irs_store(irs, offset, Halves::BOTH, value);
         Ok(())
     }
 
-    /// Stores 32 bits as the IRS. Nothing the PEs have in a cache changes.
+    /// Stores 32 bits as an IRS. Nothing the PEs have in a cache changes, unless the IRS is coherent.
     ///
     /// # Errors
     ///
     /// [`BusError`] if there is no memory, or the address is not a multiple of 4.
     #[inline]
-    pub fn irs_store32(&mut self, address: PhysAddr, value: u32) -> Result<(), BusError> {
+    pub fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> Result<(), BusError> {
         let offset = self.offset(address, 4).ok_or(BusError { address })?;
         let (halves, value) = half(offset, value);
-        self.irs_store(offset, halves, value);
+        self.irs_store(irs, offset, halves, value);
         Ok(())
     }
 
     #[inline]
-    fn irs_store(&mut self, offset: u64, halves: Halves, value: u64) {
+    fn irs_store(&mut self, irs: IrsIndex, offset: u64, halves: Halves, value: u64) {
         let granule = (offset % PAGE) as usize / 8;
-        if self.between == Between::Cache {
+        let snoops = self.snoops(irs);
+        if self.between.has_cache() && !snoops {
             // What the PEs see must not change by what the IRS writes now.
             self.remember(offset / PAGE);
         }
@@ -413,6 +454,9 @@ impl Memory {
         }
         if let Some(page) = make_page(&mut self.chunks, offset / PAGE) {
             page.set(granule, halves, value);
+            if snoops {
+                page.update_cached(granule, halves);
+            }
         }
     }
 
@@ -507,7 +551,7 @@ impl Memory {
             return self.buffer.over(offset, 0);
         };
         let value = match &page.cached {
-            Some(cached) => cached.get(granule),
+            Some(cached) => self.buffer.over(offset, cached.get(granule)),
             None => self.buffer.over(offset, page.fetch(&self.clobbered, number * PAGE, granule)),
         };
         page.seen(granule, value)
@@ -530,7 +574,8 @@ impl Memory {
         }
         match self.between {
             Between::Cache => self.store_in_cache(report, offset, halves, shifted),
-            Between::StoreBuffer if !code.is_owned() => self.buffer.store(offset & !7, halves, shifted),
+            Between::StoreBuffer | Between::Both if !code.is_owned() => self.buffer.store(offset & !7, halves, shifted),
+            Between::Both => self.store_in_cache(report, offset, halves, shifted),
             Between::StoreBuffer | Between::Nothing => self.store_in_memory(offset & !7, halves, shifted),
         }
     }
@@ -547,6 +592,14 @@ impl Memory {
             *word = halves.merge(*word, value);
         } else {
             page.set(granule, halves, value);
+        }
+    }
+
+    /// A store leaves the buffer.
+    fn store_arrives(&mut self, report: &mut Report, Waiting { offset, halves, value }: Waiting) {
+        match self.between {
+            Between::Both => self.store_in_cache(report, offset, halves, value),
+            _ => self.store_in_memory(offset, halves, value),
         }
     }
 
@@ -651,8 +704,16 @@ impl Memory {
             Maintenance::CleanInvalidate => self.counters.lines_cleaned += lines,
             Maintenance::Invalidate => self.counters.lines_invalidated += lines,
         }
-        if self.between != Between::Cache {
+        if !self.between.has_cache() {
             return;
+        }
+        if !self.buffer.is_empty() {
+            // A PE's stores to a line come before its maintenance of it.
+            let line = self.config.cache_line;
+            let whole = bytes.start / line * line..bytes.end.next_multiple_of(line);
+            for waiting in self.buffer.take(&whole).collect::<Vec<_>>() {
+                self.store_arrives(report, waiting);
+            }
         }
         let per_line = self.config.cache_line as usize / 8;
         for Part { page, granules } in parts(bytes) {
@@ -704,8 +765,8 @@ impl Memory {
         report.event(|| Event::MemoryBarrier);
         if !self.buffer.is_empty() {
             let words = self.buffer.take_all();
-            for &Waiting { offset, halves, value } in &words {
-                self.store_in_memory(offset, halves, value);
+            for waiting in &words {
+                self.store_arrives(report, *waiting);
             }
             self.buffer.put_back(words);
         }
@@ -842,8 +903,8 @@ impl Memory {
             let extent = self.buffer.extent();
             let from = extent.start + self.rng.below(extent.end - extent.start);
             let leave: Vec<_> = self.buffer.take(&(from..from + 64)).collect();
-            for Waiting { offset, halves, value } in leave {
-                self.store_in_memory(offset, halves, value);
+            for waiting in leave {
+                self.store_arrives(report, waiting);
             }
         }
         if !self.listed.is_empty() {
@@ -864,7 +925,7 @@ impl Memory {
 
     /// A random cache may have dropped the line, and fetched it again, since the last time.
     fn refill_by_chance(&mut self, offset: u64) {
-        if self.between == Between::Cache && self.rng.chance(1, 8) {
+        if self.between.has_cache() && self.rng.chance(1, 8) {
             let (page, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
             let line = self.line_of(granule);
             let words = self.words(line);
@@ -877,7 +938,7 @@ impl Memory {
 
 /// Ownership.
 impl Memory {
-    /// The IRS takes memory into its ownership: from now on it acts on what is there now, and software keeps off.
+    /// An IRS takes memory into its ownership: from now on it acts on what is there now, and software keeps off.
     /// Everything is in whole words of 64 bits; partial ones count as whole.
     ///
     /// Stores of software that have not reached the IRS are reported, COH-1 for a coherent IRS and COH-2 otherwise; and on a
@@ -886,9 +947,16 @@ impl Memory {
     /// # Errors
     ///
     /// [`BusError`] if not all of it is memory; then nothing changes.
-    pub fn own(&mut self, report: &mut Report, address: PhysAddr, size: u64, owner: Owner) -> Result<(), BusError> {
+    pub fn own(
+        &mut self,
+        report: &mut Report,
+        irs: IrsIndex,
+        address: PhysAddr,
+        size: u64,
+        owner: Owner,
+    ) -> Result<(), BusError> {
         report.event(|| Event::Owned { address, size, owner });
-        self.claim(report, address, size, Claim::Owned(owner))
+        self.claim(report, irs, address, size, Claim::Owned(owner))
     }
 
     /// Memory becomes part of a live table, in which software may fill it. What [`own`](Self::own) reports is reported.
@@ -896,19 +964,29 @@ impl Memory {
     /// # Errors
     ///
     /// [`BusError`] if not all of it is memory; then nothing changes.
-    pub fn fill(&mut self, report: &mut Report, address: PhysAddr, size: u64, owner: Owner) -> Result<(), BusError> {
+    pub fn fill(
+        &mut self,
+        report: &mut Report,
+        irs: IrsIndex,
+        address: PhysAddr,
+        size: u64,
+        owner: Owner,
+    ) -> Result<(), BusError> {
         report.event(|| Event::Fillable { address, size, owner });
-        self.claim(report, address, size, Claim::Fillable(owner))
+        self.claim(report, irs, address, size, Claim::Fillable(owner))
     }
 
-    /// Memory goes back to software, with the IRS's last word in it.
+    /// Memory that was an IRS's goes back to software, with the IRS's last word in it.
     ///
     /// # Errors
     ///
     /// [`BusError`] if not all of it is memory; then nothing changes.
-    pub fn disown(&mut self, report: &mut Report, address: PhysAddr, size: u64) -> Result<(), BusError> {
+    pub fn disown(&mut self, report: &mut Report, irs: IrsIndex, address: PhysAddr, size: u64) -> Result<(), BusError> {
         let bytes = self.range(address, size).ok_or(BusError { address })?;
         report.event(|| Event::Disowned { address, size });
+        if self.snoops(irs) {
+            self.refresh(bytes.clone());
+        }
         self.set_claims(bytes, Code::FREE);
         Ok(())
     }
@@ -919,11 +997,43 @@ impl Memory {
         self.claim_at(self.offset(address, 1)?)
     }
 
-    fn claim(&mut self, report: &mut Report, address: PhysAddr, size: u64, claim: Claim) -> Result<(), BusError> {
+    fn claim(
+        &mut self,
+        report: &mut Report,
+        irs: IrsIndex,
+        address: PhysAddr,
+        size: u64,
+        claim: Claim,
+    ) -> Result<(), BusError> {
         let bytes = self.range(address, size).ok_or(BusError { address })?;
-        self.judge_claim(report, bytes.clone(), claim.owner());
+        self.judge_claim(report, irs, bytes.clone(), claim.owner());
+        if self.snoops(irs) {
+            self.collect(report, bytes.clone());
+        }
+        if self.snoops(irs) && matches!(claim, Claim::Fillable(_)) {
+            self.refresh(bytes.clone());
+        }
         self.set_claims(bytes, Code::new(claim));
         Ok(())
+    }
+
+    /// What the cache has of memory that a coherent IRS takes over goes to the IRS.
+    fn collect(&mut self, report: &mut Report, bytes: Range<u64>) {
+        for Part { page, mut granules } in parts(bytes) {
+            while let Some(dirty) = self.cached(page).and_then(|cached| cached.first_dirty(granules.clone())) {
+                self.write_word(report, page, dirty);
+                granules.start = dirty + 1;
+            }
+        }
+    }
+
+    /// The cache gets of memory that a coherent IRS has owned, and gives back, what the IRS leaves there.
+    fn refresh(&mut self, bytes: Range<u64>) {
+        for Part { page, granules } in parts(bytes) {
+            if let Some(page) = self.page_mut(page) {
+                granules.for_each(|granule| page.update_cached(granule, Halves::NONE));
+            }
+        }
     }
 
     fn set_claims(&mut self, bytes: Range<u64>, code: Code) {
@@ -946,12 +1056,14 @@ impl Memory {
     }
 
     /// What the checker has to say when the IRS takes memory over.
-    fn judge_claim(&self, report: &mut Report, bytes: Range<u64>, owner: Owner) {
+    fn judge_claim(&self, report: &mut Report, irs: IrsIndex, bytes: Range<u64>, owner: Owner) {
         if self.between == Between::Nothing {
             return;
         }
+        let through_cache = self.between.has_cache() && !self.snoops(irs);
         let waiting = self.buffer.first(&bytes).or_else(|| {
-            parts(bytes.clone()).find_map(|Part { page, granules }| {
+            let mut parts = parts(bytes.clone()).filter(|_| through_cache);
+            parts.find_map(|Part { page, granules }| {
                 let cached = self.cached(page)?;
                 let granule = cached.first_dirty(granules)?;
                 let offset = page * PAGE + granule as u64 * 8;
@@ -961,15 +1073,15 @@ impl Memory {
         if let Some(Waiting { offset, halves, value }) = waiting {
             let old = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
             let new = halves.merge(old, value);
-            let (rule, missing) = match self.between {
-                Between::Cache => ("COH-2", "clean, or the barrier after it"),
-                _ => ("COH-1", "barrier"),
+            let (rule, missing) = match through_cache {
+                true => ("COH-2", "clean, or the barrier after it"),
+                false => ("COH-1", "barrier"),
             };
             report.violate(rule, Place::Structure(self.address(offset), owner), old, new, || {
                 format!("the IRS took memory over before a store of software had reached it: there was no {missing}")
             });
         }
-        if self.between == Between::Cache {
+        if through_cache {
             let line = self.config.cache_line;
             let inside_its_block = self.heap.block_at(bytes.start).is_none_or(|(start, block)| {
                 bytes.start / line * line >= start && bytes.end.next_multiple_of(line) <= start + block.layout.size()

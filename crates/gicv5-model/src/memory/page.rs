@@ -198,6 +198,18 @@ impl Page {
         }
     }
 
+    /// The cache gets what memory has of these halves of a word; where the IRS owns it, of all of it.
+    pub(super) fn update_cached(&mut self, granule: usize, halves: Halves) {
+        let value = self.get(granule);
+        let Some(cached) = &mut self.cached else { return };
+        if self.claims.get(granule).is_owned() {
+            cached.set(granule, Halves::BOTH, value);
+            cached.set_clean(granule);
+        } else {
+            cached.set(granule, halves, value);
+        }
+    }
+
     /// Gives the host its memory back, if nobody has a claim on the page.
     pub(super) fn forget(&mut self) {
         if self.claims == Claims::Free {

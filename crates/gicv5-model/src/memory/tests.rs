@@ -10,6 +10,7 @@ const TOP: PhysAddr = match PhysAddr::new(u64::MAX >> 8) {
     Err(_) => unreachable!(),
 };
 const VM: VmId = VmId::new(7);
+const IRS: IrsIndex = IrsIndex(0);
 
 /// Memory and its report in one hand, so that tests read as what software and IRS do.
 #[derive(Clone, PartialEq, Debug)]
@@ -61,23 +62,23 @@ impl Bench {
     }
 
     fn irs(&self, at: PhysAddr) -> u64 {
-        self.memory.irs_load64(at).unwrap()
+        self.memory.irs_load64(IRS, at).unwrap()
     }
 
     fn irs_store(&mut self, at: PhysAddr, value: u64) {
-        self.memory.irs_store64(at, value).unwrap();
+        self.memory.irs_store64(IRS, at, value).unwrap();
     }
 
     fn own(&mut self, at: PhysAddr, size: u64, structure: Structure) {
-        self.memory.own(&mut self.report, at, size, Owner::vm(structure, VM)).unwrap();
+        self.memory.own(&mut self.report, IRS, at, size, Owner::vm(structure, VM)).unwrap();
     }
 
     fn fill(&mut self, at: PhysAddr, size: u64, structure: Structure) {
-        self.memory.fill(&mut self.report, at, size, Owner::vm(structure, VM)).unwrap();
+        self.memory.fill(&mut self.report, IRS, at, size, Owner::vm(structure, VM)).unwrap();
     }
 
     fn disown(&mut self, at: PhysAddr, size: u64) {
-        self.memory.disown(&mut self.report, at, size).unwrap();
+        self.memory.disown(&mut self.report, IRS, at, size).unwrap();
     }
 
     /// The rules broken since the last time.
@@ -91,6 +92,66 @@ fn at(block: &ModelBlock, offset: u64) -> PhysAddr {
 }
 
 const NO_RULE: [&str; 0] = [];
+
+// Several IRSs, of which some are coherent.
+
+/// Memory in which IRS 1 does not see the caches.
+fn mixed() -> Bench {
+    Bench::with(MemoryConfig { coherency_of: BTreeMap::from([(IrsIndex(1), NonCoherent)]), ..MemoryConfig::default() })
+}
+
+#[test]
+fn what_an_irs_needs_to_see_a_store_is_its_own_matter() {
+    for (irs, needs, missing) in [(IrsIndex(0), "a barrier", "COH-1"), (IrsIndex(1), "a clean as well", "COH-2")] {
+        let mut bench = mixed();
+        let block = bench.allocate(192);
+        let mut take_over = |offset, prepare: fn(&mut Bench, PhysAddr)| {
+            let address = at(&block, offset);
+            bench.store(address, 7);
+            prepare(&mut bench, address);
+            let owner = Owner::vm(Structure::VpeDescriptor, VM);
+            bench.memory.own(&mut bench.report, irs, address, 64, owner).unwrap();
+            (bench.memory.irs_load64(irs, address).unwrap(), bench.broken())
+        };
+        assert_eq!(take_over(0, |_, _| ()), (0, vec![missing]), "{irs} needs {needs}");
+        let enough = if irs == IrsIndex(0) { (7, vec![]) } else { (0, vec![missing]) };
+        assert_eq!(take_over(64, |bench, _| bench.barrier()), enough, "{irs} needs {needs}");
+        assert_eq!(take_over(128, |bench, address| bench.clean(address, 64)), (7, vec![]), "{irs} needs no more");
+    }
+}
+
+#[test]
+fn what_software_needs_to_see_what_an_irs_has_written_is_that_irs_matter() {
+    for (irs, seen) in [(IrsIndex(0), 9), (IrsIndex(1), 1)] {
+        let mut bench = mixed();
+        let block = bench.allocate(64);
+        bench.store(at(&block, 0), 1);
+        bench.clean(at(&block, 0), 64);
+        bench.memory.own(&mut bench.report, irs, at(&block, 0), 64, Owner::vm(Structure::LpiIst, VM)).unwrap();
+        // Speculation fetches the line while the IRS has it.
+        bench.clean(at(&block, 0), 64);
+        bench.memory.irs_store64(irs, at(&block, 0), 9).unwrap();
+        bench.memory.disown(&mut bench.report, irs, at(&block, 0), 64).unwrap();
+        let found = bench.load(at(&block, 0));
+        assert_eq!(found == 9, seen == 9, "{irs}: {found:#x}");
+        bench.invalidate(at(&block, 0), 64);
+        assert_eq!((bench.load(at(&block, 0)), bench.broken()), (9, vec![]), "{irs}");
+    }
+}
+
+#[test]
+fn a_coherent_irs_takes_a_dirty_line_over_and_no_later_write_back_of_it_hurts() {
+    let mut bench = mixed();
+    let block = bench.allocate(64);
+    bench.store(at(&block, 0), 1);
+    bench.barrier();
+    bench.memory.own(&mut bench.report, IRS, at(&block, 0), 32, Owner::vm(Structure::L2Vmte, VM)).unwrap();
+    bench.irs_store(at(&block, 0), 3);
+    // A neighbour in the same line.
+    bench.store(at(&block, 32), 5);
+    bench.clean(at(&block, 32), 32);
+    assert_eq!((bench.irs(at(&block, 0)), bench.broken()), (3, vec![]));
+}
 
 // Order on a coherent IRS.
 
@@ -416,12 +477,12 @@ fn the_ist_words_of_a_valid_vm_are_filled_with_their_valid_bit_clear_and_of_an_i
 fn a_hand_over_by_the_book_breaks_no_rule_and_a_violation_reads_as_a_sentence() {
     let mut bench = Bench::new(Coherent);
     let block = bench.allocate(4096);
-    bench.memory.fill(&mut bench.report, block.address(), 64, Owner::domain(Structure::L1Vmte)).unwrap();
+    bench.memory.fill(&mut bench.report, IRS, block.address(), 64, Owner::domain(Structure::L1Vmte)).unwrap();
     let entry = L1_VMTE::new_with_raw_value(0x8001_0000);
     bench.store(at(&block, 8), entry.raw_value());
     bench.barrier();
     assert_eq!(bench.irs(at(&block, 8)), entry.raw_value());
-    bench.memory.own(&mut bench.report, at(&block, 8), 8, Owner::domain(Structure::L1Vmte)).unwrap();
+    bench.memory.own(&mut bench.report, IRS, at(&block, 8), 8, Owner::domain(Structure::L1Vmte)).unwrap();
     bench.irs_store(at(&block, 8), entry.with_valid(true).raw_value());
     assert!(L1_VMTE::new_with_raw_value(bench.load(at(&block, 8))).valid());
     assert_eq!(bench.report.checker.count(), 0);
@@ -483,23 +544,23 @@ fn memory_that_is_not_there_is_a_bus_error_to_the_irs_and_mem_1_to_software() {
     let last = bench.memory.config().base.offset(8184).unwrap();
     let below = PhysAddr::new(bench.memory.config().base.raw() - 8).unwrap();
     for address in [end, below, ZERO, TOP] {
-        assert_eq!(bench.memory.irs_load64(address), Err(BusError { address }));
-        assert_eq!(bench.memory.irs_load32(address), Err(BusError { address }));
-        assert_eq!(bench.memory.irs_store64(address, 1), Err(BusError { address }));
-        assert_eq!(bench.memory.irs_store32(address, 1), Err(BusError { address }));
+        assert_eq!(bench.memory.irs_load64(IRS, address), Err(BusError { address }));
+        assert_eq!(bench.memory.irs_load32(IRS, address), Err(BusError { address }));
+        assert_eq!(bench.memory.irs_store64(IRS, address, 1), Err(BusError { address }));
+        assert_eq!(bench.memory.irs_store32(IRS, address, 1), Err(BusError { address }));
         assert_eq!(bench.load(address), 0);
         bench.store(address, 1);
         bench.memory.clean_invalidate(&mut bench.report, address, 8);
         assert_eq!(bench.broken(), ["MEM-1"; 3]);
-        assert!(bench.memory.own(&mut bench.report, address, 8, Owner::domain(Structure::Vpete)).is_err());
+        assert!(bench.memory.own(&mut bench.report, IRS, address, 8, Owner::domain(Structure::Vpete)).is_err());
     }
-    assert!(bench.memory.own(&mut bench.report, last, 16, Owner::domain(Structure::Vpete)).is_err());
+    assert!(bench.memory.own(&mut bench.report, IRS, last, 16, Owner::domain(Structure::Vpete)).is_err());
     assert_eq!(bench.memory.claim_on(last), None, "nothing of it was taken");
-    assert_eq!(bench.memory.irs_store64(last, 1), Ok(()));
-    assert_eq!(bench.memory.irs_load64(last), Ok(1));
+    assert_eq!(bench.memory.irs_store64(IRS, last, 1), Ok(()));
+    assert_eq!(bench.memory.irs_load64(IRS, last), Ok(1));
     let odd = last.offset(4).unwrap();
-    assert_eq!(bench.memory.irs_load64(odd), Err(BusError { address: odd }));
-    assert_eq!(bench.memory.irs_load32(odd), Ok(0));
+    assert_eq!(bench.memory.irs_load64(IRS, odd), Err(BusError { address: odd }));
+    assert_eq!(bench.memory.irs_load32(IRS, odd), Ok(0));
     bench.load(last);
     bench.memory.load32(&mut bench.report, odd);
     assert_eq!(bench.broken(), NO_RULE);

@@ -9,7 +9,7 @@ use gicv5_arch::insn::{GicInsn, IntIdOperand};
 use gicv5_arch::irs::{IRS_IST_CFGR, IRS_PE_SELR, IRS_SPI_SELR, IrsReg};
 use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{IstSize, L2Size, Levels, Structure};
-use gicv5_arch::{Addr55_12, Iaffid, PhysAddr};
+use gicv5_arch::{Addr55_12, Iaffid, PhysAddr, Priority};
 use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, TableMemory};
 use gicv5_model::CPU_1;
 use gicv5_model::config::{Effects, MachineConfig};
@@ -98,6 +98,42 @@ fn gen_18_holds_for_the_commands_of_the_ist_over_all_irses() {
     bench.wait(IRS, IrsReg::IRS_IST_BASER);
     bench.command(other, value.with_valid(false));
     bench.assert_clean();
+}
+
+#[test]
+fn coh_1_and_coh_2_go_by_the_irs_that_is_given_the_ist() {
+    let mut config = MachineConfig::new(1, 64);
+    config.switches.effects = Effects::Early;
+    let mut second = config.irses[0].clone();
+    second.pes[0].iaffid = Iaffid::new(1);
+    second.idr6 = gicv5_arch::irs::IRS_IDR6::ZERO;
+    config.irses.push(second);
+    let other = gicv5_hal::IrsIndex(1);
+    config.memory.coherency_of.insert(other, Coherency::NonCoherent);
+    let bench = Bench::started(config);
+    assert_eq!([IRS, other].map(|irs| bench.machine.coherency(irs)), [Coherency::Coherent, Coherency::NonCoherent]);
+    let enabled = L2_ISTE::ZERO.with_enable(true);
+    for (given_to, published_for) in [(IRS, IRS), (IRS, other), (other, IRS), (other, other)] {
+        let block = bench.ist_block(linear(14));
+        bench.machine.store32(&block, 20, enabled.raw_value());
+        bench.machine.publish(published_for, &block, 0..block.size());
+        bench.set_ist(given_to, linear(14), block.address());
+        let seen = given_to == IRS || published_for == other;
+        assert_eq!(bench.state(lpi(5)).enable(), seen, "published for {published_for}, given to {given_to}");
+        if !seen {
+            bench.assert_broken("COH-2", structure(Owned::PhysicalIst, &block, 16), 0, 8 << 32);
+        }
+        bench.assert_clean();
+        // What comes back is to be looked at in the same way.
+        bench.pe(PE0).cdpri(lpi(5), Priority::new(3).unwrap());
+        bench.command(given_to, baser(block.address()));
+        let fresh = u64::from(L2_ISTE::new_with_raw_value(bench.machine.load32(&block, 20)).priority().number()) == 3;
+        assert_eq!(fresh, given_to == IRS, "{given_to}");
+        bench.machine.acquire(given_to, &block, 0..block.size());
+        let priority = L2_ISTE::new_with_raw_value(bench.machine.load32(&block, 20)).priority();
+        assert_eq!(priority.number(), 3, "{given_to}");
+        bench.machine.free(block);
+    }
 }
 
 /// Makes an IST valid with this configuration, at the start of a big block.
