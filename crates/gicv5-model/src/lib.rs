@@ -14,48 +14,42 @@
 //! A VM made valid by hand, and the doorbell of its sleeping VPE:
 //!
 //! ```
-//! use gicv5_arch::entry::{L2_ISTE, L2_VMTE, VPETE};
-//! use gicv5_arch::geometry::{DescriptorGeometry, Footprint, IstGeometry, VmTableGeometry, VpeTableGeometry};
-//! use gicv5_arch::irs::*;
-//! use gicv5_arch::{IrsIntId, Lpi, PhysAddr, Priority, VmId, VpeId, values::IstSize};
-//! use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, IrsExt, IrsIndex, TableMemory};
+//! use gicv5_arch::entry::{L2_ISTE, L2_VMTE};
+//! use gicv5_arch::geometry::{DescriptorGeometry, IstGeometry, VmTableGeometry, VpeTableGeometry};
+//! use gicv5_arch::irs::{IRS_VMAP_VMR, IRS_VMAP_VPER};
+//! use gicv5_arch::{IrsIntType, Lpi, VmId, VpeId, values::IstSize};
+//! use gicv5_hal::{Cookie, HostLpis, IrsExt, IrsIndex};
 //! use gicv5_model::{Machine, ModelHost, config::MachineConfig, violation::PeIndex};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let machine = Machine::new(MachineConfig::new(1, 0).with_virtualisation())?;
 //! let host = ModelHost::start(&machine, 0..64)?;
-//! let (vm, vpe, offset) = (VmId::new(3), VpeId::new(0), 3 * L2_VMTE::BYTES);
+//! let (vm, vpe) = (VmId::new(3), VpeId::new(0));
 //!
 //! // The VM table, and what belongs to VM 3: a VPE table, the descriptor of its VPE, an IST for its LPIs.
-//! let block = |of: Footprint| machine.allocate(BlockLayout::for_footprint(of, PhysAddr::highest(48)).expect("it fits"));
-//! let (vmt, vpet) = (VmTableGeometry::linear(8)?, VpeTableGeometry::for_highest(vpe));
-//! let (vped, ist) = (DescriptorGeometry::new(7)?, IstGeometry::linear(14, IstSize::Bytes4)?);
-//! let (vmt_at, vpet_at) = (block(vmt.base())?, block(vpet.footprint())?);
-//! let (vped_at, ist_at) = (block(vped.footprint())?, block(ist.base())?);
-//! machine.store64(&vmt_at, offset + 8, vpet.vmte_word(vpet_at.address())?.raw_value());
-//! machine.store64(&vmt_at, offset + 16, ist.vmte_word(ist_at.address())?.with_ist_valid(true).raw_value());
-//! machine.store64(&vpet_at, 0, VPETE::ZERO.with_vped_addr(vped.footprint().place(vped_at.address())?).raw_value());
-//! machine.store32(&ist_at, 0, L2_ISTE::ZERO.with_enable(true).raw_value());
-//! machine.barrier();
+//! let vmt = host.table(VmTableGeometry::linear(8)?)?;
+//! let vpet = host.table(VpeTableGeometry::for_highest(vpe))?;
+//! let vped = host.table(DescriptorGeometry::new(7)?)?;
+//! let ist = host.table(IstGeometry::linear(14, IstSize::Bytes4)?)?;
+//! let lpis = ist.vmte_word()?.with_ist_valid(true);
+//! let vmte = L2_VMTE::ZERO.with_vpet(vpet.vmte_word()?).with_ist(IrsIntType::Lpi, lpis);
+//! host.store(&vmt, 3 * L2_VMTE::BYTES, &vmte.raw_value());
+//! host.store(&vpet, 0, &[vped.vpete()?.raw_value()]);
+//! host.store(&ist, 0, &[L2_ISTE::ZERO.with_enable(true).raw_value().into()]);
 //!
 //! // The IRS takes them.
-//! machine.write(IrsIndex(0), vmt.cfgr());
-//! host.command(IRS_VMT_BASER::ZERO.with_addr(vmt.base().place(vmt_at.address())?).with_valid(true))?;
+//! machine.write(IrsIndex(0), vmt.shape.cfgr());
+//! host.command(vmt.baser()?)?;
 //! host.command(IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(vm))?;
 //! host.command(IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(vm).with_vpe_id(vpe))?;
 //!
 //! // The VPE sleeps; an interrupt for it rings.
-//! let lpi = host.allocate(Cookie(42))?;
-//! host.enable(&lpi);
-//! host.command(IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe))?;
-//! host.command(IRS_VPE_DBR::ZERO.with_dbv(true).with_req_db(true).with_dbpm(Priority::new(31)?).with_intid(host.lpi(&lpi)))?;
-//! host.on_pe(PeIndex(0), |pe| {
-//!     pe.vdpend(vm, IrsIntId::Lpi(Lpi::new(0).expect("a number")), true);
-//!     pe.gsb_sys();
-//! });
-//! let taken = host.take_interrupts(PeIndex(0), |taken| assert_eq!(taken.cookie, Some(Cookie(42))));
-//! assert_eq!(taken, 1);
-//! assert!(machine.take_violations().is_empty());
+//! let doorbell = host.allocate(Cookie(42))?;
+//! host.enable(&doorbell);
+//! host.ask_for_doorbell(vm, vpe, &doorbell)?;
+//! host.inject(vm, Lpi::new(0)?.into());
+//! assert_eq!(host.take_interrupts(PeIndex(0), |taken| assert_eq!(taken.cookie, Some(Cookie(42)))), 1);
+//! # assert!(machine.take_violations().is_empty());
 //! # Ok(())
 //! # }
 //! ```
@@ -67,6 +61,7 @@ pub mod config;
 mod cpu;
 pub mod event;
 pub mod fault;
+pub mod hand;
 pub mod host;
 mod id_map;
 mod interrupts;
