@@ -8,7 +8,7 @@
 //! Each target has 32 queues, one for each priority, and a word that says which of them are not empty. The queues are
 //! linked through the states themselves, so that an interrupt enters and leaves its queue in constant time and the first
 //! of the most urgent queue is the candidate: the cost of an event does not depend on how much is pending. Equally urgent
-//! interrupts come in the order in which they became candidates, which HPPI-4 leaves open.
+//! interrupts come in the order in which they became candidates, or the other way round: HPPI-4 leaves that open.
 //!
 //! # Where a state lives
 //!
@@ -24,7 +24,7 @@ use gicv5_arch::values::RoutingMode;
 use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, Spi};
 use gicv5_hal::IrsIndex;
 
-use crate::config::PresetPending;
+use crate::config::{Equals, PresetPending, Switches};
 use crate::event::Event;
 use crate::memory::Memory;
 use crate::report::Report;
@@ -333,18 +333,20 @@ pub(crate) struct Interrupts {
     spi: (Backing, Pages),
     targets: Targets,
     preset_pending: PresetPending,
+    equals: Equals,
     /// What has been found since [`take_preset`](Self::take_preset) was last asked.
     preset: Vec<Preset>,
 }
 
 impl Interrupts {
     /// No LPIs, and SPIs from `spis`.
-    pub(crate) fn new(spis: Backing, preset_pending: PresetPending) -> Interrupts {
+    pub(crate) fn new(spis: Backing, switches: &Switches) -> Interrupts {
         Interrupts {
             lpi: (Backing::Absent, Pages::default()),
             spi: (spis, Pages::default()),
             targets: Targets::default(),
-            preset_pending,
+            preset_pending: switches.preset_pending,
+            equals: switches.equals,
             preset: Vec::new(),
         }
     }
@@ -554,12 +556,25 @@ impl Interrupts {
         Some(entry.iaffid())
     }
 
-    /// Puts an interrupt at the start of the queue of its target and priority, which is not empty.
+    /// Puts an interrupt into the queue of its target and priority.
+    fn enqueue(&mut self, link: Link) {
+        match self.equals {
+            Equals::FirstCome => self.enqueue_last(link),
+            Equals::LastCome => self.enqueue_first(link),
+        }
+    }
+
+    /// Puts an interrupt at the start of the queue of its target and priority.
     fn enqueue_first(&mut self, link: Link) {
         let Some(entry) = self.slot(link).map(|slot| slot.entry) else { return };
+        let priority = usize::from(entry.priority().number());
         let Some(queues) = self.targets.get_or_insert(entry.iaffid()) else { return };
-        let Some(first) = queues.first.get_mut(usize::from(entry.priority().number())) else { return };
+        let (Some(first), Some(last)) = (queues.first.get_mut(priority), queues.last.get_mut(priority)) else { return };
         let next = mem::replace(first, link);
+        if next == NIL {
+            *last = link;
+        }
+        queues.occupied |= 1 << priority;
         if let Some(slot) = self.slot_mut(next) {
             slot.previous = link;
         }
@@ -569,7 +584,7 @@ impl Interrupts {
     }
 
     /// Puts an interrupt at the end of the queue of its target and priority.
-    fn enqueue(&mut self, link: Link) {
+    fn enqueue_last(&mut self, link: Link) {
         let Some(entry) = self.slot(link).map(|slot| slot.entry) else { return };
         let priority = usize::from(entry.priority().number());
         let Some(queues) = self.targets.get_or_insert(entry.iaffid()) else { return };
@@ -686,8 +701,12 @@ mod tests {
     }
 
     fn machine() -> (Interrupts, Words) {
+        machine_with(Equals::FirstCome)
+    }
+
+    fn machine_with(equals: Equals) -> (Interrupts, Words) {
         let spis = Backing::Internal { first: 32, count: 64 };
-        let mut interrupts = Interrupts::new(spis, PresetPending::NotNoticed);
+        let mut interrupts = Interrupts::new(spis, &Switches { equals, ..Switches::default() });
         let geometry = IstGeometry::linear(10, IstSize::Bytes4).unwrap();
         interrupts.adopt(IrsIntType::Lpi, Ist { irs: IrsIndex(0), base: PhysAddr::new(0x1000).unwrap(), geometry });
         (interrupts, Words::default())
@@ -696,16 +715,18 @@ mod tests {
     const PE0: Iaffid = Iaffid::new(0);
 
     #[test]
-    fn the_most_urgent_candidate_wins_and_ties_go_to_the_first_come() {
-        let (mut interrupts, mut memory) = machine();
-        for (id, number) in [(lpi(3), 9), (spi(40), 4), (lpi(1), 4), (lpi(2), 31)] {
-            interrupts.update(id, &mut memory, |_| pending(number)).unwrap();
+    fn the_most_urgent_candidate_wins_and_ties_go_to_the_first_come_or_the_last() {
+        for (equals, first, second) in [(Equals::FirstCome, spi(40), lpi(1)), (Equals::LastCome, lpi(1), spi(40))] {
+            let (mut interrupts, mut memory) = machine_with(equals);
+            for (id, number) in [(lpi(3), 9), (spi(40), 4), (lpi(1), 4), (lpi(2), 31)] {
+                interrupts.update(id, &mut memory, |_| pending(number)).unwrap();
+            }
+            assert_eq!(interrupts.candidate(PE0), Some((first, priority(4))), "HPPI-4");
+            interrupts.update(first, &mut memory, |entry| entry.with_active(true)).unwrap();
+            assert_eq!(interrupts.candidate(PE0), Some((second, priority(4))));
+            interrupts.update(second, &mut memory, |entry| entry.with_enable(false)).unwrap();
+            assert_eq!(interrupts.candidate(PE0), Some((lpi(3), priority(9))));
         }
-        assert_eq!(interrupts.candidate(PE0), Some((spi(40), priority(4))));
-        interrupts.update(spi(40), &mut memory, |entry| entry.with_active(true)).unwrap();
-        assert_eq!(interrupts.candidate(PE0), Some((lpi(1), priority(4))));
-        interrupts.update(lpi(1), &mut memory, |entry| entry.with_enable(false)).unwrap();
-        assert_eq!(interrupts.candidate(PE0), Some((lpi(3), priority(9))));
     }
 
     #[test]
@@ -777,9 +798,10 @@ mod tests {
     proptest! {
         #[test]
         fn the_queues_agree_with_a_search_through_all_states(
+            equals in proptest::sample::select(Equals::POSITIONS),
             steps in proptest::collection::vec((0u32..40, 0u8..8, 0u8..4, 0u16..3), 1..400)
         ) {
-            let (mut interrupts, mut memory) = machine();
+            let (mut interrupts, mut memory) = machine_with(equals);
             let mut naive = Naive::default();
             for (n, flags, number, target) in steps {
                 let id = if n < 20 { lpi(n * 50) } else { spi(n + 20) };

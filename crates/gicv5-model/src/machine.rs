@@ -197,7 +197,7 @@ impl MachineState {
             report: Report { clock: Clock::new(config.poll_ticks), ..Report::default() },
             memory: Memory::new(config.memory.clone())?,
             rng: rng.fork(1),
-            interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }, config.switches.preset_pending),
+            interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }, &config.switches),
             ist: IstRegisters::default(),
             virt: Virtual::default(),
             wires: (0..spis).map(|spi| Wire::new(&config, spi)).collect(),

@@ -46,7 +46,11 @@ impl MachineState {
         let named = (new.vm(), new.vpe());
         if !new.v() {
             let request = new.db().then(|| new.dbpm());
-            let silent = new.irichppidis() && switches.silence == IrichppidisDoorbell::Silent;
+            let silent = match switches.silence {
+                IrichppidisDoorbell::Rings => false,
+                IrichppidisDoorbell::Silent => new.irichppidis(),
+                IrichppidisDoorbell::SilentAsWhileResident => old.irichppidis(),
+            };
             self.leave(pe, request, silent);
             let f = old.f() && switches.fault == ContextFault::UntilSuccess;
             self.set_context(pe, new.with_f(f), None, false);

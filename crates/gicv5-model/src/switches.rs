@@ -135,6 +135,8 @@ switches! {
     {
         /// A tie between a PPI and the IRS's candidate.
         tie: Tie ["HPPI-4"];
+        /// A tie between interrupts that the IRS nominates for the same target.
+        equals: Equals ["HPPI-4", "HPPI-5"];
         /// When GIC instructions, and writes to registers that do not synchronise themselves, act.
         effects: Effects ["SYN-1", "SYN-4", "SYN-5", "INS-10", "open question 16"];
         /// What IRS_PE_CR0.DPS reads without 1-of-N, about which sources disagree.
@@ -560,6 +562,16 @@ choice! {
 }
 
 choice! {
+    /// Which of several equally urgent interrupts for the same target the IRS nominates.
+    Equals {
+        /// The one that has been a candidate for longest.
+        FirstCome,
+        /// The one that became a candidate last.
+        LastCome,
+    }
+}
+
+choice! {
     /// When an effect that the architecture lets come late takes place.
     Effects {
         /// As late as the architecture allows: when the barrier that completes it comes, or after
@@ -748,12 +760,14 @@ choice! {
 }
 
 choice! {
-    /// Whether IRICHPPIDIS in the write that ends a residency keeps the VPE's doorbell from ringing.
+    /// Whether IRICHPPIDIS keeps a VPE's doorbell from ringing.
     IrichppidisDoorbell {
         /// It does not.
         Rings,
-        /// It does, until the VPE becomes resident.
+        /// In the write that ends the residency it does, until the VPE becomes resident.
         Silent,
+        /// In the write that began the residency it does, until the VPE becomes resident again.
+        SilentAsWhileResident,
     }
 }
 

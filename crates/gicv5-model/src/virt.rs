@@ -506,7 +506,7 @@ impl MachineState {
             descriptor,
             descriptor_was_clean: clean,
             vpes: IdMap::default(),
-            interrupts: Interrupts::new(Backing::Absent, self.config.switches.preset_pending),
+            interrupts: Interrupts::new(Backing::Absent, &self.config.switches),
             quiescent: false,
             rng: Rng::new(self.config.seed).fork(1 << 16 | u64::from(vm.raw_value())),
         };

@@ -9,7 +9,7 @@ use gicv5_arch::sysreg::{ICC_ICSR_EL1, PCR, SysReg};
 use gicv5_arch::values::{HandlingMode, PriBits, RoutingMode, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi};
 use gicv5_hal::IrsExt;
-use gicv5_model::config::{Effects, MachineConfig, SetPending};
+use gicv5_model::config::{Effects, Equals, MachineConfig, SetPending};
 
 use crate::bench::{Bench, IRS, PE0, PE1, lpi, ppi, priority, spi, wire};
 
@@ -295,6 +295,22 @@ fn equally_urgent_interrupts_come_in_any_order_but_each_comes_once() {
     let mut taken: Vec<_> = std::iter::from_fn(|| bench.take(PE0)).collect();
     taken.sort_by_key(|id| id.raw());
     assert_eq!(taken, [lpi(1).into(), lpi(3).into(), spi(2).into()]);
+}
+
+#[test]
+fn of_equals_the_irs_nominates_the_first_come_or_the_last() {
+    // HPPI-4, HPPI-5.
+    for (equals, order) in [(Equals::FirstCome, [1, 2, 3]), (Equals::LastCome, [3, 2, 1])] {
+        let mut config = MachineConfig::new(1, 64);
+        config.switches.effects = Effects::Early;
+        config.switches.equals = equals;
+        let bench = Bench::started(config);
+        for id in [1, 2, 3] {
+            bench.pend(spi(id), 6, 0);
+        }
+        let taken: Vec<_> = std::iter::from_fn(|| bench.take(PE0)).collect();
+        assert_eq!(taken, order.map(|id| spi(id).into()), "{equals:?}");
+    }
 }
 
 #[test]

@@ -17,7 +17,7 @@ use gicv5_arch::values::{HandlingMode, IstSize, L2Size, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, Ppi, PpiBank, Spi};
 use gicv5_hal::{Block, IrsExt, IrsIndex, TableMemory};
 use gicv5_model::CpuConfig;
-use gicv5_model::config::{Effects, IrsConfig, MachineConfig};
+use gicv5_model::config::{Effects, Equals, IrsConfig, MachineConfig};
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::rng::Rng;
 use gicv5_model::violation::PeIndex;
@@ -309,6 +309,7 @@ const LEVEL: [u32; 4] = [0, 27, 63, 64];
 fn config(effects: Effects, seed: u64) -> MachineConfig {
     let mut config = MachineConfig::new(1, SPIS);
     config.switches.effects = effects;
+    config.switches.equals = if seed.is_multiple_of(2) { Equals::FirstCome } else { Equals::LastCome };
     config.seed = seed;
     config.irses = [0, 1]
         .map(|irs: u32| {

@@ -298,8 +298,13 @@ fn a_doorbell_without_settings_does_not_ring() {
 
 #[test]
 fn irichppidis_keeps_the_irs_out_of_the_selection() {
-    // RES-12, HPPI-7, and open question 2 in both positions.
-    for (position, rings) in [(IrichppidisDoorbell::Rings, true), (IrichppidisDoorbell::Silent, false)] {
+    // RES-12, HPPI-7, and open question 2 in every position.
+    for (position, then, rings) in [
+        (IrichppidisDoorbell::Rings, true, true),
+        (IrichppidisDoorbell::Silent, true, false),
+        (IrichppidisDoorbell::Silent, false, true),
+        (IrichppidisDoorbell::SilentAsWhileResident, false, false),
+    ] {
         let mut config = config(1);
         config.switches.residency.silence = position;
         let bench = Bench::new(config);
@@ -312,9 +317,9 @@ fn irichppidis_keeps_the_irs_out_of_the_selection() {
         host.isb();
         assert!(!bench.virq(PE0) && bench.machine.resident(PE0).is_some(), "RES-12");
         assert_eq!(bench.guest(PE0).cdia().int_id(), None, "HPPI-7");
-        host.write(ICH_CONTEXTR_EL2::ZERO.with_irichppidis(true).with_db(true).with_dbpm(priority(31)));
+        host.write(ICH_CONTEXTR_EL2::ZERO.with_irichppidis(then).with_db(true).with_dbpm(priority(31)));
         host.isb();
-        assert_eq!(bench.rang(VM, VPE0), rings, "{position:?}");
+        assert_eq!(bench.rang(VM, VPE0), rings, "{position:?}, {then} in the last write");
         assert!(bench.load(PE0, VM, VPE0));
         assert!(bench.virq(PE0), "it is a property of the last write");
         bench.put(PE0, Some(31));
