@@ -435,6 +435,7 @@ mod tests {
             ("replay", &[&["replay", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/divergent.trace")]]),
             ("run", &[&["run", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/crowded.toml")]]),
             ("run --list", &[&["run", "--list", "--json"]]),
+            ("faults --list", &[&["faults", "--list", "--json"]]),
         ] {
             // The trace is one with a divergence, and the scenario one with an error, so that all there is to say is said.
             let expected = u8::from(["replay", "run"].contains(&heading));

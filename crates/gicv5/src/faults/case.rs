@@ -7,6 +7,9 @@ use gicv5_model::fault::Fault;
 
 use super::life::{LATE, Planned, TOO_LATE};
 
+/// The most faults in a case.
+pub(super) const MOST: usize = 3;
+
 /// A way in which something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Harm {
@@ -39,7 +42,7 @@ impl Harm {
         }
     }
 
-    const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Harm::Refused => "refused",
             Harm::Never => "never",
@@ -79,6 +82,13 @@ pub(super) struct CaseId {
     pub(super) strikes: Vec<Strike>,
 }
 
+impl CaseId {
+    /// The case with one fault more.
+    pub(super) fn and(&self, strike: Strike) -> CaseId {
+        CaseId { strikes: self.strikes.iter().copied().chain([strike]).collect(), ..self.clone() }
+    }
+}
+
 impl fmt::Display for CaseId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.geometry)?;
@@ -112,8 +122,8 @@ impl FromStr for CaseId {
             Ok(Strike { at, harm })
         });
         let strikes = strikes.collect::<Result<Vec<Strike>, String>>()?;
-        if strikes.len() > 2 || strikes.array_windows().any(|[first, second]| first.at >= second.at) {
-            return Err("a case has at most two faults, the second at a later point".to_owned());
+        if strikes.len() > MOST || strikes.array_windows().any(|[first, second]| first.at >= second.at) {
+            return Err(format!("a case has at most {MOST} faults, each at a later point than the one before"));
         }
         Ok(CaseId { geometry: geometry.to_owned(), switches, strikes })
     }
@@ -129,7 +139,7 @@ mod tests {
         {
             assert_eq!(name.parse::<CaseId>().unwrap().to_string(), name);
         }
-        for wrong in ["a/12", "a/x.never", "a/1.nothing", "a@x", "a/2.never/1.never", "a/1.late/2.late/3.late"] {
+        for wrong in ["a/12", "a/x.never", "a/1.nothing", "a@x", "a/2.never/1.never", "a/1.late/2.late/3.late/4.late"] {
             assert!(wrong.parse::<CaseId>().is_err(), "{wrong}");
         }
     }

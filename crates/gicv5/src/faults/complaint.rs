@@ -4,7 +4,8 @@ use std::fmt;
 
 use gicv5_hyp::{
     BringUpCause, BringUpError, CommandError, DoorbellError, Fate, InitCause, InitError, IstCause, IstError,
-    ProbeError, ReclaimError, RunError, ShutDownError, TableError, TearDownCause, TearDownError,
+    ProbeError, ReclaimError, ResetCause, ResetError, RunError, ShutDownError, TableError, TearDownCause,
+    TearDownError,
 };
 
 /// What the script is doing.
@@ -17,10 +18,13 @@ pub(super) enum Step {
     Load,
     Idle,
     Wake,
+    WakeLate,
     Put,
+    Reset,
     RemoveIst,
     TearDown,
     Reclaim,
+    Reap,
     ShutDown,
 }
 
@@ -34,10 +38,13 @@ impl fmt::Display for Step {
             Step::Load => "load a vCPU",
             Step::Idle => "put a vCPU to sleep",
             Step::Wake => "wake a vCPU by its doorbell",
+            Step::WakeLate => "handle a doorbell that comes late",
             Step::Put => "put a vCPU",
+            Step::Reset => "reset a vCPU",
             Step::RemoveIst => "remove the LPI IST",
             Step::TearDown => "tear the VM down",
             Step::Reclaim => "reclaim the quarantine",
+            Step::Reap => "reap the VM without a handle",
             Step::ShutDown => "shut the host down",
         })
     }
@@ -72,6 +79,25 @@ pub(super) enum Cause {
     Other,
 }
 
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Cause::Heap => "no heap",
+            Cause::Table => "no table memory",
+            Cause::Lpi => "no LPI",
+            Cause::LpiStays => "the LPI does not come to rest",
+            Cause::TimedOut => "timed out",
+            Cause::InFlight => "a command is in flight",
+            Cause::NoEffect => "no effect",
+            Cause::NotValid => "not valid",
+            Cause::Residency => "residency fault",
+            Cause::Named => "a command in flight names it",
+            Cause::OthersRun => "other VMs run",
+            Cause::Other => "something else",
+        })
+    }
+}
+
 /// What became of that which the step was about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum After {
@@ -83,6 +109,17 @@ pub(super) enum After {
     Dead,
     /// What the hardware may still touch is held.
     Held,
+}
+
+impl fmt::Display for After {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            After::Undone => "undone",
+            After::Unchanged => "unchanged",
+            After::Dead => "dead",
+            After::Held => "held",
+        })
+    }
 }
 
 impl From<Fate> for After {
@@ -204,6 +241,16 @@ impl From<RunError> for Complaint {
             RunError::ResidencyFault { .. } => Complaint::new(Cause::Residency, After::Dead, &error),
             _ => Complaint::new(Cause::Other, After::Unchanged, &error),
         }
+    }
+}
+
+impl From<ResetError> for Complaint {
+    fn from(error: ResetError) -> Complaint {
+        let cause = match &error.cause {
+            ResetCause::Command(error) => of_command(error),
+            ResetCause::NotLive | ResetCause::Resident { .. } => Cause::Other,
+        };
+        Complaint::new(cause, error.fate.into(), &error)
     }
 }
 

@@ -20,12 +20,31 @@ pub(super) enum Table {
     Second,
 }
 
+impl Table {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Table::Linear => "linear",
+            Table::First => "first",
+            Table::Second => "second",
+        }
+    }
+}
+
 /// The descriptors that the IRS wants of every VM.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VmDescriptor {
     None,
     /// log2 of their size in bytes.
     Size(u8),
+}
+
+/// What the host finds in the IRS when it comes up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    /// No VM table.
+    Nothing,
+    /// A VM table that somebody before it has left valid, and that it is configured to take over.
+    LiveTable,
 }
 
 /// A machine and the VM under test.
@@ -36,6 +55,7 @@ pub(super) struct Geometry {
     /// log2 of the size of VPE descriptors in bytes.
     pub(super) vpe_descriptor: u8,
     pub(super) coherency: Coherency,
+    pub(super) found: Found,
     pub(super) vcpus: usize,
     pub(super) spis: bool,
     pub(super) lpis: bool,
@@ -47,6 +67,7 @@ const DESCRIPTORS: [u8; 2] = [3, 12];
 const VM_DESCRIPTORS: [VmDescriptor; 3] =
     [VmDescriptor::None, VmDescriptor::Size(DESCRIPTORS[0]), VmDescriptor::Size(DESCRIPTORS[1])];
 const COHERENCIES: [Coherency; 2] = [Coherency::Coherent, Coherency::NonCoherent];
+const FOUND: [Found; 2] = [Found::Nothing, Found::LiveTable];
 /// (SPIs, LPIs)
 const ISTS: [(bool, bool); 4] = [(true, true), (false, true), (true, false), (false, false)];
 
@@ -56,8 +77,9 @@ const THREE: [u16; 3] = [0, 5, 300];
 const SEVENTEEN: [u16; 17] = [0, 1, 2, 63, 64, 65, 255, 256, 511, 512, 1023, 1024, 2047, 2048, 3071, 4094, 4095];
 
 impl Geometry {
-    /// All of them: every combination of VM table, descriptors and coherency, each with one to three vCPUs and with or
-    /// without SPIs and LPIs, so that any two values of these that can meet do; and seventeen vCPUs on a few.
+    /// All of them: every combination of VM table, descriptors and coherency, each with one to three vCPUs, with or without
+    /// SPIs and LPIs, and with or without a table to take over, so that any two values of these meet; and seventeen vCPUs on
+    /// two.
     pub(super) fn all() -> Vec<Geometry> {
         let mut all = Vec::new();
         for (t, table) in TABLES.into_iter().enumerate() {
@@ -67,7 +89,17 @@ impl Geometry {
                         let vcpus = (t + d + v + 2 * c) % 3 + 1;
                         let ists = ISTS.get((t + 2 * d + 3 * v + c) % ISTS.len()).copied();
                         let (spis, lpis) = ists.unwrap_or_default();
-                        all.push(Geometry { table, vm_descriptor, vpe_descriptor, coherency, vcpus, spis, lpis });
+                        let found = FOUND.get((t + d + v) % FOUND.len()).copied().unwrap_or(Found::Nothing);
+                        all.push(Geometry {
+                            table,
+                            vm_descriptor,
+                            vpe_descriptor,
+                            coherency,
+                            found,
+                            vcpus,
+                            spis,
+                            lpis,
+                        });
                     }
                 }
             }
@@ -77,6 +109,7 @@ impl Geometry {
             vm_descriptor,
             vpe_descriptor: 8,
             coherency,
+            found: Found::Nothing,
             vcpus: SEVENTEEN.len(),
             spis: true,
             lpis: true,
@@ -131,11 +164,7 @@ impl Geometry {
 impl fmt::Display for Geometry {
     /// Its name: `first-vmd8-vped4096-noncoherent-3cpu-spi-lpi`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.table {
-            Table::Linear => "linear",
-            Table::First => "first",
-            Table::Second => "second",
-        })?;
+        f.write_str(self.table.name())?;
         match self.vm_descriptor {
             VmDescriptor::None => f.write_str("-novmd")?,
             VmDescriptor::Size(size) => write!(f, "-vmd{}", 1 << size)?,
@@ -147,7 +176,11 @@ impl fmt::Display for Geometry {
         })?;
         write!(f, "-{}cpu", self.vcpus)?;
         f.write_str(if self.spis { "-spi" } else { "" })?;
-        f.write_str(if self.lpis { "-lpi" } else { "" })
+        f.write_str(if self.lpis { "-lpi" } else { "" })?;
+        f.write_str(match self.found {
+            Found::Nothing => "",
+            Found::LiveTable => "-takeover",
+        })
     }
 }
 
@@ -168,11 +201,12 @@ mod tests {
             let parts: Vec<&str> = name.split('-').collect();
             let mut values: Vec<String> = parts.iter().take(5).map(ToString::to_string).collect();
             values.push(format!("{}{}", geometry.spis, geometry.lpis));
+            values.push(format!("{:?}", geometry.found));
             values
         };
         let rows: Vec<Vec<String>> = all.iter().filter(|geometry| geometry.vcpus < 17).map(values).collect();
         let column = |n: usize| rows.iter().map(|row| row[n].clone()).collect::<BTreeSet<_>>();
-        for a in 0..6 {
+        for a in 0..7 {
             for b in 0..a {
                 for (x, y) in column(a).iter().flat_map(|x| column(b).into_iter().map(move |y| (x.clone(), y))) {
                     assert!(rows.iter().any(|row| row[a] == x && row[b] == y), "{x} never meets {y}");

@@ -3,8 +3,8 @@
 //!
 //! [`geometry`] lists the machines and VMs. For each, [`life`] runs the script once to number the fault points; then, for
 //! each point and each [harm](case::Harm) that can be done there, once with that harm, compared with the table in
-//! [`expected`]; then once more for each point that was passed after the first harm, with a second one there. What the library
-//! said is boiled down by [`complaint`]; what came of it all is told by [`report`].
+//! [`expected`]; then once more for each point that was passed after the first harm and each harm that can be done there. What
+//! the library said is boiled down by [`complaint`]; what came of it all is told by [`report`]. docs/faults.md says it at length.
 
 mod case;
 mod complaint;
@@ -16,7 +16,7 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::sync::PoisonError;
@@ -29,7 +29,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, quote};
-use case::{CaseId, Harm, Strike};
+use case::{CaseId, Harm, MOST, Strike};
 use complaint::Step;
 use geometry::Geometry;
 use life::{Setting, Verdict};
@@ -37,11 +37,12 @@ use report::Tally;
 
 const AFTER_HELP: &str = "\
 A host, a VM and a bystander VM live through probe, bring-up, init, LPI IST, load, sleep, doorbell,
-put, teardown and shut-down, on each of a set of machines. Each fault point is struck by each fault
-it can have; then, after that first fault, each later point by a second one. The hardware recovers
-after each complaint; the library must then get everything to work again and give everything back.
+put, reset, teardown, reap and shut-down, on each of a set of machines. Each fault point is struck by
+each fault it can have; then, after that first fault, each later point by each fault that it can
+have. The hardware recovers; the library must then get everything to work again and give everything
+back. docs/faults.md says what is covered.
 
-A case is named GEOMETRY/POINT.FAULT or GEOMETRY/POINT.FAULT/POINT.FAULT; GEOMETRY alone is the life
+A case is named GEOMETRY/POINT.FAULT, with up to two more /POINT.FAULT; GEOMETRY alone is the life
 without faults and lists the points. Faults are refused, never, late, too-late, ignored, invalid.
 With --settings the number of the setting follows the geometry: GEOMETRY@3/POINT.FAULT.
 
@@ -61,7 +62,7 @@ pub(crate) struct Args {
     #[arg(long)]
     json: bool,
     /// Lists the geometries
-    #[arg(long, conflicts_with_all = ["case", "shard", "geometry", "json"])]
+    #[arg(long, conflicts_with_all = ["case", "shard", "geometry", "depth", "settings", "seed"])]
     list: bool,
     /// Runs only this part of the matrix, counted from 1
     #[arg(long, value_name = "I/N", default_value = "1/1")]
@@ -70,13 +71,13 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Runs one case and tells all that happens
-    #[arg(long, value_name = "ID", conflicts_with_all = ["shard", "geometry", "settings"])]
+    #[arg(long, value_name = "ID", conflicts_with_all = ["shard", "geometry", "depth", "settings"])]
     case: Option<CaseId>,
     /// Runs only this geometry
     #[arg(long, value_name = "NAME")]
     geometry: Option<String>,
-    /// The most faults in one case
-    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=2))]
+    /// The most faults in one case; 3 takes hours, and is for one geometry or a shard
+    #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=MOST as i64))]
     depth: u8,
     /// Runs under a set of settings in which every two positions of any two of the model's switches meet
     #[arg(long)]
@@ -131,10 +132,7 @@ struct Job {
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
     static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     if args.list {
-        for geometry in Geometry::all() {
-            use std::io::Write;
-            writeln!(out, "{geometry}")?;
-        }
+        list(args, out)?;
         return Ok(Outcome::Held);
     }
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
@@ -144,15 +142,25 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     let start = Instant::now();
     let grounds = grounds(args)?;
     let geometries = grounds.iter().filter(|ground| ground.switches == 0).count();
+    let settings = grounds.len() / geometries.max(1);
     let (jobs, mut tally) = jobs(&grounds, args.shard)?;
     tally.add(matrix(&grounds, &jobs, args.depth, &INTERRUPTED));
-    let summary = report::Summary::new(geometries, tally, start.elapsed(), INTERRUPTED.load(Ordering::Relaxed));
+    let summary =
+        report::Summary::new(geometries, settings, tally, start.elapsed(), INTERRUPTED.load(Ordering::Relaxed));
     if args.json {
         output::json(out, &summary.document())?;
     } else {
         summary.print(out)?;
     }
     Ok(summary.outcome())
+}
+
+fn list(args: &Args, out: &mut Console<'_>) -> std::io::Result<()> {
+    let geometries = Geometry::all();
+    if args.json {
+        return output::json(out, &report::ListDocument::new(&geometries));
+    }
+    geometries.iter().try_for_each(|geometry| writeln!(out, "{geometry}"))
 }
 
 fn grounds(args: &Args) -> Result<Vec<Ground>, Failure> {
@@ -250,30 +258,34 @@ fn bar(len: usize) -> Option<ProgressBar> {
     })
 }
 
-/// A first fault, and then a second at each later point.
+/// A first fault, and then all that can follow it.
 fn work(ground: &Ground, job: &Job, depth: u8, interrupted: &AtomicBool) -> Tally {
     let mut tally = Tally::default();
-    let case = |strikes| CaseId { geometry: ground.name.clone(), switches: ground.switches, strikes };
-    let first = run_case(ground, &case(vec![job.first]), &mut tally);
-    let Some(first) = first else { return tally };
-    // What the table says holds for the default: other settings may make a fault harmless, or harmful.
-    if ground.switches == 0 {
-        tally.compare(&case(vec![job.first]), expected::judge(job.step, &job.point, job.first.harm, &first));
-    }
-    if depth < 2 {
-        return tally;
-    }
-    let later = first.points.into_iter().flatten().filter(|(_, point)| point.index > job.first.at);
-    for (n, (_, point)) in later.enumerate() {
-        if interrupted.load(Ordering::Relaxed) {
-            break;
+    let case = CaseId { geometry: ground.name.clone(), switches: ground.switches, strikes: vec![job.first] };
+    if let Some(verdict) = run_case(ground, &case, &mut tally) {
+        // What the table says holds for the default: other settings may make a fault harmless, or harmful.
+        if ground.switches == 0 {
+            tally.compare(&case, expected::judge(job.step, &job.point, job.first.harm, &verdict));
         }
-        // Once for each point: which of its harms, the number of the case decides.
-        let harms: Vec<Harm> = harms(&point).filter(|harm| *harm != Harm::Late).collect();
-        let Some(harm) = harms.get((n + job.first.at as usize) % harms.len().max(1)) else { continue };
-        run_case(ground, &case(vec![job.first, Strike { at: point.index, harm: *harm }]), &mut tally);
+        further(ground, &case, verdict, depth - 1, interrupted, &mut tally);
     }
     tally
+}
+
+/// Up to `depth` faults more, after those of a case: each at each point that was passed then.
+fn further(ground: &Ground, case: &CaseId, verdict: Verdict, depth: u8, interrupted: &AtomicBool, tally: &mut Tally) {
+    let (1.., Some(last)) = (depth, case.strikes.last()) else { return };
+    for (_, point) in verdict.points.into_iter().flatten().filter(|(_, point)| point.index > last.at) {
+        for harm in harms(&point) {
+            if interrupted.load(Ordering::Relaxed) {
+                return;
+            }
+            let case = case.and(Strike { at: point.index, harm });
+            if let Some(verdict) = run_case(ground, &case, tally) {
+                further(ground, &case, verdict, depth - 1, interrupted, tally);
+            }
+        }
+    }
 }
 
 fn run_case(ground: &Ground, case: &CaseId, tally: &mut Tally) -> Option<Verdict> {
@@ -328,7 +340,7 @@ fn one(args: &Args, case: &CaseId, out: &mut Console<'_>) -> Result<Outcome, Fai
     {
         tally.compare(case, expected::judge(*step, point, first.harm, &verdict));
     }
-    let summary = report::Summary::new(1, tally, start.elapsed(), false);
+    let summary = report::Summary::new(1, 1, tally, start.elapsed(), false);
     if args.json {
         output::json(out, &summary.document())?;
     } else {

@@ -3,12 +3,16 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
+use anstyle::Style;
+use gicv5_hal::Coherency;
+use gicv5_model::event::Event;
 use serde::Serialize;
 
 use super::case::CaseId;
-use super::life::Verdict;
+use super::geometry::{Found, Geometry, VmDescriptor};
+use super::life::{Line, Scene, Verdict};
 use crate::failure::Outcome;
-use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, count, styled};
+use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, REMARK, count, styled};
 
 /// How many problems are kept, the first by name.
 const KEPT: usize = 50;
@@ -139,6 +143,7 @@ impl Tally {
 /// A run of the matrix.
 pub(super) struct Summary {
     geometries: usize,
+    settings: usize,
     tally: Tally,
     time: Duration,
     interrupted: bool,
@@ -148,6 +153,7 @@ pub(super) struct Summary {
 #[derive(Serialize)]
 pub(super) struct Document<'a> {
     geometries: usize,
+    settings: usize,
     cases: u64,
     leaks: u64,
     violations: u64,
@@ -169,10 +175,16 @@ struct ProblemReport<'a> {
 }
 
 impl Summary {
-    pub(super) fn new(geometries: usize, mut tally: Tally, time: Duration, interrupted: bool) -> Summary {
+    pub(super) fn new(
+        geometries: usize,
+        settings: usize,
+        mut tally: Tally,
+        time: Duration,
+        interrupted: bool,
+    ) -> Summary {
         tally.problems.sort_by(|a, b| (&a.case, a.kind, &a.text).cmp(&(&b.case, b.kind, &b.text)));
         tally.problems.truncate(KEPT);
-        Summary { geometries, tally, time, interrupted }
+        Summary { geometries, settings, tally, time, interrupted }
     }
 
     pub(super) fn outcome(&self) -> Outcome {
@@ -187,6 +199,7 @@ impl Summary {
         let problems = self.tally.problems.iter();
         Document {
             geometries: self.geometries,
+            settings: self.settings,
             cases: self.tally.cases,
             leaks: self.tally.count(Kind::Leak),
             violations: self.tally.count(Kind::Violation),
@@ -219,7 +232,11 @@ impl Summary {
             writeln!(out, "{}\n", styled(FAINT, format!("gicv5 faults --case {} tells its story", problem.case)))?;
         }
         let geometries = count(self.geometries as u64, "geometry");
-        writeln!(out, "{} in {geometries}", styled(HEADING, count(self.tally.cases, "case")))?;
+        let settings = match self.settings {
+            1 => String::new(),
+            settings => format!(" under {}", count(settings as u64, "setting")),
+        };
+        writeln!(out, "{} in {geometries}{settings}", styled(HEADING, count(self.tally.cases, "case")))?;
         for kind in Kind::ALL {
             let number = self.tally.count(kind);
             let style = if number > 0 { PROBLEM } else { NAME };
@@ -241,18 +258,84 @@ impl Summary {
     }
 }
 
-/// All that happened in a case.
+/// The JSON document of `--list`.
+#[derive(Serialize)]
+pub(super) struct ListDocument {
+    count: usize,
+    geometry_list: Vec<GeometryReport>,
+}
+
+#[derive(Serialize)]
+struct GeometryReport {
+    name: String,
+    vm_table: &'static str,
+    vm_descriptor_bytes: Option<u64>,
+    vpe_descriptor_bytes: u64,
+    coherent: bool,
+    takes_over: bool,
+    vpes: Vec<u16>,
+    spis: bool,
+    lpis: bool,
+}
+
+impl ListDocument {
+    pub(super) fn new(geometries: &[Geometry]) -> ListDocument {
+        let report = |geometry: &Geometry| GeometryReport {
+            name: geometry.to_string(),
+            vm_table: geometry.table.name(),
+            vm_descriptor_bytes: match geometry.vm_descriptor {
+                VmDescriptor::None => None,
+                VmDescriptor::Size(size) => Some(1 << size),
+            },
+            vpe_descriptor_bytes: 1 << geometry.vpe_descriptor,
+            coherent: geometry.coherency == Coherency::Coherent,
+            takes_over: geometry.found == Found::LiveTable,
+            vpes: geometry.vpes().into_iter().map(|vpe| vpe.raw_value()).collect(),
+            spis: geometry.spis,
+            lpis: geometry.lpis,
+        };
+        ListDocument { count: geometries.len(), geometry_list: geometries.iter().map(report).collect() }
+    }
+}
+
+/// All that happened in a case: under each thing that was tried the time in ticks, who, and what; then the fault points.
 pub(super) fn tell(verdict: &Verdict, out: &mut Console<'_>) -> io::Result<()> {
-    for (tick, event) in &verdict.story {
-        writeln!(out, "{} {event:?}", styled(FAINT, format!("{:>8}", tick.0)))?;
+    let mut lines = verdict.story.iter().peekable();
+    while let Some(line) = lines.next() {
+        match line {
+            Line::Scene(Scene::Test(step)) => writeln!(out, "{}", styled(HEADING, step))?,
+            Line::Scene(Scene::Bystander) => writeln!(out, "{}", styled(HEADING, "the bystander"))?,
+            Line::Scene(Scene::Proof) => writeln!(out, "{}", styled(HEADING, "the same and another VM once more"))?,
+            Line::Complaint(text) => out.paragraph(10, 12, &[(PROBLEM, text)])?,
+            Line::Recovery => writeln!(out, "{:10}{}", "", styled(REMARK, "the hardware recovers"))?,
+            Line::Event(tick, event) => {
+                // Whoever polls a register that does not change does it once.
+                let mut again = 0_u64;
+                while lines.next_if(|next| matches!(next, Line::Event(_, next) if polls(event, next))).is_some() {
+                    again += 1;
+                }
+                let again = if again > 0 { format!("and {}", count(again, "more time")) } else { String::new() };
+                let style = match event {
+                    Event::Fault { .. } | Event::Violation(_) => PROBLEM,
+                    _ => Style::new(),
+                };
+                let time = format!("{:>8}", tick.0);
+                out.paragraph(
+                    0,
+                    12,
+                    &[(FAINT, &time), (Style::new(), ""), (style, &event.to_string()), (FAINT, &again)],
+                )?;
+            }
+        }
     }
     writeln!(out)?;
     for (step, point) in verdict.points.iter().flatten() {
         writeln!(out, "{}  {}", styled(NAME, point), styled(FAINT, step))?;
     }
-    writeln!(out)?;
-    for (step, complaint) in &verdict.complaints {
-        out.paragraph(0, 4, &[(HEADING, &format!("could not {step}:")), (PROBLEM, &complaint.text)])?;
-    }
-    Ok(())
+    writeln!(out)
+}
+
+/// Whether the second event is the same read of the same register as the first, with the same answer.
+fn polls(event: &Event, next: &Event) -> bool {
+    matches!(event, Event::FrameRead { .. } | Event::SysRegRead { .. }) && event == next
 }

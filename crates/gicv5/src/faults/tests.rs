@@ -8,7 +8,7 @@ use super::case::{CaseId, Harm, Strike};
 use super::geometry::Geometry;
 use super::life::{Setting, live};
 use super::report::Summary;
-use super::{Ground, Shard, jobs, matrix};
+use super::{Ground, Shard, expected, jobs, matrix};
 use crate::failure::Outcome;
 
 fn ground(geometry: Geometry, number: usize, switches: Switches) -> Ground {
@@ -19,7 +19,7 @@ fn ground(geometry: Geometry, number: usize, switches: Switches) -> Ground {
 fn run(grounds: &[Ground], shard: Shard, depth: u8) -> serde_json::Value {
     let (jobs, mut tally) = jobs(grounds, shard).unwrap();
     tally.add(matrix(grounds, &jobs, depth, &AtomicBool::new(false)));
-    let summary = Summary::new(grounds.len(), tally, std::time::Duration::ZERO, false);
+    let summary = Summary::new(grounds.len(), 1, tally, std::time::Duration::ZERO, false);
     serde_json::to_value(summary.document()).unwrap()
 }
 
@@ -30,7 +30,7 @@ fn whatever_fails_once_or_twice_everything_comes_back() {
         Geometry::all().into_iter().map(|geometry| ground(geometry, 0, Switches::default())).collect();
     // The rest is for the command itself, which has more time.
     let once = run(&grounds, Shard { number: 3, of: 11 }, 1);
-    let twice = run(&grounds, Shard { number: 7, of: 601 }, 2);
+    let twice = run(&grounds, Shard { number: 7, of: 1201 }, 2);
     for document in [&once, &twice] {
         for field in ["leaks", "violations", "panics", "not_reusable", "lost", "unexpected"] {
             assert_eq!(document[field], 0, "{document:#}");
@@ -53,6 +53,17 @@ fn it_holds_under_every_setting_of_the_models_switches() {
     for field in ["leaks", "violations", "panics", "not_reusable", "lost", "unexpected"] {
         assert_eq!(document[field], 0, "{document:#}");
     }
+}
+
+/// A row that no first fault ever meets says nothing, or something about a step that the script has lost.
+#[test]
+fn every_row_of_the_table_is_met() {
+    let grounds: Vec<Ground> =
+        Geometry::all().into_iter().map(|geometry| ground(geometry, 0, Switches::default())).collect();
+    let (jobs, _) = jobs(&grounds, Shard { number: 1, of: 1 }).unwrap();
+    let met: std::collections::BTreeSet<usize> =
+        jobs.iter().filter_map(|job| expected::row(job.step, &job.point.request, job.first.harm)).collect();
+    assert_eq!(met, (0..expected::tests::ROWS).collect());
 }
 
 #[test]
@@ -81,7 +92,18 @@ fn a_fault_that_does_not_strike_and_a_wrong_answer_are_reported() {
     let mut tally = super::report::Tally::default();
     tally.judge(&case, &verdict);
     assert_eq!(tally.bad(), 1);
-    assert_eq!(Summary::new(1, tally, std::time::Duration::ZERO, false).outcome(), Outcome::NotHeld);
+    let summary = Summary::new(1, 1, tally, std::time::Duration::ZERO, false);
+    assert_eq!(summary.outcome(), Outcome::NotHeld);
+    // All that the document says is on the page.
+    let (document, page) =
+        (serde_json::to_value(summary.document()).unwrap(), include_str!("../../../../docs/json.md"));
+    let (_, page) = page.split_once("## faults\n").unwrap();
+    for key in document.as_object().unwrap().keys() {
+        assert!(page.contains(&format!("| `{key}` |")), "{key}");
+    }
+    for key in document["problem_list"][0].as_object().unwrap().keys() {
+        assert!(page.contains(&format!("| `problem_list[].{key}` |")), "{key}");
+    }
 
     // The library complains about a heap that has nothing left; the table must not accept silence, nor another complaint.
     let verdict = live(&setting, &[(0, Harm::Refused.fault())], false).unwrap();
