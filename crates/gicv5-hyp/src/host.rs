@@ -430,23 +430,28 @@ impl<H: Hypervisor> Host<H> {
     /// As [`shut_down`](Self::shut_down).
     pub async fn start_shut_down(&self) -> Result<(), ShutDownError> {
         // Of a VM with a handle, the host knows the ID alone.
-        let (mut change, mut batch) = self.core.with(|core| {
+        let (mut change, mut batch, before) = self.core.with(|core| {
             let vms = core.ids.in_use() - core.parked.len();
             match core.phase {
                 Phase::Changing => Err(ShutDownError::Contended),
                 _ if vms > 0 => Err(ShutDownError::VmsLeft { vms }),
                 before => {
-                    if let Some(cause) = core.parked.iter().find_map(|record| self.cannot_go(record, &core.references))
+                    if let Some(cause) =
+                        core.parked.iter().find_map(|record| Self::referenced(record, &core.references))
                     {
                         return Err(ShutDownError::Vm(cause));
                     }
                     core.phase = Phase::Changing;
                     let then = if before == Phase::Down { Phase::Down } else { Phase::Partial };
                     let batch = Batch { host: self, todo: core.parked.take(|_| true), in_hand: None };
-                    Ok((Change { host: self, then }, batch))
+                    Ok((Change { host: self, then }, batch, before))
                 }
             }
         })?;
+        if let Some(cause) = batch.todo.iter().find_map(|record| self.resident(record)) {
+            change.then = before;
+            return Err(ShutDownError::Vm(cause));
+        }
         let proof = match self.core.with(|core| core.table.is_lent()) {
             true => match self.withdraw().await {
                 Ok(proof) => Some(proof),
@@ -571,8 +576,8 @@ impl<H: Hypervisor> Host<H> {
     async fn make_table_anew(&self) -> Result<(), ReclaimError> {
         let begun = self.core.with(|core| {
             let alone = core.ids.in_use() == core.parked.len();
-            let may_go = core.parked.iter().all(|record| self.cannot_go(record, &core.references).is_none());
-            if core.phase != Phase::Up || !alone || !may_go {
+            let referenced = core.parked.iter().any(|record| Self::referenced(record, &core.references).is_some());
+            if core.phase != Phase::Up || !alone || referenced {
                 return None;
             }
             core.phase = Phase::Changing;
@@ -583,6 +588,10 @@ impl<H: Hypervisor> Host<H> {
             let left = self.core.with(|core| core.parked.len());
             return Err(ReclaimError { left, cause: TearDownCause::OthersRun });
         };
+        if batch.todo.iter().any(|record| self.resident(record).is_some()) {
+            change.then = Phase::Up;
+            return Err(ReclaimError { left: batch.todo.len(), cause: TearDownCause::OthersRun });
+        }
         let anew = async {
             let proof = self.withdraw().await?;
             let outcome = self.settle(&mut batch, Some(&proof)).await;
@@ -634,14 +643,14 @@ impl<H: Hypervisor> Host<H> {
         let unknown = vmt.or_else(|| self.unknown(PortKind::Vpe));
         self.core.with(|core| {
             let is = |why| core.parked.iter().filter(move |record| record.parked == why);
-            let of_table = core.table.content().map_or(0, VmTable::unconfirmed_bytes);
+            // Of interest only where a command may have had an effect that nobody has seen.
+            let of_table = vmt.and_then(|_| core.table.content()).map_or(0, VmTable::unconfirmed_bytes);
             Holdings {
                 phase: core.phase,
                 vms: core.ids.in_use(),
                 orphans: is(Parked::Orphan).count() as u32,
                 quarantined: is(Parked::Quarantine).count() as u32,
-                quarantined_bytes: is(Parked::Quarantine).map(Record::bytes).sum::<u64>()
-                    + if vmt.is_some() { of_table } else { 0 },
+                quarantined_bytes: is(Parked::Quarantine).map(Record::bytes).sum::<u64>() + of_table,
                 table_bytes: core.table.content().map_or(0, Structure::bytes),
                 unknown,
             }

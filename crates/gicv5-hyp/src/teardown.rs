@@ -91,18 +91,21 @@ pub struct TearDownError {
 }
 
 impl<H: Hypervisor> Host<H> {
-    /// What keeps a VM from being torn down, hardware apart.
-    pub(crate) fn cannot_go(&self, record: &Record<H>, references: &[VmId]) -> Option<TearDownCause> {
+    /// Whether something outside the library names a VM to the hardware, by the host's list of references.
+    pub(crate) fn referenced(record: &Record<H>, references: &[VmId]) -> Option<TearDownCause> {
         let vm = record.vm;
         let count = references.iter().filter(|other| **other == vm).count();
-        if count > 0 {
-            return Some(TearDownCause::Referenced { vm, references: count });
-        }
+        (count > 0).then_some(TearDownCause::Referenced { vm, references: count })
+    }
+
+    /// Which vCPU of a VM is resident. There may be many to look at, so nobody holds a lock meanwhile: a record that is being
+    /// torn down, or that is with the host, has no handle with which a vCPU could be loaded.
+    pub(crate) fn resident(&self, record: &Record<H>) -> Option<TearDownCause> {
         let resident = record
             .vcpus
             .iter()
             .find(|vcpu| vcpu.doorbell.as_ref().is_some_and(|doorbell| self.doorbells.is_resident(doorbell)))?;
-        Some(TearDownCause::Resident { vm, vpe: resident.vpe })
+        Some(TearDownCause::Resident { vm: record.vm, vpe: resident.vpe })
     }
 
     /// Tears a VM down. With `Ok` the record holds nothing any more, not even the VM ID.
@@ -114,7 +117,8 @@ impl<H: Hypervisor> Host<H> {
         proof: Option<&TableWithdrawn>,
     ) -> Result<(), TearDownCause> {
         let vm = record.vm;
-        if let Some(cause) = self.core.with(|core| self.cannot_go(record, &core.references)) {
+        let referenced = self.core.with(|core| Self::referenced(record, &core.references));
+        if let Some(cause) = referenced.or_else(|| self.resident(record)) {
             return Err(cause);
         }
         let memory = self.hypervisor.memory();
