@@ -6,6 +6,7 @@
 mod bare_metal;
 mod bench;
 mod bench_hyp;
+mod bench_run;
 mod break_facts;
 mod conformance;
 mod coverage;

@@ -1,28 +1,24 @@
-//! What the library costs, for counting instructions: it runs on hardware that does nothing and is always done.
-//!
-//! `cost life VCPUS ROUNDS` makes and unmakes a VM; `cost vms VMS ROUNDS` does it while so many other VMs are there;
-//! `cost run ROUNDS` loads and puts a vCPU; `cost sleep ROUNDS` loads it and puts it to sleep, and its doorbell rings;
-//! `cost inject ROUNDS` sets an interrupt pending.
+//! Hardware that does nothing and is always done, so that what is counted is the library.
 
-use std::error::Error;
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::irs::IrsReg;
-use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::{IntId, Lpi, PhysAddr, VpeId};
+use gicv5_arch::sysreg::{ICH_VMCR_EL2, SysReg};
+use gicv5_arch::{IrsIntId, Lpi, PhysAddr};
 use gicv5_hal::{
-    AllocError, Block, BlockLayout, Coherency, Cookie, CurrentPe, Frame, HostLpis, Irs, IrsIndex, Lock, Locks,
-    LpiError, NotReleased, Pe, PeOps, Platform, Route, TableMemory, Wait,
+    AllocError, Block, BlockLayout, Coherency, Cookie, CurrentPe, Frame, HostLpis, Irs, IrsIndex, LpiError,
+    NotReleased, Pe, PeOps, Platform, Route, TableMemory, Wait,
 };
-use gicv5_hyp::{Config, Host, Hypervisor, Pending, VcpuIndex, Vm, VmSpec};
+use gicv5_hyp::Hypervisor;
+
+use crate::{Stage, WatchedLocks};
 
 /// Hardware that does nothing. It remembers what the library reads back.
 #[derive(Default)]
-struct Nothing {
+pub(crate) struct Nothing {
     /// The valid bit of the next entry that is read.
     valid: AtomicU64,
     baser: AtomicU64,
@@ -33,6 +29,15 @@ struct Nothing {
     next_address: AtomicU64,
     next_lpi: AtomicU32,
     last_cookie: AtomicU64,
+}
+
+impl Nothing {
+    pub(crate) fn new() -> Nothing {
+        let nothing = Nothing::default();
+        // The guest's interface is on and masks nothing, so that it may sleep.
+        put(&nothing.vmcr, ICH_VMCR_EL2::FIELDS.iter().fold(0, |all, field| all | field.mask()));
+        nothing
+    }
 }
 
 fn get(value: &AtomicU64) -> u64 {
@@ -86,7 +91,7 @@ impl Irs for Nothing {
     }
 }
 
-struct Nowhere(PhysAddr, u64);
+pub(crate) struct Nowhere(PhysAddr, u64);
 
 impl Block for Nowhere {
     fn address(&self) -> PhysAddr {
@@ -201,29 +206,12 @@ impl HostLpis for Nothing {
     }
 }
 
-struct Mutexes;
-struct StdMutex<T>(Mutex<T>);
-
-impl Locks for Mutexes {
-    type Mutex<T: Send> = StdMutex<T>;
-}
-
-impl<T: Send> Lock<T> for StdMutex<T> {
-    fn new(value: T) -> Self {
-        StdMutex(Mutex::new(value))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
-    }
-}
-
 impl Platform for Nothing {
     type Irs = Nothing;
     type Memory = Nothing;
     type CurrentPe = Nothing;
     type Wait = Nothing;
-    type Locks = Mutexes;
+    type Locks = WatchedLocks;
 
     fn irs(&self) -> &Nothing {
         self
@@ -250,65 +238,21 @@ impl Hypervisor for Nothing {
     }
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let number =
-        |n: usize| -> Result<u64, Box<dyn Error>> { Ok(arguments.get(n).ok_or("a number is missing")?.parse()?) };
-    let hypervisor = Nothing::default();
-    // The guest's interface is on and masks nothing, so that it may sleep.
-    put(&hypervisor.vmcr, gicv5_arch::sysreg::ICH_VMCR_EL2::FIELDS.iter().fold(0, |all, field| all | field.mask()));
-    let host = Host::new(hypervisor, &Config { contiguous_bytes: 4096, ..Config::new(IrsIndex(0), 1 << 16, 1 << 17) })?;
-    host.bring_up()?;
-    let vpes: Vec<VpeId> = (0..512).map(VpeId::new).collect();
-    let one = VmSpec::new(vpes.get(..1).ok_or("there are 512")?);
-    let mut vm = host.new_vm();
-    let pe = Pe::new(host.hypervisor());
-    let vcpu = VcpuIndex(0);
-    match arguments.first().map(String::as_str) {
-        Some("life") => {
-            let spec = VmSpec::new(vpes.get(..number(1)? as usize).ok_or("there are 512")?);
-            for _ in 0..number(2)? {
-                vm.init(&spec)?;
-                vm.tear_down()?;
-            }
-        }
-        Some("vms") => {
-            let mut others: Vec<Vm<'_, Nothing>> = (0..number(1)?).map(|_| host.new_vm()).collect();
-            for other in &mut others {
-                other.init(&one)?;
-            }
-            for _ in 0..number(2)? {
-                vm.init(&one)?;
-                vm.tear_down()?;
-            }
-            // What became of the others is not what is measured.
-            std::mem::forget(others);
-        }
-        Some("run") => {
-            vm.init(&one)?;
-            for _ in 0..number(1)? {
-                vm.load(&pe, vcpu)?;
-                vm.put(&pe, vcpu)?;
-            }
-        }
-        Some("sleep") => {
-            vm.init(&one)?;
-            let cookie = Cookie(get(&host.hypervisor().last_cookie));
-            for _ in 0..number(1)? {
-                vm.load(&pe, vcpu)?;
-                if vm.idle(&pe, vcpu)? != gicv5_hyp::Idle::Sleep || host.doorbell(cookie).is_none() {
-                    return Err("the vCPU does not sleep, or does not wake".into());
-                }
-            }
-        }
-        Some("inject") => {
-            vm.init(&one)?;
-            let lpi = IntId::Lpi(Lpi::new(7)?);
-            for _ in 0..number(1)? {
-                vm.inject(&pe, lpi, Pending::Set)?;
-            }
-        }
-        _ => return Err("one of life, vms, run, sleep, inject".into()),
+impl Stage for Nothing {
+    type Ops = Nothing;
+
+    fn ops(&self) -> &Nothing {
+        self
     }
-    Ok(())
+
+    /// Its interface is on and masks nothing already.
+    fn boot_guest(&self, _: IrsIntId) {}
+
+    fn take_doorbell(&self) -> Option<Cookie> {
+        Some(Cookie(get(&self.last_cookie)))
+    }
+
+    fn is_clean(&self) -> bool {
+        true
+    }
 }
