@@ -42,6 +42,13 @@ const FILES: &[&str] = &[
     "src/memory/owner.rs",
 ];
 
+/// Tests that read the sources of the model, which are not themselves with the mutants in them.
+const READ_SOURCES: &[&str] =
+    &["no_rule_of_the_checker_is_without_somebody_who_breaks_it_and_somebody_who_comes_close"];
+
+/// The changes that nothing can notice, and why.
+const EXCEPTIONS: &str = "docs/mutant-exceptions.toml";
+
 /// Change the model in every small way and see whether its tests notice
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "COUNT")]
     sample: Option<usize>,
     /// Run only the mutants that survived a run before, whose output this file holds
-    #[arg(long, value_name = "PATH", conflicts_with = "sample")]
+    #[arg(long, value_name = "PATH")]
     again: Option<PathBuf>,
     /// Fail if less than this share of the mutants is noticed
     #[arg(long, value_name = "PERCENT", default_value_t = 95.0)]
@@ -73,26 +80,30 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let root = workspace::root()?;
     let work = root.join("target/mutants");
     let tree = work.join("tree");
-    copy_workspace(&shell, &root, &tree)?;
-
-    let mut mutants = Vec::new();
     for file in &args.file {
         ensure!(FILES.contains(&file.as_str()), "{file} is none of {}", FILES.join(", "));
     }
-    for file in FILES.iter().filter(|file| args.file.is_empty() || args.file.iter().any(|chosen| chosen == *file)) {
-        let path = tree.join("crates").join(PACKAGE).join(file);
-        let text = shell.read_file(&path)?;
-        let mutated = mutate(file, &text, &mut mutants)?;
-        shell.write_file(&path, mutated)?;
-    }
-    let lib = tree.join("crates").join(PACKAGE).join("src/lib.rs");
+    let package = Path::new("crates").join(PACKAGE);
+    let (mut changed, mutants) = change_all(&shell, &package)?;
+    let lib = package.join("src/lib.rs");
     let count = format!("const MUTANTS: usize = {};", mutants.len());
-    shell.write_file(&lib, format!("{}{count}{SWITCH}", shell.read_file(&lib)?))?;
+    changed.insert(lib.clone(), format!("{}{count}{SWITCH}", shell.read_file(&lib)?));
+    copy_workspace(&shell, &root, &tree, &changed)?;
 
-    let chosen = match &args.again {
-        Some(path) => survivors_in(&shell.read_file(path)?, &mutants),
-        None => sample(mutants.len(), args.sample),
+    let exceptions = Exceptions::parse(&shell.read_file(EXCEPTIONS)?)?;
+    let stale: Vec<String> = exceptions.stale(&mutants);
+    ensure!(stale.is_empty(), "{EXCEPTIONS} speaks of what is not there:\n{}", stale.join("\n"));
+
+    let of_file = |n: &usize| {
+        let file = mutants.get(*n).and_then(|mutant| mutant.split(':').next());
+        args.file.is_empty() || args.file.iter().any(|chosen| Some(chosen.as_str()) == file)
     };
+    let all = match &args.again {
+        Some(path) => survivors_in(&shell.read_file(path)?, &mutants),
+        None => (0..mutants.len()).collect(),
+    };
+    let all: Vec<usize> = all.into_iter().filter(of_file).collect();
+    let chosen: Vec<usize> = sample(all.len(), args.sample).into_iter().filter_map(|n| all.get(n).copied()).collect();
     let started = Instant::now();
     let tests = examine(&build(&shell, &tree, &work)?, &tree, &work, args)?;
     eprintln!(
@@ -133,10 +144,17 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let outcomes = outcomes.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut files: BTreeMap<&str, Tally> = BTreeMap::new();
     let mut all = Tally::default();
+    let mut explained = 0;
     for (n, outcome) in &outcomes {
         let mutant = mutants.get(*n).map(String::as_str).unwrap_or_default();
-        if let Some(how) = outcome.survives() {
-            println!("{how}: {mutant}");
+        match (outcome.survives(), exceptions.reason(mutant)) {
+            (Some(how), Some(reason)) => {
+                println!("{how}: {mutant}\n    {reason}");
+                explained += 1;
+            }
+            (Some(how), None) => println!("{how}: {mutant}"),
+            (None, Some(_)) => println!("is noticed although {EXCEPTIONS} has a reason why not: {mutant}"),
+            (None, None) => {}
         }
         files.entry(mutant.split(':').next().unwrap_or_default()).or_default().add(*outcome);
         all.add(*outcome);
@@ -146,8 +164,51 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("{file}: {tally}; there are {has}");
     }
     println!("{all}; there are {}; {} s", mutants.len(), started.elapsed().as_secs());
+    println!("{explained} of those that survive have a reason, {} have none", all.run - all.noticed - explained);
     ensure!(all.percent() >= args.min, "{:.1} % is less than {} %", all.percent(), args.min);
     Ok(())
+}
+
+/// Why nothing can notice some changes.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exceptions {
+    exception: Vec<Exception>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Exception {
+    /// As a run prints them, without the lines, which move: `src/virt.rs: forget_doorbell: condition …`.
+    mutants: Vec<String>,
+    reason: String,
+}
+
+impl Exceptions {
+    fn parse(text: &str) -> Result<Exceptions> {
+        toml::from_str(text).with_context(|| format!("reading {EXCEPTIONS}"))
+    }
+
+    fn reason(&self, mutant: &str) -> Option<&str> {
+        let mutant = without_line(mutant);
+        let exception = self.exception.iter().find(|exception| exception.mutants.contains(&mutant))?;
+        Some(&exception.reason)
+    }
+
+    /// The exceptions that are about no mutant.
+    fn stale(&self, mutants: &[String]) -> Vec<String> {
+        let mutants: BTreeSet<String> = mutants.iter().map(|mutant| without_line(mutant)).collect();
+        let all = self.exception.iter().flat_map(|exception| &exception.mutants);
+        all.filter(|mutant| !mutants.contains(*mutant)).cloned().collect()
+    }
+}
+
+/// A mutant's name without its line.
+fn without_line(mutant: &str) -> String {
+    match mutant.split_once(':') {
+        Some((file, rest)) => format!("{file}:{}", rest.split_once(':').map_or(rest, |(_, rest)| rest)),
+        None => mutant.to_owned(),
+    }
 }
 
 /// What came of a mutant.
@@ -241,15 +302,49 @@ mod mutants {
 }
 "#;
 
-fn copy_workspace(shell: &Shell, root: &Path, tree: &Path) -> Result<()> {
-    shell.remove_path(tree)?;
+/// The files with every mutant in them, by their place, and what each mutant changes.
+fn change_all(shell: &Shell, package: &Path) -> Result<(BTreeMap<PathBuf, String>, Vec<String>)> {
+    let mut mutants = Vec::new();
+    let mut changed = BTreeMap::new();
+    for file in FILES {
+        let path = package.join(file);
+        let text = shell.read_file(&path)?;
+        changed.insert(path, mutate(file, &text, &mut mutants)?);
+    }
+    Ok((changed, mutants))
+}
+
+/// Makes the tree as the workspace is, with other text in some files. What is as it was is not touched, so that it is not built
+/// anew.
+fn copy_workspace(shell: &Shell, root: &Path, tree: &Path, changed: &BTreeMap<PathBuf, String>) -> Result<()> {
     let files = cmd!(shell, "git ls-files --cached --others --exclude-standard").quiet().read()?;
-    for file in files.lines() {
+    // A link leads nowhere that the model's tests go.
+    let files: BTreeSet<&Path> = files.lines().map(Path::new).filter(|file| root.join(file).is_file()).collect();
+    for file in &files {
+        let text = match changed.get(*file) {
+            Some(text) => text.clone().into_bytes(),
+            None => std::fs::read(root.join(file))?,
+        };
         let to = tree.join(file);
-        // A link leads nowhere that the model's tests go.
-        if let (Some(folder), true) = (to.parent(), root.join(file).is_file()) {
+        if std::fs::read(&to).is_ok_and(|there| there == text) {
+            continue;
+        }
+        if let Some(folder) = to.parent() {
             shell.create_dir(folder)?;
-            shell.copy_file(root.join(file), to)?;
+        }
+        shell.write_file(to, text)?;
+    }
+    remove_others(shell, tree, Path::new(""), &files)
+}
+
+/// Removes from a folder of the tree what is not among the files.
+fn remove_others(shell: &Shell, tree: &Path, folder: &Path, files: &BTreeSet<&Path>) -> Result<()> {
+    for path in shell.read_dir(tree.join(folder))? {
+        let Some(file) = path.file_name().map(|name| folder.join(name)) else { continue };
+        if path.is_dir() {
+            remove_others(shell, tree, &file, files)?;
+        } else if !files.contains(file.as_path()) && file != Path::new("Cargo.lock") {
+            shell.remove_path(path)?;
         }
     }
     Ok(())
@@ -294,7 +389,8 @@ fn examine(executables: &[PathBuf], tree: &Path, work: &Path, args: &Args) -> Re
     for executable in executables {
         let list = Command::new(executable).args(["--list", "--format", "terse"]).current_dir(tree).output()?;
         let list = String::from_utf8(list.stdout).context("reading the names of the tests")?;
-        for name in list.lines().filter_map(|line| line.strip_suffix(": test")) {
+        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+        for name in names.filter(|name| !READ_SOURCES.contains(name)) {
             let asked = work.join("asked");
             if asked.exists() {
                 std::fs::remove_file(&asked)?;
@@ -394,7 +490,7 @@ fn watch(command: &mut Command, at_most: Duration) -> Result<End> {
 /// The text with every mutant in it; adds what each changes to the list.
 fn mutate(file: &str, text: &str, mutants: &mut Vec<String>) -> Result<String> {
     let mut tree = syn::parse_file(text).with_context(|| format!("parsing {file}"))?;
-    Mutator { file, function: String::new(), mutants }.visit_file_mut(&mut tree);
+    Mutator { file, function: String::new(), mutants, names: BTreeMap::new() }.visit_file_mut(&mut tree);
     Ok(tree.to_token_stream().to_string())
 }
 
@@ -402,13 +498,19 @@ struct Mutator<'a> {
     file: &'a str,
     function: String,
     mutants: &'a mut Vec<String>,
+    /// How many there are of each name.
+    names: BTreeMap<String, usize>,
 }
 
 impl Mutator<'_> {
     /// A question whether this mutant is on.
     fn on(&mut self, at: proc_macro2::Span, what: &str) -> proc_macro2::TokenStream {
         let n = self.mutants.len();
-        self.mutants.push(format!("{}:{}: {}: {what}", self.file, at.start().line, self.function));
+        let mutant = format!("{}:{}: {}: {what}", self.file, at.start().line, self.function);
+        // A function may have several that read alike.
+        let name = without_line(&mutant);
+        let before = self.names.entry(name).and_modify(|number| *number += 1).or_insert(1);
+        self.mutants.push(if *before == 1 { mutant } else { format!("{mutant} (number {before})") });
         quote!(crate::mutants::on(#n))
     }
 
@@ -635,6 +737,13 @@ mod tests {
     }
 
     #[test]
+    fn changes_that_read_alike_are_numbered() {
+        let found = mutants("fn f(a: bool) { if a { g(false);\n g(false); } }");
+        assert!(found.contains(&"a.rs:1: f: `false` is the other value".to_owned()), "{found:#?}");
+        assert!(found.contains(&"a.rs:2: f: `false` is the other value (number 2)".to_owned()), "{found:#?}");
+    }
+
+    #[test]
     fn a_sample_is_spread_over_all_and_never_more_than_all() {
         assert_eq!(sample(10, Some(5)), [0, 2, 4, 6, 8]);
         assert_eq!(sample(3, Some(9)), [0, 1, 2]);
@@ -647,6 +756,24 @@ mod tests {
         let mutants = ["a.rs:1: f: x", "a.rs:1: f: y", "a.rs:2: g: x"].map(str::to_owned);
         let output = "survives: a.rs:1: f: y\nsurvives, not reached: a.rs:2: g: x\na.rs: 1 of 3 mutants noticed\n";
         assert_eq!(survivors_in(output, &mutants), [1, 2]);
+    }
+
+    #[test]
+    fn a_change_that_nothing_can_notice_has_a_reason_wherever_its_line_is() {
+        let text = "[[exception]]\nmutants = ['a.rs: f: x', 'a.rs: f: y']\nreason = 'it is the same'\n";
+        let exceptions = Exceptions::parse(text).unwrap();
+        assert_eq!(exceptions.reason("a.rs:17: f: x"), Some("it is the same"));
+        assert_eq!(exceptions.reason("a.rs:17: g: x"), None);
+        assert_eq!(exceptions.stale(&["a.rs:3: f: x".to_owned()]), ["a.rs: f: y"]);
+        assert!(Exceptions::parse("[[exception]]\nmutants = []").is_err());
+    }
+
+    #[test]
+    fn every_reason_is_about_a_change_that_there_is() {
+        let shell = workspace::shell().unwrap();
+        let (_, mutants) = change_all(&shell, &Path::new("crates").join(PACKAGE)).unwrap();
+        let exceptions = Exceptions::parse(&shell.read_file(EXCEPTIONS).unwrap()).unwrap();
+        assert_eq!(exceptions.stale(&mutants), [""; 0]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod bench;
 mod checker;
+mod claims;
 mod configuration;
 mod cpu;
 mod interrupts;
