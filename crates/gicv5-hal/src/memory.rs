@@ -211,7 +211,8 @@ pub unsafe trait TableMemory: Sync {
 
     /// Prepares bytes that share a cache line with entries the IRS owns for being rewritten: no stale copy of a neighbour
     /// must be in the cache when the line is written back later (VMT-21, COH-7). To be called before the first load or store
-    /// of the change, with the IRS lock held; [`publish`](Self::publish) follows the last.
+    /// of the change; [`publish`](Self::publish) follows the last. Till then the caller alone may give the IRSs commands about
+    /// the table and write to the line.
     fn prepare(&self, irs: IrsIndex, block: &Self::Block, bytes: Range<u64>) {
         if self.coherency(irs) == Coherency::NonCoherent {
             self.clean_invalidate(block, bytes);

@@ -6,8 +6,13 @@
 //! the status register; interrupts need not be off meanwhile.
 //!
 //! A write that has not finished in time is *unknown*, not failed (LIFE-10), and so is one whose future was dropped. The port
-//! remembers what it was. While the status register says that it is still under way, the next user of the port gets an
-//! error at once that names it; when the register says that it is over, the port is as good as new.
+//! remembers what it was. The next user of the port waits for it if it has some of its time left, which it has only after a
+//! dropped future, and otherwise gets an error at once that names it; when the status register says that it is over, the
+//! port is as good as new.
+//!
+//! Whoever finds the port taken waits for it as long as its owner gets on: an owner that keeps it longer than the longest
+//! sequence of commands may take is not being driven, and only then does the wait end with an error. How many owners come
+//! first is not limited, and they are not served in the order of their coming.
 
 use core::fmt;
 use core::future::{Future, poll_fn};
@@ -124,7 +129,8 @@ pub enum CommandError {
         /// How long it was polled.
         waited: Duration,
     },
-    /// Nothing was written: a command that timed out earlier is still under way (GEN-18).
+    /// Nothing was written: a command that timed out earlier, or was given up by dropping its future and has had its time
+    /// since, is still under way (GEN-18).
     #[error(
         "{irs}: cannot {command} while an earlier attempt to {in_flight} is under way: {register} reads {value:#x}"
     )]
@@ -154,8 +160,8 @@ pub enum CommandError {
         /// How long it was polled.
         waited: Duration,
     },
-    /// Nothing was written: another command sequence had the port for all that time.
-    #[error("{irs}: cannot {command}: another sequence has used the registers of {register} for {waited:?}")]
+    /// Nothing was written: one other command sequence has had the port for longer than any needs that is driven to its end.
+    #[error("{irs}: cannot {command}: another sequence keeps the registers of {register}, {waited:?} so far")]
     Contended {
         /// The IRS.
         irs: IrsIndex,
@@ -163,7 +169,7 @@ pub enum CommandError {
         command: Command,
         /// The status register they share.
         register: IrsReg,
-        /// How long it was waited for.
+        /// How long that sequence was seen to have them.
         waited: Duration,
     },
     /// The IRS has finished, and what should have changed has not.
@@ -239,13 +245,37 @@ impl PortKind {
             PortKind::Vpe => VPE,
         }
     }
+
+    /// The most waits of one time-out each that an owner of the port may be in for, and one more for the looks being apart.
+    const fn most_waits(self, irss: usize) -> u32 {
+        // The one at the beginning, for what is under way.
+        let first = 1;
+        let sequence = match self {
+            // The VM table is given to each IRS, or taken from it: a wait before the write and one after.
+            PortKind::Vmt => 2 * irss as u32,
+            // Select, configure, set the doorbell.
+            PortKind::Vpe => 3,
+        };
+        first + sequence + 1
+    }
+}
+
+/// A command that was started and has not been seen to end.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    command: Command,
+    /// The IRS that was given it.
+    irs: IrsIndex,
+    /// When it has had its time.
+    deadline: Duration,
 }
 
 #[derive(Default)]
 struct PortState {
     taken: bool,
-    /// A command that was started and has not been seen to end.
-    unknown: Option<Command>,
+    /// How often the port was taken: tells one owner from the next.
+    turns: u64,
+    unknown: Option<UnderWay>,
 }
 
 /// The ports, and what was counted on them.
@@ -286,8 +316,10 @@ impl<H: Hypervisor> Ports<H> {
 pub(crate) struct Port<'h, H: Hypervisor> {
     host: &'h Host<H>,
     kind: PortKind,
+    /// The IRS whose registers are used.
+    irs: IrsIndex,
     /// What was started and has not been seen to end. Left behind when the port is given back.
-    under_way: Option<Command>,
+    under_way: Option<UnderWay>,
 }
 
 impl<H: Hypervisor> Drop for Port<'_, H> {
@@ -306,67 +338,107 @@ impl<H: Hypervisor> Host<H> {
     /// Takes a port and waits for what is under way on it, so that the next thing can be a write (GEN-18). A command that
     /// timed out is not waited for again: it had its time.
     pub(crate) async fn port(&self, kind: PortKind, command: Command) -> Result<Port<'_, H>, CommandError> {
-        let (irs, status) = (self.irs, kind.status());
-        let wait = self.hypervisor.wait();
-        let deadline = wait.now().saturating_add(self.timeout);
-        let port = loop {
-            let late = wait.now() >= deadline;
-            let taken = self.ports.state(kind).with(|state| core::mem::replace(&mut state.taken, true));
-            if !taken {
-                break Port { host: self, kind, under_way: None };
-            }
-            if late {
-                return Err(CommandError::Contended { irs, command, register: status.register, waited: self.timeout });
-            }
-            look_again().await;
-        };
-        match self.ports.state(kind).with(|state| state.unknown) {
-            Some(in_flight) => match self.hypervisor.irs().is_idle(irs, status) {
-                (true, _) => self.ports.state(kind).with(|state| state.unknown = None),
-                (false, value) => {
-                    return Err(CommandError::InFlight { irs, command, in_flight, register: status.register, value });
-                }
-            },
-            None => {
-                let register = status.register;
-                let waited = self.timeout;
-                let not_idle = |value| CommandError::NotIdle { irs, command, register, value, waited };
-                port.idle().await.map_err(not_idle)?;
-            }
+        let mut port = self.take_port(kind, command).await?;
+        let register = kind.status().register;
+        if let Some(UnderWay { command: in_flight, irs, deadline }) = self.ports.state(kind).with(|state| state.unknown)
+        {
+            port.irs = irs;
+            let idle = port.idle_by(deadline).await;
+            idle.map_err(|value| CommandError::InFlight { irs, command, in_flight, register, value })?;
+            self.ports.state(kind).with(|state| state.unknown = None);
+            port.turn_to(self.irs, command).await?;
+        } else {
+            port.await_idle(command).await?;
         }
         Ok(port)
     }
 
-    /// The command on a port that timed out and is still under way.
+    /// Takes a port, whatever is under way on it.
+    async fn take_port(&self, kind: PortKind, command: Command) -> Result<Port<'_, H>, CommandError> {
+        let wait = self.hypervisor.wait();
+        let patience = self.timeout.saturating_mul(kind.most_waits(self.irss().count()));
+        // Who has it, and since when it was seen to.
+        let mut owner: Option<(u64, Duration)> = None;
+        loop {
+            // The clock is read first, so that the last look comes after the deadline.
+            let now = wait.now();
+            let taken = self.ports.state(kind).with(|state| {
+                if state.taken {
+                    return Err(state.turns);
+                }
+                state.taken = true;
+                state.turns = state.turns.wrapping_add(1);
+                Ok(())
+            });
+            match (taken, owner) {
+                (Ok(()), _) => return Ok(Port { host: self, kind, irs: self.irs, under_way: None }),
+                (Err(turn), Some((same, since))) if turn == same => {
+                    let waited = now.saturating_sub(since);
+                    if waited >= patience {
+                        let register = kind.status().register;
+                        return Err(CommandError::Contended { irs: self.irs, command, register, waited });
+                    }
+                }
+                (Err(turn), _) => owner = Some((turn, now)),
+            }
+            look_again().await;
+        }
+    }
+
+    /// The command on a port that was given up and is still under way.
     pub(crate) fn unknown(&self, kind: PortKind) -> Option<Command> {
         let unknown = self.ports.state(kind).with(|state| state.unknown)?;
-        match self.hypervisor.irs().is_idle(self.irs, kind.status()) {
+        match self.hypervisor.irs().is_idle(unknown.irs, kind.status()) {
             (true, _) => None,
-            (false, _) => Some(unknown),
+            (false, _) => Some(unknown.command),
+        }
+    }
+
+    /// The same, if it names this VM. If it has some of its time left it is waited for.
+    pub(crate) async fn unknown_of(&self, kind: PortKind, vm: VmId) -> Option<Command> {
+        loop {
+            let now = self.hypervisor.wait().now();
+            let unknown = self.ports.state(kind).with(|state| state.unknown)?;
+            if unknown.command.vm() != Some(vm) || self.hypervisor.irs().is_idle(unknown.irs, kind.status()).0 {
+                return None;
+            }
+            if now >= unknown.deadline {
+                return Some(unknown.command);
+            }
+            look_again().await;
         }
     }
 }
 
 impl<'h, H: Hypervisor> Port<'h, H> {
-    /// Polls the status register. Returns its value, as an error if it does not become idle in time.
-    async fn idle(&self) -> Result<u64, u64> {
-        let wait = self.host.hypervisor.wait();
-        let start = wait.now();
-        let deadline = start.saturating_add(self.host.timeout);
+    /// Polls the status register until then. Returns its value and when it was looked at; as an error if it has not become
+    /// idle.
+    async fn idle_by(&self, deadline: Duration) -> Result<(u64, Duration), u64> {
         loop {
             // The clock is read first, so that the last look at the register comes after the deadline: a future that
             // was not driven for long gets the answer that is there.
-            let now = wait.now();
-            match self.host.hypervisor.irs().is_idle(self.host.irs, self.kind.status()) {
-                (true, value) => {
-                    let waited = now.saturating_sub(start).as_nanos().try_into().unwrap_or(u64::MAX);
-                    self.host.ports.longest_wait_ns.fetch_max(waited, Ordering::Relaxed);
-                    return Ok(value);
-                }
+            let now = self.host.hypervisor.wait().now();
+            match self.host.hypervisor.irs().is_idle(self.irs, self.kind.status()) {
+                (true, value) => return Ok((value, now)),
                 (false, value) if now >= deadline => return Err(value),
                 (false, _) => look_again().await,
             }
         }
+    }
+
+    /// Waits for what somebody else has written, so that the next thing can be a write (GEN-18).
+    async fn await_idle(&self, command: Command) -> Result<(), CommandError> {
+        let (irs, waited, register) = (self.irs, self.host.timeout, self.kind.status().register);
+        let deadline = self.host.hypervisor.wait().now().saturating_add(waited);
+        match self.idle_by(deadline).await {
+            Ok(_) => Ok(()),
+            Err(value) => Err(CommandError::NotIdle { irs, command, register, value, waited }),
+        }
+    }
+
+    /// What follows goes to this IRS. Its registers are as good as another's of the domain; the port is the same.
+    pub(crate) async fn turn_to(&mut self, irs: IrsIndex, command: Command) -> Result<(), CommandError> {
+        if core::mem::replace(&mut self.irs, irs) == irs { Ok(()) } else { self.await_idle(command).await }
     }
 
     /// Writes a register and waits for the IRS to finish. Returns the status register.
@@ -377,19 +449,24 @@ impl<'h, H: Hypervisor> Port<'h, H> {
         command: Command,
         value: R,
     ) -> Result<u64, CommandError> {
-        let host = self.host;
+        let (host, irs, waited) = (self.host, self.irs, self.host.timeout);
+        let (frames, wait) = (host.hypervisor.irs(), host.hypervisor.wait());
         host.ports.commands.fetch_add(1, Ordering::Relaxed);
-        self.under_way = Some(command);
-        host.hypervisor.irs().write(host.irs, value);
-        match self.idle().await {
-            Ok(value) => {
+        let start = wait.now();
+        let deadline = start.saturating_add(waited);
+        self.under_way = Some(UnderWay { command, irs, deadline });
+        frames.write(irs, value);
+        match self.idle_by(deadline).await {
+            Ok((value, now)) => {
                 self.under_way = None;
+                let nanoseconds = now.saturating_sub(start).as_nanos().try_into().unwrap_or(u64::MAX);
+                host.ports.longest_wait_ns.fetch_max(nanoseconds, Ordering::Relaxed);
                 Ok(value)
             }
             Err(value) => {
                 host.ports.timed_out.fetch_add(1, Ordering::Relaxed);
                 let register = self.kind.status().register;
-                Err(CommandError::TimedOut { irs: host.irs, command, register, value, waited: host.timeout })
+                Err(CommandError::TimedOut { irs, command, register, value, waited })
             }
         }
     }
@@ -404,7 +481,7 @@ impl<'h, H: Hypervisor> Port<'h, H> {
         let value = self.issue(command, value).await?;
         match status.valid {
             Some(valid) if value & u64::from(valid) == 0 => {
-                Err(CommandError::NotValid { irs: self.host.irs, command, register: status.register, value })
+                Err(CommandError::NotValid { irs: self.irs, command, register: status.register, value })
             }
             _ => Ok(()),
         }
@@ -412,12 +489,17 @@ impl<'h, H: Hypervisor> Port<'h, H> {
 
     /// Reads a register of the port.
     pub(crate) fn read<R: Register<Reg = IrsReg>>(&self) -> R {
-        self.host.hypervisor.irs().read(self.host.irs)
+        self.host.hypervisor.irs().read(self.irs)
+    }
+
+    /// Writes a register of the port that takes effect at once.
+    pub(crate) fn write<R: Register<Reg = IrsReg>>(&self, value: R) {
+        self.host.hypervisor.irs().write(self.irs, value);
     }
 
     /// The error for a command that has finished without effect.
     pub(crate) fn no_effect(&self, command: Command, place: Place, value: u64) -> CommandError {
-        CommandError::NoEffect { irs: self.host.irs, command, place, value }
+        CommandError::NoEffect { irs: self.irs, command, place, value }
     }
 }
 

@@ -24,14 +24,19 @@ pub enum LiveTable {
 ///
 /// let config = Config { contiguous_bytes: 4096, ..Config::new(IrsIndex(0), 100, 400) };
 /// assert_eq!(config.timeout.as_millis(), 10);
+/// let two = Config { others: &[IrsIndex(1)], ..config };
+/// # let _ = two;
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Config {
+pub struct Config<'a> {
     /// The IRS that all commands go through. Their effect covers the whole domain (GEN-14).
     pub irs: IrsIndex,
-    /// How many VMs there can be at a time, as far as the hardware has VM IDs for them.
+    /// All other IRSs of the domain. They walk the same tables (GEN-13), which are therefore made such that each of them can,
+    /// and published such that each of them sees them. An IRS that is left out here is not considered.
+    pub others: &'a [IrsIndex],
+    /// How many VMs there can be at a time, as far as the hardware has VM IDs for them; at least 1.
     pub vms: u32,
-    /// How many vCPUs all of them can have together, which is the number of doorbells.
+    /// How many vCPUs all of them can have together, which is the number of doorbells; at least 1.
     pub vcpus: u32,
     /// How the IRS compares a priority with the mask of a doorbell.
     pub doorbell_mask: DoorbellMask,
@@ -44,12 +49,13 @@ pub struct Config {
     pub timeout: Duration,
 }
 
-impl Config {
-    /// Doorbells as the rules take them, memory in pieces of up to 64 KiB, a live table refused, and a time-out of 10 ms (as Linux has, GEN-19).
+impl Config<'static> {
+    /// One IRS, doorbells as the rules take them, memory in pieces of up to 64 KiB, a live table refused, and a time-out of 10 ms (as Linux has, GEN-19).
     #[must_use]
-    pub const fn new(irs: IrsIndex, vms: u32, vcpus: u32) -> Config {
+    pub const fn new(irs: IrsIndex, vms: u32, vcpus: u32) -> Config<'static> {
         Config {
             irs,
+            others: &[],
             vms,
             vcpus,
             doorbell_mask: DoorbellMask::ByUrgency,

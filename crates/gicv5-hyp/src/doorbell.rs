@@ -86,7 +86,8 @@ impl DoorbellId {
     }
 }
 
-/// Whom to wake: the vCPU of this VPE. It has something to do, or had ([spurious wake-ups](crate) happen).
+/// Whom to wake: the vCPU of this VPE. It has something to do, or had: a doorbell is not withdrawn when the interrupt is gone
+/// (DB-17).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Wake {
     /// Its VM.

@@ -1,5 +1,6 @@
 //! What all VMs share: coming up, going down, and what is left of VMs without a handle.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
@@ -9,8 +10,8 @@ use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VMT_CFGR, IrsReg};
 use gicv5_hal::{CurrentPe, IrsExt, IrsIndex, Lock};
 
-use crate::boxed::{Boxed, Heap};
-use crate::command::{Command, CommandError, Place, PortKind, Ports, block_on};
+use crate::boxed::{Boxed, Heap, boxed_slice};
+use crate::command::{Command, CommandError, Place, Port, PortKind, Ports, block_on};
 use crate::config::{Config, LiveTable};
 use crate::doorbell::Doorbells;
 use crate::error::Fault;
@@ -64,7 +65,12 @@ pub struct Host<H: Hypervisor> {
     pub(crate) doorbells: Doorbells<H::Locks>,
     /// The virtual PPIs of the PEs.
     pub(crate) ppis: VirtualPpis,
+    /// The IRS that commands go through.
     pub(crate) irs: IrsIndex,
+    /// The other IRSs of the domain.
+    others: Box<[IrsIndex]>,
+    /// The IRS to publish table memory for: one that does not see the caches, if there is one.
+    pub(crate) publish_for: IrsIndex,
     pub(crate) timeout: Duration,
     pub(crate) contiguous_bytes: u64,
     live_table: LiveTable,
@@ -86,7 +92,7 @@ pub enum BringUpCause {
     Contended,
     /// What an earlier attempt left behind is still not settled.
     #[error("what an earlier attempt left behind is not settled")]
-    NotSettled(#[source] CommandError),
+    NotSettled(#[source] TearDownCause),
     /// A VM table is in use that is not this library's, and the configuration says to leave it alone.
     #[error("{irs}: IRS_VMT_BASER reads {value:#x}: a VM table of earlier software is in use")]
     LiveTable {
@@ -106,15 +112,16 @@ pub enum BringUpCause {
 /// The host could not come up, and what became of what had been done till then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the host could not come up: {cause}; {}", match cleanup {
-    Ok(()) => "everything is as before",
-    Err(_) => "undoing it failed too, what the IRS may still touch is held",
+    Ok(()) => "no IRS has a VM table of this host's",
+    Err(_) => "what an IRS may still touch is held",
 })]
 pub struct BringUpError {
     /// Why.
     pub cause: BringUpCause,
-    /// Whether everything was undone. If not, the host is [partly](Phase::Partial) up; [`Host::shut_down`] and the next
-    /// [`Host::bring_up`] try again.
-    pub cleanup: Result<(), CommandError>,
+    /// Whether everything was undone, so that the library holds nothing. A VM table of earlier software that was to be
+    /// [taken over](LiveTable::TakeOver) may be gone all the same. If not, the host is [partly](Phase::Partial) up;
+    /// [`Host::shut_down`] and the next [`Host::bring_up`] try again.
+    pub cleanup: Result<(), TearDownCause>,
 }
 
 impl BringUpError {
@@ -124,8 +131,9 @@ impl BringUpError {
         match &self.cause {
             BringUpCause::AlreadyUp | BringUpCause::LiveTable { .. } => Fault::Caller,
             BringUpCause::Contended => Fault::Busy,
-            BringUpCause::Table(_) => Fault::Capacity,
-            BringUpCause::NotSettled(error) | BringUpCause::Command(error) => Fault::of(error),
+            BringUpCause::Table(error) => error.fault(),
+            BringUpCause::NotSettled(cause) => cause.fault(),
+            BringUpCause::Command(error) => Fault::of(error),
         }
     }
 }
@@ -166,6 +174,19 @@ pub enum ShutDownError {
     },
 }
 
+impl ShutDownError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            ShutDownError::VmsLeft { .. } => Fault::Caller,
+            ShutDownError::Contended => Fault::Busy,
+            ShutDownError::Command { cause, .. } => Fault::of(cause),
+            ShutDownError::Vm(cause) | ShutDownError::Left { cause, .. } => cause.fault(),
+        }
+    }
+}
+
 /// Some VMs without a handle could not be torn down yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{left} VMs could not be torn down yet")]
@@ -175,6 +196,14 @@ pub struct ReclaimError {
     /// Why, for the first of them that was tried.
     #[source]
     pub cause: TearDownCause,
+}
+
+impl ReclaimError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        self.cause.fault()
+    }
 }
 
 /// What the host holds of the hypervisor's, and why.
@@ -230,6 +259,14 @@ impl<H: Hypervisor> Drop for Change<'_, H> {
     }
 }
 
+/// Why not all records of a batch are done with.
+struct Unsettled {
+    /// Why, for the first of them.
+    first: TearDownCause,
+    /// The IRS is idle and does not make one of these VMs invalid: only the VM table helps.
+    ignored: bool,
+}
+
 /// Records taken from the host's list. They go back when this is dropped, the one in hand included.
 struct Batch<'h, H: Hypervisor> {
     host: &'h Host<H>,
@@ -249,18 +286,19 @@ impl<H: Hypervisor> Drop for Batch<'_, H> {
 }
 
 impl<H: Hypervisor> Host<H> {
-    /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRS, and asks the PE it is called
-    /// on which virtual PPIs there are, for which no VPE may be resident there (PPI-25): of that PE, no virtual PPI is enabled or injected directly afterwards.
+    /// Looks at the hardware, and makes the library's own records. Reads ID registers of the IRSs, and asks the PE it is called
+    /// on which virtual PPIs there are, for which no VPE may be resident there (PPI-25). Everything is left as it was.
     ///
     /// Never waits; allocates. To be called where the hypervisor may allocate.
     ///
     /// # Errors
     ///
-    /// [`ProbeError`] for hardware without virtualisation or that cannot be, for a VM table that it cannot have, and if
-    /// there is no memory. `hypervisor` is dropped then.
-    pub fn new(hypervisor: H, config: &Config) -> Result<Host<H>, ProbeError> {
-        let (limits, geometry, vms) = probe::probe(&hypervisor, config)?;
+    /// [`ProbeError`] for hardware without virtualisation or that cannot be, for IRSs that cannot share tables, for a VM
+    /// table that they cannot have, and if there is no memory. `hypervisor` is dropped then.
+    pub fn new(hypervisor: H, config: &Config<'_>) -> Result<Host<H>, ProbeError> {
+        let probe::Found { limits, geometry, vms, publish_for } = probe::probe(&hypervisor, config)?;
         let heap: Heap<'_> = &|bytes| hypervisor.may_allocate(bytes);
+        let mut others = config.others.iter();
         let core = Core {
             phase: Phase::Down,
             table: Part::Absent,
@@ -271,8 +309,10 @@ impl<H: Hypervisor> Host<H> {
         };
         Ok(Host {
             doorbells: Doorbells::new(heap, config.vcpus, config.doorbell_mask)?,
-            ppis: hypervisor.current_pe().on_this_pe(VirtualPpis::probe),
+            ppis: hypervisor.current_pe().on_this_pe(VirtualPpis::probe)?,
             irs: config.irs,
+            others: boxed_slice(heap, others.len(), || others.next().copied().unwrap_or(config.irs))?,
+            publish_for,
             timeout: config.timeout,
             contiguous_bytes: config.contiguous_bytes,
             live_table: config.live_table,
@@ -306,95 +346,146 @@ impl<H: Hypervisor> Host<H> {
     /// As [`bring_up`](Self::bring_up).
     pub async fn start_bring_up(&self) -> Result<(), BringUpError> {
         let undone = |cause| BringUpError { cause, cleanup: Ok(()) };
-        let mut change = self.core.with(|core| match core.phase {
+        let (mut change, mut batch) = self.core.with(|core| match core.phase {
             Phase::Up => Err(undone(BringUpCause::AlreadyUp)),
             Phase::Changing => Err(undone(BringUpCause::Contended)),
-            Phase::Down | Phase::Partial => {
-                core.phase = Phase::Changing;
-                Ok(Change { host: self, then: Phase::Partial })
-            }
+            // Somebody is tearing down a VM that an earlier attempt has left.
+            _ if core.ids.in_use() != core.parked.len() => Err(undone(BringUpCause::Contended)),
+            Phase::Down | Phase::Partial => Ok(self.begin(core)),
         })?;
-        if let Err(error) = self.undo().await {
-            return Err(BringUpError { cause: BringUpCause::NotSettled(error), cleanup: Err(error) });
+        // What an earlier attempt has left is behind the old table: nothing is known of it once there is another.
+        if let Err(cause) = self.take_down(&mut change, &mut batch).await {
+            return Err(BringUpError { cause: BringUpCause::NotSettled(cause), cleanup: Err(cause) });
         }
-        match self.build().await {
+        drop(batch);
+        change.then = self.rest();
+        match self.build(&mut change).await {
             Ok(()) => {
                 change.then = Phase::Up;
                 Ok(())
             }
             Err(cause) => {
-                let cleanup = self.undo().await;
+                let mut none = Batch { host: self, todo: Records::EMPTY, in_hand: None };
+                let cleanup = self.take_down(&mut change, &mut none).await.map(|_| ());
                 if cleanup.is_ok() {
-                    change.then = Phase::Down;
+                    change.then = self.rest();
                 }
                 Err(BringUpError { cause, cleanup })
             }
         }
     }
 
-    async fn build(&self) -> Result<(), BringUpCause> {
+    /// From here on nobody else brings the host up, shuts it down or makes the table anew, and no VM gets an ID. Returns all
+    /// VMs without a handle.
+    fn begin(&self, core: &mut Core<H>) -> (Change<'_, H>, Batch<'_, H>) {
+        let then = core::mem::replace(&mut core.phase, Phase::Changing);
+        let batch = Batch { host: self, todo: core.parked.take(|_| true), in_hand: None };
+        (Change { host: self, then }, batch)
+    }
+
+    /// The phase of a host without a VM table: partial if it still holds VM IDs and doorbells.
+    fn rest(&self) -> Phase {
+        self.core.with(|core| if core.ids.in_use() == 0 { Phase::Down } else { Phase::Partial })
+    }
+
+    /// The IRSs of the domain, the one that commands go through last.
+    pub(crate) fn irss(&self) -> impl Iterator<Item = IrsIndex> {
+        self.others.iter().copied().chain([self.irs])
+    }
+
+    async fn build(&self, change: &mut Change<'_, H>) -> Result<(), BringUpCause> {
         let mut port = self.port(PortKind::Vmt, Command::MakeTableValid).await?;
-        let found: IRS_VMT_BASER = port.read();
-        if found.valid() {
-            match self.live_table {
-                LiveTable::Refuse => {
-                    return Err(BringUpCause::LiveTable { irs: self.irs, value: found.raw_value() });
-                }
-                LiveTable::TakeOver => {
-                    self.withdraw_table(&mut port).await?;
-                }
+        let live = self.irss().find_map(|irs| {
+            let found: IRS_VMT_BASER = self.hypervisor.irs().read(irs);
+            found.valid().then_some(BringUpCause::LiveTable { irs, value: found.raw_value() })
+        });
+        match (live, self.live_table) {
+            (None, _) => {}
+            (Some(cause), LiveTable::Refuse) => return Err(cause),
+            (Some(_), LiveTable::TakeOver) => {
+                self.withdraw_table(&mut port).await?;
             }
         }
         drop(port);
         let table = VmTable::allocate(&self.heap(), self.hypervisor.memory(), self.geometry, self.limits.highest)?;
         self.core.with(|core| core.table = Part::Draft(table));
+        change.then = Phase::Partial;
         Ok(self.make_table_valid().await?)
     }
 
-    /// Gives the IRS the table that has been drafted (VMT-1).
+    /// Gives the IRSs the table that has been drafted (VMT-1).
+    ///
+    /// One IRS is told of it. Whether the others know then is not said for certain (GEN-14, open question 13); their
+    /// IRS_VMT_BASER tells. One that does not is given the same table: they share it (GEN-13).
     async fn make_table_valid(&self) -> Result<(), CommandError> {
         let command = Command::MakeTableValid;
         let mut port = self.port(PortKind::Vmt, command).await?;
         let found: IRS_VMT_BASER = port.read();
-        let no_effect = |register: IrsReg, value: u64| CommandError::NoEffect {
-            irs: self.irs,
-            command,
-            place: Place::Register(register),
-            value,
-        };
         let registers = self.core.with(|core| {
             // A table that is valid already would be kept (VMT-5).
             if found.valid() { None } else { core.table.lend().map(|table| (table.cfgr(), table.baser())) }
         });
         let Some((cfgr, baser)) = registers else {
-            return Err(no_effect(IrsReg::IRS_VMT_BASER, found.raw_value()));
+            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
         };
-        // The table is zero, also as the IRS sees it; the stores that made an old one so have been published.
-        self.hypervisor.irs().write(self.irs, cfgr);
-        let found: IRS_VMT_CFGR = port.read();
-        if found != cfgr {
-            // The IRS would walk a table of another shape than was allocated (VMT-11).
-            return Err(no_effect(IrsReg::IRS_VMT_CFGR, found.raw_value().into()));
-        }
-        port.issue(command, baser).await?;
-        let found: IRS_VMT_BASER = port.read();
-        if found != baser {
-            return Err(no_effect(IrsReg::IRS_VMT_BASER, found.raw_value()));
+        self.make_valid_in(&mut port, cfgr, baser).await?;
+        for irs in &self.others {
+            port.turn_to(*irs, command).await?;
+            let found: IRS_VMT_BASER = port.read();
+            if found != baser {
+                self.make_valid_in(&mut port, cfgr, baser).await?;
+            }
         }
         Ok(())
     }
 
-    /// Takes the VM table back, if there is one.
-    async fn undo(&self) -> Result<(), CommandError> {
+    /// Gives the IRS that the port is turned to its VM table.
+    async fn make_valid_in(
+        &self,
+        port: &mut Port<'_, H>,
+        cfgr: IRS_VMT_CFGR,
+        baser: IRS_VMT_BASER,
+    ) -> Result<(), CommandError> {
+        let command = Command::MakeTableValid;
+        // The table is zero, also as the IRS sees it; the stores that made an old one so have been published.
+        port.write(cfgr);
+        let found: IRS_VMT_CFGR = port.read();
+        if found != cfgr {
+            // The IRS would walk a table of another shape than was allocated (VMT-11).
+            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_CFGR), found.raw_value().into()));
+        }
+        port.issue(command, baser).await?;
+        let found: IRS_VMT_BASER = port.read();
+        if found != baser {
+            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
+        }
+        Ok(())
+    }
+
+    /// Takes the VM table back, if there is one, and by that whatever the VMs of the batch have lent. Returns what is left of
+    /// them: VM IDs and doorbells.
+    async fn take_down(
+        &self,
+        change: &mut Change<'_, H>,
+        batch: &mut Batch<'_, H>,
+    ) -> Result<Result<(), TearDownCause>, TearDownCause> {
+        if let Some(cause) = batch.todo.iter().find_map(|record| self.cannot_go(record)) {
+            return Err(cause);
+        }
         let proof = match self.core.with(|core| core.table.is_lent()) {
-            true => {
-                let mut port = self.port(PortKind::Vmt, Command::WithdrawTable).await?;
-                Some(self.withdraw_table(&mut port).await?)
-            }
+            true => Some(self.withdraw(change).await?),
             false => None,
         };
+        let settled = self.settle(batch, proof.as_ref()).await;
         self.free_table(proof.as_ref());
-        Ok(())
+        Ok(settled.map_err(|unsettled| unsettled.first))
+    }
+
+    async fn withdraw(&self, change: &mut Change<'_, H>) -> Result<TableWithdrawn, CommandError> {
+        let mut port = self.port(PortKind::Vmt, Command::WithdrawTable).await?;
+        // Up to here nothing was written, and everything is as it was.
+        change.then = Phase::Partial;
+        self.withdraw_table(&mut port).await
     }
 
     fn free_table(&self, proof: Option<&TableWithdrawn>) {
@@ -430,88 +521,62 @@ impl<H: Hypervisor> Host<H> {
     /// As [`shut_down`](Self::shut_down).
     pub async fn start_shut_down(&self) -> Result<(), ShutDownError> {
         // Of a VM with a handle, the host knows the ID alone.
-        let (mut change, mut batch, before) = self.core.with(|core| {
+        let (mut change, mut batch) = self.core.with(|core| {
             let vms = core.ids.in_use() - core.parked.len();
             match core.phase {
                 Phase::Changing => Err(ShutDownError::Contended),
                 _ if vms > 0 => Err(ShutDownError::VmsLeft { vms }),
-                before => {
-                    if let Some(cause) =
-                        core.parked.iter().find_map(|record| Self::referenced(record, &core.references))
-                    {
-                        return Err(ShutDownError::Vm(cause));
-                    }
-                    core.phase = Phase::Changing;
-                    let then = if before == Phase::Down { Phase::Down } else { Phase::Partial };
-                    let batch = Batch { host: self, todo: core.parked.take(|_| true), in_hand: None };
-                    Ok((Change { host: self, then }, batch, before))
-                }
+                Phase::Down | Phase::Partial | Phase::Up => Ok(self.begin(core)),
             }
         })?;
-        if let Some(cause) = batch.todo.iter().find_map(|record| self.resident(record)) {
-            change.then = before;
-            return Err(ShutDownError::Vm(cause));
-        }
-        let proof = match self.core.with(|core| core.table.is_lent()) {
-            true => match self.withdraw().await {
-                Ok(proof) => Some(proof),
-                Err(cause) => {
-                    drop(batch);
-                    drop(change);
-                    return Err(ShutDownError::Command { cause, held: self.holdings() });
-                }
-            },
-            false => None,
-        };
-        let settled = self.settle(&mut batch, proof.as_ref()).await;
-        self.free_table(proof.as_ref());
+        let outcome = self.take_down(&mut change, &mut batch).await;
         drop(batch);
-        match settled {
-            Ok(()) => {
-                change.then = Phase::Down;
-                Ok(())
-            }
-            Err(cause) => {
-                drop(change);
-                Err(ShutDownError::Left { cause, held: self.holdings() })
-            }
+        if outcome.is_ok() {
+            change.then = self.rest();
+        }
+        drop(change);
+        match outcome {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(cause)) => Err(ShutDownError::Left { cause, held: self.holdings() }),
+            Err(TearDownCause::Command(cause)) => Err(ShutDownError::Command { cause, held: self.holdings() }),
+            Err(cause) => Err(ShutDownError::Vm(cause)),
         }
     }
 
-    async fn withdraw(&self) -> Result<TableWithdrawn, CommandError> {
-        let mut port = self.port(PortKind::Vmt, Command::WithdrawTable).await?;
-        self.withdraw_table(&mut port).await
-    }
-
-    /// Runs the one teardown on records without a handle. What cannot be finished stays in the batch. Returns the first
-    /// cause.
-    async fn settle(&self, batch: &mut Batch<'_, H>, proof: Option<&TableWithdrawn>) -> Result<(), TearDownCause> {
-        let mut first = Ok(());
+    /// Runs the one teardown on records without a handle. What cannot be finished stays in the batch.
+    async fn settle(&self, batch: &mut Batch<'_, H>, proof: Option<&TableWithdrawn>) -> Result<(), Unsettled> {
+        let mut unsettled: Option<Unsettled> = None;
         let mut left = Records::EMPTY;
+        let mut port_is_busy = false;
         loop {
             batch.in_hand = batch.todo.pop();
             let Some(record) = &mut batch.in_hand else { break };
-            let outcome = self.tear_down_record(record, proof).await;
+            // It is the same for all others that need the port; not for those that have only a doorbell left.
+            let outcome = match port_is_busy && proof.is_none() && record.tables.is_lent() {
+                true => None,
+                false => Some(self.tear_down_record(record, proof).await),
+            };
             let record = batch.in_hand.take();
-            if let Err(cause) = outcome {
-                if let Some(mut record) = record {
-                    if cause.may_be_in_use() {
-                        record.parked = Parked::Quarantine;
+            match outcome {
+                Some(Ok(())) => {}
+                None => record.into_iter().for_each(|record| left.push(record)),
+                Some(Err(cause)) => {
+                    if let Some(mut record) = record {
+                        if cause.may_be_in_use() {
+                            record.parked = Parked::Quarantine;
+                        }
+                        left.push(record);
                     }
-                    left.push(record);
-                }
-                let stuck = matches!(cause, TearDownCause::Command(CommandError::InFlight { .. }));
-                first = first.and(Err(cause));
-                if stuck {
-                    // It is the same for all others.
-                    break;
+                    port_is_busy |= matches!(cause, TearDownCause::Command(error) if error.nothing_was_written());
+                    let unsettled = unsettled.get_or_insert(Unsettled { first: cause, ignored: false });
+                    unsettled.ignored |= matches!(cause, TearDownCause::Command(CommandError::NoEffect { .. }));
                 }
             }
         }
         while let Some(record) = left.pop() {
             batch.todo.push(record);
         }
-        first
+        unsettled.map_or(Ok(()), Err)
     }
 
     /// Tears down the VMs whose handles were dropped.
@@ -532,7 +597,8 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// As [`reap`](Self::reap).
     pub async fn start_reap(&self) -> Result<(), ReclaimError> {
-        self.settle_parked(|record| record.parked == Parked::Orphan).await
+        let (left, outcome) = self.settle_parked(Parked::Orphan).await;
+        outcome.map_err(|unsettled| ReclaimError { left, cause: unsettled.first })
     }
 
     /// Finishes the teardown of the VMs in quarantine, if the hardware has answered by now. A command that timed out is not
@@ -556,53 +622,41 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// As [`reclaim`](Self::reclaim).
     pub async fn start_reclaim(&self) -> Result<(), ReclaimError> {
-        match self.settle_parked(|record| record.parked == Parked::Quarantine).await {
-            Err(ReclaimError { cause: TearDownCause::Command(CommandError::NoEffect { .. }), .. }) => {
-                self.make_table_anew().await
-            }
-            outcome => outcome,
+        match self.settle_parked(Parked::Quarantine).await {
+            (_, Err(Unsettled { ignored: true, .. })) => self.make_table_anew().await,
+            (left, outcome) => outcome.map_err(|unsettled| ReclaimError { left, cause: unsettled.first }),
         }
     }
 
-    async fn settle_parked(&self, wanted: impl Fn(&Record<H>) -> bool) -> Result<(), ReclaimError> {
-        let todo = self.core.with(|core| core.parked.take(wanted));
+    /// Runs the one teardown on the records that are parked for this reason. Returns how many are left, and why.
+    async fn settle_parked(&self, why: Parked) -> (u32, Result<(), Unsettled>) {
+        let todo = self.core.with(|core| core.parked.take(|record| record.parked == why));
         let mut batch = Batch { host: self, todo, in_hand: None };
         let outcome = self.settle(&mut batch, None).await;
-        let left = batch.todo.len();
-        outcome.map_err(|cause| ReclaimError { left, cause })
+        (batch.todo.len(), outcome)
     }
 
     /// The way out when a VM cannot be made invalid: the table that encloses all of them, with no VM running.
     async fn make_table_anew(&self) -> Result<(), ReclaimError> {
         let begun = self.core.with(|core| {
             let alone = core.ids.in_use() == core.parked.len();
-            let referenced = core.parked.iter().any(|record| Self::referenced(record, &core.references).is_some());
-            if core.phase != Phase::Up || !alone || referenced {
-                return None;
-            }
-            core.phase = Phase::Changing;
-            let batch = Batch { host: self, todo: core.parked.take(|_| true), in_hand: None };
-            Some((Change { host: self, then: Phase::Partial }, batch))
+            if core.phase == Phase::Up && alone { Ok(self.begin(core)) } else { Err(core.parked.len()) }
         });
-        let Some((mut change, mut batch)) = begun else {
-            let left = self.core.with(|core| core.parked.len());
-            return Err(ReclaimError { left, cause: TearDownCause::OthersRun });
-        };
-        if batch.todo.iter().any(|record| self.resident(record).is_some()) {
-            change.then = Phase::Up;
-            return Err(ReclaimError { left: batch.todo.len(), cause: TearDownCause::OthersRun });
-        }
+        let (mut change, mut batch) = begun.map_err(|left| ReclaimError { left, cause: TearDownCause::OthersRun })?;
         let anew = async {
-            let proof = self.withdraw().await?;
+            if let Some(cause) = batch.todo.iter().find_map(|record| self.cannot_go(record)) {
+                return Err(cause);
+            }
+            let proof = self.withdraw(&mut change).await?;
             let outcome = self.settle(&mut batch, Some(&proof)).await;
             let table = self.core.with(|core| core.table.end(&proof));
             if let Some(mut table) = table {
-                table.clear(self.hypervisor.memory(), self.irs);
+                table.clear(self.hypervisor.memory(), self.publish_for);
                 self.core.with(|core| core.table = Part::Draft(table));
             }
             self.make_table_valid().await?;
             change.then = Phase::Up;
-            outcome
+            outcome.map_err(|unsettled| unsettled.first)
         };
         let outcome = anew.await;
         let left = batch.todo.len();

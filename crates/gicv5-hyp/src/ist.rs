@@ -157,15 +157,21 @@ pub struct IstError {
     pub fate: Fate,
 }
 
+impl IstCause {
+    pub(crate) const fn fault(&self) -> Fault {
+        match self {
+            IstCause::NotLive | IstCause::Exists | IstCause::Absent | IstCause::Geometry(_) => Fault::Caller,
+            IstCause::Table(error) => error.fault(),
+            IstCause::Command(error) => Fault::of(error),
+        }
+    }
+}
+
 impl IstError {
     /// Whose fault it is.
     #[must_use]
     pub const fn fault(&self) -> Fault {
-        match &self.cause {
-            IstCause::NotLive | IstCause::Exists | IstCause::Absent | IstCause::Geometry(_) => Fault::Caller,
-            IstCause::Table(_) => Fault::Capacity,
-            IstCause::Command(error) => Fault::of(error),
-        }
+        self.cause.fault()
     }
 }
 
@@ -187,7 +193,7 @@ impl<H: Hypervisor> Host<H> {
         };
         let geometry = limits.ist.choose(int_type, id_bits, self.contiguous_bytes)?;
         let heap = self.heap();
-        let ist = Ist::allocate(&heap, memory, self.irs, limits.highest, record.key(), int_type, geometry)?;
+        let ist = Ist::allocate(&heap, memory, self.publish_for, limits.highest, record.key(), int_type, geometry)?;
         let ist = Boxed::new(&heap, ist).map_err(|(error, ist)| {
             ist.free(memory);
             TableError::from(error)
@@ -223,13 +229,13 @@ impl<H: Hypervisor> Host<H> {
             ist.geometry.vmte_word(ist.base.address()).map_err(|error| IstCause::Table(error.into()))
         })?;
         let filled = self.with_ist_word(vm, int_type, |memory, block, bytes| {
-            memory.prepare(self.irs, block, bytes.clone());
+            memory.prepare(self.publish_for, block, bytes.clone());
             let found = memory.load64(block, bytes.start);
             if L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
                 return Err(found);
             }
             memory.store64(block, bytes.start, word.raw_value());
-            memory.publish(self.irs, block, bytes);
+            memory.publish(self.publish_for, block, bytes);
             Ok(())
         });
         // An entry that is valid before the command cannot be: LIFE-20.
@@ -238,7 +244,7 @@ impl<H: Hypervisor> Host<H> {
             IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_int_type(int_type).with_vm_id(vm);
         port.issue(command, value).await?;
         let found = self.with_ist_word(vm, int_type, |memory, block, bytes| {
-            memory.acquire(self.irs, block, bytes.clone());
+            memory.acquire(self.publish_for, block, bytes.clone());
             memory.load64(block, bytes.start)
         });
         let found = found.unwrap_or(0);

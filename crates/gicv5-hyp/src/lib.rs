@@ -124,11 +124,17 @@
 //! **Commands** take time, and are futures inside: each operation that gives some has a form that is driven step by step
 //! (`start_init`, ...), whose polls look once at a status register and never wait for it, and a blocking one that pauses with
 //! [`gicv5_hal::Wait`] in between. A command sequence owns the registers of its status register by a token; no lock is held
-//! and interrupts need not be off. A future may be dropped anywhere.
+//! and interrupts need not be off. A future may be dropped anywhere; a command that it had given has the rest of its time all
+//! the same, in which the next operation waits for it.
 //!
 //! **A command that has not finished in time is unknown**, not failed (LIFE-10). Until the hardware says that it is idle,
 //! operations that need the same status register fail at once, with an error that names the command in flight; vCPUs are
 //! loaded and put, doorbells ring, interrupts are injected as before.
+//!
+//! **Several IRSs** of a domain walk the same tables (GEN-13). [`Config::others`] names them: tables are made such that the
+//! weakest of them can walk them, published for the one that sees least of the caches, and IRSs that cannot share tables are
+//! refused. Commands go through one IRS, and so does the VM table if that is enough; an IRS that does not know the table then
+//! is given the same (GEN-14, open question 13).
 //!
 //! **Memory** that the IRS may touch is lent, and comes back only against a proof that a completed command has made: of the VM
 //! invalid, of the IST invalid, of the whole VM table withdrawn. A proof names the VM and its generation.
@@ -171,7 +177,7 @@
 //! vCPUs of the VM, and tears it down.
 //!
 //! **A guest's level-sensitive PPI**, a timer's for instance, is the hypervisor's to follow: [`Vm::set_ppi`] when the line
-//! rises and when it falls, and again for a line that is high when the vCPU is [reset](Vm::reset_vcpu).
+//! rises and when it falls. A [reset](Vm::reset_vcpu) of the vCPU keeps the level.
 //!
 //! **The guest's own IRS** is emulated by the hypervisor, which says by [`Vm::set_guest_irs`] whether it is on.
 //!
@@ -201,7 +207,7 @@
 //! # Not supported
 //!
 //! Nested virtualisation, the registers of the IRS that the guest sees, direct injection of PPIs, virtual 1-of-N routing, save
-//! and restore, memory encryption contexts, a VM table in more than one IRS (GEN-14).
+//! and restore, memory encryption contexts, PEs whose virtual PPIs differ.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -23,6 +23,7 @@ use gicv5_hal::{AllocError, Block, BlockLayout, BlockLayoutError, Lock, TableMem
 use crate::Hypervisor;
 use crate::boxed::{Boxed, Heap, OutOfMemory, reserve};
 use crate::command::{Command, CommandError, Place, Port};
+use crate::error::Fault;
 use crate::host::Host;
 use crate::ist::Ist;
 use crate::table::VmTable;
@@ -69,6 +70,17 @@ pub enum TableError {
     /// There is no memory for the library's own records.
     #[error("no memory for the library's records")]
     Records,
+}
+
+impl TableError {
+    /// Whose fault it is: there is no memory, or what was configured cannot be had of this table memory.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            TableError::Memory(_) | TableError::Records => Fault::Capacity,
+            TableError::Layout(_) | TableError::Address(_) | TableError::CacheLine { .. } => Fault::Caller,
+        }
+    }
 }
 
 impl From<OutOfMemory> for TableError {
@@ -255,16 +267,16 @@ impl<H: Hypervisor> Host<H> {
         port.issue(command, value).await?;
         let cleared = self.with_entry(key.vm(), |memory, block, offset| {
             let bytes = offset..offset + L2_VMTE::BYTES;
-            memory.acquire(self.irs, block, bytes.clone());
+            memory.acquire(self.publish_for, block, bytes.clone());
             let word = memory.load64(block, offset);
             if L2_VMTE_VMD::new_with_raw_value(word).valid() {
                 return Err(word);
             }
-            memory.prepare(self.irs, block, bytes.clone());
+            memory.prepare(self.publish_for, block, bytes.clone());
             for word in (0..L2_VMTE::BYTES).step_by(8) {
                 memory.store64(block, offset + word, 0);
             }
-            memory.publish(self.irs, block, bytes);
+            memory.publish(self.publish_for, block, bytes);
             Ok(())
         });
         match cleared {
@@ -289,14 +301,14 @@ impl<H: Hypervisor> Host<H> {
             .with_vm_id(key.vm());
         port.issue(command, value).await?;
         let cleared = self.with_ist_word(key.vm(), int_type, |memory, block, bytes| {
-            memory.acquire(self.irs, block, bytes.clone());
+            memory.acquire(self.publish_for, block, bytes.clone());
             let word = memory.load64(block, bytes.start);
             if L2_VMTE_IST::new_with_raw_value(word).ist_valid() {
                 return Err(word);
             }
-            memory.prepare(self.irs, block, bytes.clone());
+            memory.prepare(self.publish_for, block, bytes.clone());
             memory.store64(block, bytes.start, 0);
-            memory.publish(self.irs, block, bytes);
+            memory.publish(self.publish_for, block, bytes);
             Ok(())
         });
         match cleared {
@@ -306,17 +318,20 @@ impl<H: Hypervisor> Host<H> {
         }
     }
 
-    /// Makes the VM table invalid, with everything behind it (VMT-6).
+    /// Makes the VM table invalid, with everything behind it (VMT-6), in every IRS that may have been given it.
     ///
     /// The write is harmless where it is not valid, and not left out there: what a register reads is no better proof than
     /// what the IRS says when it has finished. No VM may become valid meanwhile; the caller has seen to it that none is
     /// being initialised.
     pub(crate) async fn withdraw_table(&self, port: &mut Port<'_, H>) -> Result<TableWithdrawn, CommandError> {
         let command = Command::WithdrawTable;
-        port.issue(command, IRS_VMT_BASER::ZERO).await?;
-        let found: IRS_VMT_BASER = port.read();
-        if found.valid() {
-            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
+        for irs in self.irss() {
+            port.turn_to(irs, command).await?;
+            port.issue(command, IRS_VMT_BASER::ZERO).await?;
+            let found: IRS_VMT_BASER = port.read();
+            if found.valid() {
+                return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
+            }
         }
         Ok(TableWithdrawn { before: self.core.with(|core| core.next_generation) })
     }

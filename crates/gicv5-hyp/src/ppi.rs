@@ -1,9 +1,11 @@
 //! Virtual PPIs: which there are, and sets of them.
 
 use arbitrary_int::u4;
-use gicv5_arch::sysreg::{PpiSet, SysReg};
+use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, PpiSet, SysReg};
 use gicv5_arch::{Ppi, PpiBank};
 use gicv5_hal::{Pe, PeOps};
+
+use crate::probe::ProbeError;
 
 /// A set of PPIs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -75,22 +77,35 @@ impl VirtualPpis {
         (0..16u8).filter(move |n| all >> (n * 8) & 0xff != 0).map(u4::new)
     }
 
-    /// Asks the PE the caller runs on, on which no VPE may be resident (PPI-25). The PEs of a system are taken to be alike.
-    pub(crate) fn probe<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> VirtualPpis {
-        for bank in PpiBank::ALL {
-            pe.write_raw(SysReg::ich_ppi_dvir(bank), 0);
-            pe.write_raw(SysReg::ich_ppi_enabler(bank), u64::MAX);
+    /// Asks the PE the caller runs on (PPI-25), and leaves it as it was. The PEs of a system are taken to be alike.
+    ///
+    /// No VPE may be resident there: its guest would see PPIs enabled that it has not enabled.
+    pub(crate) fn probe<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> Result<VirtualPpis, ProbeError> {
+        let contextr: ICH_CONTEXTR_EL2 = pe.read();
+        if contextr.v() {
+            let (register, value) = (SysReg::ICH_CONTEXTR_EL2, contextr.raw_value());
+            return Err(ProbeError::Pe {
+                register,
+                value,
+                reason: "a VPE is resident on the PE that is asked for its PPIs",
+            });
         }
+        let read = |register: fn(PpiBank) -> SysReg| PpiBank::ALL.map(|bank| pe.read_raw(register(bank)));
+        let write = |register: fn(PpiBank) -> SysReg, values: [u64; 2]| {
+            for (bank, value) in PpiBank::ALL.into_iter().zip(values) {
+                pe.write_raw(register(bank), value);
+            }
+        };
+        let (injected, enabled) = (read(SysReg::ich_ppi_dvir), read(SysReg::ich_ppi_enabler));
+        write(SysReg::ich_ppi_dvir, [0; 2]);
+        write(SysReg::ich_ppi_enabler, [u64::MAX; 2]);
         pe.isb();
-        let implemented =
-            PpiBank::ALL.map(|bank| PpiSet::new_with_raw_value(pe.read_raw(SysReg::ich_ppi_enabler(bank))));
-        let level = PpiBank::ALL.map(|bank| pe.read_raw(SysReg::icc_ppi_hmr(bank)));
-        for bank in PpiBank::ALL {
-            pe.write_raw(SysReg::ich_ppi_enabler(bank), 0);
-        }
+        let implemented = PpiMask(read(SysReg::ich_ppi_enabler).map(PpiSet::new_with_raw_value));
+        let level = read(SysReg::icc_ppi_hmr);
+        write(SysReg::ich_ppi_enabler, enabled);
+        write(SysReg::ich_ppi_dvir, injected);
         pe.isb();
-        let implemented = PpiMask(implemented);
         let edge = PpiMask(level.map(|level| PpiSet::new_with_raw_value(!level)));
-        VirtualPpis { implemented, edge: edge.and(implemented) }
+        Ok(VirtualPpis { implemented, edge: edge.and(implemented) })
     }
 }

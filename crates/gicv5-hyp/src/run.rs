@@ -235,11 +235,15 @@ impl Context {
         self.place.store(place, Ordering::Relaxed);
     }
 
-    /// The state of a vCPU that was reset: nothing enabled, pending or active. The vCPU must not be resident.
-    pub(crate) fn reset(&self) {
-        let Context { vmcr, apr, icsr, enabled, active, latch, priority, .. } = self;
-        for value in [vmcr, apr, icsr].into_iter().chain(enabled).chain(active).chain(latch).chain(priority) {
+    /// The state of a vCPU that was reset: nothing enabled or active, no edge pending. Levels are not the vCPU's. The vCPU must
+    /// not be resident.
+    pub(crate) fn reset(&self, ppis: &VirtualPpis) {
+        let Context { vmcr, apr, icsr, enabled, active, priority, .. } = self;
+        for value in [vmcr, apr, icsr].into_iter().chain(enabled).chain(active).chain(priority) {
             put(value, 0);
+        }
+        for bank in ppis.banks() {
+            of(&self.latch, bank).fetch_and(!ppis.edge.bits(bank), Ordering::Relaxed);
         }
         self.waiting.store(false, Ordering::Relaxed);
     }
@@ -276,6 +280,10 @@ impl Context {
 
     /// Keeps what the PE's virtual CPU interface has, and gives the host its own register back (RES-16, PPI-15).
     fn save<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, ppis: &VirtualPpis) {
+        // The guest's instructions name no VM: they act for the VPE that is resident (RES-7, INS-17), and an answer arrives
+        // in ICC_ICSR_EL1 whenever it does (INS-12). That leaving residency, or the exit from the guest, would wait for those
+        // under way is nowhere said, so they are complete before anything of it (SYN-1).
+        pe.gsb_sys();
         put(&self.apr, pe.read_raw(SysReg::ICH_APR_EL2));
         put(&self.vmcr, pe.read_raw(SysReg::ICH_VMCR_EL2));
         for bank in ppis.banks() {

@@ -219,7 +219,7 @@ impl<H: Hypervisor> Host<H> {
     pub(crate) fn fill_entry(&self, vm: VmId, entry: L2_VMTE) -> Option<Result<(), u64>> {
         self.with_entry(vm, |memory, block, offset| {
             let bytes = offset..offset + L2_VMTE::BYTES;
-            memory.prepare(self.irs, block, bytes.clone());
+            memory.prepare(self.publish_for, block, bytes.clone());
             let found = memory.load64(block, offset);
             if L2_VMTE_VMD::new_with_raw_value(found).valid() {
                 return Err(found);
@@ -227,7 +227,7 @@ impl<H: Hypervisor> Host<H> {
             for (n, word) in entry.raw_value().into_iter().enumerate() {
                 memory.store64(block, offset + n as u64 * 8, word);
             }
-            memory.publish(self.irs, block, bytes);
+            memory.publish(self.publish_for, block, bytes);
             Ok(())
         })
     }
@@ -261,7 +261,7 @@ impl<H: Hypervisor> Host<H> {
                     None => self.allocate_level2()?,
                 };
                 let named = self.core.with(|core| match core.table.content_mut() {
-                    Some(table) => table.name(self.hypervisor.memory(), self.irs, vm, block, address),
+                    Some(table) => table.name(self.hypervisor.memory(), self.publish_for, vm, block, address),
                     None => Err(block),
                 });
                 if let Err(block) = named {
@@ -282,7 +282,7 @@ impl<H: Hypervisor> Host<H> {
 
     fn confirm_level2(&self, vm: VmId) -> Result<(), u64> {
         self.core.with(|core| match core.table.content_mut() {
-            Some(table) => table.confirm(self.hypervisor.memory(), self.irs, vm),
+            Some(table) => table.confirm(self.hypervisor.memory(), self.publish_for, vm),
             None => Err(0),
         })
     }

@@ -90,17 +90,23 @@ pub struct TearDownError {
     pub fate: Fate,
 }
 
-impl<H: Hypervisor> Host<H> {
-    /// Whether something outside the library names a VM to the hardware, by the host's list of references.
-    pub(crate) fn referenced(record: &Record<H>, references: &[VmId]) -> Option<TearDownCause> {
-        let vm = record.vm;
-        let count = references.iter().filter(|other| **other == vm).count();
-        (count > 0).then_some(TearDownCause::Referenced { vm, references: count })
+impl TearDownError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        self.cause.fault()
     }
+}
 
-    /// Which vCPU of a VM is resident. There may be many to look at, so nobody holds a lock meanwhile: a record that is being
-    /// torn down, or that is with the host, has no handle with which a vCPU could be loaded.
-    pub(crate) fn resident(&self, record: &Record<H>) -> Option<TearDownCause> {
+impl<H: Hypervisor> Host<H> {
+    /// What keeps a VM from being torn down, hardware apart. There may be many vCPUs to look at, so no lock is held meanwhile: a
+    /// record that is being torn down, or that is with the host, has no handle with which a vCPU could be loaded.
+    pub(crate) fn cannot_go(&self, record: &Record<H>) -> Option<TearDownCause> {
+        let vm = record.vm;
+        let references = self.core.with(|core| core.references.iter().filter(|other| **other == vm).count());
+        if references > 0 {
+            return Some(TearDownCause::Referenced { vm, references });
+        }
         let resident = record
             .vcpus
             .iter()
@@ -117,8 +123,7 @@ impl<H: Hypervisor> Host<H> {
         proof: Option<&TableWithdrawn>,
     ) -> Result<(), TearDownCause> {
         let vm = record.vm;
-        let referenced = self.core.with(|core| Self::referenced(record, &core.references));
-        if let Some(cause) = referenced.or_else(|| self.resident(record)) {
+        if let Some(cause) = self.cannot_go(record) {
             return Err(cause);
         }
         let memory = self.hypervisor.memory();
@@ -136,7 +141,7 @@ impl<H: Hypervisor> Host<H> {
             };
             let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
             if let Some(tables) = record.tables.end(&invalid) {
-                tables.clear(memory, self.irs, vpes);
+                tables.clear(memory, self.publish_for, vpes);
                 tables.free(memory);
             }
             let ists = record
@@ -150,7 +155,7 @@ impl<H: Hypervisor> Host<H> {
                 tables.free(memory);
             }
         }
-        self.release_doorbells(record)?;
+        self.release_doorbells(record).await?;
         self.core.with(|core| core.ids.give(vm));
         Ok(())
     }
@@ -174,9 +179,9 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// A command on the settings of a VPE that has not ended is not stopped by the VM being invalid now: when it ends, another
     /// VM of this ID would have its doorbell. So the ID stays, and so does the doorbell that the command names.
-    fn release_doorbells(&self, record: &mut Record<H>) -> Result<(), TearDownCause> {
+    async fn release_doorbells(&self, record: &mut Record<H>) -> Result<(), TearDownCause> {
         let vm = record.vm;
-        let named = self.unknown(PortKind::Vpe).filter(|command| command.vm() == Some(vm));
+        let named = self.unknown_of(PortKind::Vpe, vm).await;
         let mut outcome = match named {
             Some(command) => Err(TearDownCause::Named { command }),
             None => Ok(()),

@@ -159,10 +159,10 @@ impl InitError {
             | InitCause::VpeId(_)
             | InitCause::Spis(_)
             | InitCause::HostNotUp(_) => Fault::Caller,
-            InitCause::NoVmId | InitCause::Doorbell { .. } | InitCause::Table(_) => Fault::Capacity,
-            InitCause::Ist(IstCause::Table(_)) => Fault::Capacity,
-            InitCause::Ist(IstCause::Command(error)) | InitCause::Command(error) => Fault::of(error),
-            InitCause::Ist(_) => Fault::Caller,
+            InitCause::NoVmId | InitCause::Doorbell { .. } => Fault::Capacity,
+            InitCause::Table(error) => error.fault(),
+            InitCause::Ist(cause) => cause.fault(),
+            InitCause::Command(error) => Fault::of(error),
             InitCause::NotSettled(cause) => cause.fault(),
         }
     }
@@ -198,6 +198,17 @@ pub struct ResetError {
     pub fate: Fate,
 }
 
+impl ResetError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match &self.cause {
+            ResetCause::NotLive | ResetCause::Resident { .. } => Fault::Caller,
+            ResetCause::Command(error) => Fault::of(error),
+        }
+    }
+}
+
 /// The VM is not live: not initialised, or dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the VM is not live")]
@@ -219,7 +230,8 @@ pub enum ReferenceError {
 /// What runs vCPUs takes `&self` and may be called from many threads; what makes and unmakes the VM takes `&mut self`, so
 /// that no vCPU can be loaded meanwhile.
 ///
-/// Dropping it touches no hardware: the VM goes to the host's orphans, and [`Host::reap`] tears it down.
+/// Dropping it touches no hardware: the VM goes to the host's orphans, and [`Host::reap`] tears it down. No vCPU of it may be
+/// resident then: only the handle can put it, and the orphan, with the host's VM table, would stay for ever.
 pub struct Vm<'h, H: Hypervisor> {
     pub(crate) host: &'h Host<H>,
     /// `None` while the VM is not initialised.
@@ -423,7 +435,9 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     }
 
     /// Makes the hardware's settings of a vCPU right again, as init made them, and its saved state that of a vCPU that has never
-    /// run: for a vCPU that the guest resets (VPE-10). The vCPU must not be resident, nor be loaded meanwhile.
+    /// run: for a vCPU that the guest resets (VPE-10). The levels of level-sensitive PPIs stay as [`set_ppi`](Self::set_ppi)
+    /// has set them: they are the devices', and what they do is not undone by a reset of the vCPU. The vCPU must not be
+    /// resident, nor be loaded meanwhile.
     ///
     /// Waits for the IRS; not from an interrupt handler, nor with a lock held that one takes.
     ///
@@ -453,7 +467,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         let lpi = host.doorbells.lpi(host.hypervisor.lpis(), doorbell);
         match host.configure_vpe(vm, *vpe, lpi).await {
             Ok(proof) => {
-                context.reset();
+                context.reset(&host.ppis);
                 host.doorbells.enable(host.hypervisor.lpis(), doorbell, &proof);
                 Ok(())
             }
@@ -618,7 +632,7 @@ impl<H: Hypervisor> Host<H> {
         let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
         let memory = self.hypervisor.memory();
         let tables =
-            Tables::allocate(&self.heap(), memory, self.irs, &self.limits, record.key(), plan.vpe_table, vpes)?;
+            Tables::allocate(&self.heap(), memory, self.publish_for, &self.limits, record.key(), plan.vpe_table, vpes)?;
         record.tables = Part::Draft(tables);
         self.make_vm_valid(record).await?;
         for vcpu in &record.vcpus {
@@ -645,7 +659,7 @@ impl<H: Hypervisor> Host<H> {
         let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_vm_id(vm);
         port.issue(command, value).await?;
         let found = self.with_entry(vm, |memory, block, offset| {
-            memory.acquire(self.irs, block, offset..offset + 8);
+            memory.acquire(self.publish_for, block, offset..offset + 8);
             memory.load64(block, offset)
         });
         let found = found.unwrap_or(0);

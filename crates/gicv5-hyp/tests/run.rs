@@ -10,13 +10,17 @@ mod common;
 #[path = "common/guest.rs"]
 mod guest;
 
+use std::cell::RefCell;
+
 use common::{Lab, SHAPES, Shape, VPES};
-use gicv5_arch::sysreg::{GcieLegacy, ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, SysReg};
-use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi};
-use gicv5_hal::Cookie;
+use gicv5_arch::insn::GicInsn;
+use gicv5_arch::register::Register;
+use gicv5_arch::sysreg::{GcieLegacy, ICC_IAFFIDR_EL1, ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, SysReg};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank};
+use gicv5_hal::{Cookie, Pe, PeOps};
 use gicv5_hyp::{
-    Config, DoorbellMask, Fate, Host, Idle, InjectError, Pending, PpiError, PpiMask, RunError, VcpuIndex, Vm, VmSpec,
-    VmState, Wake,
+    Config, DoorbellMask, Fate, Host, Idle, InjectError, Pending, PpiError, PpiMask, ProbeError, RunError, VcpuIndex,
+    Vm, VmSpec, VmState, Wake,
 };
 use gicv5_model::config::{Effects, Switches};
 use gicv5_model::event::Event;
@@ -41,7 +45,7 @@ fn up(shape: Shape, effects: Effects) -> (Lab, Host<Lab>) {
     up_with(config, &shape.host_config())
 }
 
-fn up_with(machine: gicv5_model::config::MachineConfig, config: &Config) -> (Lab, Host<Lab>) {
+fn up_with(machine: gicv5_model::config::MachineConfig, config: &Config<'_>) -> (Lab, Host<Lab>) {
     let lab = Lab::new(machine);
     lab.open_traps();
     let host = Host::new(lab.clone(), config).unwrap();
@@ -57,6 +61,57 @@ fn vm(host: &Host<Lab>) -> Vm<'_, Lab> {
 
 fn wake(vm: &Vm<'_, Lab>, vcpu: VcpuIndex) -> Wake {
     Wake { vm: vm.id().unwrap(), vpe: VPES[vcpu.0] }
+}
+
+/// The PE of the machine, with a list of what is done on it.
+struct Recorded<'a> {
+    pe: &'a gicv5_model::ModelPe,
+    done: RefCell<Vec<Done>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Done {
+    Read(SysReg),
+    Write(SysReg, u64),
+    Gic(GicInsn),
+    Isb,
+    Dsb,
+}
+
+impl PeOps for Recorded<'_> {
+    fn read_sysreg(&self, register: SysReg) -> u64 {
+        self.done.borrow_mut().push(Done::Read(register));
+        self.pe.read_sysreg(register)
+    }
+
+    fn write_sysreg(&self, register: SysReg, value: u64) {
+        self.done.borrow_mut().push(Done::Write(register, value));
+        self.pe.write_sysreg(register, value);
+    }
+
+    fn gic(&self, insn: GicInsn, xt: u64) -> u64 {
+        self.done.borrow_mut().push(Done::Gic(insn));
+        self.pe.gic(insn, xt)
+    }
+
+    fn isb(&self) {
+        self.done.borrow_mut().push(Done::Isb);
+        self.pe.isb();
+    }
+
+    fn dsb(&self) {
+        self.done.borrow_mut().push(Done::Dsb);
+        self.pe.dsb();
+    }
+}
+
+/// What is done on the PE to put the first vCPU, which is loaded before.
+fn done_by(lab: &Lab, vm: &Vm<'_, Lab>, put: impl FnOnce(&Pe<'_, Recorded<'_>>)) -> Vec<Done> {
+    lab.load(PE0, vm, FIRST).unwrap();
+    let cpu = lab.machine.pe(PE0).unwrap();
+    let pe = Recorded { pe: &cpu, done: RefCell::default() };
+    put(&Pe::new(&pe));
+    pe.done.into_inner()
 }
 
 /// The end of each story: everything goes, and no rule was broken.
@@ -106,6 +161,75 @@ fn a_level_that_falls_before_it_is_taken_is_not_taken() {
         pe.gsb_sys();
     });
     assert_eq!(guest.take(), None);
+    lab.put(PE0, &vm, FIRST).unwrap();
+    end(&lab, &host, vec![vm]);
+}
+
+/// RES-7, INS-17, INS-12, SYN-1: what the guest has under way is about its VM, and its answers are its own.
+#[test]
+fn what_the_guest_has_asked_for_is_complete_before_anything_of_it_is_saved_or_its_residency_ends() {
+    for (lab, host) in shapes() {
+        let vm = vm(&host);
+        for sleeps in [false, true] {
+            let done = done_by(&lab, &vm, |pe| match sleeps {
+                true => assert_eq!(vm.idle(pe, FIRST), Ok(Idle::Sleep)),
+                false => vm.put(pe, FIRST).unwrap(),
+            });
+            let barrier =
+                done.iter().position(|done| *done == Done::Gic(GicInsn::GSB_SYS)).expect("there is a GSB SYS");
+            let reads = |register: &SysReg| ![ICC_IAFFIDR_EL1::REG, ICH_CONTEXTR_EL2::REG].contains(register);
+            let saved = done.iter().position(|done| matches!(done, Done::Read(register) if reads(register)));
+            let left = done.iter().position(|done| matches!(done, Done::Write(ICH_CONTEXTR_EL2::REG, _)));
+            assert!(Some(barrier) < saved && saved < left, "{done:?}");
+        }
+        end(&lab, &host, vec![vm]);
+    }
+}
+
+/// PPI-17, PPI-23: the level is the device's, which does not raise it again because the vCPU was reset.
+#[test]
+fn a_reset_forgets_the_edges_of_a_vcpu_and_not_the_levels_of_its_devices() {
+    for (lab, host) in shapes() {
+        let vm = vm(&host);
+        vm.set_ppi(FIRST, TIMER, Pending::Set).unwrap();
+        vm.set_ppi(FIRST, Ppi::SW_PPI, Pending::Set).unwrap();
+        vm.reset_vcpu(FIRST).unwrap();
+        lab.load(PE0, &vm, FIRST).unwrap();
+        let guest = lab.guest(PE0);
+        guest.open().enable_ppi(TIMER, 10).enable_ppi(Ppi::SW_PPI, 9);
+        assert_eq!((guest.acknowledge(), guest.acknowledge()), (Some(IntId::Ppi(TIMER)), None));
+        guest.end(IntId::Ppi(TIMER));
+        lab.put(PE0, &vm, FIRST).unwrap();
+        vm.set_ppi(FIRST, TIMER, Pending::Clear).unwrap();
+        vm.reset_vcpu(FIRST).unwrap();
+        end(&lab, &host, vec![vm]);
+    }
+}
+
+/// PPI-25.
+#[test]
+fn the_probe_leaves_the_pe_as_it_was_and_does_not_disturb_a_guest_there() {
+    let (lab, host) = up(SHAPES[0], Effects::Early);
+    let registers = PpiBank::ALL.map(|bank| [SysReg::ich_ppi_dvir(bank), SysReg::ich_ppi_enabler(bank)]);
+    let all = || lab.on(PE0, |pe| registers.map(|of_bank| of_bank.map(|register| pe.read_raw(register))));
+    lab.on(PE0, |pe| {
+        pe.write_raw(SysReg::ich_ppi_enabler(PpiBank::Architected), TIMER.mask());
+        pe.write_raw(SysReg::ich_ppi_dvir(PpiBank::Architected), TIMER.mask());
+        pe.isb();
+    });
+    let before = all();
+    assert_eq!(before[0], [TIMER.mask(); 2]);
+    drop(Host::new(lab.clone(), &SHAPES[0].host_config()).unwrap());
+    assert_eq!(all(), before);
+    lab.on(PE0, |pe| {
+        registers.iter().flatten().for_each(|register| pe.write_raw(*register, 0));
+        pe.isb();
+    });
+    let vm = vm(&host);
+    lab.load(PE0, &vm, FIRST).unwrap();
+    let error = Host::new(lab.clone(), &SHAPES[0].host_config()).unwrap_err();
+    assert!(matches!(error, ProbeError::Pe { register: SysReg::ICH_CONTEXTR_EL2, .. }), "{error}");
+    assert_eq!(error.fault(), gicv5_hyp::Fault::Caller);
     lab.put(PE0, &vm, FIRST).unwrap();
     end(&lab, &host, vec![vm]);
 }

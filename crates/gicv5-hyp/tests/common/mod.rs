@@ -303,7 +303,7 @@ impl Shape {
     }
 
     /// What the tests configure unless they are about something else: 300 VMs, and a level-2 VM table if there can be one.
-    pub fn host_config(self) -> Config {
+    pub fn host_config(self) -> Config<'static> {
         Config {
             contiguous_bytes: if self.two_level { 4096 } else { 0x1_0000 },
             timeout: Duration::from_micros(200),

@@ -204,7 +204,8 @@ impl From<BringUpError> for Complaint {
     fn from(error: BringUpError) -> Complaint {
         let cause = match &error.cause {
             BringUpCause::Table(error) => of_table(error),
-            BringUpCause::Command(error) | BringUpCause::NotSettled(error) => of_command(error),
+            BringUpCause::Command(error) => of_command(error),
+            BringUpCause::NotSettled(error) => of_tear_down(error),
             _ => Cause::Other,
         };
         let after = if error.cleanup.is_ok() { After::Undone } else { After::Held };

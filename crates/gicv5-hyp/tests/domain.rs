@@ -1,0 +1,402 @@
+//! Domains with several IRSs: they walk the same tables, so that what is made must suit each of them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+#[path = "common/guest.rs"]
+mod guest;
+
+use std::ops::Range;
+
+use arbitrary_int::{u4, u5, u6};
+use common::{IRS, Lab, SHAPES, Shape, VPES, vpes};
+use gicv5_arch::irs::{IRS_IDR0, IRS_IDR4, IRS_VMT_BASER, IrsReg};
+use gicv5_arch::values::{BitsMinusOne, Levels, PaRange, Structure};
+use gicv5_arch::{Iaffid, VpeId};
+use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsExt, IrsIndex, Platform, TableMemory};
+use gicv5_hyp::{
+    BringUpCause, Config, Fault, Host, Hypervisor, InitCause, LiveTable, Phase, ProbeError, TableError, VcpuIndex,
+    VmSpec,
+};
+use gicv5_model::config::{IrsConfig, MachineConfig, Switches, VmTableProgramming};
+
+use gicv5_model::memory::ModelBlock;
+use gicv5_model::violation::PeIndex;
+use gicv5_model::{CpuConfig, Machine, ModelHost};
+use guest::{FIRST, SECOND, spi};
+
+const OTHER: IrsIndex = IrsIndex(1);
+const OTHERS: [IrsIndex; 1] = [OTHER];
+
+const PROGRAMMINGS: [VmTableProgramming; 2] = [VmTableProgramming::AnyIrs, VmTableProgramming::EachIrs];
+
+/// The shape with a second IRS, which has a PE of its own, and what else the test makes of it.
+fn two(shape: Shape, change: impl FnOnce(&mut IrsConfig)) -> MachineConfig {
+    let mut config = shape.config();
+    let first = &config.irses[0];
+    let mut second = IrsConfig::new(vec![CpuConfig::new(Iaffid::new(2))], 0);
+    second.idr0 = first.idr0.with_irsid(1);
+    second.idr1 = first.idr1.with_pe_cnt(1);
+    (second.idr2, second.idr3, second.idr4, second.idr5) = (first.idr2, first.idr3, first.idr4, first.idr5);
+    change(&mut second);
+    config.irses.push(second);
+    config
+}
+
+fn config(shape: Shape) -> Config<'static> {
+    Config { others: &OTHERS, ..shape.host_config() }
+}
+
+fn refused(shape: Shape, change: impl FnOnce(&mut IrsConfig)) -> ProbeError {
+    Host::new(Lab::new(two(shape, change)), &config(shape)).unwrap_err()
+}
+
+/// GEN-13, GEN-14: whether one of them is told or each has to be.
+#[test]
+fn a_vm_runs_on_the_pes_of_every_irs() {
+    for shape in SHAPES {
+        for programming in PROGRAMMINGS {
+            let mut machine = two(shape, |_| {});
+            machine.switches.vm_table.programming = programming;
+            let lab = Lab::new(machine);
+            lab.open_traps();
+            let before = lab.machine.snapshot();
+            let host = Host::new(lab.clone(), &config(shape)).unwrap();
+            for _ in 0..2 {
+                host.bring_up().unwrap();
+                let mut vm = host.new_vm();
+                vm.init(&VmSpec { spis: 40, ..VmSpec::new(&VPES) }).unwrap();
+                for (vcpu, pe) in [(FIRST, PeIndex(0)), (SECOND, PeIndex(2))] {
+                    lab.load(pe, &vm, vcpu).unwrap_or_else(|error| panic!("{programming:?}: {error}"));
+                    let guest = lab.guest(pe);
+                    guest.open().enable(spi(3), VPES[vcpu.0], 10);
+                    lab.inject(&vm, spi(3));
+                    assert_eq!(guest.take(), Some(spi(3)), "{shape:?} {programming:?}");
+                    lab.put(pe, &vm, vcpu).unwrap();
+                }
+                vm.tear_down().unwrap();
+                drop(vm);
+                host.shut_down().unwrap();
+                for irs in [IRS, OTHER] {
+                    assert!(!lab.machine.read::<IRS_VMT_BASER>(irs).valid(), "no IRS has a table any more");
+                }
+            }
+            let account = lab.machine.account(&before);
+            assert!(account.is_clean(), "{shape:?} {programming:?}: {account:#?}");
+        }
+    }
+}
+
+/// Every command of coming up and going down, in both IRSs.
+#[test]
+fn a_table_that_one_of_the_irss_has_not_let_go_of_is_kept() {
+    use gicv5_model::fault::Fault as Strike;
+    for programming in PROGRAMMINGS {
+        let mut machine = two(SHAPES[1], |_| {});
+        machine.switches.vm_table.programming = programming;
+        let life = |host: &Host<Lab>| -> Result<(), String> {
+            host.bring_up().map_err(|error| format!("{error:?}"))?;
+            host.shut_down().map_err(|error| format!("{error:?}"))
+        };
+        let lab = Lab::new(machine.clone());
+        let host = Host::new(lab.clone(), &config(SHAPES[1])).unwrap();
+        lab.machine.record_fault_points();
+        life(&host).unwrap();
+        let commands: Vec<u64> = (0..)
+            .zip(lab.machine.take_fault_points())
+            .filter(|(_, p)| matches!(p.request, gicv5_model::fault::Request::Command { .. }))
+            .map(|(n, _)| n)
+            .collect();
+        assert!(commands.len() >= 2);
+        for at in commands {
+            for strike in [Strike::Never, Strike::Late(1_000), Strike::Ignored] {
+                let lab = Lab::new(machine.clone());
+                let before = lab.machine.snapshot();
+                let host = Host::new(lab.clone(), &config(SHAPES[1])).unwrap();
+                lab.machine.plan_fault(lab.machine.fault_points_passed() + at, strike);
+                let context = format!("{programming:?} {at} {strike:?}");
+                life(&host).expect_err(&context);
+                lab.machine.recover();
+                lab.machine.advance(2_000);
+                life(&host).or_else(|_| life(&host)).unwrap_or_else(|error| panic!("{context}: {error}"));
+                host.shut_down().unwrap();
+                assert_eq!(host.phase(), Phase::Down);
+                let account = lab.machine.account(&before);
+                assert!(account.is_clean(), "{context}: {account:#?}");
+            }
+        }
+    }
+}
+
+/// VMT-11, VM-10, VPE-4, VPE-7.
+#[test]
+fn tables_are_made_for_the_weakest_of_the_irss() {
+    let lab = Lab::new(two(SHAPES[1], |irs| {
+        irs.idr3 = irs.idr3.with_vm_id_bits(u5::new(8)).with_vmt_levels(Levels::Linear).with_vmd_sz(u4::new(9));
+        irs.idr4 = IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::from_count(9).unwrap()).with_vped_sz(u6::new(5));
+    }));
+    let config = Config { contiguous_bytes: 0x1_0000, ..config(SHAPES[1]) };
+    let host = Host::new(lab.clone(), &config).unwrap();
+    assert_eq!((host.vm_limit(), host.vm_table().structure()), (256, Structure::Linear));
+    host.bring_up().unwrap();
+    let mut vm = host.new_vm();
+    let error = vm.init(&VmSpec::new(&vpes([0, 512]))).unwrap_err();
+    assert!(matches!(error.cause, InitCause::VpeId(_)), "{error:?}");
+    lab.machine.record_fault_points();
+    vm.init(&VmSpec::new(&vpes([0, 511]))).unwrap();
+    let mut sizes: Vec<u64> = lab
+        .machine
+        .take_fault_points()
+        .iter()
+        .filter_map(|point| match point.request {
+            gicv5_model::fault::Request::Table { size, .. } => Some(size),
+            _ => None,
+        })
+        .collect();
+    sizes.sort_unstable();
+    // The VM descriptor of the second IRS, the table for 512 VPEs, the VPE descriptors of the first.
+    assert_eq!(sizes, [512, 4096, 4096, 4096]);
+    vm.tear_down().unwrap();
+    drop(vm);
+    host.shut_down().unwrap();
+    lab.assert_no_violations();
+
+    // What has no room in one piece has none, if one of them cannot have two levels.
+    let error = refused(SHAPES[1], |irs| irs.idr3 = irs.idr3.with_vmt_levels(Levels::Linear));
+    assert!(matches!(error, ProbeError::Tables { register: IrsReg::IRS_IDR3, .. }), "{error}");
+}
+
+#[test]
+fn irss_that_cannot_share_tables_are_refused_with_the_registers_of_both() {
+    let shape = SHAPES[0];
+    let error = refused(shape, |irs| irs.idr0 = irs.idr0.with_irsid(0));
+    let ProbeError::Differs { irs: OTHER, register: IrsReg::IRS_IDR0, value, other: IRS, value_there, .. } = error
+    else {
+        panic!("{error}")
+    };
+    assert_eq!(value, value_there);
+    let error = refused(shape, |irs| {
+        irs.idr0 = irs.idr0.with_virt(false);
+        irs.idr3 = gicv5_arch::irs::IRS_IDR3::ZERO;
+        irs.idr4 = IRS_IDR4::ZERO;
+    });
+    assert!(matches!(error, ProbeError::NoVirtualisation { irs: OTHER, .. }), "{error}");
+    assert_eq!(error.fault(), Fault::Hardware);
+    // An IRS that is named twice, or is not there.
+    let lab = Lab::new(two(shape, |_| {}));
+    for others in [[IRS], [IrsIndex(7)]] {
+        let error = Host::new(lab.clone(), &Config { others: &others, ..shape.host_config() }).unwrap_err();
+        assert!(error.to_string().contains(&others[0].to_string()), "{error}");
+    }
+}
+
+/// The model has one IDR2 for all, so that another is put before the second.
+#[test]
+fn irss_whose_ist_entries_differ_in_size_are_refused() {
+    let lab = Lab::new(two(SHAPES[0], |_| {}));
+    let mixed = Mixed { metadata: true, ..Mixed::new(&lab) };
+    let error = Host::new(mixed, &config(SHAPES[0])).unwrap_err();
+    assert!(matches!(error, ProbeError::Differs { irs: OTHER, register: IrsReg::IRS_IDR2, .. }), "{error}");
+    assert_eq!(error.fault(), Fault::Caller);
+}
+
+/// COH-1, COH-2: what the coherent one could see as it is, the other could not.
+#[test]
+fn tables_are_published_for_the_irs_that_sees_least() {
+    for shape in SHAPES.into_iter().filter(|shape| shape.coherency == Coherency::NonCoherent) {
+        for coherent in [IRS, OTHER] {
+            let lab = Lab::new(two(shape, |_| {}));
+            let before = lab.machine.snapshot();
+            let mixed = Mixed { coherent: Some(coherent), short: true, ..Mixed::new(&lab) };
+            let host = Host::new(mixed, &config(shape)).unwrap();
+            host.bring_up().unwrap();
+            let mut vm = host.new_vm();
+            vm.init(&VmSpec { spis: 40, ..VmSpec::new(&VPES) }).unwrap();
+            vm.create_lpi_ist(14).unwrap();
+            lab.on(PeIndex(2), |pe| {
+                vm.load(pe, VcpuIndex(0)).unwrap();
+                vm.put(pe, VcpuIndex(0)).unwrap();
+            });
+            vm.tear_down().unwrap();
+            drop(vm);
+            host.shut_down().unwrap();
+            let account = lab.machine.account(&before);
+            assert!(account.is_clean(), "{coherent}: {account:#?}");
+        }
+    }
+}
+
+/// There is memory, but it is not what the host says it is.
+#[test]
+fn memory_that_cannot_hold_a_table_is_the_hosts_fault_and_no_memory_is_nobodys() {
+    let lab = Lab::new(two(SHAPES[0], |_| {}));
+    let host = Host::new(Mixed { cache_line: Some(48), ..Mixed::new(&lab) }, &config(SHAPES[0])).unwrap();
+    let error = host.bring_up().unwrap_err();
+    assert!(matches!(error.cause, BringUpCause::Table(TableError::CacheLine { bytes: 48 })), "{error:?}");
+    assert_eq!(error.fault(), Fault::Caller);
+    let host = Host::new(Mixed::new(&lab), &config(SHAPES[0])).unwrap();
+    lab.machine.plan_fault(lab.machine.fault_points_passed(), gicv5_model::fault::Fault::Refused);
+    let error = host.bring_up().unwrap_err();
+    assert!(matches!(error.cause, BringUpCause::Table(TableError::Memory(_))), "{error:?}");
+    assert_eq!((error.fault(), host.phase()), (Fault::Capacity, Phase::Down));
+}
+
+/// VMT-2: in whichever IRS it was left.
+#[test]
+fn a_table_that_earlier_software_has_left_in_another_irs_is_not_overlooked() {
+    let mut machine = two(SHAPES[1], |_| {});
+    machine.switches = Switches::default();
+    machine.switches.vm_table.programming = VmTableProgramming::EachIrs;
+    let lab = Lab::new(machine);
+    let earlier = Host::new(lab.clone(), &Config { irs: OTHER, ..SHAPES[1].host_config() }).unwrap();
+    earlier.bring_up().unwrap();
+    let table: IRS_VMT_BASER = lab.machine.read(OTHER);
+    let host = Host::new(lab.clone(), &config(SHAPES[1])).unwrap();
+    let error = host.bring_up().unwrap_err();
+    assert_eq!(error.cause, BringUpCause::LiveTable { irs: OTHER, value: table.raw_value() });
+    let text = error.to_string();
+    assert!(text.ends_with("no IRS has a VM table of this host's"), "{text}");
+    let host = Host::new(lab.clone(), &Config { live_table: LiveTable::TakeOver, ..config(SHAPES[1]) }).unwrap();
+    host.bring_up().unwrap();
+    let mut vm = host.new_vm();
+    vm.init(&VmSpec::new(&[VpeId::new(1)])).unwrap();
+    vm.tear_down().unwrap();
+    drop(vm);
+    host.shut_down().unwrap();
+    lab.assert_no_violations();
+}
+
+/// A machine whose IRSs are not alike in ways that the model does not have.
+#[derive(Clone)]
+struct Mixed {
+    lab: Lab,
+    /// The IRS that says it sees the caches. On a machine where none does, the rest must not rely on it.
+    coherent: Option<IrsIndex>,
+    /// The second has metadata in its IST entries.
+    metadata: bool,
+    /// The second reaches 36 bits of addresses, and nothing above is given.
+    short: bool,
+    /// Bytes in a cache line, if not the machine's.
+    cache_line: Option<u64>,
+}
+
+impl Mixed {
+    fn new(lab: &Lab) -> Mixed {
+        Mixed { lab: lab.clone(), coherent: None, metadata: false, short: false, cache_line: None }
+    }
+}
+
+// SAFETY: everything is handed on to the model, whose promise this is.
+unsafe impl TableMemory for Mixed {
+    type Block = ModelBlock;
+
+    fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        assert!(!self.short || layout.highest().raw() < 1 << 36, "the second IRS could not reach it");
+        self.lab.machine.allocate(layout)
+    }
+
+    fn free(&self, block: ModelBlock) {
+        self.lab.machine.free(block);
+    }
+
+    fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
+        self.lab.machine.load32(block, offset)
+    }
+
+    fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
+        self.lab.machine.store32(block, offset, value);
+    }
+
+    fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
+        self.lab.machine.load64(block, offset)
+    }
+
+    fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
+        self.lab.machine.store64(block, offset, value);
+    }
+
+    fn coherency(&self, irs: IrsIndex) -> Coherency {
+        if self.coherent == Some(irs) { Coherency::Coherent } else { self.lab.machine.coherency(irs) }
+    }
+
+    fn cache_line(&self) -> u64 {
+        self.cache_line.unwrap_or(self.lab.machine.cache_line())
+    }
+
+    fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
+        self.lab.machine.clean_invalidate(block, bytes);
+    }
+
+    fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
+        self.lab.machine.invalidate(block, bytes);
+    }
+
+    fn barrier(&self) {
+        self.lab.machine.barrier();
+    }
+}
+
+impl gicv5_hal::Irs for Mixed {
+    fn read32(&self, frame: gicv5_hal::Frame, offset: u16) -> u32 {
+        let value = self.lab.machine.read32(frame, offset);
+        match IrsReg::at(offset).filter(|_| frame.irs == OTHER) {
+            Some(IrsReg::IRS_IDR2) if self.metadata => value ^ 1 << 14,
+            Some(IrsReg::IRS_IDR0) if self.short => {
+                IRS_IDR0::new_with_raw_value(value).with_pa_range(PaRange::Bits36).raw_value()
+            }
+            _ => value,
+        }
+    }
+
+    fn write32(&self, frame: gicv5_hal::Frame, offset: u16, value: u32) {
+        self.lab.machine.write32(frame, offset, value);
+    }
+
+    fn read64(&self, frame: gicv5_hal::Frame, offset: u16) -> u64 {
+        self.lab.machine.read64(frame, offset)
+    }
+
+    fn write64(&self, frame: gicv5_hal::Frame, offset: u16, value: u64) {
+        self.lab.machine.write64(frame, offset, value);
+    }
+}
+
+impl Platform for Mixed {
+    type Irs = Mixed;
+    type Memory = Mixed;
+    type CurrentPe = ModelHost;
+    type Wait = Machine;
+    type Locks = <ModelHost as Platform>::Locks;
+
+    fn irs(&self) -> &Mixed {
+        self
+    }
+
+    fn memory(&self) -> &Mixed {
+        self
+    }
+
+    fn current_pe(&self) -> &ModelHost {
+        &self.lab.host
+    }
+
+    fn wait(&self) -> &Machine {
+        &self.lab.machine
+    }
+}
+
+impl Hypervisor for Mixed {
+    type Lpis = ModelHost;
+
+    fn lpis(&self) -> &ModelHost {
+        &self.lab.host
+    }
+}
+
+/// What IRS_IDR0 of the model's IRSs says must be what the tests change.
+#[test]
+fn the_second_irs_is_one_of_the_same_domain() {
+    let lab = Lab::new(two(SHAPES[0], |_| {}));
+    let [first, second]: [IRS_IDR0; 2] = [IRS, OTHER].map(|irs| lab.machine.read(irs));
+    assert_eq!(first.with_irsid(1), second);
+}

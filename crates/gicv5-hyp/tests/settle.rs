@@ -1,0 +1,349 @@
+//! What is left when something went wrong half-way, who gets time, and who settles it.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+mod common;
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use common::{IRS, Lab, SHAPES, SPEC, Shape, live};
+use gicv5_arch::irs::{IRS_VMAP_VMR, IrsReg};
+use gicv5_arch::values::MapAction;
+use gicv5_arch::{VmId, VpeId};
+use gicv5_hal::IrsExt;
+use gicv5_hyp::{
+    BringUpCause, Command, CommandError, Config, Fate, Host, Phase, ReclaimError, ShutDownError, TearDownCause,
+    TearDownError, VcpuIndex, VmSpec, VmState,
+};
+use gicv5_model::fault::{Fault, Request};
+
+/// The time-out of the hosts here, in ticks.
+const TIMEOUT: u64 = 200;
+
+fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+/// Polls a future until it has given the IRS a command that is like this, and drops it there.
+fn drop_at<T>(lab: &Lab, register: IrsReg, future: impl Future<Output = T>) {
+    let mut future = pin!(future);
+    for _ in 0..1_000 {
+        lab.machine.record_fault_points();
+        assert!(poll(future.as_mut()).is_none(), "it ends before {register} is written");
+        let points = lab.machine.take_fault_points();
+        if points.iter().any(|p| matches!(p.request, Request::Command { register: found, .. } if found == register)) {
+            return;
+        }
+        lab.machine.advance(1);
+    }
+    panic!("{register} is never written");
+}
+
+/// A machine whose commands take a while, so that a future can be dropped before they end.
+fn slow(shape: Shape) -> (Lab, Host<Lab>) {
+    let mut config = shape.config();
+    config.command_latency = 50;
+    let lab = Lab::new(config);
+    let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
+    (lab, host)
+}
+
+#[test]
+fn coming_up_again_settles_what_going_down_has_left() {
+    for shape in SHAPES {
+        let (lab, host) = shape.down();
+        let before = lab.machine.snapshot();
+        host.bring_up().unwrap();
+        let (mut vm, orphan) = (live(&host), live(&host));
+        lab.machine.fault_next(Fault::Never);
+        assert_eq!(vm.tear_down().unwrap_err().fate, Fate::Quarantined);
+        drop((vm, orphan));
+        lab.machine.recover();
+        lab.machine.fault_next(Fault::Late(1_000));
+        let Err(ShutDownError::Command { held, .. }) = host.shut_down() else { panic!("the IRS does not answer") };
+        assert_eq!((held.phase, held.vms), (Phase::Partial, 2));
+        lab.machine.advance(1_000);
+        host.bring_up().unwrap();
+        let held = host.holdings();
+        assert_eq!((held.phase, held.vms, held.quarantined_bytes), (Phase::Up, 0, 0), "{shape:?}");
+        let mut vm = live(&host);
+        assert_eq!(vm.id(), Some(VmId::new(0)));
+        vm.tear_down().unwrap();
+        host.shut_down().unwrap();
+        let account = lab.machine.account(&before);
+        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+    }
+}
+
+#[test]
+fn a_host_stays_up_when_the_irs_could_not_even_be_asked_to_let_go() {
+    for shape in SHAPES {
+        let (lab, host) = shape.up();
+        // Something of another's making hangs in the registers.
+        lab.machine.fault_next(Fault::Never);
+        let stray = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(VmId::new(200));
+        lab.machine.write(IRS, stray);
+        let Err(ShutDownError::Command { cause: CommandError::NotIdle { .. }, held }) = host.shut_down() else {
+            panic!("the IRS is not idle")
+        };
+        assert_eq!((held.phase, host.phase()), (Phase::Up, Phase::Up));
+        lab.machine.recover();
+        let mut vm = live(&host);
+        vm.tear_down().unwrap();
+        host.shut_down().unwrap();
+        // The same on the way up.
+        lab.machine.fault_next(Fault::Never);
+        lab.machine.write(IRS, stray);
+        let error = host.bring_up().unwrap_err();
+        assert!(matches!(error.cause, BringUpCause::Command(CommandError::NotIdle { .. })), "{error:?}");
+        assert_eq!((error.cleanup, host.phase()), (Ok(()), Phase::Down));
+        lab.machine.recover();
+        lab.assert_no_violations();
+    }
+}
+
+/// A poll that did not reach the withdrawal has changed nothing, wherever the future is dropped.
+#[test]
+fn a_host_is_partial_only_once_the_irs_was_told_to_let_go() {
+    let shape = SHAPES[1];
+    for n in 1.. {
+        let (lab, host) = slow(shape);
+        host.bring_up().unwrap();
+        // What hangs in the registers has no VM any more, so that the host may go down.
+        let mut vm = host.new_vm();
+        drop_at(&lab, IrsReg::IRS_VMAP_L2_VMTR, vm.start_init(&SPEC));
+        vm.tear_down().unwrap();
+        drop(vm);
+        let before = lab.machine.snapshot();
+        let ended = {
+            let mut going = pin!(host.start_shut_down());
+            (0..n).any(|_| {
+                lab.machine.advance(1);
+                poll(going.as_mut()).is_some()
+            })
+        };
+        let written =
+            lab.machine.account(&before).accesses.iter().any(|(r, n)| *r == IrsReg::IRS_VMT_BASER && n.writes > 0);
+        let expected = match (ended, written) {
+            (true, _) => Phase::Down,
+            (false, true) => Phase::Partial,
+            (false, false) => Phase::Up,
+        };
+        assert_eq!(host.phase(), expected, "dropped after {n} polls");
+        lab.machine.advance(200);
+        host.shut_down().unwrap();
+        if ended {
+            assert!(n > 20, "commands take 50 ticks each: {n}");
+            break;
+        }
+    }
+}
+
+#[test]
+fn a_command_whose_future_was_dropped_has_its_time_all_the_same() {
+    for shape in SHAPES {
+        let (lab, host) = slow(shape);
+        host.bring_up().unwrap();
+        let mut vm = host.new_vm();
+        // In each of the ports.
+        for register in [IrsReg::IRS_VMAP_VMR, IrsReg::IRS_VPE_DBR] {
+            drop_at(&lab, register, vm.start_init(&SPEC));
+            assert_eq!(vm.state(), Some(VmState::Initialising));
+            vm.tear_down().unwrap_or_else(|error| panic!("{shape:?}, {register}: {error}"));
+            assert_eq!((vm.state(), host.holdings().vms), (None, 0));
+        }
+        vm.init(&SPEC).unwrap();
+        drop_at(&lab, IrsReg::IRS_VMAP_VISTR, vm.start_create_lpi_ist(14));
+        vm.remove_lpi_ist().unwrap();
+        vm.create_lpi_ist(14).unwrap();
+        vm.tear_down().unwrap();
+        assert_eq!(host.counters().timed_out, 0);
+        lab.assert_no_violations();
+    }
+}
+
+#[test]
+fn a_command_whose_future_was_dropped_has_no_more_than_its_time() {
+    let (lab, host) = slow(SHAPES[0]);
+    host.bring_up().unwrap();
+    let mut vm = host.new_vm();
+    vm.init(&SPEC).unwrap();
+    lab.machine.fault_next(Fault::Never);
+    drop_at(&lab, IrsReg::IRS_VMAP_VISTR, vm.start_create_lpi_ist(14));
+    let start = lab.machine.now().0;
+    let error = vm.tear_down().unwrap_err();
+    let in_flight = Command::MakeIstValid(VmId::new(0), gicv5_arch::IrsIntType::Lpi);
+    let TearDownCause::Command(CommandError::InFlight { in_flight: found, .. }) = error.cause else {
+        panic!("{error:?}")
+    };
+    assert_eq!((found, error.fate), (in_flight, Fate::Unchanged));
+    let waited = lab.machine.now().0 - start;
+    assert!((TIMEOUT - 20..TIMEOUT + 20).contains(&waited), "{waited}");
+    let start = lab.machine.now().0;
+    assert!(vm.tear_down().is_err());
+    assert!(lab.machine.now().0 - start < 10, "it has had its time");
+    lab.machine.recover();
+    vm.tear_down().unwrap();
+}
+
+/// Three commands, each of which takes almost the time that it may.
+#[test]
+fn a_sequence_of_slow_commands_is_waited_for_to_its_end() {
+    let (lab, host) = SHAPES[0].up();
+    let vm = live(&host);
+    lab.machine.record_fault_points();
+    let start = lab.machine.fault_points_passed();
+    for n in 0..6 {
+        lab.machine.plan_fault(start + n, Fault::Late(TIMEOUT - 20));
+    }
+    let mut first = pin!(vm.start_reset_vcpu(VcpuIndex(0)));
+    let mut second = pin!(vm.start_reset_vcpu(VcpuIndex(1)));
+    let (mut one, mut two) = (None, None);
+    for _ in 0..20 * TIMEOUT {
+        one = one.or_else(|| poll(first.as_mut()));
+        two = two.or_else(|| poll(second.as_mut()));
+        if one.is_some() && two.is_some() {
+            break;
+        }
+    }
+    assert_eq!((one, two), (Some(Ok(())), Some(Ok(()))));
+    assert_eq!(lab.machine.take_fault_points().len(), 6);
+    lab.assert_no_violations();
+}
+
+#[test]
+fn a_sequence_that_nobody_drives_is_not_waited_for_for_ever() {
+    let (lab, host) = slow(SHAPES[0]);
+    host.bring_up().unwrap();
+    let vm = live(&host);
+    let mut stalled = Box::pin(vm.start_reset_vcpu(VcpuIndex(0)));
+    assert!(poll(stalled.as_mut()).is_none());
+    let start = lab.machine.now().0;
+    let error = vm.reset_vcpu(VcpuIndex(1)).unwrap_err();
+    let gicv5_hyp::ResetCause::Command(CommandError::Contended { waited, .. }) = error.cause else {
+        panic!("{error:?}")
+    };
+    assert_eq!((error.fate, error.fault()), (Fate::Unchanged, gicv5_hyp::Fault::Busy));
+    assert!(waited.as_micros() >= 4 * u128::from(TIMEOUT), "{waited:?}: as long as one that is driven may need");
+    assert!(lab.machine.now().0 - start < 10 * TIMEOUT);
+    drop(stalled);
+    vm.reset_vcpu(VcpuIndex(1)).unwrap();
+}
+
+const ONE: VmSpec<'static> = VmSpec::new(&[VpeId::new(3)]);
+
+fn quarantine_a_doorbell(lab: &Lab, host: &Host<Lab>) {
+    let mut vm = host.new_vm();
+    vm.init(&ONE).unwrap();
+    // The VM is made invalid, and then its doorbell does not come to rest.
+    lab.machine.plan_fault(lab.machine.fault_points_passed() + 1, Fault::Refused);
+    let TearDownError { cause: TearDownCause::Doorbell { .. }, fate: Fate::Quarantined } = vm.tear_down().unwrap_err()
+    else {
+        panic!("the LPI was not released")
+    };
+}
+
+fn quarantine_a_vm(lab: &Lab, host: &Host<Lab>, fault: Fault) {
+    let mut vm = host.new_vm();
+    vm.init(&ONE).unwrap();
+    lab.machine.fault_next(fault);
+    assert_eq!(vm.tear_down().unwrap_err().fate, Fate::Quarantined);
+}
+
+/// Whichever of them is tried first.
+#[test]
+fn the_vm_table_is_made_anew_whatever_else_is_in_quarantine() {
+    for shape in SHAPES {
+        for doorbell_first in [true, false] {
+            let (lab, host) = shape.up();
+            // As long as it lives, the table stays.
+            let mut bystander = live(&host);
+            match doorbell_first {
+                true => quarantine_a_doorbell(&lab, &host),
+                false => quarantine_a_vm(&lab, &host, Fault::Ignored),
+            }
+            // An init would reclaim.
+            let at = lab.machine.fault_points_passed();
+            match doorbell_first {
+                true => {
+                    lab.machine.plan_fault(at, Fault::Refused);
+                    quarantine_a_vm(&lab, &host, Fault::Ignored);
+                }
+                false => {
+                    lab.machine.plan_fault(at, Fault::Ignored);
+                    quarantine_a_doorbell(&lab, &host);
+                }
+            }
+            assert_eq!(host.holdings().quarantined, 2, "{shape:?}");
+            bystander.tear_down().unwrap();
+            let at = lab.machine.fault_points_passed();
+            let (first, second) = match doorbell_first {
+                true => (Fault::Refused, Fault::Ignored),
+                false => (Fault::Ignored, Fault::Refused),
+            };
+            lab.machine.plan_fault(at, first);
+            lab.machine.plan_fault(at + 1, second);
+            host.reclaim().unwrap_or_else(|error| panic!("{shape:?} {doorbell_first}: {error:?}"));
+            assert_eq!((host.phase(), host.holdings().vms), (Phase::Up, 0));
+            live(&host).tear_down().unwrap();
+            host.shut_down().unwrap();
+        }
+    }
+}
+
+#[test]
+fn a_doorbell_is_released_while_a_command_about_another_vm_hangs() {
+    for shape in SHAPES {
+        let (lab, host) = shape.up();
+        let bystander = live(&host);
+        quarantine_a_vm(&lab, &host, Fault::Ignored);
+        // The init that comes first reclaims.
+        lab.machine.plan_fault(lab.machine.fault_points_passed(), Fault::Ignored);
+        quarantine_a_doorbell(&lab, &host);
+        let at = lab.machine.fault_points_passed();
+        lab.machine.plan_fault(at, Fault::Never);
+        lab.machine.plan_fault(at + 1, Fault::Refused);
+        assert_eq!(host.reclaim().unwrap_err().left, 2);
+        let Err(ReclaimError { left: 1, cause: TearDownCause::Command(CommandError::InFlight { .. }) }) =
+            host.reclaim()
+        else {
+            panic!("{:?}", host.holdings())
+        };
+        assert_eq!((host.holdings().vms, bystander.state()), (2, Some(VmState::Live)));
+        lab.machine.recover();
+        host.reclaim().unwrap();
+        lab.assert_no_violations();
+    }
+}
+
+#[test]
+fn an_orphan_that_could_not_be_tried_stays_an_orphan() {
+    let (lab, host) = SHAPES[0].up();
+    drop((live(&host), live(&host)));
+    let mut third = live(&host);
+    lab.machine.fault_next(Fault::Never);
+    assert!(third.tear_down().is_err());
+    assert!(host.reap().is_err());
+    let held = host.holdings();
+    assert_eq!(
+        (held.orphans, held.quarantined),
+        (1, 2),
+        "one was begun with, and is reclaimed by every init from then on"
+    );
+    lab.machine.recover();
+    host.reclaim().unwrap();
+    host.reap().unwrap();
+    assert_eq!(host.holdings().vms, 0);
+}
+
+#[test]
+fn a_host_for_no_vcpu_is_refused() {
+    let lab = SHAPES[0].lab();
+    let error = Host::new(lab, &Config::new(IRS, 1, 0)).unwrap_err();
+    assert_eq!((error.fault(), error), (gicv5_hyp::Fault::Caller, gicv5_hyp::ProbeError::NoVcpus));
+}
