@@ -18,6 +18,13 @@ pub trait Shape: Copy {
     fn footprint(self) -> Footprint;
 }
 
+/// A level-2 table, which is a size and an alignment and nothing else.
+impl Shape for Footprint {
+    fn footprint(self) -> Footprint {
+        self
+    }
+}
+
 impl Shape for VmTableGeometry {
     fn footprint(self) -> Footprint {
         self.base()

@@ -53,6 +53,20 @@
 //! # Ok(())
 //! # }
 //! ```
+//!
+//! # Where to look
+//!
+//! - *To put a library on it that is written over `gicv5-hal`*: [`ModelHost`] is its
+//!   [`Platform`](gicv5_hal::Platform) and its supply of LPIs. [`Machine`], a handle that is cheap to clone, is its registers,
+//!   its memory and its clock; [`ModelPe`] is what it executes instructions on.
+//! - *To see what it did wrong*: [`Machine::take_violations`]. To see whether it cleaned up: [`account`]. To see all that
+//!   happened: [`Machine::observe`], and [`event`].
+//! - *To let something go wrong*: [`fault`].
+//! - *To be sure of other hardware too*: [`config`] has what the ID registers report, the memory's coherency and how early it
+//!   acts, and a switch for everything that the rules leave open; [`Switches::pairs`](config::Switches::pairs) yields the few
+//!   settings in which any two positions meet.
+//! - *To be sure that no VM can tell what another does*: [`isolation`].
+//! - *To write a test by hand*: [`hand`], as above.
 #![deny(unsafe_code)]
 
 pub mod account;
