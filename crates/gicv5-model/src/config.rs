@@ -167,6 +167,15 @@ impl MachineConfig {
             if irs.idr2 != first.idr2 {
                 return Err(wrong("IRS_IDR2", irs.idr2.raw_value(), "all IRSs of a domain share one LPI IST (GEN-13)"));
             }
+            // So do a VM table and what is behind it.
+            let shared = [
+                ("IRS_IDR0", irs.idr0.raw_value(), irs.idr0.virt() == first.idr0.virt()),
+                ("IRS_IDR3", irs.idr3.raw_value(), irs.idr3 == first.idr3),
+                ("IRS_IDR4", irs.idr4.raw_value(), irs.idr4 == first.idr4),
+            ];
+            if let Some((register, value, _)) = shared.into_iter().find(|(.., same)| !same) {
+                return Err(wrong(register, value, "all IRSs of a domain share one VM table (GEN-13)"));
+            }
             let (base, count) = irs.spis();
             if base.saturating_add(count) > irs.idr5.spi_range().value() {
                 return Err(wrong("IRS_IDR6", irs.idr6.raw_value(), "SPIs beyond those of the system (SPI-1)"));

@@ -4,6 +4,8 @@
 //! (GEN-16) reads IDLE=0 until then. Reading a status register lets time pass. The effect of a command takes place when it
 //! completes, all at once.
 
+use std::collections::BTreeMap;
+
 use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::irs::{
     IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_PE_CR0, IRS_PE_SELR,
@@ -13,6 +15,7 @@ use gicv5_arch::irs::{
     IRS_VPE_STATUSR, IrsReg, SetLpiReg,
 };
 use gicv5_arch::layout::fields_mask;
+use gicv5_arch::register::Access;
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, IrsIntType, Spi, VmId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
@@ -65,6 +68,8 @@ pub(crate) struct IrsState {
     pub(crate) saved: Option<(VmId, bool)>,
     in_flight: Vec<InFlight>,
     commands: u64,
+    /// What was last written to registers that cannot be read, for a write of their other half.
+    written: BTreeMap<IrsReg, u64>,
 }
 
 impl IrsState {
@@ -84,6 +89,7 @@ impl IrsState {
             saved: None,
             in_flight: Vec::new(),
             commands: 0,
+            written: BTreeMap::new(),
         }
     }
 
@@ -148,14 +154,14 @@ impl MachineState {
                 (Some(register), _) if register.width() == 32 => self.write_register(irs, register, u64::from(value)),
                 // The halves of a 64-bit register: the other half stays as it is (GEN-9).
                 (Some(register), _) => {
-                    let high = self.stored(irs, register) & 0xffff_ffff_0000_0000;
+                    let high = self.kept(irs, register) & 0xffff_ffff_0000_0000;
                     self.write_register(irs, register, high | u64::from(value));
                 }
                 (None, Some(register)) if register.width() == 64 => {
                     let low = match register {
                         // Writing back ones would clear them.
                         IrsReg::IRS_SWERR_STATUSR => 0,
-                        _ => self.stored(irs, register) & 0xffff_ffff,
+                        _ => self.kept(irs, register) & 0xffff_ffff,
                     };
                     self.write_register(irs, register, low | u64::from(value) << 32);
                 }
@@ -189,6 +195,22 @@ impl MachineState {
             (None, Some(register)) if register.width() == 64 => self.read_register(irs, register) >> 32,
             // Reserved offsets read as zero (GEN-9).
             _ => 0,
+        }
+    }
+
+    /// What a register keeps for a write of its other half: also one that cannot be read, but for the bits that make it act,
+    /// which act when they are written and not again.
+    fn kept(&self, irs: usize, register: IrsReg) -> u64 {
+        let acts = match register {
+            IrsReg::IRS_SAVE_VMR => 3 << 62,
+            _ => 1 << 63,
+        };
+        match register.access() {
+            Access::WO => {
+                let written = self.irses.get(irs).and_then(|state| state.written.get(&register));
+                written.map_or(0, |value| value & !acts)
+            }
+            _ => self.stored(irs, register),
         }
     }
 
@@ -320,6 +342,11 @@ impl MachineState {
                     format!("{register} is written while {} reads IDLE=0", status.register)
                 });
                 return;
+            }
+            if register.access() == Access::WO
+                && let Some(state) = self.irses.get_mut(irs)
+            {
+                state.written.insert(register, value);
             }
             if self.starts_command(irs, register, value) {
                 self.start_command(irs, register, value);

@@ -154,6 +154,18 @@ impl MachineState {
         }
     }
 
+    /// Software sees the entries of an IST that the IRS owns, or does not any more ([`Memory::show`](crate::memory::Memory::show)).
+    pub(crate) fn show_ist(&mut self, ist: Ist, shown: bool) {
+        if ist.geometry.level2().is_none() {
+            let _ = self.memory.show(ist.irs, ist.base, ist.geometry.base().size(), shown);
+        }
+        for (_, level1) in self.valid_level1_entries(ist) {
+            if let Some((table, size)) = ist.level2_table(level1) {
+                let _ = self.memory.show(ist.irs, table, size, shown);
+            }
+        }
+    }
+
     /// The memory of an IST that is no longer valid goes back to software (IST-7).
     pub(crate) fn disown_ist(&mut self, ist: Ist) {
         let cleared = self.config.switches.vm_table.level1 == Level1Valid::Cleared;

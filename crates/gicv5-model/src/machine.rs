@@ -596,27 +596,50 @@ impl MachineState {
 
     fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
         let index = usize::from(pe.0);
-        let due = self.report.now().after(self.config.effect_latency);
-        let Some(state) = self.pes.get_mut(index) else { return };
-        state.effects.push_back((due, effect));
-        if self.config.switches.effects != Effects::Late {
-            let whose = self.whose(index, effect);
-            if self.acts_early(index, whose) {
-                return self.complete_those_of(index, whose);
+        match self.config.switches.effects {
+            // Nothing ever waits.
+            Effects::Early => return self.take_effect(index, effect),
+            Effects::Late => {}
+            Effects::Random => {
+                let whose = self.whose(index, effect);
+                if self.acts_early(index, whose) {
+                    self.complete_those_of(index, whose);
+                    return self.take_effect(index, effect);
+                }
             }
         }
-        self.next_effect = self.next_effect.min(due);
+        let due = self.report.now().after(self.config.effect_latency);
+        if let Some(state) = self.pes.get_mut(index) {
+            state.effects.push_back((due, effect));
+            self.next_effect = self.next_effect.min(due);
+        }
     }
 
     /// Completes a PE's effects for a VM or for the host, in order. Those for others have no order among them, and wait.
     fn complete_those_of(&mut self, pe: usize, whose: Option<VmId>) {
-        let Some(state) = self.pes.get_mut(pe) else { return };
+        self.complete_some(pe, |state, effect| state.whose(pe, effect) == whose);
+    }
+
+    /// What was begun for a VPE of a VM that is not valid any more comes now, and so to nothing (VM-12): it must not reach a
+    /// later VM of the same ID (INJ-10). A `GIC VDPEND` names whoever has the ID when it takes effect (INS-15), and waits.
+    pub(crate) fn end_effects(&mut self, vm: VmId) {
+        for pe in 0..self.pes.len() {
+            self.complete_some(pe, |_, effect| match effect {
+                Effect::Insn { insn: GicInsn::GIC_VDPEND, .. } => false,
+                Effect::Insn { on: Acted::Virtual(Some((of, _))), .. } => of == vm,
+                _ => false,
+            });
+        }
+    }
+
+    /// Completes some of a PE's effects, in order.
+    fn complete_some(&mut self, pe: usize, those: impl Fn(&MachineState, Effect) -> bool) {
+        let Some(state) = self.pes.get_mut(pe).filter(|state| !state.effects.is_empty()) else { return };
         let mut waiting = VecDeque::new();
         for (due, effect) in std::mem::take(&mut state.effects) {
-            if self.whose(pe, effect) == whose {
-                self.take_effect(pe, effect);
-            } else {
-                waiting.push_back((due, effect));
+            match those(self, effect) {
+                true => self.take_effect(pe, effect),
+                false => waiting.push_back((due, effect)),
             }
         }
         if let Some(state) = self.pes.get_mut(pe) {

@@ -93,7 +93,7 @@ struct Vm {
     descriptor_was_clean: bool,
     vpes: IdMap<VpeId, Vpe>,
     interrupts: Interrupts,
-    /// No interrupt of the VM has changed since it was last saved (SAVE-2).
+    /// No interrupt of the VM has changed since it was last saved (SAVE-2), and software sees its ISTs.
     quiescent: bool,
     /// What the IRS does with the VM by chance comes from this.
     rng: Rng,
@@ -598,6 +598,7 @@ impl MachineState {
             }
         }
         let Some(state) = self.virt.vms.remove(&vm) else { return };
+        self.end_effects(vm);
         let _ = self.memory.disown(&mut self.report, by, state.vpet, state.vpet_geometry.footprint().size());
         if let Some((address, size)) = state.descriptor {
             self.leave_behind(address, size, LeftBehind::of(IRS_VPE_DBR::ZERO, false));
@@ -888,9 +889,11 @@ impl MachineState {
         {
             state.interrupts.overlook(id);
         }
-        if switches.save.disturbance != Disturbance::Changes || change.is_ok_and(|change| change.before != change.after)
-        {
-            state.quiescent = false;
+        let disturbed = switches.save.disturbance != Disturbance::Changes
+            || change.is_ok_and(|change| change.before != change.after);
+        let ended = disturbed && std::mem::replace(&mut state.quiescent, false);
+        if ended {
+            self.show_ists(vm, false);
         }
         if let Some(preset) = preset {
             self.report_preset(preset);
@@ -1011,9 +1014,11 @@ impl MachineState {
         }
         let disturbs = self.config.switches.save.disturbance == Disturbance::AttemptsAndDoorbells;
         if let Some(state) = self.virt.vms.get_mut(&vm) {
-            state.quiescent &= !disturbs;
             if let Some(vpe) = state.vpes.get_mut(&vpe) {
                 vpe.requested = None;
+            }
+            if disturbs && std::mem::replace(&mut state.quiescent, false) {
+                self.show_ists(vm, false);
             }
         }
         self.report.event(|| Event::Doorbell { vm, vpe, lpi });
@@ -1040,6 +1045,7 @@ impl MachineState {
             }
             if let Some(state) = self.virt.vms.get_mut(&vm) {
                 state.quiescent = true;
+                self.show_ists(vm, true);
             }
         }
         let quiescent = known && self.is_quiescent(vm);
@@ -1047,6 +1053,15 @@ impl MachineState {
             state.saved = command.q().then_some((vm, quiescent));
         }
         if known && self.virt.vms.contains_key(&vm) { Outcome::Done } else { self.ignore_vm(irs, vm) }
+    }
+
+    /// Software sees the entries of a VM's ISTs while they are what they were when it was saved (SAVE-5, IST-26).
+    fn show_ists(&mut self, vm: VmId, shown: bool) {
+        for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
+            if let Some(Backing::Ist(ist)) = self.virt.vms.get(&vm).map(|state| state.interrupts.backing(int_type)) {
+                self.show_ist(ist, shown);
+            }
+        }
     }
 
     fn is_quiescent(&self, vm: VmId) -> bool {

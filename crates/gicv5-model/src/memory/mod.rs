@@ -28,7 +28,7 @@
 //!
 //! Each 8 bytes are in one of three states. *Free*: software may do anything. *Owned* by the IRS: a store is a
 //! violation of the rule of the [`Structure`], and a load returns poison, except for the bits that the IRS keeps up to date
-//! in memory, the valid bits (VMT-22). *Fillable*: an invalid entry of a live table, which software may fill as long as it
+//! in memory, the valid bits (VMT-22), and for the ISTs of a VM that has not changed since it was saved (SAVE-5). *Fillable*: an invalid entry of a live table, which software may fill as long as it
 //! leaves the valid bit 0 (VMT-13, VMT-17, VPE-5, IST-18).
 //!
 //! The engine says what becomes what, with [`own`](Memory::own), [`fill`](Memory::fill) and [`disown`](Memory::disown).
@@ -988,6 +988,25 @@ impl Memory {
             self.refresh(bytes.clone());
         }
         self.set_claims(bytes, Code::FREE);
+        Ok(())
+    }
+
+    /// From now on software reads from a structure that an IRS owns what the IRS has written there last, because there is
+    /// nothing newer (SAVE-1); or, as before, poison.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if not all of it is memory; then nothing changes.
+    pub fn show(&mut self, irs: IrsIndex, address: PhysAddr, size: u64, shown: bool) -> Result<(), BusError> {
+        let bytes = self.range(address, size).ok_or(BusError { address })?;
+        for Part { page, granules } in parts(bytes.clone()) {
+            if let Some(page) = self.page_mut(page) {
+                page.claims.show(granules, shown);
+            }
+        }
+        if shown && self.snoops(irs) {
+            self.refresh(bytes);
+        }
         Ok(())
     }
 

@@ -173,11 +173,12 @@ impl Claim {
     }
 }
 
-/// A claim, or none, in 32 bits: 0 for none; else the structure's number plus 1 in bits 4:0, Owned in bit 7, whether there
-/// is a VM in bit 8, the VM in bits 31:16.
+/// A claim, or none, in 32 bits: 0 for none; else the structure's number plus 1 in bits 4:0, whether software sees what is
+/// there in bit 6, Owned in bit 7, whether there is a VM in bit 8, the VM in bits 31:16.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(super) struct Code(u32);
 
+const SHOWN: u32 = 1 << 6;
 const OWNED: u32 = 1 << 7;
 const HAS_VM: u32 = 1 << 8;
 
@@ -202,6 +203,11 @@ impl Code {
         self.0 & OWNED != 0
     }
 
+    /// Whether software sees what is there although the IRS owns it.
+    pub(super) const fn is_shown(self) -> bool {
+        self.0 & SHOWN != 0
+    }
+
     pub(super) fn claim(self) -> Option<Claim> {
         let structure = *Structure::ALL.get(((self.0 & 31) as usize).wrapping_sub(1))?;
         let vm = (self.0 & HAS_VM != 0).then(|| VmId::new((self.0 >> 16) as u16));
@@ -212,7 +218,9 @@ impl Code {
     /// Which bits of the word that is the `granule`th of its page software can read: all, unless the IRS owns it.
     pub(super) fn visible(self, granule: usize) -> u64 {
         match self.claim() {
-            Some(Claim::Owned(owner)) => owner.structure.rules().visible.get(granule & 3).copied().unwrap_or(0),
+            Some(Claim::Owned(owner)) if !self.is_shown() => {
+                owner.structure.rules().visible.get(granule & 3).copied().unwrap_or(0)
+            }
             _ => u64::MAX,
         }
     }
@@ -264,6 +272,14 @@ impl Claims {
         }
         if each.used != 0 {
             *self = Claims::Each(each);
+        }
+    }
+
+    /// From now on software sees what is there, or does not, in granules of the page that have one claim.
+    pub(super) fn show(&mut self, granules: core::ops::Range<usize>, shown: bool) {
+        let code = self.get(granules.start);
+        if code.is_owned() && code.is_shown() != shown {
+            self.set(granules, Code(code.0 ^ SHOWN));
         }
     }
 

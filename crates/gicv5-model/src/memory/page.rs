@@ -240,8 +240,9 @@ impl Page {
     }
 
     fn fetch_claimed(&self, clobbered: &Clobbered, base: u64, granule: usize) -> u64 {
-        match self.claims.get(granule).claim() {
-            Some(Claim::Owned(owner)) if owner.structure.rules().whole_lines => POISON,
+        let code = self.claims.get(granule);
+        match code.claim() {
+            Some(Claim::Owned(owner)) if owner.structure.rules().whole_lines && !code.is_shown() => POISON,
             Some(Claim::Owned(_)) if !clobbered.is_empty() => {
                 clobbered.get(&(base + granule as u64 * 8)).copied().unwrap_or_else(|| self.get(granule))
             }

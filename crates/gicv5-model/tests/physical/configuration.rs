@@ -111,6 +111,15 @@ fn irses_that_contradict_each_other_are_refused() {
         config.irses[1].idr2 = config.irses[1].idr2.with_id_bits(arbitrary_int::u5::new(16));
     });
     assert!(error.contains("IRS 1: IRS_IDR2") && error.contains("GEN-13"), "{error}");
+    for (register, change) in [
+        ("IRS_IDR0", (|irs| *irs = irs.clone().with_virtualisation()) as fn(&mut IrsConfig)),
+        ("IRS_IDR3", |irs| irs.idr3 = irs.idr3.with_vm_id_bits(arbitrary_int::u5::new(12))),
+        ("IRS_IDR4", |irs| irs.idr4 = irs.idr4.with_vped_sz(arbitrary_int::u6::new(8))),
+    ] {
+        let good = if register == "IRS_IDR0" { two_irses() } else { two_irses().with_virtualisation() };
+        let error = refused(good, |config| change(&mut config.irses[1]));
+        assert!(error.contains(&format!("IRS 1: {register}")) && error.contains("VM table (GEN-13)"), "{error}");
+    }
     let error = refused(two_irses(), |config| config.irses[1].pes[0].iaffid = Iaffid::new(0));
     assert!(error.contains("two PEs have this affinity ID"), "{error}");
     let error = refused(two_irses(), |config| config.irses[1].idr7 = IRS_IDR7::ZERO.with_spi_base(wire(31)));

@@ -3,7 +3,7 @@
 use gicv5_arch::insn::{GicInsn, IntIdOperand, MinEl};
 use gicv5_arch::irs::IRS_VPE_DBR;
 use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_VMCR_EL2, ICV_CR0_EL1, PCR, SysReg};
-use gicv5_arch::values::HandlingMode;
+use gicv5_arch::values::{HandlingMode, MapAction};
 use gicv5_arch::{IntId, IrsIntId};
 use gicv5_hal::IrsExt;
 use gicv5_model::config::{AnswerForNobody, Effects, MachineConfig, SetPending};
@@ -238,6 +238,29 @@ fn a_command_acts_for_the_vpe_that_was_resident_when_it_was_given() {
     bench.guest(PE0).gsb_sys();
     assert!(bench.state(VM, lpi(4)).pending() && !bench.state(OTHER, lpi(4)).pending());
     bench.clean();
+}
+
+#[test]
+fn what_a_guest_has_begun_never_reaches_a_later_vm_of_the_same_id() {
+    // INJ-10, VM-12. What the host injects by the VM's ID does (INS-15).
+    for (invalid, by_guest, arrives) in [(false, true, true), (true, true, false), (true, false, true)] {
+        let mut config = config(1);
+        config.effect_latency = u64::MAX;
+        let bench = Bench::new(config);
+        assert!(bench.load(PE0, VM, VPE0));
+        match by_guest {
+            true => bench.guest(PE0).cdpend(lpi(1), true),
+            false => bench.host(PE0).vdpend(VM, lpi(1), true),
+        }
+        bench.put(PE0, None);
+        if invalid {
+            bench.map_vm(VM, MapAction::MakeInvalid);
+            bench.map_vm(VM, MapAction::MakeValid);
+        }
+        assert!(!bench.state(VM, lpi(1)).pending());
+        bench.host(PE0).gsb_sys();
+        assert_eq!(bench.state(VM, lpi(1)).pending(), arrives, "{invalid} {by_guest}");
+    }
 }
 
 #[test]

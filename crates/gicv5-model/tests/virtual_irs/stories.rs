@@ -272,6 +272,8 @@ fn every_shape_of_a_virtual_ist_reaches_its_last_interrupt_and_no_further() {
             bench.make_vm(&[0]);
             let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
             let last = (1 << geometry.id_bits()) - 1;
+            let bytes = geometry.entry_size().bytes();
+            let mut place = (None, u64::from(last) * bytes);
             if let Some(level2) = geometry.level2() {
                 let table = allocate(&bench.machine, level2.size(), level2.alignment());
                 let offset = u64::from(geometry.l1_entries() - 1) * 8;
@@ -279,6 +281,7 @@ fn every_shape_of_a_virtual_ist_reaches_its_last_interrupt_and_no_further() {
                 let command = IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM);
                 bench.command(command.with_id(u24::new(last)));
                 assert_eq!(bench.load(&level1, offset) & 1, 1, "IST-18");
+                place = (Some(table), level2.size() - bytes);
             }
             let save = IRS_SAVE_VMR::ZERO.with_vm_id(VM);
             bench.command(save.with_s(true).with_q(true));
@@ -288,6 +291,11 @@ fn every_shape_of_a_virtual_ist_reaches_its_last_interrupt_and_no_further() {
             bench.vdpend(lpi(last), true);
             assert!(!bench.is_quiescent(), "SAVE-4 {geometry:?}");
             assert!(!bench.is_quiescent(), "asking alone saves nothing (SAVE-3)");
+            bench.command(save.with_s(true));
+            let (table, offset) = (place.0.as_ref().unwrap_or(&level1), place.1);
+            bench.machine.acquire(IRS, table, offset..offset + 4);
+            let entry = L2_ISTE::new_with_raw_value(bench.machine.load32(table, offset));
+            assert_eq!((entry.pending(), entry.enable()), (true, false), "SAVE-1, SAVE-5 {geometry:?}");
             bench.clean();
         }
     }

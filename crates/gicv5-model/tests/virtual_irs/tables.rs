@@ -6,7 +6,7 @@ use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::irs::*;
 use gicv5_arch::values::{HandlingMode, IstSize, L2Size, MapAction};
 use gicv5_arch::{Addr55_3, Addr55_12, Iaffid, IrsIntId, IrsIntType, Spi, VpeId};
-use gicv5_hal::{Block, IrsExt, TableMemory};
+use gicv5_hal::{Block, Frame, Irs, IrsExt, Pe, TableMemory};
 use gicv5_model::config::*;
 use gicv5_model::event::Event;
 
@@ -298,6 +298,62 @@ fn a_saved_vm_is_restored_by_scrubbing_validating_and_injecting() {
 }
 
 #[test]
+fn software_copies_the_ists_of_a_saved_vm_as_long_as_nothing_changes() {
+    // SAVE-1, SAVE-4, SAVE-5, IST-26: the VM stays valid, and the IRS keeps the tables.
+    for setting in settings(|_| {}) {
+        let (mut bench, _, lpis) = Bench::ready(setting);
+        let enabled = L2_ISTE::ZERO.with_enable(true);
+        let spis = bench.make_ist(IrsIntType::Spi, IstGeometry::linear(5, IstSize::Bytes4).unwrap(), &[enabled; 8]);
+        bench.vdpend(lpi(1), true);
+        let spi = IrsIntId::Spi(Spi::new(6).unwrap());
+        bench.vdpend(spi, true);
+        const POISON: u32 = 0xbad0_bad0;
+        assert_eq!(bench.entry(&lpis, 1).raw_value(), POISON, "what is in memory may be old");
+        bench.command(IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true));
+        assert!(bench.is_quiescent(), "{setting:?}");
+        let pending = |ist, count| (0..count).filter(|n| bench.entry(ist, *n).pending()).collect::<Vec<_>>();
+        assert_eq!((pending(&lpis, 10), pending(&spis, 8)), (vec![1], vec![6]), "{setting:?}");
+        assert!(bench.entry(&lpis, 9).enable() && bench.is_quiescent());
+        // It is still the IRS's.
+        bench.clean();
+        bench.machine.store32(&lpis, 4, 0);
+        assert_eq!(bench.rules(), ["IST-26"]);
+        bench.vdpend(lpi(4), true);
+        assert!(!bench.is_quiescent());
+        assert_eq!((bench.entry(&lpis, 9).raw_value(), bench.entry(&spis, 6).raw_value()), (POISON, POISON));
+        bench.command(IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true));
+        assert!(bench.entry(&lpis, 4).pending());
+    }
+}
+
+#[test]
+fn a_save_has_what_was_injected_without_a_gsb_or_misses_it() {
+    // Open question 16, SYN-1, SAVE-4: in either case the verdict says so.
+    for (effects, has) in
+        [(Effects::Late, false), (Effects::Early, true), (Effects::Random, true), (Effects::Random, false)]
+    {
+        let one = |seed| {
+            let setting = every_shape()[0].with(|switches| switches.effects = effects);
+            let mut bench = Bench::changed(setting, |config| {
+                config.seed = seed;
+                config.effect_latency = u64::MAX;
+            });
+            bench.make_vm(&[0]);
+            let lpis = bench.make_lpi_ist(&[L2_ISTE::ZERO.with_enable(true); 4]);
+            Pe::new(&bench.cpu).vdpend(VM, lpi(2), true);
+            bench.command(IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true));
+            let saved = bench.entry(&lpis, 2).pending();
+            assert!(bench.is_quiescent());
+            Pe::new(&bench.cpu).gsb_sys();
+            assert_eq!(bench.is_quiescent(), saved, "what came later is a change");
+            saved
+        };
+        assert!((0..40).any(|seed| one(seed) == has), "{effects:?}");
+        assert!(effects == Effects::Random || one(7) == has);
+    }
+}
+
+#[test]
 fn a_restore_that_does_not_scrub_is_reported() {
     // SAVE-8, IST-22.
     for setting in every_shape() {
@@ -362,6 +418,40 @@ fn the_same_vm_id_names_one_vm_whatever_irs_is_asked() {
         let there = gicv5_hal::IrsIndex(1);
         bench.command_at(there, IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(VM));
         assert!(!bench.select(0), "{setting:?}");
+        bench.clean();
+    }
+}
+
+#[test]
+fn a_command_can_be_written_in_halves_the_one_that_acts_last() {
+    // GEN-9: also where the register cannot be read.
+    for setting in every_shape() {
+        let mut bench = Bench::new(setting);
+        let made = bench.make_vm(&[0]);
+        let half = |bench: &Bench, offset, value| {
+            bench.machine.write32(Frame::config(IRS), offset, value);
+            while !bench.machine.read::<IRS_VMT_STATUSR>(IRS).idle() {}
+        };
+        let (vmap, vper) = (IrsReg::IRS_VMAP_VMR.offset(), IrsReg::IRS_VMAP_VPER.offset());
+        let vm = u32::from(VM.raw_value());
+        half(&bench, vmap, vm);
+        assert!(bench.select(0), "nothing says that anything shall be done");
+        half(&bench, vmap + 4, 1 << 31 | 1 << 30);
+        assert!(!bench.select(0), "the VM is invalid: {setting:?}");
+        bench.zero_descriptors(&made);
+        half(&bench, vmap + 4, 1 << 31);
+        assert!(bench.select(0), "the lower half is as it was, so the VM is valid again");
+        half(&bench, vmap + 4, 1 << 30);
+        half(&bench, vmap, vm);
+        assert!(bench.select(0), "M acts when it is written and not again");
+        // An ID in each half.
+        let descriptor = allocate(&bench.machine, 128, 128);
+        let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(descriptor.address()).unwrap());
+        bench.store(&made.vpet, 8, entry.raw_value());
+        half(&bench, vper, 1);
+        assert!(!bench.select(1));
+        half(&bench, vper + 4, 1 << 31 | vm);
+        assert!(bench.select(1), "{setting:?}");
         bench.clean();
     }
 }
