@@ -132,9 +132,15 @@ impl Ppis {
             tell(&self.active, &before.active, Change::Active);
             tell(&self.enabled, &before.enabled, Change::Enabled);
         }
-        for (id, (is, was)) in (0..).zip(self.priority.iter().zip(&before.priority)) {
-            if let (true, Ok(ppi)) = (is != was, Ppi::new(id)) {
-                changes.push((ppi, Change::Priority(*is)));
+        // There are many priorities and they seldom change. All are compared at once, without a branch for each.
+        let priorities = || self.priority.iter().zip(&before.priority);
+        if priorities().fold(false, |differ, (is, was)| differ | (is != was)) {
+            for (id, (is, was)) in (0..).zip(priorities()) {
+                if is != was
+                    && let Ok(ppi) = Ppi::new(id)
+                {
+                    changes.push((ppi, Change::Priority(*is)));
+                }
             }
         }
         changes
