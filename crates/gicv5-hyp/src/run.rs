@@ -184,7 +184,7 @@ pub(crate) struct Context {
     routed: AtomicU32,
     /// The vCPU's thread was told to sleep and has not been told otherwise.
     waiting: AtomicBool,
-    /// The guest's IRS was off then, so that no doorbell was asked for (DB-20).
+    /// The guest's IRS was off when the vCPU was loaded or put to sleep, so that no doorbell was asked for (DB-20).
     irs_was_off: AtomicBool,
 }
 
@@ -377,11 +377,10 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
         })?;
         context.waiting.store(false, Ordering::Relaxed);
         context.restore(pe, self.ppis, self.visible);
-        let wanted = ICH_CONTEXTR_EL2::ZERO
-            .with_v(true)
-            .with_vm(self.vm)
-            .with_vpe(self.vpe)
-            .with_irichppidis(!self.guest_irs.is_on());
+        let irs_is_on = self.guest_irs.is_on();
+        context.irs_was_off.store(!irs_is_on, Ordering::Relaxed);
+        let wanted =
+            ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(self.vm).with_vpe(self.vpe).with_irichppidis(!irs_is_on);
         pe.write(wanted);
         // Only now does F tell (RES-1).
         pe.isb();
@@ -439,10 +438,13 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
         let context = self.context;
         if self.is_here(pe)? {
             context.save(pe, self.ppis);
-            // No doorbell for a guest that would not take it (DB-12, DB-20).
-            let irs_is_on = self.guest_irs.is_on();
-            context.irs_was_off.store(!irs_is_on, Ordering::Relaxed);
-            let least = context.least_signallable().filter(|_| irs_is_on);
+            // No doorbell for a guest that would not take it (DB-12, DB-20); nor for one whose IRS came on while it was
+            // resident, because IRICHPPIDIS may keep it silent until the next residency (open question 2).
+            if !self.guest_irs.is_on() {
+                context.irs_was_off.store(true, Ordering::Relaxed);
+            }
+            let irs_was_on = !context.irs_was_off.load(Ordering::Relaxed);
+            let least = context.least_signallable().filter(|_| irs_was_on);
             let mask = least.map(|least| self.doorbells.mask.letting_through(least));
             let here = pe.iaffid();
             let routed = u32::from(here.raw_value());
@@ -467,7 +469,8 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
             context.waiting.store(false, Ordering::Relaxed);
         }
         let waiting = context.waiting.load(Ordering::Relaxed) && self.life.state() == VmState::Live;
-        // Nothing rings for a vCPU that went to sleep with the guest's IRS off: once it is on, the vCPU must look for itself.
+        // Nothing rings for a vCPU that was loaded or went to sleep with the guest's IRS off: once it is on, the vCPU must be
+        // loaded again, with IRICHPPIDIS=0 (RES-13).
         let unasked = context.irs_was_off.load(Ordering::Relaxed) && self.guest_irs.is_on();
         !waiting || unasked || context.has_ppi(self.visible)
     }

@@ -138,7 +138,7 @@ struct Vcpu {
     /// The guest's IRS was on at the last load.
     irs: bool,
     waits: bool,
-    /// The guest's IRS was off when it was put to sleep.
+    /// The guest's IRS was off when it was loaded, or when it was put to sleep.
     slept_without_irs: bool,
     /// A doorbell was asked for, and has not come.
     asked: bool,
@@ -252,8 +252,8 @@ impl<'h> World<'h> {
         let known = &mut self.known[vm].vcpus[vcpu];
         if known.on.take().is_some() {
             known.waits = true;
-            known.slept_without_irs = !irs;
-            known.asked = irs && known.open.is_some();
+            known.slept_without_irs = !(irs && known.irs);
+            known.asked = !known.slept_without_irs && known.open.is_some();
         }
         let runnable = known.has_pending(irs) || !live;
         assert_eq!(outcome, Ok(if runnable { Idle::Runnable } else { Idle::Sleep }));

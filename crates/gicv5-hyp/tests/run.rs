@@ -22,7 +22,7 @@ use gicv5_hyp::{
     Config, DoorbellMask, Fate, Host, Idle, InjectError, Pending, PpiError, PpiMask, ProbeError, RunError, VcpuIndex,
     Vm, VmSpec, VmState, Wake,
 };
-use gicv5_model::config::{Effects, Switches};
+use gicv5_model::config::{Effects, IrichppidisDoorbell, Switches};
 use gicv5_model::event::Event;
 use gicv5_model::fault::Fault;
 use guest::{FIRST, PE0, PE1, SECOND, lpi, spi};
@@ -584,6 +584,36 @@ fn a_guest_whose_irs_is_off_gets_ppis_only_and_no_doorbell() {
         assert_eq!(vm.set_guest_irs(true), Ok(true));
         // Nothing rings for what came before, so a thread that is woken must not go back to sleep.
         assert_eq!(vm.has_pending(FIRST), Ok(true));
+        lab.load(PE0, &vm, FIRST).unwrap();
+        assert_eq!(guest.take(), Some(spi(5)));
+        lab.put(PE0, &vm, FIRST).unwrap();
+        end(&lab, &host, vec![vm]);
+    }
+}
+
+/// Open question 2: IRICHPPIDIS may keep the doorbell silent for as long as the VPE has not become resident again.
+#[test]
+fn a_vcpu_that_was_loaded_with_its_irs_off_is_loaded_again_before_it_sleeps() {
+    for silence in [IrichppidisDoorbell::Rings, IrichppidisDoorbell::Silent, IrichppidisDoorbell::SilentAsWhileResident]
+    {
+        let mut config = SHAPES[0].config();
+        config.switches.residency.silence = silence;
+        let lab = Lab::new(config);
+        lab.open_traps();
+        let host = Host::new(lab.clone(), &SHAPES[0].host_config()).unwrap();
+        host.bring_up().unwrap();
+        let vm = vm(&host);
+        vm.set_guest_irs(false).unwrap();
+        lab.load(PE0, &vm, FIRST).unwrap();
+        let guest = lab.guest(PE0);
+        guest.open().enable(spi(5), VPES[0], 10);
+        vm.set_guest_irs(true).unwrap();
+        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Runnable), "{silence:?}");
+        assert_eq!(vm.has_pending(FIRST), Ok(true));
+        lab.load(PE0, &vm, FIRST).unwrap();
+        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep));
+        lab.inject(&vm, spi(5));
+        assert_eq!(lab.take_doorbells(PE0, &host), [wake(&vm, FIRST)], "{silence:?}");
         lab.load(PE0, &vm, FIRST).unwrap();
         assert_eq!(guest.take(), Some(spi(5)));
         lab.put(PE0, &vm, FIRST).unwrap();
