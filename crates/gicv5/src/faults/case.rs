@@ -10,6 +10,9 @@ use super::life::{LATE, Planned, TOO_LATE};
 /// The most faults in a case.
 pub(super) const MOST: usize = 3;
 
+/// The highest number of a setting: settings drawn by chance are found by drawing.
+pub(super) const MOST_SETTINGS: u32 = 1_000_000;
+
 /// A way in which something goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Harm {
@@ -107,7 +110,9 @@ impl FromStr for CaseId {
         let place = parts.next().unwrap_or_default();
         let (geometry, switches) = match place.split_once('@') {
             Some((geometry, number)) => {
-                (geometry, number.parse().map_err(|_| format!("\"{number}\" is not the number of a setting"))?)
+                let setting = number.parse::<u32>().ok().filter(|setting| *setting <= MOST_SETTINGS);
+                let setting = setting.ok_or_else(|| format!("\"{number}\" is not the number of a setting"))?;
+                (geometry, setting as usize)
             }
             None => (place, 0),
         };

@@ -18,13 +18,13 @@ mod tests;
 
 use std::io::{IsTerminal, Write};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Mutex;
-use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use gicv5_model::config::{DoorbellMask, Switches};
 use gicv5_model::fault::FaultPoint;
+use gicv5_model::rng::Rng;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Outcome};
@@ -35,6 +35,9 @@ use geometry::Geometry;
 use life::{Setting, Verdict};
 use report::Tally;
 
+/// The most settings that are drawn by chance in a run.
+const MOST_DRAWN: i64 = 10_000;
+
 const AFTER_HELP: &str = "\
 A host, a VM and a bystander VM live through probe, bring-up, init, LPI IST, load, sleep, doorbell,
 put, reset, teardown, reap and shut-down, on each of a set of machines. Each fault point is struck by
@@ -44,7 +47,8 @@ back. docs/faults.md says what is covered.
 
 A case is named GEOMETRY/POINT.FAULT, with up to two more /POINT.FAULT; GEOMETRY alone is the life
 without faults and lists the points. Faults are refused, never, late, too-late, ignored, invalid.
-With --settings the number of the setting follows the geometry: GEOMETRY@3/POINT.FAULT.
+With --settings the number of the setting follows the geometry: GEOMETRY@3/POINT.FAULT. Those drawn
+by chance are others for another --seed.
 
 Exit status: 0 everything held; 1 something did not; 2 bad usage; 130 interrupted, with the summary
 so far.
@@ -79,9 +83,11 @@ pub(crate) struct Args {
     /// The most faults in one case; 3 takes hours, and is for one geometry or a shard
     #[arg(long, value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u8).range(1..=MOST as i64))]
     depth: u8,
-    /// Runs under a set of settings in which every two positions of any two of the model's switches meet
-    #[arg(long)]
-    settings: bool,
+    /// Runs under a set of settings in which every two positions of any two of the model's switches meet, and under N more,
+    /// drawn by chance
+    #[arg(long, value_name = "N", num_args = 0..=1, default_missing_value = "0",
+          value_parser = clap::value_parser!(u32).range(..=MOST_DRAWN))]
+    settings: Option<u32>,
 }
 
 /// A part of the matrix.
@@ -163,6 +169,14 @@ fn list(args: &Args, out: &mut Console<'_>) -> std::io::Result<()> {
     geometries.iter().try_for_each(|geometry| writeln!(out, "{geometry}"))
 }
 
+static PAIRS: LazyLock<Vec<Switches>> = LazyLock::new(Switches::pairs);
+
+/// The settings by number: the default, others so that every two positions meet, and then as many as anybody wants.
+fn settings(seed: u64) -> impl Iterator<Item = Switches> {
+    let mut rng = Rng::new(seed);
+    PAIRS.iter().copied().chain(std::iter::repeat_with(move || Switches::random(&mut rng)))
+}
+
 fn grounds(args: &Args) -> Result<Vec<Ground>, Failure> {
     let mut geometries = Geometry::all();
     if let Some(name) = &args.geometry {
@@ -171,7 +185,10 @@ fn grounds(args: &Args) -> Result<Vec<Ground>, Failure> {
             return Err(Failure::BadInput(format!("no geometry {}; gicv5 faults --list lists them", quote(name))));
         }
     }
-    let settings = if args.settings { Switches::pairs() } else { vec![Switches::default()] };
+    let settings = match args.settings {
+        Some(more) => settings(args.seed).take(PAIRS.len() + more as usize).collect(),
+        None => vec![Switches::default()],
+    };
     let ground = |geometry: Geometry, switches: usize, setting: Switches| Ground {
         setting: Setting { geometry, seed: args.seed, switches: setting },
         switches,
@@ -314,10 +331,7 @@ fn one(args: &Args, case: &CaseId, out: &mut Console<'_>) -> Result<Outcome, Fai
     let geometry = Geometry::all().into_iter().find(|geometry| geometry.to_string() == *name);
     let geometry = geometry
         .ok_or_else(|| Failure::BadInput(format!("no geometry {}; gicv5 faults --list lists them", quote(name))))?;
-    let settings = Switches::pairs();
-    let switches = *settings
-        .get(case.switches)
-        .ok_or_else(|| Failure::BadInput(format!("no setting {}; there are {}", case.switches, settings.len())))?;
+    let switches = settings(args.seed).nth(case.switches).unwrap_or_default();
     let setting = Setting { geometry, seed: args.seed, switches };
     let planned: Vec<life::Planned> = case.strikes.iter().map(|strike| strike.planned()).collect();
     let start = Instant::now();
