@@ -10,3 +10,4 @@ mod stories;
 mod switches;
 mod tables;
 mod validity;
+mod write_back;

@@ -1,0 +1,32 @@
+//! States that go back to their IST.
+
+use crate::bench::*;
+use gicv5_arch::irs::IRS_SAVE_VMR;
+use gicv5_model::event::Event;
+
+#[test]
+fn a_state_goes_back_once_for_each_time_that_it_has_changed() {
+    // IST-26, SAVE-1: by chance or because software asks, but not both ways, and not again when nothing has changed.
+    for setting in every_shape() {
+        let (bench, ..) = Bench::ready(setting);
+        let save = IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true);
+        let written_back = || {
+            let events = bench.machine.take_events().into_iter();
+            events.filter(|(_, event)| matches!(event, Event::WriteBack { .. })).count()
+        };
+        bench.command(save);
+        bench.machine.observe(1_000);
+        let mut by_chance = 0;
+        for n in 0..300 {
+            bench.vdpend(lpi(1), n % 2 == 0);
+            let early = written_back();
+            bench.command(save);
+            assert_eq!(early + written_back(), 1, "change {n} {setting:?}");
+            by_chance += early;
+            bench.command(save);
+            assert_eq!(written_back(), 0, "nothing has changed");
+        }
+        assert!((1..30).contains(&by_chance), "some go back by chance: {by_chance}");
+        bench.clean();
+    }
+}
