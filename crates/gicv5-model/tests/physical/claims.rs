@@ -37,3 +37,10 @@ fn memory_that_is_taken_and_given_back_is_as_it_was_before() {
     }
     assert_eq!(report.checker.violations(), []);
 }
+
+#[test]
+fn there_may_be_as_much_memory_as_the_limit_says_and_no_more() {
+    let of_size = |size| Memory::new(MemoryConfig { size, ..MemoryConfig::default() });
+    assert!(of_size(1 << 40).is_ok());
+    assert!(of_size((1 << 40) + PAGE).is_err());
+}

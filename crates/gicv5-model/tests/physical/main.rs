@@ -8,6 +8,7 @@ mod checker;
 mod claims;
 mod configuration;
 mod cpu;
+mod frames;
 mod interrupts;
 mod reference;
 mod registers;

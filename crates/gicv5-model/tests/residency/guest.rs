@@ -2,7 +2,9 @@
 
 use gicv5_arch::insn::{GicInsn, IntIdOperand, MinEl};
 use gicv5_arch::irs::IRS_VPE_DBR;
-use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_VMCR_EL2, ICV_CR0_EL1, PCR, SysReg};
+use gicv5_arch::sysreg::{
+    ICC_CR0_EL1, ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, ICV_CR0_EL1, PCR, SysReg,
+};
 use gicv5_arch::values::{HandlingMode, MapAction};
 use gicv5_arch::{IntId, IrsIntId};
 use gicv5_hal::IrsExt;
@@ -621,6 +623,7 @@ fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() 
         config.switches.effects = Effects::Random;
         let bench = Bench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
+        bench.inject(VM, lpi(1));
         let acts_at_once = |id: u32| {
             if others {
                 // The host draws from another source, as do its own effects.
@@ -630,11 +633,22 @@ fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() 
             bench.guest(PE0).cdpend(lpi(100 + id), true);
             let early = bench.state(VM, lpi(100 + id)).pending();
             bench.guest(PE0).gsb_sys();
-            early
+            if others {
+                bench.host(PE0).write(ICH_VCTLR_EL2::ZERO.with_en(true));
+            }
+            // The same of a write to a register.
+            bench.guest(PE0).write(ICC_CR0_EL1::ZERO.with_en(false));
+            let disabled = !bench.virq(PE0);
+            bench.guest(PE0).isb();
+            bench.guest(PE0).write(ICC_CR0_EL1::ZERO.with_en(true));
+            bench.guest(PE0).isb();
+            (early, disabled)
         };
         (0..64).map(acts_at_once).collect::<Vec<_>>()
     };
     let alone = early(false);
-    assert!(alone.contains(&true) && alone.contains(&false), "both happen");
+    for both in [(true, true), (true, false), (false, true), (false, false)] {
+        assert!(alone.contains(&both), "{both:?} happens");
+    }
     assert_eq!(alone, early(true));
 }

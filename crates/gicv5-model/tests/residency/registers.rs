@@ -2,13 +2,13 @@
 
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::register::Access;
-use gicv5_arch::sysreg::{ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, PpiSet, Reached, SysReg};
+use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, PpiSet, Reached, SysReg};
 use gicv5_arch::{Ppi, PpiBank};
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::violation::Place;
 use gicv5_model::{CPU_1, Fate};
 
-use crate::bench::{Bench, PE0, VM, VPE0, config, eager};
+use crate::bench::{Bench, PE0, VM, VPE0, VPE3, config, eager};
 
 /// A machine whose PE has every PPI, those above 63 edge.
 fn all_ppis(effects: Effects) -> MachineConfig {
@@ -193,5 +193,19 @@ fn the_handling_modes_of_virtual_ppis_are_those_of_the_physical_ones() {
         assert_eq!(bench.guest(PE0).read_raw(register), bench.host(PE0).read_raw(register));
     }
     assert_ne!(bench.guest(PE0).read_raw(SysReg::ICC_PPI_HMR0_EL1), 0);
+    bench.clean();
+}
+
+#[test]
+fn what_is_read_of_the_context_before_an_isb_is_what_was_written_but_for_f() {
+    // RES-1, RES-14: the answer is not there yet, and what F says is of the time before.
+    let bench = Bench::new(config(1));
+    let host = bench.host(PE0);
+    let asked = ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(VM).with_vpe(VPE3).with_irichppidis(true);
+    host.write(asked);
+    assert_eq!(host.read::<ICH_CONTEXTR_EL2>(), asked);
+    bench.broken(&["RES-1"]);
+    host.isb();
+    assert_eq!(host.read::<ICH_CONTEXTR_EL2>(), asked);
     bench.clean();
 }

@@ -7,7 +7,7 @@ use gicv5_arch::geometry::{IstGeometry, TableIndex, VpeTableGeometry};
 use gicv5_arch::irs::*;
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_HFGITR_EL2};
-use gicv5_arch::values::{IstSize, MapAction};
+use gicv5_arch::values::{IstSize, L2Size, MapAction};
 use gicv5_arch::{Addr51_12, Addr55_3, Iaffid, IrsIntType, VmId, VpeId};
 use gicv5_hal::{Block, IrsExt, IrsIndex, Pe, TableMemory};
 use gicv5_model::config::*;
@@ -342,5 +342,41 @@ fn a_question_about_a_vm_that_has_gone_meanwhile_is_an_error() {
         Pe::new(&guest).gsb_sys();
         assert!(bench.machine.read::<IRS_SWERR_STATUSR>(IRS).v());
         bench.clean();
+    }
+}
+
+#[test]
+fn a_level_2_ist_is_published_once_and_the_second_command_is_ignored() {
+    // IST-19: what software has put there since is not looked at (VMT-19).
+    for setting in every_shape() {
+        let mut bench = Bench::new(setting);
+        bench.make_vm(&[0]);
+        let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
+        let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
+        let level2 = allocate(&bench.machine, 4096, 4096);
+        bench.store(&level1, 0, level2.address().raw());
+        let publish = IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM);
+        bench.machine.observe(100);
+        bench.command(publish);
+        assert_eq!(outcomes(&bench), [Outcome::Done], "{setting:?}");
+        bench.command(publish);
+        assert_eq!(outcomes(&bench), [Outcome::Ignored], "{setting:?}");
+        bench.clean();
+    }
+}
+
+#[test]
+fn a_fault_of_the_settings_of_a_vpe_is_planned_by_the_name_of_the_vpe() {
+    // GEN-15: the register itself names nobody, so the selection does.
+    for setting in every_shape() {
+        let (bench, ..) = Bench::ready(setting);
+        bench.machine.record_fault_points();
+        bench.select(3);
+        bench.command(bench.doorbell(77, false));
+        bench.command(IRS_VPE_CR0::ZERO);
+        let names: Vec<_> =
+            bench.machine.take_fault_points().into_iter().map(|point| point.request.to_string()).collect();
+        assert!(names.contains(&"IRS_VPE_DBR VM 5 VPE 3".into()), "{names:?}");
+        assert!(names.contains(&"IRS_VPE_CR0 VM 5 VPE 3".into()), "{names:?}");
     }
 }

@@ -1,0 +1,66 @@
+//! What the frames of an IRS say of it, and what is no register of theirs.
+
+use crate::bench::*;
+use gicv5_arch::irs::{IRS_IDR6, IRS_IDR7, IRS_VMT_BASER, IRS_VPE_SELR, IrsReg};
+use gicv5_arch::{Iaffid, Spi};
+use gicv5_hal::{Frame, Irs, IrsExt, IrsIndex};
+use gicv5_model::config::MachineConfig;
+use gicv5_model::event::Event;
+
+#[test]
+fn an_irs_says_which_spis_are_its_own_and_that_it_is_an_irs_of_gicv5() {
+    // GEN-9, SPI-1; hazard 4.
+    let mut config = MachineConfig::new(1, 64);
+    let mut second = config.irses[0].clone();
+    second.pes[0].iaffid = Iaffid::new(1);
+    for irs in [&mut config.irses[0], &mut second] {
+        irs.idr6 = IRS_IDR6::ZERO.with_spi_irs_range(arbitrary_int::u25::new(32));
+    }
+    second.idr7 = IRS_IDR7::ZERO.with_spi_base(Spi::new(32).unwrap());
+    config.irses.push(second);
+    let bench = Bench::at_reset(config);
+    for (irs, base) in [(IRS, 0), (IrsIndex(1), 32)] {
+        assert_eq!(bench.machine.read::<IRS_IDR7>(irs).spi_base().id(), base);
+        assert_eq!(bench.machine.read::<IRS_IDR6>(irs).spi_irs_range().value(), 32);
+        let read = |register: IrsReg| bench.machine.read32(Frame::config(irs), register.offset());
+        let component = [IrsReg::IRS_CIDR0, IrsReg::IRS_CIDR1, IrsReg::IRS_CIDR2, IrsReg::IRS_CIDR3].map(read);
+        assert_eq!(component, [0x0d, 0xf0, 0x05, 0xb1], "a CoreLink component with an architecture");
+        assert_eq!((read(IrsReg::IRS_PIDR4), read(IrsReg::IRS_DEVARCH)), (0x04, 0x4770_5a19));
+    }
+}
+
+#[test]
+fn the_setlpi_frame_has_none_of_the_registers_of_the_other_frame() {
+    // LPI-4: at whatever offset and of whatever width.
+    let mut config = MachineConfig::new(1, 64).with_virtualisation();
+    config.irses[0].idr0 = config.irses[0].idr0.with_setlpi(true);
+    let bench = Bench::started(config);
+    let frame = Frame::set_lpi(IRS);
+    for register in IrsReg::ALL {
+        let before = bench.machine.read_raw(IRS, *register);
+        bench.machine.write64(frame, register.offset() & !7, u64::MAX);
+        assert_eq!(bench.machine.read64(frame, register.offset() & !7), 0, "{register}");
+        assert_eq!(bench.machine.read_raw(IRS, *register), before, "{register}");
+    }
+    assert!(!bench.machine.read::<IRS_VMT_BASER>(IRS).valid());
+    assert_eq!(bench.machine.read::<IRS_VPE_SELR>(IRS), IRS_VPE_SELR::ZERO);
+    bench.assert_clean();
+}
+
+#[test]
+fn the_state_of_an_lpi_goes_back_to_its_ist_by_chance_and_that_of_an_spi_never() {
+    // IST-26, SPI-1: SPIs have no table.
+    let bench = Bench::eager(1);
+    bench.linear_ist();
+    bench.machine.observe(10_000);
+    let written_back = |id| {
+        for n in 0..300 {
+            bench.pe(PE0).cdpend(id, n % 2 == 0);
+        }
+        let events = bench.machine.take_events().into_iter();
+        events.filter(|(_, event)| matches!(event, Event::WriteBack { .. })).count()
+    };
+    assert!((1..30).contains(&written_back(lpi(5))));
+    assert_eq!(written_back(spi(5)), 0);
+    bench.assert_clean();
+}
