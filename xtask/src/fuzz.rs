@@ -29,11 +29,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     for target in targets {
         let name = target.file_stem().and_then(|name| name.to_str()).context("a target without a name")?;
         // A stable compiler takes the sanitizer's options if it is told to behave like a nightly one.
+        // What it finds goes to its corpus; the seeds are only read.
+        let corpus = format!("fuzz/corpus/{name}");
+        shell.create_dir(&corpus)?;
+        if name == "device_tree" {
+            shell.copy_file("traces/qemu-virt-gicv5-4cpu.dtb", &corpus)?;
+        }
         workspace::cargo(&shell)
-            .args(["fuzz", "run", name, "--", &format!("-max_total_time={seconds}")])
+            .args(["fuzz", "run", name, corpus.as_str()])
+            .args(seeds(name))
+            .args(["--", &format!("-max_total_time={seconds}")])
             .env("RUSTC_BOOTSTRAP", "1")
             .run()
             .with_context(|| format!("the fuzz target {name}"))?;
     }
     Ok(())
+}
+
+/// Folders of files to begin with.
+fn seeds(target: &str) -> &'static [&'static str] {
+    match target {
+        "scenario_reader" => &["scenarios", "scenarios/wrong"],
+        _ => &[],
+    }
 }

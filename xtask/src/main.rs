@@ -8,12 +8,14 @@ mod bench;
 mod bench_hyp;
 mod bench_run;
 mod break_facts;
+mod break_run;
 mod conformance;
 mod coverage;
 mod fuzz;
 mod generated;
 mod licences;
 mod loom;
+mod million;
 mod mutants;
 mod qtest;
 mod registers;
@@ -37,11 +39,13 @@ enum Chore {
     BareMetal(bare_metal::Args),
     Bench(bench::Args),
     BreakFacts(break_facts::Args),
+    BreakRun(break_run::Args),
     Conformance(conformance::Args),
     Coverage(coverage::Args),
     Fuzz(fuzz::Args),
     Licences(licences::Args),
     Loom(loom::Args),
+    Million(million::Args),
     Mutants(mutants::Args),
     Qtest(qtest::Args),
     Registers(registers::Args),
@@ -54,11 +58,13 @@ fn main() -> ExitCode {
         Chore::BareMetal(args) => bare_metal::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::BreakFacts(args) => break_facts::run(&args),
+        Chore::BreakRun(args) => break_run::run(&args),
         Chore::Conformance(args) => conformance::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Licences(args) => licences::run(&args),
         Chore::Loom(args) => loom::run(&args),
+        Chore::Million(args) => million::run(&args),
         Chore::Mutants(args) => mutants::run(&args),
         Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),

@@ -190,6 +190,45 @@ fn a_scenario_of_100_megabytes_is_refused_in_one_line() {
 }
 
 #[test]
+fn a_damaged_compressed_scenario_is_refused_in_plain_words() {
+    // No magic number; a magic number and nothing; a magic number and a frame header that makes no sense.
+    for bytes in
+        [&b"title = 1"[..], &[0x28, 0xb5, 0x2f, 0xfd], &[0x28, 0xb5, 0x2f, 0xfd, 0xff, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10]]
+    {
+        let path = scratch("damaged.toml.zst");
+        std::fs::write(&path, bytes).unwrap();
+        let text = one_line_error(&gicv5().arg("run").arg(&path).output().unwrap());
+        assert!(text.ends_with("it is not compressed by zstd, or damaged\n"), "{text}");
+    }
+}
+
+#[test]
+fn a_fault_that_cannot_strike_is_shown_with_its_place() {
+    let path = scratch("fault.toml");
+    let text = "title = \"t\"\nduration = \"1ms\"\n[[vm]]\nname = \"a\"\n[[fault]]\nrequest = \"tabel memory\"\nfails = \"refused\"\n";
+    std::fs::write(&path, text).unwrap();
+    let output = gicv5().arg("run").arg(&path).output().unwrap();
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0), "{error}");
+    assert!(
+        error.contains("fault.toml:6:12") && error.contains("^^^^^^^^^^^^") && error.contains("table memory of"),
+        "{error}"
+    );
+}
+
+#[test]
+fn new_refuses_a_name_that_would_be_taken_for_an_option() {
+    let folder = scratch("odd");
+    std::fs::create_dir_all(&folder).unwrap();
+    for name in ["-x", "--help", "-", ".", "..", "a/", "", "a b", "-a/b", "a/-b", "\u{1b}[31m"] {
+        let output = gicv5().args(["new", "--", name]).current_dir(&folder).output().unwrap();
+        let text = one_line_error(&output);
+        assert!(text.contains("is no name of a scenario"), "{text}");
+    }
+    assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 0);
+}
+
+#[test]
 fn a_scenario_that_makes_no_sense_is_shown_with_its_place_before_anything_is_done() {
     for (name, text, what) in [
         ("broken.toml", "title = \"t\nduration", "not TOML"),

@@ -20,10 +20,12 @@
 //! - a doorbell rings only for a VPE that is not resident, has been put with a request, and has something to be woken for,
 //!   and once for each request (DB-1, DB-4);
 //! - a VPE is resident on one PE, and a PE has one resident VPE (RES-4);
+//! - a guest drops a priority and deactivates an interrupt only if it has taken one (PRI-6, ISM-6), and the host takes no LPI
+//!   that neither a doorbell nor an IPI made pending (ISM-12);
 //! - when nothing happens any more ([`Judge::quiet`]), nothing is left that should have been delivered: no edge, no level
 //!   that is still high, and no VPE sleeps that has something to be woken for (DB-3, ISM-4).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use gicv5_arch::insn::{
     AcknowledgeResult, AffinityOperand, DeactivateOperand, GicInsn, HandlingModeOperand, IntIdOperand, PendingOperand,
@@ -32,7 +34,7 @@ use gicv5_arch::insn::{
 use gicv5_arch::irs::{IRS_VMAP_VMR, IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR, IrsReg};
 use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, ICH_CONTEXTR_EL2, PCR, SysReg};
 use gicv5_arch::values::{HandlingMode, MapAction};
-use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Priority, VmId, VpeId};
+use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Lpi, Priority, VmId, VpeId};
 use gicv5_model::Level;
 use gicv5_model::clock::Tick;
 use gicv5_model::event::{Event, Outcome};
@@ -108,6 +110,8 @@ struct Interrupt {
     target: Doubt<VpeId>,
     injected: u64,
     delivered: u64,
+    /// Only edges, and none withdrawn: then what was injected and not delivered was merged.
+    edges: bool,
 }
 
 impl Interrupt {
@@ -123,11 +127,13 @@ impl Interrupt {
             target: Doubt::new(VpeId::new(0)),
             injected: 0,
             delivered: 0,
+            edges: true,
         }
     }
 
     fn event(&mut self, pe: PeIndex, pending: bool) {
         self.injected += u64::from(pending);
+        self.edges &= pending;
         self.events.push(Flying { pe, pending, taken: false });
         if self.events.len() > IN_FLIGHT {
             let first = self.events.remove(0);
@@ -156,6 +162,12 @@ impl Interrupt {
         self.mode.settle(&of);
         self.priority.settle(&of);
         self.target.settle(&of);
+    }
+
+    /// How many events were merged into others, if nothing is under way any more.
+    fn merged(&self) -> u64 {
+        let left = u64::from(self.pend == Pend::Yes);
+        if self.edges { self.injected.saturating_sub(self.delivered + left) } else { 0 }
     }
 
     fn may_be_pending(&self) -> bool {
@@ -249,9 +261,26 @@ pub(crate) struct Judge {
     discarded: u64,
     injected: u64,
     delivered: u64,
+    /// In VMs that are gone.
+    merged: u64,
     doorbells: u64,
+    /// The LPIs that doorbells have made pending and the host has not taken.
+    rung: HashSet<Lpi>,
+    /// The LPIs that the host sends itself.
+    ipis: HashSet<Lpi>,
     /// The VPE whose settings IRS_VPE_DBR names.
     selected: Option<(VmId, VpeId)>,
+    /// All that it was told.
+    #[cfg(test)]
+    pub(crate) heard: Vec<Heard>,
+}
+
+/// What a judge is told.
+#[cfg(test)]
+#[derive(Clone, Debug)]
+pub(crate) enum Heard {
+    Event(Tick, Event),
+    Quiet(Tick),
 }
 
 /// What the judge has counted.
@@ -259,6 +288,8 @@ pub(crate) struct Judge {
 pub(crate) struct Counts {
     pub(crate) injected: u64,
     pub(crate) delivered: u64,
+    /// Events that found their interrupt pending. Only edges can.
+    pub(crate) merged: u64,
     pub(crate) doorbells: u64,
     /// Pending when nothing happened any more, and deliverable.
     pub(crate) undelivered: u64,
@@ -273,9 +304,11 @@ impl Judge {
     }
 
     pub(crate) fn counts(&self) -> Counts {
+        let live = self.vms.values().flat_map(|vm| vm.interrupts.values()).map(Interrupt::merged);
         Counts {
             injected: self.injected,
             delivered: self.delivered,
+            merged: self.merged + live.sum::<u64>(),
             doorbells: self.doorbells,
             undelivered: self.undelivered,
             discarded: self.discarded,
@@ -312,12 +345,17 @@ impl Judge {
 
     /// Takes notice of what happens next.
     pub(crate) fn event(&mut self, tick: Tick, event: &Event) {
+        #[cfg(test)]
+        self.heard.push(Heard::Event(tick, event.clone()));
         match *event {
             Event::Level { pe, level } => self.pe(pe).level = level,
             Event::Residency { pe, vm, vpe, resident } => self.residency(tick, pe, vm, vpe, resident),
             Event::SysRegWrite { pe, register, value } => self.sysreg(pe, register, value),
             Event::Instruction { pe, insn, xt, result } => self.instruction(tick, pe, insn, xt, result),
-            Event::Doorbell { vm, vpe, .. } => self.doorbell(tick, vm, vpe),
+            Event::Doorbell { vm, vpe, lpi } => {
+                self.rung.insert(lpi);
+                self.doorbell(tick, vm, vpe);
+            }
             Event::FrameWrite { offset, value, .. } if offset == IrsReg::IRS_VPE_SELR.offset() => {
                 let selection = IRS_VPE_SELR::new_with_raw_value(value);
                 self.selected = Some((selection.vm_id(), selection.vpe_id()));
@@ -331,10 +369,12 @@ impl Judge {
         match register {
             IrsReg::IRS_VMAP_VMR => {
                 let command = IRS_VMAP_VMR::new_with_raw_value(value);
-                if command.u() == MapAction::MakeValid {
-                    self.vms.entry(command.vm_id()).or_default();
-                } else if let Some(vm) = self.vms.remove(&command.vm_id()) {
+                // Whatever was there under this VM ID is gone, whether it is to be valid or not.
+                if let Some(vm) = self.vms.remove(&command.vm_id()) {
                     self.discard(&vm);
+                }
+                if command.u() == MapAction::MakeValid {
+                    self.vms.insert(command.vm_id(), Vm::default());
                 }
             }
             IrsReg::IRS_VMT_BASER if !IRS_VMT_BASER::new_with_raw_value(value).valid() => {
@@ -361,6 +401,7 @@ impl Judge {
             let mut interrupt = interrupt.clone();
             interrupt.settle(|_| true);
             self.discarded += u64::from(interrupt.pend == Pend::Yes);
+            self.merged += interrupt.merged();
         }
     }
 
@@ -423,6 +464,9 @@ impl Judge {
             }
             return;
         }
+        if level == Level::Host {
+            self.host_instruction(tick, pe, insn, xt, result);
+        }
         let Some((vm, vpe)) = resident else {
             if level == Level::Guest && insn == GicInsn::GICR_CDIA && result != 0 {
                 self.find(tick, "RES-6", || {
@@ -439,9 +483,11 @@ impl Judge {
                 }
             }
             GicInsn::GIC_CDEOI if virtual_domain => {
-                if let Some(vm) = self.vms.get_mut(&vm) {
-                    let vpe = vm.vpes.entry(vpe).or_default();
-                    vpe.active = Some(vpe.active().drop_running());
+                let Some(guest) = self.vms.get_mut(&vm).map(|vm| vm.vpes.entry(vpe).or_default()) else { return };
+                let before = guest.active();
+                guest.active = Some(before.drop_running());
+                if before.raw_value() == 0 {
+                    self.find(tick, "PRI-6", || format!("{vpe} of {vm} dropped a priority, and had taken nothing"));
                 }
             }
             GicInsn::GIC_CDPEND if virtual_domain => {
@@ -462,8 +508,8 @@ impl Judge {
             GicInsn::GIC_VDAFF => self.route(pe, vm, xt),
             GicInsn::GIC_CDHM if virtual_domain => self.handle(pe, vm, xt),
             GicInsn::GIC_VDHM => self.handle(pe, vm, xt),
-            GicInsn::GIC_CDDI if virtual_domain => self.deactivate(pe, vm, xt),
-            GicInsn::GIC_VDDI => self.deactivate(pe, vm, xt),
+            GicInsn::GIC_CDDI if virtual_domain => self.deactivate(tick, pe, (vm, vpe), xt),
+            GicInsn::GIC_VDDI => self.deactivate(tick, pe, (vm, vpe), xt),
             _ => {}
         }
     }
@@ -492,14 +538,49 @@ impl Judge {
     fn handle(&mut self, pe: PeIndex, vm: VmId, xt: u64) {
         let operand = HandlingModeOperand::new_with_raw_value(xt);
         if let Some(id) = operand.int_id() {
-            self.touch(pe, vm, id, |interrupt| interrupt.mode.write(pe, operand.hm()));
+            self.touch(pe, vm, id, |interrupt| {
+                interrupt.mode.write(pe, operand.hm());
+                interrupt.edges &= operand.hm() == HandlingMode::Edge;
+            });
         }
     }
 
-    fn deactivate(&mut self, pe: PeIndex, vm: VmId, xt: u64) {
-        if let Some(id) = DeactivateOperand::new_with_raw_value(xt).int_id().and_then(|id| IrsIntId::try_from(id).ok())
-        {
-            self.touch(pe, vm, id, |interrupt| interrupt.active.write(pe, false));
+    fn deactivate(&mut self, tick: Tick, pe: PeIndex, (vm, vpe): (VmId, VpeId), xt: u64) {
+        let Some(id) = DeactivateOperand::new_with_raw_value(xt).int_id().and_then(|id| IrsIntId::try_from(id).ok())
+        else {
+            return;
+        };
+        let mut was_active = true;
+        self.touch(pe, vm, id, |interrupt| {
+            was_active = interrupt.active.may(|active| active);
+            interrupt.active.write(pe, false);
+        });
+        if !was_active {
+            self.find(tick, "ISM-6", || format!("{vpe} of {vm} deactivated {id}, which nobody had taken"));
+        }
+    }
+
+    /// What the host does with its own interrupts.
+    fn host_instruction(&mut self, tick: Tick, pe: PeIndex, insn: GicInsn, xt: u64, result: u64) {
+        match insn {
+            GicInsn::GIC_CDPEND => {
+                let operand = PendingOperand::new_with_raw_value(xt);
+                if let Some(IrsIntId::Lpi(lpi)) = operand.int_id() {
+                    match operand.pending() {
+                        true => self.ipis.insert(lpi),
+                        false => self.rung.remove(&lpi),
+                    };
+                }
+            }
+            GicInsn::GICR_CDIA | GicInsn::GICR_CDNMIA => {
+                if let Some(IntId::Lpi(lpi)) = AcknowledgeResult::new_with_raw_value(result).int_id()
+                    && !self.rung.remove(&lpi)
+                    && !self.ipis.contains(&lpi)
+                {
+                    self.find(tick, "ISM-12", || format!("the host took {lpi} on {pe}, and nothing made it pending"));
+                }
+            }
+            _ => {}
         }
     }
 
@@ -566,6 +647,8 @@ impl Judge {
     /// Somebody says that nothing happens any more: all effects have come, no PE has anything to do. Then nothing may be left
     /// that should have been delivered.
     pub(crate) fn quiet(&mut self, tick: Tick) {
+        #[cfg(test)]
+        self.heard.push(Heard::Quiet(tick));
         let resident: Vec<(VmId, VpeId)> = self.pes.values().filter_map(|pe| pe.resident).collect();
         let mut lost = Vec::new();
         let mut vms: Vec<_> = self.vms.iter_mut().collect();

@@ -39,7 +39,7 @@ use engine::{Engine, IRS, OBSERVED};
 use lab::{Base, Lab};
 use picture::Picture;
 use report::Summary;
-use scenario::{Scenario, TableShape};
+use scenario::{FaultSpec, Problem, Scenario, TableShape};
 use story::{Story, Telling};
 
 pub(crate) use shelf::{NewArgs, new};
@@ -114,8 +114,11 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
     let mut progress = Progress::new(scenario.duration);
     let look = |now, tally: &tally::Tally| progress.look(now, tally.events);
-    let mut summary = perform(name, &scenario, telling, trace.is_some(), &INTERRUPTED, look)
-        .map_err(|why| Failure::BadInput(format!("{}: {why}", quote(name))))?;
+    let mut summary =
+        perform(name, &scenario, telling, trace.is_some(), &INTERRUPTED, look).map_err(|why| match why {
+            Impossible::Here(problem) => Failure::Diagnostic(problem.render(name, &text)),
+            Impossible::Machine(why) => Failure::BadInput(format!("{}: {why}", quote(name))),
+        })?;
     progress.finish();
     if let Some((path, mut file)) = trace {
         let picture = summary.picture();
@@ -129,6 +132,28 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     Ok(summary.outcome())
 }
 
+/// Reads a scenario as `gicv5 run` does before it runs it, with the PEs of a device tree if there is one.
+///
+/// # Errors
+///
+/// What `gicv5 run` shows: what is wrong, and the line, underlined.
+pub fn check_scenario(text: &str, device_tree: Option<&[u8]>) -> Result<(), String> {
+    let topology = device_tree.map(devicetree::read).transpose()?;
+    match scenario::read(text, topology.as_ref()) {
+        Ok(_) => Ok(()),
+        Err(problem) => Err(problem.render("scenario", text)),
+    }
+}
+
+/// Reads a device tree as `gicv5 run --dtb` does and gives the number of its PEs, 1 to 256.
+///
+/// # Errors
+///
+/// Why it is of no use: a clause.
+pub fn check_device_tree(bytes: &[u8]) -> Result<usize, String> {
+    devicetree::read(bytes).map(|topology| topology.iaffids.len())
+}
+
 /// The text of a scenario.
 fn read(path: &str) -> Result<String, Failure> {
     let cannot = |why: &dyn std::fmt::Display| Failure::BadInput(format!("cannot read {}: {why}", quote(path)));
@@ -140,8 +165,10 @@ fn read(path: &str) -> Result<String, Failure> {
     } else {
         let file = File::open(path).map_err(|error| cannot(&error))?;
         if path.ends_with(".zst") {
-            let mut decoder = ruzstd::decoding::StreamingDecoder::new(file).map_err(|error| cannot(&error))?;
-            decoder.by_ref().take(most).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+            // What the decoder says about damaged data is about its own inside.
+            let damaged = "it is not compressed by zstd, or damaged";
+            let mut decoder = ruzstd::decoding::StreamingDecoder::new(file).map_err(|_| cannot(&damaged))?;
+            decoder.by_ref().take(most).read_to_end(&mut bytes).map_err(|_| cannot(&damaged))?;
         } else {
             file.take(most).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
         }
@@ -205,6 +232,15 @@ fn machine_config(scenario: &Scenario) -> MachineConfig {
     config
 }
 
+/// Why a scenario cannot be run.
+#[derive(Debug)]
+enum Impossible {
+    /// Something in the file, which only a run can find.
+    Here(Problem),
+    /// There is no such machine, or the libraries do not come up on it. A clause.
+    Machine(String),
+}
+
 /// Runs a scenario from beginning to end.
 fn perform<'a>(
     path: &'a str,
@@ -213,7 +249,7 @@ fn perform<'a>(
     draw: bool,
     interrupted: &AtomicBool,
     look: impl FnMut(u64, &tally::Tally),
-) -> Result<Summary<'a>, String> {
+) -> Result<Summary<'a>, Impossible> {
     let faults = place_faults(scenario)?;
     let picture = if draw { Picture::new(scenario) } else { Picture::none() };
     let (ending, commands) = perform_once(scenario, &faults, Story::new(telling), picture, interrupted, look, false)?.0;
@@ -222,7 +258,7 @@ fn perform<'a>(
 
 /// The points at which the faults of a scenario strike. A fault is named by what is asked for, and the machine counts what it
 /// is asked for; as it does the same each time, a run without the fault tells its number.
-fn place_faults(scenario: &Scenario) -> Result<Vec<(u64, Fault)>, String> {
+fn place_faults(scenario: &Scenario) -> Result<Vec<(u64, Fault)>, Impossible> {
     let mut faults = Vec::new();
     for spec in &scenario.faults {
         let never = AtomicBool::new(false);
@@ -238,12 +274,8 @@ fn place_faults(scenario: &Scenario) -> Result<Vec<(u64, Fault)>, String> {
             }
         }
         let Some(point) = found else {
-            return Err(format!(
-                "the fault {} cannot strike: that is asked for {} in this run, and not {} times",
-                quote(&spec.request),
-                output::count(count, "time"),
-                spec.occurrence
-            ));
+            let asked = points.iter().map(|point| point.request.to_string());
+            return Err(Impossible::Here(cannot_strike(spec, count, asked)));
         };
         let tick = scenario.machine.tick;
         let fault = match spec.fault {
@@ -251,11 +283,44 @@ fn place_faults(scenario: &Scenario) -> Result<Vec<(u64, Fault)>, String> {
             fault => fault,
         };
         if !point.request.kind().can_have(fault) {
-            return Err(format!("{} cannot go wrong like that: it {fault}", quote(&point.request.to_string())));
+            let what = format!("{} does not fail like that", quote(&point.request.to_string()));
+            let ways = ["refused", "never", "late", "ignored", "invalid"];
+            let faults = [Fault::Refused, Fault::Never, Fault::Late(1), Fault::Ignored, Fault::Invalid];
+            let can = ways.iter().zip(faults).filter(|(_, fault)| point.request.kind().can_have(*fault));
+            let can: Vec<String> = can.map(|(way, _)| format!("\"{way}\"")).collect();
+            let help = format!("`fails` can be {} for it", can.join(", "));
+            return Err(Impossible::Here(Problem::new(spec.fails.clone(), what, help)));
         }
         faults.push((point.index, fault));
     }
     Ok(faults)
+}
+
+/// Nothing that the fault is planned for happens, or not so often.
+fn cannot_strike(spec: &FaultSpec, count: u64, asked: impl Iterator<Item = String>) -> Problem {
+    /// As many requests as are shown.
+    const SHOWN: usize = 6;
+    if count > 0 {
+        let what = format!("the fault cannot strike: {} comes {} in this run", quote(&spec.request), times(count));
+        return Problem::new(spec.which.clone(), what, format!("`which` can be 1 to {count}"));
+    }
+    // By the words they have in common with what is written.
+    let words: Vec<&str> = spec.request.split(' ').collect();
+    let mut requests: Vec<(usize, String)> = Vec::new();
+    for request in asked {
+        if requests.iter().all(|(_, known)| *known != request) {
+            let common = request.split(' ').filter(|word| words.contains(word)).count();
+            requests.push((common, request));
+        }
+    }
+    requests.sort_by_key(|(common, _)| std::cmp::Reverse(*common));
+    let some: Vec<String> = requests.iter().take(SHOWN).map(|(_, request)| quote(request)).collect();
+    let what = format!("the fault cannot strike: nothing asks for {} in this run", quote(&spec.request));
+    Problem::new(spec.span.clone(), what, format!("what is asked for is, among others: {}", some.join(", ")))
+}
+
+fn times(count: u64) -> String {
+    if count == 1 { "once".to_owned() } else { format!("{count} times") }
 }
 
 type Performed = ((engine::Ending, u64), Vec<gicv5_model::fault::FaultPoint>);
@@ -268,9 +333,10 @@ fn perform_once(
     interrupted: &AtomicBool,
     look: impl FnMut(u64, &tally::Tally),
     record: bool,
-) -> Result<Performed, String> {
+) -> Result<Performed, Impossible> {
     let spec = &scenario.machine;
-    let machine = Machine::new(machine_config(scenario)).map_err(|error| error.to_string())?;
+    let impossible = |error: &dyn std::error::Error| Impossible::Machine(engine::chain(error));
+    let machine = Machine::new(machine_config(scenario)).map_err(|error| impossible(&error))?;
     for (index, fault) in faults {
         machine.plan_fault(*index, *fault);
     }
@@ -278,17 +344,18 @@ fn perform_once(
         machine.record_fault_points();
     }
     machine.observe(OBSERVED);
-    let base = Base::new(machine.clone(), spec.tick).ok_or("the machine has no PE")?;
+    let base = Base::new(machine.clone(), spec.tick);
+    let base = base.ok_or_else(|| Impossible::Machine("the machine has no PE".to_owned()))?;
     let irss = [IRS];
     let timeout = Duration::from_nanos(spec.command_timeout);
     let config = gicv5_phys::Config { ipi_kinds: 1, timeout, ..gicv5_phys::Config::new(&irss, spec.lpis) };
-    let phys = Phys::new(base.clone(), &config).map_err(|error| engine::chain(&error))?;
+    let phys = Phys::new(base.clone(), &config).map_err(|error| impossible(&error))?;
     let phys = Arc::new(phys);
     let lab = Lab::new(base.clone(), phys.clone());
     let config = gicv5_hyp::Config { timeout, ..gicv5_hyp::Config::new(IRS, spec.vms, spec.lpis) };
-    let host = Host::new(lab, &config).map_err(|error| engine::chain(&error))?;
+    let host = Host::new(lab, &config).map_err(|error| impossible(&error))?;
     let engine = Engine::new(scenario, base, phys, &host, story, picture);
-    let ending = engine.run(interrupted, look).map_err(|error| error.to_string())?;
+    let ending = engine.run(interrupted, look).map_err(|error| impossible(&error))?;
     let commands = host.counters().commands;
     Ok(((ending, commands), machine.take_fault_points()))
 }

@@ -1,8 +1,9 @@
 //! The run as a picture: a Perfetto trace.
 //!
-//! There is a track for each PE, with the vCPU that is resident on it; for each vCPU, with what it is doing and the handlers
-//! it runs; for each VM, with the events of its devices and a counter of the events that no guest has taken yet. A flow leads
-//! from an event to the doorbell it rings, if it does, and to the handler.
+//! There is a track for each PE, with the vCPU that is resident on it and the moments at which the host injects; for each
+//! vCPU, with what it is doing and the handlers it runs; for each VM, with the events of its devices and a counter of the events
+//! that no guest has taken yet. A flow leads from an event to its injection, to the doorbell that this rings, if it does, and
+//! to the handler. The order of the tracks is told, because a viewer would put vcpu10 before vcpu2.
 //!
 //! The messages are the few of Perfetto's TrackEvent format that this takes; the numbers are those of its schema
 //! (`protos/perfetto/trace` of its source). Times are nanoseconds of simulated time.
@@ -43,6 +44,11 @@ pub(super) struct TrackDescriptor {
     pub(super) parent_uuid: Option<u64>,
     #[prost(message, optional, tag = "8")]
     pub(super) counter: Option<CounterDescriptor>,
+    /// ChildTracksOrdering: 3 is as the ranks say.
+    #[prost(int32, optional, tag = "11")]
+    pub(super) child_ordering: Option<i32>,
+    #[prost(int32, optional, tag = "12")]
+    pub(super) sibling_order_rank: Option<i32>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -74,6 +80,9 @@ const END: i32 = 2;
 const INSTANT: i32 = 3;
 const COUNTER: i32 = 4;
 
+/// Children are in the order of their ranks.
+const EXPLICIT: i32 = 3;
+
 /// What becomes of a vCPU.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VcpuMark {
@@ -90,7 +99,9 @@ pub(super) enum VcpuMark {
 /// The track of something. Uuids are made of what it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Track {
+    Machine,
     Pe(u16),
+    Vms,
     Vm(usize),
     Pending(usize),
     Vcpu(usize, usize),
@@ -99,6 +110,8 @@ enum Track {
 impl Track {
     fn uuid(self) -> u64 {
         match self {
+            Track::Machine => 5 << 60,
+            Track::Vms => 6 << 60,
             Track::Pe(pe) => 1 << 60 | u64::from(pe),
             Track::Vm(vm) => 2 << 60 | vm as u64,
             Track::Pending(vm) => 3 << 60 | vm as u64,
@@ -117,8 +130,10 @@ struct Drawing {
     /// How many slices are open on a track.
     open: BTreeMap<Track, u32>,
     on: HashMap<(usize, usize), u16>,
-    /// The flows of events that no guest has taken.
-    flows: HashMap<usize, BTreeMap<IrsIntId, u64>>,
+    /// By VM the vCPUs that take its interrupts, if not the first.
+    targets: HashMap<(usize, IrsIntId), usize>,
+    /// The flows of events that no guest has taken, and whether they have been injected.
+    flows: HashMap<usize, BTreeMap<IrsIntId, (u64, bool)>>,
     next_flow: u64,
 }
 
@@ -130,17 +145,22 @@ impl Picture {
 
     pub(super) fn new(scenario: &Scenario) -> Picture {
         let mut tracks = BTreeMap::new();
+        tracks.insert(Track::Machine, ("machine".to_owned(), None));
+        tracks.insert(Track::Vms, ("virtual machines".to_owned(), None));
         for pe in 0..scenario.machine.pes {
-            tracks.insert(Track::Pe(pe), (format!("PE {pe}"), None));
+            tracks.insert(Track::Pe(pe), (format!("PE {pe}"), Some(Track::Machine)));
         }
         let mut names = Vec::new();
+        let mut targets = HashMap::new();
         for (n, vm) in scenario.vms.iter().enumerate() {
-            tracks.insert(Track::Vm(n), (vm.name.clone(), None));
+            tracks.insert(Track::Vm(n), (vm.name.clone(), Some(Track::Vms)));
             tracks.insert(Track::Pending(n), ("pending".to_owned(), Some(Track::Vm(n))));
             let vcpus = scenario.kinds.get(vm.kind).map_or(0, |kind| kind.vcpus.len());
             for vcpu in 0..vcpus {
                 tracks.insert(Track::Vcpu(n, vcpu), (format!("vcpu{vcpu}"), Some(Track::Vm(n))));
             }
+            let interrupts = scenario.kinds.get(vm.kind).map_or(&[][..], |kind| &kind.interrupts);
+            targets.extend(interrupts.iter().filter(|spec| spec.vcpu > 0).map(|spec| ((n, spec.id), spec.vcpu)));
             names.push(vm.name.clone());
         }
         Picture(Some(Drawing {
@@ -149,6 +169,7 @@ impl Picture {
             events: Vec::new(),
             open: BTreeMap::new(),
             on: HashMap::new(),
+            targets,
             flows: HashMap::new(),
             next_flow: 1,
         }))
@@ -183,17 +204,45 @@ impl Picture {
     pub(super) fn raised(&mut self, ns: Ns, vm: usize, id: IrsIntId) {
         let Some(drawing) = &mut self.0 else { return };
         let next = &mut drawing.next_flow;
-        let flow = *drawing.flows.entry(vm).or_default().entry(id).or_insert_with(|| {
+        let (flow, _) = *drawing.flows.entry(vm).or_default().entry(id).or_insert_with(|| {
             *next += 1;
-            *next
+            (*next, false)
         });
         drawing.draw(ns, INSTANT, Track::Vm(vm), Some(id.to_string()), vec![flow], Vec::new());
         drawing.count(ns, vm);
     }
 
+    /// The host on a PE has made it pending.
+    pub(super) fn injected(&mut self, ns: Ns, pe: u16, vm: usize, id: IrsIntId) {
+        let Some(drawing) = &mut self.0 else { return };
+        let Some((flow, injected)) = drawing.flows.get_mut(&vm).and_then(|flows| flows.get_mut(&id)) else { return };
+        *injected = true;
+        let flow = *flow;
+        let name = drawing.names.get(vm).map_or(String::new(), |vm| format!("injects {id} of {vm}"));
+        drawing.draw(ns, INSTANT, Track::Pe(pe), Some(name), vec![flow], Vec::new());
+    }
+
+    /// A guest routes an interrupt to another vCPU.
+    pub(super) fn target(&mut self, vm: usize, id: IrsIntId, vcpu: usize) {
+        if let Some(drawing) = &mut self.0 {
+            drawing.targets.insert((vm, id), vcpu);
+        }
+    }
+
+    /// The VM is gone, and what was pending in it.
+    pub(super) fn forget(&mut self, ns: Ns, vm: usize) {
+        let Some(drawing) = &mut self.0 else { return };
+        if drawing.flows.remove(&vm).is_some_and(|flows| !flows.is_empty()) {
+            drawing.count(ns, vm);
+        }
+    }
+
     pub(super) fn doorbell(&mut self, ns: Ns, vm: usize, vcpu: usize) {
         let Some(drawing) = &mut self.0 else { return };
-        let flows = drawing.flows.get(&vm).map_or(Vec::new(), |flows| flows.values().copied().collect());
+        let due = |(id, (_, injected)): &(&IrsIntId, &(u64, bool))| {
+            *injected && drawing.targets.get(&(vm, **id)).copied().unwrap_or(0) == vcpu
+        };
+        let flows = drawing.flows.get(&vm).into_iter().flatten().filter(due).map(|(_, (flow, _))| *flow).collect();
         drawing.draw(ns, INSTANT, Track::Vcpu(vm, vcpu), Some("doorbell".to_owned()), flows, Vec::new());
     }
 
@@ -201,6 +250,7 @@ impl Picture {
     pub(super) fn handler(&mut self, ns: Ns, vm: usize, vcpu: usize, id: IntId) {
         let Some(drawing) = &mut self.0 else { return };
         let flow = IrsIntId::try_from(id).ok().and_then(|id| drawing.flows.get_mut(&vm)?.remove(&id));
+        let flow = flow.map(|(flow, _)| flow);
         drawing.begin(ns, Track::Vcpu(vm, vcpu), id.to_string(), flow.into_iter().collect());
         drawing.count(ns, vm);
     }
@@ -225,13 +275,18 @@ impl Picture {
         let Some(drawing) = &self.0 else { return Trace::default() };
         let sequence = Some(1);
         let mut packet = Vec::with_capacity(drawing.tracks.len() + drawing.events.len());
+        let mut ranks: BTreeMap<Option<Track>, i32> = BTreeMap::new();
         for (track, (name, parent)) in &drawing.tracks {
+            let rank = ranks.entry(*parent).or_default();
+            *rank += 1;
             let counter = matches!(track, Track::Pending(_)).then_some(CounterDescriptor { unit: Some(2) });
             let track_descriptor = Some(TrackDescriptor {
                 uuid: Some(track.uuid()),
                 name: Some(name.clone()),
                 parent_uuid: parent.map(Track::uuid),
                 counter,
+                child_ordering: Some(EXPLICIT),
+                sibling_order_rank: Some(*rank),
             });
             packet.push(TracePacket {
                 trusted_packet_sequence_id: sequence,

@@ -38,6 +38,7 @@ pub(super) struct Document<'a> {
     doorbells: u64,
     switches: u64,
     commands: u64,
+    table_bytes: u64,
     created: u64,
     destroyed: u64,
     leaks: u64,
@@ -73,6 +74,8 @@ struct VmReport<'a> {
     spurious: u64,
     doorbells: u64,
     switches: u64,
+    commands: u64,
+    table_bytes: u64,
     wake_up_p50_ns: Option<Ns>,
     wake_up_p99_ns: Option<Ns>,
     wake_up_max_ns: Option<Ns>,
@@ -133,6 +136,18 @@ impl<'a> Summary<'a> {
             number == lost,
             first.unwrap_or_else(|| format!("{} of {} events arrived", counts.delivered, counts.injected)),
         );
+        let tally = &ending.tally;
+        let report =
+            (tally.sum(|vm| vm.injected), tally.sum(|vm| vm.delivered), tally.merged(), tally.sum(|vm| vm.doorbells));
+        let judged = (counts.injected, counts.delivered, counts.merged, counts.doorbells);
+        let words = |(injected, delivered, merged, doorbells): (u64, u64, u64, u64)| {
+            format!("{injected} injected, {delivered} delivered, {merged} merged, {doorbells} doorbells")
+        };
+        let found = match report == judged {
+            true => words(report),
+            false => format!("the host counts {}; the judge {}", words(report), words(judged)),
+        };
+        also("host and judge count the same", report == judged, found);
         if !says(Counter::Leaks) {
             let leaks = ending.leaks.first().cloned();
             let first = leaks.or_else(|| ending.account.leaks.first().map(|leak| leak.what.clone()));
@@ -140,7 +155,11 @@ impl<'a> Summary<'a> {
         }
         if !says(Counter::Violations) {
             let first = ending.account.violations.first().map(ToString::to_string);
-            also("no rule is broken", self.violations() == 0, first.unwrap_or_else(|| "none was".to_owned()));
+            also(
+                "no rule is broken",
+                self.violations() == 0,
+                first.unwrap_or_else(|| "there was no violation".to_owned()),
+            );
         }
         if !says(Counter::Quarantined) {
             let found = format!("{} in quarantine at the end", count(ending.quarantined, "VM"));
@@ -160,7 +179,7 @@ impl<'a> Summary<'a> {
             !expected.iter().any(|expected| text.contains(expected))
         });
         let found = surprise.map(|error| format!("{}: {}", error.what, error.why));
-        also("no other error occurs", surprise.is_none(), found.unwrap_or_else(|| "none did".to_owned()));
+        also("no other error occurs", surprise.is_none(), found.unwrap_or_else(|| "there was none".to_owned()));
         if !ending.interrupted {
             let found = match ending.settled {
                 true => "nothing happened any more",
@@ -188,11 +207,12 @@ impl<'a> Summary<'a> {
                     other => match ending.tally.count(*other, about) {
                         Some(found) => found,
                         None => {
-                            return (false, "that is not counted interrupt by interrupt or vCPU by vCPU".to_owned());
+                            return (false, "that is not counted".to_owned());
                         }
                     },
                 };
-                (holds(found, *relation, *expected), format!("there were {found}"))
+                let was = if found == 1 { "there was" } else { "there were" };
+                (holds(found, *relation, *expected), format!("{was} {found}"))
             }
             Claim::Latency(about, quantile, relation, expected) => {
                 timed(ending.tally.latency(about, *quantile), *relation, *expected, "nothing was delivered")
@@ -242,6 +262,11 @@ impl<'a> Summary<'a> {
         self.ending.tally.sum(|vm| vm.delivered)
     }
 
+    #[cfg(test)]
+    pub(super) fn judged(&self) -> &super::judge::Judge {
+        &self.ending.judge
+    }
+
     pub(super) fn picture(&self) -> &super::picture::Picture {
         &self.ending.picture
     }
@@ -255,10 +280,12 @@ impl<'a> Summary<'a> {
                 name: &spec.name,
                 injected: vm.injected,
                 delivered: vm.delivered,
-                merged: vm.merged,
+                merged: vm.merged(),
                 spurious: vm.spurious,
                 doorbells: vm.doorbells,
                 switches: vm.switches,
+                commands: vm.commands,
+                table_bytes: vm.table_bytes,
                 wake_up_p50_ns: tally.wake_up(&about, Quantile::Half),
                 wake_up_p99_ns: tally.wake_up(&about, Quantile::NinetyNine),
                 wake_up_max_ns: tally.wake_up(&about, Quantile::Max),
@@ -283,11 +310,12 @@ impl<'a> Summary<'a> {
             events: tally.events,
             injected: tally.sum(|vm| vm.injected),
             delivered: tally.sum(|vm| vm.delivered),
-            merged: tally.sum(|vm| vm.merged),
+            merged: tally.merged(),
             spurious: tally.sum(|vm| vm.spurious),
             doorbells: tally.sum(|vm| vm.doorbells),
             switches: tally.sum(|vm| vm.switches),
             commands: self.commands,
+            table_bytes: tally.most_table_bytes,
             created: tally.created,
             destroyed: tally.destroyed,
             leaks: self.leaks(),
@@ -333,6 +361,8 @@ impl<'a> Summary<'a> {
             spurious: 0,
             doorbells: tally.sum(|vm| vm.doorbells),
             switches: tally.sum(|vm| vm.switches),
+            commands: 0,
+            table_bytes: 0,
             wake_up_p50_ns: tally.wake_up(&About::Everything, Quantile::Half),
             wake_up_p99_ns: tally.wake_up(&About::Everything, Quantile::NinetyNine),
             wake_up_max_ns: tally.wake_up(&About::Everything, Quantile::Max),
@@ -349,9 +379,10 @@ impl<'a> Summary<'a> {
             let text = if text.is_empty() { String::new() } else { format!("  {}", styled(FAINT, text)) };
             writeln!(out, "  {name:<16} {}{text}", styled(style, format!("{number:>9}")))
         };
-        line("merged", tally.sum(|vm| vm.merged), false, "events that found their interrupt pending already")?;
+        line("merged", tally.merged(), false, "events that found their interrupt pending already")?;
         line("spurious", tally.sum(|vm| vm.spurious), false, "acknowledges that got nothing")?;
         line("commands", self.commands, false, "to the IRS")?;
+        line("table bytes", tally.most_table_bytes, false, "in the tables that the IRS reads, at their most")?;
         line("leaks", self.leaks(), self.leaks() > 0, "")?;
         line("quarantined", self.ending.quarantined, self.ending.quarantined > 0, "")?;
         line("violations", self.violations(), self.violations() > 0, "")?;

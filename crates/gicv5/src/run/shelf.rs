@@ -94,14 +94,16 @@ pub(super) fn list(json: bool, out: &mut Console<'_>) -> Result<(), Failure> {
 /// Writes a scenario to begin with.
 pub(crate) fn new(args: &NewArgs, out: &mut Console<'_>) -> Result<(), Failure> {
     let name = args.name.strip_suffix(".toml").unwrap_or(&args.name);
-    let fine = |c: char| c.is_ascii_alphanumeric() || "-_./".contains(c);
-    if name.is_empty() || !name.chars().all(fine) || name.ends_with('/') {
+    let (folder, last) = name.rsplit_once('/').map_or((None, name), |(folder, last)| (Some(folder), last));
+    let fine = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let starts_well = last.starts_with(|c: char| c.is_ascii_alphanumeric());
+    // A path that looks like an option would be taken for one by whatever it is given to next.
+    if !starts_well || !last.chars().all(fine) || folder.is_some_and(|folder| folder.starts_with('-')) {
         return Err(Failure::BadInput(format!(
-            "{} is no name of a scenario: use letters, digits, - and _",
+            "{} is no name of a scenario: begin with a letter or digit, and use letters, digits, -, _ and .",
             quote(name)
         )));
     }
-    let last = name.rsplit('/').next().unwrap_or(name);
     let text = STARTER.replace("@NAME@", last);
     if args.print {
         out.write_all(text.as_bytes())?;

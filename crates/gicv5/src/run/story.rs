@@ -5,13 +5,21 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 use gicv5_hal::FrameKind;
-use gicv5_model::event::{Barrier, Event, RegisterName};
+use gicv5_model::event::{Barrier, Event, Outcome, RegisterName};
 
 use super::scenario::Ns;
 use crate::output::{Console, FAINT, NAME, PROBLEM, REMARK, styled};
 
 /// A run with more to tell is told only if somebody asks.
 const SHORT: usize = 120;
+
+/// What somebody needs to know who has never seen a GICv5.
+const WORDS: [(&str, &str); 4] = [
+    ("PE", "a physical CPU; the host is the hypervisor that runs on it"),
+    ("IRS", "the interrupt hardware; it keeps the interrupts of VMs, SPIs and LPIs, in tables in memory"),
+    ("resident", "a vCPU whose interrupts the IRS hands to its PE, where the guest takes them without the host"),
+    ("doorbell", "an interrupt for the host: a vCPU that is not resident has something to take"),
+];
 
 /// Nobody reads more.
 const LONGEST: usize = 1_000_000;
@@ -125,7 +133,14 @@ impl Story {
             Event::Instruction { pe, insn, xt, result } => (pe.to_string(), format!("{insn} {xt:#x} -> {result:#x}")),
             Event::Barrier { pe, barrier: Barrier::Isb } => (pe.to_string(), "ISB".to_owned()),
             Event::Barrier { pe, barrier: Barrier::Dsb } => (pe.to_string(), "DSB".to_owned()),
-            Event::CommandDone { irs, register, outcome, .. } => (irs.to_string(), format!("{register}: {outcome:?}")),
+            Event::CommandDone { irs, register, outcome, .. } => {
+                let outcome = match outcome {
+                    Outcome::Done => "done",
+                    Outcome::Ignored => "completed without an effect, by a rule",
+                    Outcome::Lost => "completed without an effect, as planned",
+                };
+                (irs.to_string(), format!("{register}: {outcome}"))
+            }
             Event::Allocated { address, size, .. } => {
                 ("host".to_owned(), format!("allocates {size:#x} bytes at {address}"))
             }
@@ -146,6 +161,10 @@ impl Story {
             let lines = self.lines.len() as u64 + self.more;
             return writeln!(out, "{}\n", styled(FAINT, format!("the story has {lines} lines; --story tells it")));
         }
+        for (word, meaning) in WORDS {
+            writeln!(out, "  {}  {}", styled(NAME, format!("{word:<8}")), styled(FAINT, meaning))?;
+        }
+        writeln!(out)?;
         self.lines.sort_by_key(|line| line.ns);
         let who = self.lines.iter().map(|line| line.who.len()).max().unwrap_or(0);
         for line in &self.lines {

@@ -11,10 +11,13 @@ use super::scenario::{About, Counter, Ns, Quantile, Vms};
 pub(super) struct VmTally {
     pub(super) injected: u64,
     pub(super) delivered: u64,
-    pub(super) merged: u64,
     pub(super) spurious: u64,
     pub(super) doorbells: u64,
     pub(super) switches: u64,
+    /// Commands to the IRS that the library gave for it.
+    pub(super) commands: u64,
+    /// Bytes of table memory allocated when it was last created.
+    pub(super) table_bytes: u64,
     /// The interrupts in the order in which each was first taken.
     pub(super) order: Vec<IrsIntId>,
     pub(super) wake_ups: Vec<Ns>,
@@ -28,9 +31,43 @@ struct InterruptTally {
     injected: u64,
     delivered: u64,
     merged: u64,
-    /// When the event happened that waits to be taken.
-    since: Option<Ns>,
+    /// When the events happened that wait to be taken, in the order in which they were injected.
+    waiting: Vec<Ns>,
     latencies: Vec<Ns>,
+    /// The events that the last acknowledge took along with another, and the places of their latencies.
+    along: Vec<(Ns, usize)>,
+}
+
+impl InterruptTally {
+    /// It has been acknowledged, and with it all events that waited: several edges are one interrupt (ISM-5).
+    fn taken(&mut self, now: Ns) {
+        self.delivered += 1;
+        if self.waiting.is_empty() {
+            // The effect of an instruction comes some time after it: the last event came after the last acknowledge. Of a
+            // level there is none; it is taken again as long as it is high.
+            if let Some((raised, place)) = self.along.pop() {
+                self.merged -= 1;
+                if let Some(latency) = self.latencies.get_mut(place) {
+                    *latency = now.saturating_sub(raised);
+                }
+            }
+            return;
+        }
+        self.merged += self.waiting.len() as u64 - 1;
+        self.along.clear();
+        for (n, raised) in self.waiting.drain(..).enumerate() {
+            if n > 0 {
+                self.along.push((raised, self.latencies.len()));
+            }
+            self.latencies.push(now.saturating_sub(raised));
+        }
+    }
+
+    /// What waits will not be taken; it was one interrupt.
+    fn forget(&mut self) {
+        self.merged += (self.waiting.len() as u64).saturating_sub(1);
+        self.waiting.clear();
+    }
 }
 
 /// What is counted of a vCPU.
@@ -49,12 +86,30 @@ pub(super) struct Tally {
     pub(super) created: u64,
     pub(super) destroyed: u64,
     pub(super) migrated: u64,
+    /// Bytes of table memory that are allocated, and the most there were.
+    pub(super) table_bytes: u64,
+    pub(super) most_table_bytes: u64,
     pub(super) vms: Vec<VmTally>,
+}
+
+impl VmTally {
+    /// Events that found their interrupt pending.
+    pub(super) fn merged(&self) -> u64 {
+        self.interrupts.values().map(|interrupt| interrupt.merged).sum()
+    }
 }
 
 impl Tally {
     pub(super) fn new(vms: usize) -> Tally {
-        Tally { events: 0, created: 0, destroyed: 0, migrated: 0, vms: vec![VmTally::default(); vms] }
+        Tally {
+            events: 0,
+            created: 0,
+            destroyed: 0,
+            migrated: 0,
+            table_bytes: 0,
+            most_table_bytes: 0,
+            vms: vec![VmTally::default(); vms],
+        }
     }
 
     fn vm(&mut self, vm: usize, change: impl FnOnce(&mut VmTally)) {
@@ -63,29 +118,41 @@ impl Tally {
         }
     }
 
-    /// A device, or a guest, has an event.
-    pub(super) fn raised(&mut self, vm: usize, id: IrsIntId, now: Ns) {
+    /// An event that happened at `raised` has made an interrupt pending. A level that is high has no further events.
+    pub(super) fn injected(&mut self, vm: usize, id: IrsIntId, level: bool, raised: Ns) {
         self.vm(vm, |vm| {
+            vm.injected += 1;
             let interrupt = vm.interrupts.entry(id).or_default();
-            if interrupt.since.is_some() {
-                interrupt.merged += 1;
-                vm.merged += 1;
-            } else {
-                interrupt.since = Some(now);
+            interrupt.injected += 1;
+            if !level || interrupt.waiting.is_empty() {
+                interrupt.waiting.push(raised);
             }
         });
     }
 
-    pub(super) fn injected(&mut self, vm: usize, id: IrsIntId) {
-        self.vm(vm, |vm| {
-            vm.injected += 1;
-            vm.interrupts.entry(id).or_default().injected += 1;
-        });
+    /// The wire fell.
+    pub(super) fn withdrawn(&mut self, vm: usize, id: IrsIntId) {
+        self.vm(vm, |vm| vm.interrupts.entry(id).or_default().forget());
     }
 
-    /// The event came to nothing.
-    pub(super) fn not_injected(&mut self, vm: usize, id: IrsIntId) {
-        self.vm(vm, |vm| vm.interrupts.entry(id).or_default().since = None);
+    /// Commands were given for a VM.
+    pub(super) fn commands(&mut self, vm: usize, commands: u64) {
+        self.vm(vm, |vm| vm.commands += commands);
+    }
+
+    /// A VM was created with this much table memory.
+    pub(super) fn tables_of(&mut self, vm: usize, bytes: u64) {
+        self.vm(vm, |vm| vm.table_bytes = bytes);
+    }
+
+    /// Table memory was allocated.
+    pub(super) fn allocated(&mut self, bytes: u64) {
+        self.table_bytes += bytes;
+        self.most_table_bytes = self.most_table_bytes.max(self.table_bytes);
+    }
+
+    pub(super) fn freed(&mut self, bytes: u64) {
+        self.table_bytes = self.table_bytes.saturating_sub(bytes);
     }
 
     pub(super) fn delivered(&mut self, vm: usize, vcpu: usize, id: IntId, now: Ns) {
@@ -94,11 +161,10 @@ impl Tally {
             vm.vcpus.entry(vcpu).or_default().delivered += 1;
             let Ok(id) = IrsIntId::try_from(id) else { return };
             let interrupt = vm.interrupts.entry(id).or_default();
-            interrupt.delivered += 1;
+            interrupt.taken(now);
             if interrupt.delivered == 1 {
                 vm.order.push(id);
             }
-            interrupt.latencies.extend(interrupt.since.take().map(|since| now.saturating_sub(since)));
         });
     }
 
@@ -128,7 +194,12 @@ impl Tally {
 
     /// The VM is gone, and what was pending in it.
     pub(super) fn forget(&mut self, vm: usize) {
-        self.vm(vm, |vm| vm.interrupts.values_mut().for_each(|interrupt| interrupt.since = None));
+        self.vm(vm, |vm| vm.interrupts.values_mut().for_each(InterruptTally::forget));
+    }
+
+    /// Events that found their interrupt pending.
+    pub(super) fn merged(&self) -> u64 {
+        self.vms.iter().map(VmTally::merged).sum()
     }
 
     /// The sum of something over VMs.
@@ -146,7 +217,7 @@ impl Tally {
             Some(match counter {
                 Counter::Injected => vm.injected,
                 Counter::Delivered => vm.delivered,
-                Counter::Merged => vm.merged,
+                Counter::Merged => vm.merged(),
                 Counter::Spurious => vm.spurious,
                 Counter::Doorbells => vm.doorbells,
                 Counter::Switches => vm.switches,
@@ -228,4 +299,46 @@ fn point(mut all: Vec<Ns>, quantile: Quantile) -> Option<Ns> {
         Quantile::Max => last,
     };
     all.get(at).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use gicv5_arch::Lpi;
+
+    use super::*;
+
+    #[test]
+    fn each_event_has_its_latency_and_what_is_merged_is_what_is_not_delivered() {
+        let id = IrsIntId::Lpi(Lpi::new(3).unwrap());
+        let mut tally = Tally::new(1);
+        let merged = |tally: &Tally| tally.count(Counter::Merged, &About::Interrupt(0..1, id));
+        tally.injected(0, id, false, 100);
+        tally.injected(0, id, false, 150);
+        tally.delivered(0, 0, id.into(), 300);
+        assert_eq!(merged(&tally), Some(1));
+        assert_eq!(tally.latency(&About::Everything, Quantile::Max), Some(200));
+        assert_eq!(tally.latency(&About::Everything, Quantile::Half), Some(150));
+        // The effect of the second instruction came after the acknowledge.
+        tally.delivered(0, 0, id.into(), 500);
+        assert_eq!(merged(&tally), Some(0));
+        assert_eq!(tally.latency(&About::Everything, Quantile::Max), Some(350));
+        // Two that nobody takes are one interrupt.
+        tally.injected(0, id, false, 600);
+        tally.injected(0, id, false, 700);
+        tally.forget(0);
+        assert_eq!(merged(&tally), Some(1));
+    }
+
+    #[test]
+    fn a_level_has_one_event_for_as_long_as_it_is_high() {
+        let id = IrsIntId::Lpi(Lpi::new(3).unwrap());
+        let mut tally = Tally::new(1);
+        tally.injected(0, id, true, 100);
+        tally.injected(0, id, true, 110);
+        for now in [200, 300, 400] {
+            tally.delivered(0, 0, id.into(), now);
+        }
+        assert_eq!(tally.latency(&About::Everything, Quantile::Max), Some(100));
+        assert_eq!(tally.merged(), 0);
+    }
 }

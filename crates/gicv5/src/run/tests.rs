@@ -1,15 +1,22 @@
 //! Runs of whole scenarios.
+#![allow(clippy::indexing_slicing, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::AtomicBool;
 
+use gicv5_arch::insn::{AcknowledgeResult, GicInsn, PendingOperand, VmPendingOperand};
+use gicv5_arch::{IntId, VpeId};
+use gicv5_model::Level;
+use gicv5_model::event::Event;
+use gicv5_model::violation::PeIndex;
 use prost::Message;
 
+use super::judge::{Heard, Judge};
 use super::picture::Trace;
 use super::report::{Summary, Verdict};
 use super::scenario::{self, Scenario};
 use super::story::Telling;
-use super::{Outcome, perform};
+use super::{Impossible, Outcome, perform, place_faults};
 
 fn text(name: &str) -> String {
     std::fs::read_to_string(format!("{}/../../scenarios/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
@@ -71,6 +78,144 @@ fn every_scenario_has_a_wrong_twin_that_says_what_happened_instead() {
     }
 }
 
+/// Whether a judge that is told this complains.
+fn complains(stream: &[Heard]) -> bool {
+    let mut judge = Judge::default();
+    for heard in stream {
+        match heard {
+            Heard::Event(tick, event) => judge.event(*tick, event),
+            Heard::Quiet(tick) => judge.quiet(*tick),
+        }
+    }
+    judge.findings().1 > 0
+}
+
+/// A guest takes something: on which PE, what, and the result of its acknowledge.
+fn taken(heard: &Heard) -> Option<(PeIndex, IntId)> {
+    let Heard::Event(_, Event::Instruction { pe, insn: GicInsn::GICR_CDIA, result, .. }) = heard else { return None };
+    Some((*pe, AcknowledgeResult::new_with_raw_value(*result).int_id()?))
+}
+
+/// What makes this interrupt pending, whichever VM's it is.
+fn causes(heard: &Heard, id: IntId) -> bool {
+    let Heard::Event(_, Event::Instruction { insn, xt, .. }) = heard else { return false };
+    let named = match *insn {
+        GicInsn::GIC_VDPEND => VmPendingOperand::new_with_raw_value(*xt).int_id(),
+        GicInsn::GIC_CDPEND => PendingOperand::new_with_raw_value(*xt).int_id(),
+        _ => None,
+    };
+    named.map(IntId::from) == Some(id)
+}
+
+/// The stream with what is at one place moved before another place.
+fn moved(stream: &[Heard], from: usize, to: usize) -> Vec<Heard> {
+    let mut stream = stream.to_vec();
+    let heard = stream.remove(from);
+    stream.insert(if to > from { to - 1 } else { to }, heard);
+    stream
+}
+
+/// The streams in which an acknowledge is left out, doubled, said to be of another interrupt or PE, comes before what caused it,
+/// or after its priority drop.
+fn wrong_acknowledges(stream: &[Heard], at: usize) -> Vec<(&'static str, Vec<Heard>)> {
+    let Some((pe, id)) = taken(&stream[at]) else { return Vec::new() };
+    let mut dropped = stream.to_vec();
+    dropped.remove(at);
+    let mut doubled = stream.to_vec();
+    doubled.insert(at, stream[at].clone());
+    let (mut other_id, mut other_pe) = (stream.to_vec(), stream.to_vec());
+    if let (Heard::Event(_, Event::Instruction { result, .. }), Heard::Event(_, Event::Instruction { pe, .. })) =
+        (&mut other_id[at], &mut other_pe[at])
+    {
+        *result ^= 1;
+        pe.0 ^= 1;
+    }
+    let mut streams = vec![
+        ("left out", dropped),
+        ("doubled", doubled),
+        ("of another interrupt", other_id),
+        ("on another PE", other_pe),
+    ];
+    let before = stream[..at].iter().rposition(|heard| taken(heard).is_some_and(|(_, other)| other == id));
+    let since = before.map_or(0, |before| before + 1);
+    if let Some(cause) = stream[since..at].iter().position(|heard| causes(heard, id)) {
+        streams.push(("before its cause", moved(stream, at, since + cause)));
+    }
+    let drops = |heard: &Heard| matches!(heard, Heard::Event(_, Event::Instruction { pe: on, insn: GicInsn::GIC_CDEOI, .. }) if *on == pe);
+    if let Some(end) = stream[at..].iter().position(drops) {
+        streams.push(("after its priority drop", moved(stream, at, at + end + 1)));
+    }
+    streams
+}
+
+/// The streams in which a doorbell is left out, doubled, said to be of another VPE, or comes when its VPE is resident.
+fn wrong_doorbells(stream: &[Heard], at: usize) -> Vec<(&'static str, Vec<Heard>)> {
+    let Heard::Event(_, Event::Doorbell { vm, vpe, .. }) = &stream[at] else { return Vec::new() };
+    let mut dropped = stream.to_vec();
+    dropped.remove(at);
+    let mut doubled = stream.to_vec();
+    doubled.insert(at, stream[at].clone());
+    let mut other = stream.to_vec();
+    if let Heard::Event(_, Event::Doorbell { vpe, .. }) = &mut other[at] {
+        *vpe = VpeId::new(vpe.raw_value() ^ 1);
+    }
+    let mut streams = vec![("left out", dropped), ("doubled", doubled), ("of another VPE", other)];
+    let loads = |heard: &Heard| matches!(heard, Heard::Event(_, Event::Residency { vm: of, vpe: who, resident: true, .. }) if of == vm && who == vpe);
+    if let Some(load) = stream[at..].iter().position(loads) {
+        streams.push(("when its VPE is resident", moved(stream, at, at + load + 1)));
+    }
+    streams
+}
+
+#[test]
+fn the_judge_notices_every_delivery_that_is_left_out_doubled_misdirected_or_out_of_order() {
+    /// Of each kind and scenario.
+    const SAMPLE: usize = 12;
+    for name in ["first-vm.toml", "wake-up.toml", "two-vms-one-pe.toml", "migration.toml", "priority.toml", "ipi.toml"]
+    {
+        let scenario = file(name);
+        let summary = run(name, &scenario);
+        // Nothing else is looked at.
+        let matters = |heard: &&Heard| {
+            !matches!(heard, Heard::Event(_, event) if matches!(event,
+                Event::FrameRead { .. } | Event::SysRegRead { .. } | Event::Stored { .. } | Event::Candidate { .. }
+                | Event::Signal { .. } | Event::Interrupt { .. } | Event::Barrier { .. } | Event::Maintenance { .. }))
+        };
+        let stream: Vec<Heard> = summary.judged().heard.iter().filter(matters).cloned().collect();
+        assert!(!complains(&stream), "{name}");
+        let acknowledges: Vec<usize> = {
+            // Those of guests: those of the host are followed by other instructions than a guest's.
+            let mut level = BTreeMap::new();
+            let mut places = Vec::new();
+            for (at, heard) in stream.iter().enumerate() {
+                if let Heard::Event(_, Event::Level { pe, level: now }) = heard {
+                    level.insert(pe.0, *now);
+                }
+                if taken(heard).is_some_and(|(pe, _)| level.get(&pe.0) == Some(&Level::Guest)) {
+                    places.push(at);
+                }
+            }
+            places
+        };
+        let bells = stream.iter().enumerate();
+        let bells = bells.filter(|(_, heard)| matches!(heard, Heard::Event(_, Event::Doorbell { .. })));
+        let bells: Vec<usize> = bells.map(|(at, _)| at).collect();
+        assert!(!acknowledges.is_empty(), "{name}");
+        let spread =
+            |all: &[usize]| -> Vec<usize> { all.iter().step_by(all.len().div_ceil(SAMPLE).max(1)).copied().collect() };
+        for at in spread(&acknowledges) {
+            for (how, wrong) in wrong_acknowledges(&stream, at) {
+                assert!(complains(&wrong), "{name}: an acknowledge {how} at {at}: {:?}", stream[at]);
+            }
+        }
+        for at in spread(&bells) {
+            for (how, wrong) in wrong_doorbells(&stream, at) {
+                assert!(complains(&wrong), "{name}: a doorbell {how} at {at}: {:?}", stream[at]);
+            }
+        }
+    }
+}
+
 #[test]
 fn the_picture_has_its_tracks_and_balanced_slices_and_flows_that_begin_before_they_end() {
     for name in ["wake-up.toml", "two-vms-one-pe.toml", "migration.toml"] {
@@ -107,6 +252,62 @@ fn the_picture_has_its_tracks_and_balanced_slices_and_flows_that_begin_before_th
         let delivered = summary.delivered();
         assert_eq!(handlers, delivered, "{name}: each event leads to a handler");
     }
+}
+
+/// A scenario with a fault.
+fn faulty(request: &str, more: &str) -> String {
+    format!(
+        "title = \"t\"\nduration = \"100us\"\n[[vm]]\nname = \"a\"\n[[fault]]\nrequest = \"{request}\"\nfails = \"never\"\n{more}\n"
+    )
+}
+
+#[test]
+fn a_host_that_does_not_come_up_as_planned_is_a_result_and_may_be_expected() {
+    for (more, expected) in [("", false), ("[[expect]]\nthat = \"error does not come up\"", true)] {
+        let text = faulty("IRS_VMT_BASER", more);
+        let scenario = scenario::read(&text, None).unwrap();
+        let summary = run("faulty", &scenario);
+        let verdict = |name: &str| summary.verdicts().iter().find(|verdict| verdict.name.contains(name)).unwrap().held;
+        assert_eq!(verdict("no other error"), expected, "{:?}", summary.verdicts());
+        // The hardware never answers, so what it was given is not given back.
+        assert!(summary.outcome() == Outcome::NotHeld, "{:?}", summary.verdicts());
+    }
+}
+
+#[test]
+fn a_fault_that_cannot_strike_is_underlined_with_what_could() {
+    let cases = [
+        (faulty("IRS_VMAP_VMR VM 0 vald", ""), "IRS_VMAP_VMR VM 0 vald", "\"IRS_VMAP_VMR VM 0 valid\""),
+        (faulty("IRS_VMAP_VMR VM 0 valid", "which = 7"), "7", "`which` can be 1 to 1"),
+        (faulty("table memory", ""), "\"never\"", "`fails` can be \"refused\""),
+    ];
+    for (text, place, help) in cases {
+        let scenario = scenario::read(&text, None).unwrap();
+        let Err(Impossible::Here(problem)) = place_faults(&scenario) else { panic!("{text}") };
+        let underlined = text.get(problem.span.clone()).unwrap();
+        assert_eq!(underlined.trim_matches('"'), place.trim_matches('"'), "{problem:?}");
+        assert!(problem.help.contains(help), "{problem:?}");
+    }
+}
+
+#[test]
+fn the_long_scenario_says_the_same_on_every_run_and_something_else_with_another_seed() {
+    // As it is it takes too long here: a sixteenth of its VMs, a thousandth of its interrupts.
+    let text = text("slow/million.toml");
+    let small = text.replace("count = 1024", "count = 64").replace("count = 250000", "count = 250");
+    let small = small.replace("injected = 1000000", "injected = 1000");
+    assert_ne!(small, text);
+    let mut scenario =
+        scenario::read(&small, None).unwrap_or_else(|problem| panic!("{}", problem.render("small", &small)));
+    let document = |scenario: &Scenario| {
+        let summary = run("small", scenario);
+        assert!(summary.outcome() == Outcome::Held, "{:#?}", not_held(&summary));
+        serde_json::to_string(&summary.document()).unwrap()
+    };
+    let first = document(&scenario);
+    assert_eq!(first, document(&scenario));
+    scenario.seed += 1;
+    assert_ne!(first, document(&scenario));
 }
 
 #[test]

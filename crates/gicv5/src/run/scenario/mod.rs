@@ -14,8 +14,7 @@ use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, Priority, VpeId};
 use gicv5_model::fault::Fault;
 
-#[cfg(test)]
-use problem::Problem;
+pub(crate) use problem::{Problem, Span};
 pub(crate) use read::{LONGEST_FILE, read};
 
 /// A moment or a duration, in nanoseconds of simulated time.
@@ -206,9 +205,15 @@ pub(crate) struct Source {
 pub(crate) struct FaultSpec {
     /// How the model calls what is asked for: `IRS_VMAP_VMR VM 1 valid`.
     pub(crate) request: String,
+    /// Where that is written.
+    pub(crate) span: Span,
     /// Which of those, from 1.
     pub(crate) occurrence: u64,
+    /// Where that is written, or the whole `[[fault]]`.
+    pub(crate) which: Span,
     pub(crate) fault: Fault,
+    /// Where it is written how it fails.
+    pub(crate) fails: Span,
 }
 
 /// What can be counted, about a VM or about everything.

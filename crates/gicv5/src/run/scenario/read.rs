@@ -21,6 +21,9 @@ pub(crate) const LONGEST_FILE: u64 = 1 << 20;
 /// As many VMs as hardware can have at most (GEN-10).
 const MOST_VMS: u64 = 1 << 16;
 
+/// Titles and names of expectations fit on a screen.
+const LONGEST_NAME: usize = 200;
+
 /// Programs and handlers are short.
 const MOST_STEPS: usize = 1_000;
 
@@ -34,18 +37,21 @@ pub(crate) fn read(text: &str, topology: Option<&Topology>) -> Result<Scenario, 
         Problem::new(span, format!("not TOML: {}", error.message()), "the language is described in docs/scenarios.md")
     })?;
     let mut top = Table::new("a scenario", 0..0, document.get_ref());
-    let title = top.string("title")?.ok_or_else(|| top.missing("title", "title = \"what it shows\""))?.0.to_owned();
+    let title = line(&mut top, "title")?.ok_or_else(|| top.missing("title", "title = \"what it shows\""))?;
     let seed = top.integer("seed", 0..u64::MAX, 0)?;
     let duration = match top.string("duration")? {
         Some((text, span)) => words::time(text, &span)?,
         None => return Err(unit(&mut top, "duration").unwrap_or_else(|| top.missing("duration", "duration = \"1ms\""))),
     };
+    if duration == 0 {
+        return Err(Problem::new(top.span_of("duration"), "a scenario that takes no time", "write a time such as 1ms"));
+    }
     let settle = duration_or(&mut top, "settle", 100_000_000)?;
     let machine = match top.table("machine", "[machine]")? {
         Some(table) => machine(table, topology)?,
-        None => return Err(top.missing("machine", "[machine]")),
+        None => machine(Table::new("[machine]", 0..0, &DeTable::new()), topology)?,
     };
-    let (kinds, vms) = vms(top.tables("vm", "[[vm]]")?, &machine, &top)?;
+    let (kinds, vms) = vms(top.tables("vm", "[[vm]]")?, &machine, duration, &top)?;
     let world = World { kinds: &kinds, vms: &vms, pes: machine.pes };
     let mut moments = Vec::new();
     for table in top.tables("at", "[[at]]")? {
@@ -60,6 +66,16 @@ pub(crate) fn read(text: &str, topology: Option<&Topology>) -> Result<Scenario, 
     let expectations = expectations.into_iter().map(|table| expectation(table, world)).collect::<Result<_, _>>()?;
     top.finish()?;
     Ok(Scenario { title, seed, duration, settle, machine, kinds, vms, moments, sources, faults, expectations })
+}
+
+/// A string that is shown as a line of a report.
+fn line(table: &mut Table<'_, '_>, key: &'static str) -> Result<Option<String>, Problem> {
+    let Some((text, span)) = table.string(key)? else { return Ok(None) };
+    if text.trim().is_empty() || text.chars().any(char::is_control) || text.chars().count() > LONGEST_NAME {
+        let help = format!("write one line of text, of up to {LONGEST_NAME} characters");
+        return Err(Problem::new(span, format!("`{key}` is shown as one line"), help));
+    }
+    Ok(Some(text.to_owned()))
 }
 
 /// The complaint about a time that has no unit, if that is what is there.
@@ -164,13 +180,14 @@ fn machine(mut table: Table<'_, '_>, topology: Option<&Topology>) -> Result<Mach
 fn vms(
     tables: Vec<Table<'_, '_>>,
     machine: &MachineSpec,
+    duration: Ns,
     top: &Table<'_, '_>,
 ) -> Result<(Vec<Kind>, Vec<VmSpec>), Problem> {
     let (mut kinds, mut vms) = (Vec::<Kind>::new(), Vec::<VmSpec>::new());
     let mut vcpus = 0;
     for table in tables {
         let span = table.span();
-        let (mut kind, count) = kind(table, machine, &kinds)?;
+        let (mut kind, count) = kind(table, machine, duration, &kinds)?;
         let first = vms.len();
         if (first as u64) + count > MOST_VMS {
             let what = format!("{} VMs", first as u64 + count);
@@ -193,7 +210,12 @@ fn vms(
     Ok((kinds, vms))
 }
 
-fn kind(mut table: Table<'_, '_>, machine: &MachineSpec, others: &[Kind]) -> Result<(Kind, u64), Problem> {
+fn kind(
+    mut table: Table<'_, '_>,
+    machine: &MachineSpec,
+    duration: Ns,
+    others: &[Kind],
+) -> Result<(Kind, u64), Problem> {
     let Some((name, span)) = table.string("name")? else { return Err(table.missing("name", "name = \"vm0\"")) };
     let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(fine) || name.len() > 32 {
@@ -216,7 +238,13 @@ fn kind(mut table: Table<'_, '_>, machine: &MachineSpec, others: &[Kind]) -> Res
     };
     let starts = match table.string("starts")? {
         Some(("never", _)) => None,
-        Some((text, span)) => Some(words::time(text, &span)?),
+        Some((text, span)) => {
+            let time = words::time(text, &span)?;
+            if time > duration {
+                return Err(Problem::new(span, "a VM that starts after the end", "make `duration` longer"));
+            }
+            Some(time)
+        }
         None => Some(0),
     };
     let bounds = Bounds { spis, lpis: lpi_id_bits.map_or(0, |bits| 1 << bits), vcpus: ids.len() };
@@ -454,10 +482,24 @@ fn source(mut table: Table<'_, '_>, world: World<'_>, duration: Ns) -> Result<So
 
 fn fault(mut table: Table<'_, '_>) -> Result<FaultSpec, Problem> {
     let example = "request = \"IRS_VMAP_VMR VM 0 valid\"";
-    let Some((request, _)) = table.string("request")? else { return Err(table.missing("request", example)) };
+    let Some((request, span)) = table.string("request")? else { return Err(table.missing("request", example)) };
+    if request.trim().is_empty() {
+        return Err(Problem::new(table.span_of("request"), "a fault of nothing", format!("write such as {example}")));
+    }
     let occurrence = table.integer("which", 1..u64::MAX, 1)?;
     let Some((text, how)) = table.string("fails")? else { return Err(table.missing("fails", "fails = \"never\"")) };
     let late = optional_time(&mut table, "by")?;
+    if let Some((time, span)) = &late {
+        if text != "late" {
+            let what = format!("`by` says how late, and {} is not late", quote(text));
+            return Err(
+                Problem::new(span.clone(), what, "leave out `by`, or write fails = \"late\"").against(how, "here")
+            );
+        }
+        if *time == 0 {
+            return Err(Problem::new(span.clone(), "late by nothing", "write a time of at least 1ns"));
+        }
+    }
     let fault = match text {
         "refused" => Fault::Refused,
         "never" => Fault::Never,
@@ -472,13 +514,17 @@ fn fault(mut table: Table<'_, '_>) -> Result<FaultSpec, Problem> {
             return Err(Problem::new(how, format!("nothing fails like {}", quote(other)), help));
         }
     };
+    let which = table.span_of("which");
     table.finish()?;
-    Ok(FaultSpec { request: request.to_owned(), occurrence, fault })
+    Ok(FaultSpec { request: request.to_owned(), span, occurrence, which, fault, fails: how })
 }
 
 fn expectation(mut table: Table<'_, '_>, world: World<'_>) -> Result<Expectation, Problem> {
     let Some(text) = table.string("that")? else { return Err(table.missing("that", "that = \"delivered vm0 = 3\"")) };
-    let name = table.string("name")?.map_or(text.0, |(name, _)| name).to_owned();
+    if text.0.chars().any(char::is_control) {
+        return Err(Problem::new(text.1, "an expectation of several lines", "write it in one"));
+    }
+    let name = line(&mut table, "name")?.unwrap_or_else(|| text.0.to_owned());
     let claim = world.claim(text)?;
     table.finish()?;
     Ok(Expectation { name, claim })

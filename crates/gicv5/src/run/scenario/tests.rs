@@ -170,7 +170,7 @@ fn what_is_missing_is_asked_for() {
         ("", "title"),
         ("title = \"t\"", "duration"),
         ("title = \"t\"\nduration = 5", "`duration` is a"),
-        ("title = \"t\"\nduration = \"1ms\"", "machine"),
+        ("title = \"t\"\nduration = \"1ms\"", "vm"),
         ("title = \"t\"\nduration = \"1ms\"\n[machine]", "vm"),
         ("title = \"t\"\nduration = \"1ms\"\n[machine]\n[[vm]]", "name"),
     ] {
@@ -213,4 +213,175 @@ proptest! {
             }
         }
     }
+}
+
+/// Keys and values that they cannot have, as they stand in a file.
+type Wrong = (&'static str, [&'static str; 5]);
+
+/// The head of a scenario, and in each section of the language its keys with five wrong values each.
+const SECTIONS: &[(&str, &[Wrong])] = &[
+    (
+        "",
+        &[
+            ("title", ["5", "true", "[\"t\"]", "\"\"", "\"\\u001b[31mred\""]),
+            ("duration", ["5", "\"5\"", "\"0ns\"", "\"1.5ms\"", "\"1h\""]),
+            ("settle", ["5", "\"-1us\"", "\"99999s\"", "true", "\"1 ms 2 us\""]),
+            ("seed", ["-1", "1.5", "\"a\"", "18446744073709551616", "true"]),
+            ("machine", ["5", "[]", "\"m\"", "[[1]]", "true"]),
+            ("vm", ["5", "{}", "[1]", "\"vm0\"", "[]"]),
+        ],
+    ),
+    (
+        "[machine]",
+        &[
+            ("pes", ["0", "257", "-1", "\"2\"", "1.5"]),
+            ("coherent", ["1", "\"yes\"", "0", "[]", "\"true\""]),
+            ("command-latency", ["5", "\"5\"", "\"2ms\"", "\"-1us\"", "\"1 tick\""]),
+            ("command-timeout", ["5", "\"1ns\"", "\"500ns\"", "\"4000s\"", "[]"]),
+            ("tick", ["100", "\"0ns\"", "\"2ms\"", "\"1us2\"", "true"]),
+            ("vm-id-bits", ["7", "17", "\"16\"", "-8", "12.0"]),
+            ("vms", ["0", "65537", "-1", "\"all\"", "1e3"]),
+            ("vm-table", ["\"flat\"", "2", "\"Linear\"", "true", "\"\""]),
+            ("lpis", ["0", "4194305", "-1", "\"many\"", "1.5"]),
+            ("time-slice", ["\"1us\"", "10", "\"0ns\"", "\"1min\"", "false"]),
+        ],
+    ),
+    (
+        "[[vm]]",
+        &[
+            ("name", ["\"\"", "\"a b\"", "\"vm.0\"", "5", "\"a-name-that-is-longer-than-32-letters\""]),
+            ("count", ["0", "65537", "-1", "\"2\"", "1.5"]),
+            ("vcpus", ["0", "513", "-1", "\"2\"", "[0, 1]"]),
+            ("vpe-ids", ["[]", "[4096]", "[1, 1]", "[2, 1]", "3"]),
+            ("pes", ["[]", "[0, 1]", "[2]", "[\"0\"]", "0"]),
+            ("spis", ["1025", "-1", "\"8\"", "8.0", "[8]"]),
+            ("lpi-id-bits", ["0", "17", "-1", "\"4\"", "true"]),
+            ("starts", ["5", "\"later\"", "\"5\"", "\"1.5us\"", "\"2s\""]),
+            ("mask", ["32", "-1", "\"all\"", "3.5", "[]"]),
+            ("program", ["\"wait\"", "[5]", "[\"again\"]", "[\"run 10\"]", "[\"wait\", \"wait for it\"]"]),
+        ],
+    ),
+    (
+        "[[vm]]\nname = \"other\"\nspis = 8\nvcpus = 2\n[[vm.vcpu]]",
+        &[
+            ("number", ["2", "-1", "\"0\"", "1.0", "[]"]),
+            (
+                "program",
+                ["5", "[\"again\", \"wait\"]", "[\"send LPI 1\"]", "[\"mask 32\"]", "[\"target SPI 1 vcpu 2\"]"],
+            ),
+            ("mask", ["32", "-1", "\"x\"", "1.5", "{}"]),
+            ("pe", ["2", "-1", "\"PE 1\"", "0.5", "[0]"]),
+        ],
+    ),
+    (
+        "[[vm]]\nname = \"other\"\nspis = 8\nlpi-id-bits = 4\n[[vm.interrupt]]",
+        &[
+            ("id", ["5", "\"SPI\"", "\"SPI 8\"", "\"PPI 3\"", "\"LPI 4 to 2\""]),
+            ("vcpu", ["1", "-1", "\"all\"", "0.5", "[0]"]),
+            ("priority", ["32", "-1", "\"high\"", "1.5", "[]"]),
+            ("mode", ["\"pulse\"", "1", "\"Edge\"", "true", "\"\""]),
+            ("enabled", ["1", "\"yes\"", "0", "[]", "\"false\""]),
+            ("handler", ["\"run 1us\"", "[\"wait\"]", "[\"again\"]", "[\"lower LPI 1\"]", "[\"disable SPI 9\"]"]),
+        ],
+    ),
+    (
+        "[[at]]",
+        &[
+            ("time", ["5", "\"2ms\"", "\"noon\"", "\"-5us\"", "\"\""]),
+            (
+                "do",
+                [
+                    "\"raise vm0 SPI 1\"",
+                    "[\"raise vm1 SPI 1\"]",
+                    "[\"lower vm0 LPI 1\"]",
+                    "[\"reset vm0\"]",
+                    "[\"migrate vm0 vcpu 1 PE 1\"]",
+                ],
+            ),
+        ],
+    ),
+    (
+        "[[source]]",
+        &[
+            ("interrupt", ["5", "\"vm0\"", "\"vm0 LPI 16\"", "\"LPI 1\"", "\"vm0 SPI 1 LPI 2\""]),
+            ("every", ["10", "\"0ns\"", "\"often\"", "\"10\"", "[]"]),
+            ("about", ["10", "\"0us\"", "\"4000s\"", "\"1.5us\"", "true"]),
+            ("from", ["5", "\"1ms\"", "\"2ms\"", "\"x\"", "[]"]),
+            ("until", ["5", "\"0ns\"", "\"2ms\"", "\"end\"", "true"]),
+            ("count", ["0", "-1", "\"10\"", "1.5", "[]"]),
+        ],
+    ),
+    (
+        "[[fault]]",
+        &[
+            ("request", ["5", "\"\"", "\"  \"", "true", "[]"]),
+            ("which", ["0", "-1", "\"first\"", "1.5", "[1]"]),
+            ("fails", ["5", "\"badly\"", "\"late\"", "\"Never\"", "true"]),
+            ("by", ["5", "\"0ns\"", "\"2ms\"", "\"soon\"", "[]"]),
+        ],
+    ),
+    (
+        "[[expect]]",
+        &[
+            ("name", ["5", "\"\"", "true", "[]", "\"two\\nlines\""]),
+            (
+                "that",
+                [
+                    "5",
+                    "\"delivered vm0\"",
+                    "\"leaks vm0 = 0\"",
+                    "\"doorbells vm0 SPI 1 = 0\"",
+                    "\"latency vm0 mean <= 5us\"",
+                ],
+            ),
+        ],
+    ),
+];
+
+/// What a section needs besides the key that is wrong.
+fn needs(section: &str, key: &str) -> String {
+    let lines: &[(&str, &str)] = match section.rsplit('\n').next().unwrap_or_default() {
+        "" => &[("title", "\"t\""), ("duration", "\"1ms\"")],
+        "[[vm]]" => &[("name", "\"other\"")],
+        "[[vm.vcpu]]" => &[("number", "0")],
+        "[[vm.interrupt]]" => &[("id", "\"SPI 1\"")],
+        "[[at]]" => &[("time", "\"1us\""), ("do", "[]")],
+        "[[source]]" if key == "about" => &[("interrupt", "\"vm0 LPI 1\"")],
+        "[[source]]" => &[("interrupt", "\"vm0 LPI 1\""), ("every", "\"1us\"")],
+        "[[fault]]" => &[("request", "\"IRS_VMAP_VMR\""), ("fails", "\"never\"")],
+        "[[expect]]" => &[("that", "\"leaks = 0\"")],
+        _ => &[],
+    };
+    lines.iter().filter(|(other, _)| *other != key).map(|(key, value)| format!("{key} = {value}\n")).collect()
+}
+
+#[test]
+fn each_key_with_five_wrong_values_each_is_refused_as_the_snapshot_shows() {
+    let vm0 = "[[vm]]\nname = \"vm0\"\nspis = 8\nlpi-id-bits = 4\nvcpus = 2\n";
+    let mut shown = String::new();
+    let mut taken = Vec::new();
+    for (section, keys) in SECTIONS {
+        for (key, values) in *keys {
+            for value in values {
+                let wrong = format!("{}{key} = {value}\n", needs(section, key));
+                let (vm0, machine) = (if *key == "vm" { "" } else { vm0 }, "[machine]\npes = 2\n");
+                let text = match *section {
+                    "" if *key == "machine" => format!("{wrong}{vm0}"),
+                    "" => format!("{wrong}{machine}{vm0}"),
+                    "[machine]" => format!("{}[machine]\n{wrong}{vm0}", needs("", "")),
+                    section => format!("{}{machine}{vm0}{section}\n{wrong}", needs("", "")),
+                };
+                match read(&text, None) {
+                    Ok(_) => taken.push(format!("{section} {key} = {value}")),
+                    Err(problem) => {
+                        let report = problem.render("scenario.toml", &text);
+                        shown.push_str(&anstream::adapter::strip_str(&report).to_string());
+                        shown.push_str("\n\n");
+                    }
+                }
+            }
+        }
+    }
+    assert!(taken.is_empty(), "these were taken: {taken:#?}");
+    snapbox::assert_data_eq!(shown, snapbox::file!["refusals.txt"].raw());
 }

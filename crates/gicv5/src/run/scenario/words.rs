@@ -398,6 +398,17 @@ impl World<'_> {
                         format!("write the VM: {verb} vm0 max <= 10us"),
                     ));
                 }
+                match (verb, &about) {
+                    ("latency", About::Vcpu(..)) => {
+                        let help = "write the VM, or an interrupt: latency vm0 SPI 5 max <= 10us";
+                        return Err(Problem::new(span, "latencies are not measured vCPU by vCPU", help));
+                    }
+                    ("wake-up", About::Interrupt(..)) => {
+                        let help = "write the VM, or a vCPU: wake-up vm0 vcpu 1 max <= 5us";
+                        return Err(Problem::new(span, "wake-ups are not measured interrupt by interrupt", help));
+                    }
+                    _ => {}
+                }
                 let quantile = match words.verb("quantile", &["p50", "p99", "max"])?.0 {
                     "p50" => Quantile::Half,
                     "p99" => Quantile::NinetyNine,
@@ -415,12 +426,29 @@ impl World<'_> {
                 let relation = words.relation()?;
                 let (number, _) = words.number("count", 0..u64::MAX)?;
                 let counter = COUNTERS.iter().find(|(name, _)| *name == verb).map_or(Counter::Injected, |(_, c)| *c);
-                let whole =
-                    matches!(counter, Counter::Leaks | Counter::Violations | Counter::Quarantined | Counter::Commands);
+                let whole = matches!(
+                    counter,
+                    Counter::Leaks
+                        | Counter::Violations
+                        | Counter::Quarantined
+                        | Counter::Undelivered
+                        | Counter::Commands
+                );
                 if whole && about != About::Everything {
                     let help = format!("write: {verb} {number}, about everything")
                         .replace(&format!("{verb} "), &format!("{verb} = "));
                     return Err(Problem::new(span, format!("{verb} are not counted VM by VM"), help));
+                }
+                let unit = match (&about, counter) {
+                    (About::Interrupt(..), Counter::Injected | Counter::Delivered | Counter::Merged) => None,
+                    (About::Interrupt(..), _) => Some("interrupt by interrupt"),
+                    (About::Vcpu(..), Counter::Delivered | Counter::Doorbells) => None,
+                    (About::Vcpu(..), _) => Some("vCPU by vCPU"),
+                    _ => None,
+                };
+                if let Some(unit) = unit {
+                    let what = format!("{verb} are not counted {unit}");
+                    return Err(Problem::new(span, what, format!("write the VM: {verb} vm0 = {number}")));
                 }
                 Claim::Count(counter, about, relation, number)
             }
