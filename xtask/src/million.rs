@@ -30,8 +30,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let output = cmd!(shell, "{program} run {scenario} --json").ignore_status().output()?;
         let document = String::from_utf8(output.stdout).context("the report is not UTF-8")?;
         let report: Value = serde_json::from_str(&document).context("the report of the run")?;
-        ensure!(output.status.code() == Some(0), "{scenario} does not hold: {}", report["expectations"]);
-        let number = |field: &str| report[field].as_u64().with_context(|| format!("the report has no {field}"));
+        ensure!(output.status.code() == Some(0), "{scenario} does not hold: {:?}", report.get("expectations"));
+        let number = |field: &str| {
+            report.get(field).and_then(Value::as_u64).with_context(|| format!("the report has no {field}"))
+        };
         let seconds = start.elapsed().as_secs_f64();
         println!(
             "run {n}: {} injected, {} delivered, {} merged, {} doorbells, {} events, {} ns simulated, {seconds:.1} s",
