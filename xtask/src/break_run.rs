@@ -79,7 +79,7 @@ const BREAKS: &[Break] = &[
         what: "guests do not deactivate what they have handled",
         file: ENGINE,
         from: "self.execute(pe, cost::INSTRUCTION, |pe| pe.cddi(id));",
-        to: "self.execute(pe, cost::INSTRUCTION, |_| drop(id));",
+        to: "self.execute(pe, cost::INSTRUCTION, |_| { let _ = id; });",
     },
     Break {
         part: "engine",
@@ -155,8 +155,8 @@ const BREAKS: &[Break] = &[
         part: "model's doorbells",
         what: "a doorbell rings again without a new request",
         file: VIRT,
-        from: "                vpe.requested = None;\n            }\n        }\n        self.report.event(|| Event::Doorbell",
-        to: "                let _ = &vpe.requested;\n            }\n        }\n        self.report.event(|| Event::Doorbell",
+        from: "                vpe.requested = None;\n            }\n            if disturbs",
+        to: "                let _ = &vpe.requested;\n            }\n            if disturbs",
     },
     Break {
         part: "model's doorbells",
