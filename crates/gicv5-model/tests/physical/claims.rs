@@ -2,7 +2,9 @@
 
 use crate::bench::IRS;
 use gicv5_arch::PhysAddr;
-use gicv5_model::memory::{Claim, Memory, MemoryConfig, Owner, Structure};
+use gicv5_hal::{BlockLayout, Coherency};
+use gicv5_model::event::Event;
+use gicv5_model::memory::{Claim, Eagerness, Memory, MemoryConfig, Owner, Structure};
 use gicv5_model::report::Report;
 
 const OWNER: Owner = Owner::domain(Structure::L1Vmte);
@@ -43,4 +45,52 @@ fn there_may_be_as_much_memory_as_the_limit_says_and_no_more() {
     let of_size = |size| Memory::new(MemoryConfig { size, ..MemoryConfig::default() });
     assert!(of_size(1 << 40).is_ok());
     assert!(of_size((1 << 40) + PAGE).is_err());
+}
+
+#[test]
+fn what_was_cleaned_is_in_memory_after_the_barrier_whatever_happened_in_between() {
+    // COH-2, COH-4: of a cache that does things by chance as well, with other accesses before the barrier.
+    for seed in 0..64 {
+        let config = MemoryConfig {
+            coherency: Coherency::NonCoherent,
+            eagerness: Eagerness::Random,
+            seed,
+            ..MemoryConfig::default()
+        };
+        let (mut memory, mut report) = (Memory::new(config).unwrap(), Report::default());
+        for page in 0..4 {
+            memory.store64(&mut report, at(page * PAGE), 7);
+            memory.clean_invalidate(&mut report, at(page * PAGE), 8);
+        }
+        for _ in 0..32 {
+            memory.load64(&mut report, at(16 * PAGE));
+        }
+        memory.barrier(&mut report);
+        for page in 0..4 {
+            assert_eq!(memory.irs_load64(IRS, at(page * PAGE)), Ok(7), "page {page}, seed {seed}");
+            // And what the IRS writes then is what software reads: the line has gone.
+            memory.irs_store64(IRS, at(page * PAGE), 9).unwrap();
+            memory.clean_invalidate(&mut report, at(page * PAGE), 8);
+            memory.barrier(&mut report);
+            assert_eq!(memory.load64(&mut report, at(page * PAGE)), 9, "page {page}, seed {seed}");
+        }
+        assert_eq!(report.checker.violations(), []);
+    }
+}
+
+#[test]
+fn an_observer_is_told_what_becomes_fillable_and_what_could_not_be_allocated() {
+    let (mut memory, mut report) = (Memory::new(MemoryConfig::default()).unwrap(), Report::default());
+    report.log.observe(10);
+    memory.fill(&mut report, IRS, at(64), 128, OWNER).unwrap();
+    let too_much = BlockLayout::new(1 << 33, PAGE, PhysAddr::highest(48)).unwrap();
+    assert!(memory.allocate(&mut report, too_much).is_err());
+    let told: Vec<_> = report.log.drain().map(|(_, event)| event).collect();
+    assert!(
+        matches!(
+            told.as_slice(),
+            [Event::Fillable { size: 128, owner: OWNER, .. }, Event::AllocationFailed { size: 0x2_0000_0000, .. }]
+        ),
+        "{told:?}"
+    );
 }
