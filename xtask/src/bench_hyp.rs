@@ -146,3 +146,30 @@ fn held(dump: &str) -> Option<u64> {
     dump.lines().find(|line| line.starts_with("desc: Trigger: --dump-after="))?;
     dump.lines().find_map(|line| line.strip_prefix("summary: ")?.trim().parse().ok())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_dump_counts_if_a_lock_was_let_go_and_not_at_the_end_of_the_program() {
+        let dump =
+            |trigger: &str| format!("version: 1\ndesc: Trigger: {trigger}\nevents: Ir\nsummary: 115\ntotals: 115\n");
+        assert_eq!(held(&dump("--dump-after=cost::held")), Some(115));
+        assert_eq!(held(&dump("Program termination")), None);
+    }
+
+    #[test]
+    fn what_costs_more_among_many_is_named() {
+        let flat = [1_000, 8_000, 512_000, 1_000, 1_100, 1_000, 1_200];
+        assert!(steep(&flat, "the model").is_empty());
+        let mut costs = flat;
+        costs[6] = 1_301;
+        assert_eq!(
+            steep(&costs, "the model"),
+            ["each of many VMs costs 1000 instructions on the model where there are few, 1301 where there are many"]
+        );
+        costs[2] = 1_000_000;
+        assert_eq!(steep(&costs, "the model").len(), 2);
+    }
+}

@@ -17,10 +17,10 @@ const VMS: [u32; 3] = [1, 64, 4_096];
 const BEGIN_MS: u32 = 200;
 
 /// For how long they come, in the shorter run and in the longer.
-const LASTING_MS: [u32; 2] = [10, 40];
+const LASTING_MS: [u32; 2] = [10, 20];
 
 /// The most instructions that an event may take.
-const EVENT_CEILING: u64 = 20_000;
+const EVENT_CEILING: u64 = 10_000;
 
 /// The most that an event may cost with some number of VMs, as a multiple of what it costs with another, in per cent.
 const SPREAD_PERCENT: u64 = 200;
