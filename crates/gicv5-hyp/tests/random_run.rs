@@ -351,9 +351,9 @@ impl<'h> World<'h> {
                 let may = known.state == Some(VmState::Live) && known.vcpus[vcpu].on.is_none();
                 assert_eq!(outcome.is_ok(), may, "{outcome:?}");
                 if may {
-                    // What the IST holds stays, and the doorbell may have rung.
-                    let Vcpu { pending, asked, .. } = known.vcpus[vcpu];
-                    known.vcpus[vcpu] = Vcpu { pending, asked, ..Vcpu::default() };
+                    // What the IST holds stays, so does the timer's level, and the doorbell may have rung.
+                    let Vcpu { pending, asked, timer, .. } = known.vcpus[vcpu];
+                    known.vcpus[vcpu] = Vcpu { pending, asked, timer, ..Vcpu::default() };
                 }
             }
             Op::Open { pe, mask } => {

@@ -1,0 +1,249 @@
+//! Several threads do what they like with several VMs, while the hardware fails now and then: no guest takes what is not its
+//! own, no wake-up is lost, no rule is broken, and everything is given back once the hardware has recovered.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "helpers stand outside of test functions"
+)]
+
+mod common;
+#[path = "common/guest.rs"]
+mod guest;
+
+use std::sync::RwLock;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::thread;
+
+use common::{Lab, SHAPES, SPEC, Shape, VPES};
+use gicv5_arch::irs::IRS_IDR1;
+use gicv5_arch::{Iaffid, IntId};
+use gicv5_hyp::{DoorbellMask, Host, Idle, Pending, VcpuIndex, Vm, VmState};
+use gicv5_model::CpuConfig;
+use gicv5_model::config::{DoorbellMask as ModelMask, Switches};
+use gicv5_model::fault::Fault;
+use gicv5_model::rng::Rng;
+use gicv5_model::violation::PeIndex;
+use guest::spi;
+
+const VMS: usize = 3;
+const VCPUS: usize = VPES.len();
+/// The PEs that vCPUs run on; those of the threads that make and unmake VMs; and the device's.
+const RUNNERS: [PeIndex; 2] = [PeIndex(0), PeIndex(1)];
+const MAKERS: [PeIndex; 2] = [PeIndex(2), PeIndex(3)];
+const DEVICE: PeIndex = PeIndex(4);
+const PES: u16 = 5;
+/// How often each of the first two PEs gets a vCPU in a night, and how often it tries at most.
+const LOADS: u32 = 200;
+const TRIES: u32 = 100_000;
+
+fn spi_of(vcpu: usize) -> IntId {
+    spi(10 + vcpu as u32)
+}
+
+struct World<'h> {
+    lab: &'h Lab,
+    host: &'h Host<Lab>,
+    /// Whoever runs a vCPU has its VM for reading, from load to put.
+    vms: [RwLock<Vm<'h, Lab>>; VMS],
+    /// Which vCPU was told to sleep and has not been loaded since.
+    sleeps: [[AtomicBool; VCPUS]; VMS],
+    taken: AtomicU32,
+    over: AtomicBool,
+}
+
+impl World<'_> {
+    fn run_vcpus(&self, pe: PeIndex, mut rng: Rng) {
+        let mut loads = 0;
+        for _ in 0..TRIES {
+            if loads == LOADS {
+                return;
+            }
+            let (n, vcpu) = (rng.below(VMS as u64) as usize, rng.below(VCPUS as u64) as usize);
+            let (sleeps, index) = (&self.sleeps[n][vcpu], VcpuIndex(vcpu));
+            {
+                let vm = self.vms[n].read().unwrap();
+                // Not live, on the other PE, or the residency fails.
+                if self.lab.load(pe, &vm, index).is_err() {
+                    drop(vm);
+                    thread::yield_now();
+                } else {
+                    loads += 1;
+                    sleeps.store(false, Ordering::SeqCst);
+                    let guest = self.lab.guest(pe);
+                    guest.open().enable(spi_of(vcpu), VPES[vcpu], 8);
+                    while let Some(taken) = guest.take() {
+                        assert_eq!(taken, spi_of(vcpu), "an interrupt of another vCPU");
+                        self.taken.fetch_add(1, Ordering::Relaxed);
+                    }
+                    match rng.chance(2, 3) {
+                        true => {
+                            let idle = self.lab.idle(pe, &vm, index).unwrap();
+                            sleeps.store(idle == Idle::Sleep, Ordering::SeqCst);
+                        }
+                        false => self.lab.put(pe, &vm, index).unwrap(),
+                    }
+                }
+            }
+            if rng.chance(1, 2) {
+                self.lab.take_doorbells(pe, self.host);
+            }
+        }
+        panic!("{loads} of {LOADS} loads in {TRIES} tries: hardly anything ever runs");
+    }
+
+    /// VMs come and go.
+    fn make(&self, pe: PeIndex, mut rng: Rng) {
+        self.lab.on(pe, |_| {
+            while !self.over.load(Ordering::Relaxed) {
+                let n = rng.below(VMS as u64) as usize;
+                let index = VcpuIndex(rng.below(VCPUS as u64) as usize);
+                // What fails has a reason; what counts is what is left in the end.
+                match rng.below(10) {
+                    0..=3 => {
+                        let mut vm = self.vms[n].write().unwrap();
+                        if vm.init(&SPEC).is_ok() {
+                            self.sleeps[n].iter().for_each(|sleeps| sleeps.store(false, Ordering::SeqCst));
+                        }
+                    }
+                    4 => drop(self.vms[n].write().unwrap().tear_down()),
+                    5 => {
+                        *self.vms[n].write().unwrap() = self.host.new_vm();
+                        let _ = self.host.reap();
+                    }
+                    6 => drop(self.vms[n].read().unwrap().create_lpi_ist(14)),
+                    7 => drop(self.vms[n].read().unwrap().remove_lpi_ist()),
+                    8 => drop(self.vms[n].read().unwrap().reset_vcpu(index)),
+                    _ => drop(self.host.reclaim()),
+                }
+                // Whoever writes must not keep the others from reading.
+                thread::yield_now();
+            }
+        });
+    }
+
+    /// A device, and the guests' own IRSs.
+    fn inject(&self, mut rng: Rng) {
+        while !self.over.load(Ordering::Relaxed) {
+            for vm in &self.vms {
+                let vm = vm.read().unwrap();
+                if rng.chance(1, 20) {
+                    let _ = vm.set_guest_irs(rng.chance(2, 3));
+                }
+                self.lab.on(DEVICE, |pe| {
+                    for vcpu in (0..VCPUS).filter(|_| rng.chance(1, 2)) {
+                        let _ = vm.inject(pe, spi_of(vcpu), Pending::Set);
+                    }
+                    pe.gsb_sys();
+                });
+            }
+            thread::yield_now();
+        }
+    }
+
+    /// The hardware lets software down, and recovers.
+    fn fail(&self, mut rng: Rng) {
+        while !self.over.load(Ordering::Relaxed) {
+            let faults =
+                [Fault::Refused, Fault::Never, Fault::Late(50), Fault::Late(500), Fault::Ignored, Fault::Invalid];
+            self.lab.machine.fault_next(faults[rng.below(faults.len() as u64) as usize]);
+            for _ in 0..rng.below(8) {
+                thread::yield_now();
+                let _ = (self.host.holdings(), self.host.counters());
+            }
+            self.lab.machine.recover();
+            self.lab.machine.advance(rng.below(1_000));
+        }
+    }
+}
+
+/// Nobody sleeps who has something to do.
+fn assert_nobody_sleeps_for_ever(world: &World<'_>) {
+    for pe in 0..PES {
+        world.lab.take_doorbells(PeIndex(pe), world.host);
+    }
+    for (n, vm) in world.vms.iter().enumerate() {
+        let vm = vm.read().unwrap();
+        if vm.state() != Some(VmState::Live) {
+            continue;
+        }
+        vm.set_guest_irs(true).unwrap();
+        for vcpu in 0..VCPUS {
+            let entry = world.lab.machine.virtual_interrupt(vm.id().unwrap(), spi_of(vcpu).try_into().unwrap());
+            let due = entry.is_some_and(|entry| entry.pending() && entry.enable());
+            if world.sleeps[n][vcpu].load(Ordering::SeqCst) && due {
+                assert_eq!(vm.has_pending(VcpuIndex(vcpu)), Ok(true), "vCPU {vcpu} of VM {n} sleeps for ever");
+            }
+        }
+    }
+}
+
+/// One night. How many interrupts were taken, and how many faults have struck.
+fn lives(shape: Shape, seed: u64) -> (u32, usize) {
+    let mut rng = Rng::new(seed);
+    let mut config = shape.config();
+    config.switches = Switches::random(&mut rng);
+    let by_number = config.switches.doorbell.mask == ModelMask::ByNumber;
+    let irs = &mut config.irses[0];
+    irs.pes.extend((irs.pes.len() as u16..PES).map(|pe| CpuConfig::new(Iaffid::new(pe))));
+    irs.idr1 = IRS_IDR1::with_pe_cnt(&irs.idr1, PES);
+    let lab = Lab::new(config);
+    lab.open_traps();
+    let before = lab.machine.snapshot();
+    let doorbell_mask = if by_number { DoorbellMask::ByNumber } else { DoorbellMask::ByUrgency };
+    let host = Host::new(lab.clone(), &gicv5_hyp::Config { doorbell_mask, ..shape.host_config() }).unwrap();
+    host.bring_up().unwrap();
+    let world = World {
+        lab: &lab,
+        host: &host,
+        vms: std::array::from_fn(|_| RwLock::new(host.new_vm())),
+        sleeps: Default::default(),
+        taken: AtomicU32::new(0),
+        over: AtomicBool::new(false),
+    };
+    thread::scope(|scope| {
+        let (world, rng) = (&world, &rng);
+        let runners = RUNNERS.map(|pe| scope.spawn(move || world.run_vcpus(pe, rng.fork(pe.0.into()))));
+        for pe in MAKERS {
+            scope.spawn(move || world.make(pe, rng.fork(pe.0.into())));
+        }
+        scope.spawn(move || world.inject(rng.fork(10)));
+        scope.spawn(move || world.fail(rng.fork(11)));
+        let ends = runners.map(thread::ScopedJoinHandle::join);
+        world.over.store(true, Ordering::Relaxed);
+        for end in ends {
+            end.unwrap();
+        }
+    });
+    lab.machine.recover();
+    lab.machine.advance(10_000);
+    assert_nobody_sleeps_for_ever(&world);
+    for vm in world.vms {
+        // What it names may be in flight still, as far as the library has looked.
+        let _ = vm.into_inner().unwrap().tear_down();
+    }
+    for _ in 0..3 {
+        let _ = (host.reap(), host.reclaim());
+    }
+    let held = host.holdings();
+    assert_eq!((held.vms, held.quarantined_bytes), (0, 0), "{held}");
+    host.shut_down().unwrap();
+    let account = lab.machine.account(&before);
+    assert!(account.is_clean(), "{account:#?}");
+    (world.taken.into_inner(), lab.machine.take_struck_faults().len())
+}
+
+/// GEN-15, GEN-18, DB-21, DB-25, LIFE-10.
+#[test]
+fn several_threads_and_faults_at_any_time_leave_nothing_behind() {
+    // For a campaign: GICV5_HYP_NIGHTS=1_000.
+    let nights = std::env::var("GICV5_HYP_NIGHTS").map_or(8, |nights| nights.replace('_', "").parse().unwrap());
+    let (mut taken, mut struck) = (0, 0);
+    for seed in 0..nights {
+        let (interrupts, faults) = lives(SHAPES[seed as usize % SHAPES.len()], seed);
+        (taken, struck) = (taken + interrupts, struck + faults);
+    }
+    assert!(taken > 0 && struck > 0, "{taken} interrupts were taken, and {struck} faults have struck");
+    println!("{taken} interrupts were taken, and {struck} faults have struck");
+}
