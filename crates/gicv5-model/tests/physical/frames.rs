@@ -1,7 +1,9 @@
 //! What the frames of an IRS say of it, and what is no register of theirs.
 
 use crate::bench::*;
-use gicv5_arch::irs::{IRS_IDR6, IRS_IDR7, IRS_VMT_BASER, IRS_VPE_SELR, IrsReg};
+use gicv5_arch::irs::{
+    IRS_IDR0, IRS_IDR3, IRS_IDR4, IRS_IDR6, IRS_IDR7, IRS_IIDR, IRS_VMT_BASER, IRS_VPE_SELR, IrsReg,
+};
 use gicv5_arch::{Iaffid, Spi};
 use gicv5_hal::{Frame, Irs, IrsExt, IrsIndex};
 use gicv5_model::config::MachineConfig;
@@ -27,6 +29,21 @@ fn an_irs_says_which_spis_are_its_own_and_that_it_is_an_irs_of_gicv5() {
         assert_eq!(component, [0x0d, 0xf0, 0x05, 0xb1], "a CoreLink component with an architecture");
         assert_eq!((read(IrsReg::IRS_PIDR4), read(IrsReg::IRS_DEVARCH)), (0x04, 0x4770_5a19));
     }
+}
+
+#[test]
+fn an_irs_says_what_it_has_as_it_was_configured() {
+    // GEN-9: also what is zero unless somebody asks for it.
+    let mut config = MachineConfig::new(1, 64).with_virtualisation();
+    let irs = &mut config.irses[0];
+    irs.iidr = irs.iidr.with_implementer(arbitrary_int::u12::new(0x43b));
+    let expected = config.irses[0].clone();
+    let bench = Bench::at_reset(config);
+    assert_ne!((expected.idr3, expected.idr4), (IRS_IDR3::ZERO, IRS_IDR4::ZERO));
+    assert_eq!(bench.machine.read::<IRS_IDR0>(IRS), expected.idr0);
+    assert_eq!(bench.machine.read::<IRS_IDR3>(IRS), expected.idr3);
+    assert_eq!(bench.machine.read::<IRS_IDR4>(IRS), expected.idr4);
+    assert_eq!(bench.machine.read::<IRS_IIDR>(IRS), expected.iidr);
 }
 
 #[test]

@@ -723,3 +723,18 @@ fn the_mask_lets_its_own_priority_through() {
         }
     }
 }
+
+#[test]
+fn effects_of_one_pe_keep_their_order_where_some_come_early_and_some_late() {
+    // SYN-1: a later one that comes early brings the earlier ones with it, or a GSB would end with an old value.
+    let mut config = MachineConfig::new(1, 64);
+    config.switches.effects = Effects::Random;
+    let bench = Bench::started(config);
+    for n in 0..64 {
+        bench.pe(PE0).cdpri(spi(5), priority(n % 31));
+        bench.pe(PE0).cdpri(spi(5), priority(n % 31 + 1));
+        bench.pe(PE0).gsb_sys();
+        assert_eq!(bench.state(spi(5)).priority(), priority(n % 31 + 1), "{n}");
+    }
+    bench.assert_clean();
+}

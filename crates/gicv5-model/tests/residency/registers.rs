@@ -4,7 +4,7 @@ use gicv5_arch::layout::fields_mask;
 use gicv5_arch::register::Access;
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, PpiSet, Reached, SysReg};
 use gicv5_arch::{Ppi, PpiBank};
-use gicv5_model::config::{Effects, MachineConfig};
+use gicv5_model::config::{Effects, HiddenPpi, MachineConfig};
 use gicv5_model::violation::Place;
 use gicv5_model::{CPU_1, Fate};
 
@@ -207,5 +207,24 @@ fn what_is_read_of_the_context_before_an_isb_is_what_was_written_but_for_f() {
     bench.broken(&["RES-1"]);
     host.isb();
     assert_eq!(host.read::<ICH_CONTEXTR_EL2>(), asked);
+    bench.clean();
+}
+
+#[test]
+fn a_hidden_ppi_of_the_second_bank_is_not_signalled_and_one_that_is_not_pending_neither() {
+    // PPI-27, where a hidden PPI is never signalled.
+    let mut config = all_ppis(Effects::Early);
+    config.switches.residency.hidden = HiddenPpi::NeverSignalled;
+    let bench = Bench::new(config);
+    assert!(bench.load(PE0, VM, VPE0));
+    let (host, ppi) = (bench.host(PE0), Ppi::new(70).unwrap());
+    bench.enable_virtual_ppi(PE0, ppi, 5);
+    assert!(!bench.virq(PE0), "it is not pending");
+    host.write_raw(SysReg::ich_ppi_pendr(ppi.bank()), ppi.mask());
+    host.isb();
+    assert!(bench.virq(PE0));
+    host.write_raw(SysReg::ich_ppi_hvir(ppi.bank()), ppi.mask());
+    host.isb();
+    assert!(!bench.virq(PE0), "it is hidden");
     bench.clean();
 }

@@ -1,7 +1,11 @@
 //! States that go back to their IST.
 
 use crate::bench::*;
-use gicv5_arch::irs::IRS_SAVE_VMR;
+use gicv5_arch::IrsIntType;
+use gicv5_arch::geometry::IstGeometry;
+use gicv5_arch::irs::{IRS_SAVE_VMR, IRS_VMAP_L2_VISTR};
+use gicv5_arch::values::{IstSize, L2Size};
+use gicv5_hal::Block;
 use gicv5_model::event::Event;
 
 #[test]
@@ -27,6 +31,27 @@ fn a_state_goes_back_once_for_each_time_that_it_has_changed() {
             assert_eq!(written_back(), 0, "nothing has changed");
         }
         assert!((1..30).contains(&by_chance), "some go back by chance: {by_chance}");
+        bench.clean();
+    }
+}
+
+#[test]
+fn a_save_shows_the_states_and_not_the_tables_that_lead_to_them() {
+    // SAVE-1, SAVE-5, VMT-22: of a level-1 entry in use software reads the valid bit, before a save and after it.
+    for setting in every_shape() {
+        let mut bench = Bench::new(setting);
+        bench.make_vm(&[0]);
+        let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
+        let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
+        let level2 = allocate(&bench.machine, 4096, 4096);
+        bench.store(&level1, 0, level2.address().raw());
+        bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+        let before = bench.load(&level1, 0);
+        assert_ne!(before, level2.address().raw() | 1, "it is the IRS's");
+        bench.vdpend(lpi(2), true);
+        bench.command(IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true).with_q(true));
+        assert_eq!(bench.load(&level1, 0), before, "{setting:?}");
+        assert!(bench.entry(&level2, 2).pending(), "{setting:?}");
         bench.clean();
     }
 }
