@@ -44,6 +44,7 @@ pub(crate) fn run(shell: &Shell, wall: bool) -> Result<Vec<String>> {
         let [short, long] = runs[..] else { continue };
         // What the VMs take to be made and unmade is the same in both.
         let cost = (long.0.saturating_sub(short.0)) / (long.1.saturating_sub(short.1)).max(1);
+        ensure!(cost > 0, "the run with more events took no more instructions");
         println!("{vms:>9}  {cost:>22}  {:>12}", long.0 / long.1.max(1));
         costs.push(cost);
     }
