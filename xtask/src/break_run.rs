@@ -197,18 +197,27 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     Ok(())
 }
 
+/// How the report calls the judge's opinion.
+const JUDGE: &str = "the judge is content";
+
 /// What noticed.
 struct Notice {
     scenario: String,
     /// The expectation that did not hold, and what there was instead.
     name: String,
     found: String,
+    /// What the judge says, if it is not content.
+    judge: Option<String>,
 }
 
 impl std::fmt::Display for Notice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Notice { scenario, name, found } = self;
-        write!(f, "`{scenario}`: \"{name}\" does not hold: {found}")
+        let Notice { scenario, name, found, judge } = self;
+        write!(f, "`{scenario}`: \"{name}\" does not hold: {found}")?;
+        match judge {
+            Some(judge) => write!(f, "; the judge: {judge}"),
+            None => Ok(()),
+        }
     }
 }
 
@@ -283,9 +292,10 @@ impl Scratch {
                 Some(0) => {}
                 Some(1) => {
                     let report: Report = serde_json::from_slice(&output.stdout).context("the report of a run")?;
-                    let missed = report.expectations.into_iter().find(|expectation| !expectation.held);
-                    let Expectation { name: what, found, .. } = missed.context("exit status 1 without a reason")?;
-                    return Ok(Some(Notice { scenario: name, name: what, found }));
+                    let mut missed = report.expectations.into_iter().filter(|expectation| !expectation.held);
+                    let first = missed.next().context("exit status 1 without a reason")?;
+                    let judge = missed.find(|expectation| expectation.name == JUDGE).map(|judge| judge.found);
+                    return Ok(Some(Notice { scenario: name, name: first.name, found: first.found, judge }));
                 }
                 other => eprintln!("{name} ends with {other:?}, which does not count"),
             }

@@ -134,7 +134,12 @@ impl<'a> Summary<'a> {
         also(
             "the judge is content",
             number == lost,
-            first.unwrap_or_else(|| format!("{} of {} events arrived", counts.delivered, counts.injected)),
+            first.unwrap_or_else(|| match counts.merged {
+                0 => format!("{} of {} events arrived", counts.delivered, counts.injected),
+                merged => {
+                    format!("{} of {} events arrived, {merged} merged with them", counts.delivered, counts.injected)
+                }
+            }),
         );
         let tally = &ending.tally;
         let report =

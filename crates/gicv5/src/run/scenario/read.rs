@@ -39,10 +39,8 @@ pub(crate) fn read(text: &str, topology: Option<&Topology>) -> Result<Scenario, 
     let mut top = Table::new("a scenario", 0..0, document.get_ref());
     let title = line(&mut top, "title")?.ok_or_else(|| top.missing("title", "title = \"what it shows\""))?;
     let seed = top.integer("seed", 0..u64::MAX, 0)?;
-    let duration = match top.string("duration")? {
-        Some((text, span)) => words::time(text, &span)?,
-        None => return Err(unit(&mut top, "duration").unwrap_or_else(|| top.missing("duration", "duration = \"1ms\""))),
-    };
+    let duration = optional_time(&mut top, "duration")?.map(|(time, _)| time);
+    let duration = duration.ok_or_else(|| top.missing("duration", "duration = \"1ms\""))?;
     if duration == 0 {
         return Err(Problem::new(top.span_of("duration"), "a scenario that takes no time", "write a time such as 1ms"));
     }
@@ -236,17 +234,15 @@ fn kind(
         None => None,
         Some(value) => Some(table::integer(value, "lpi-id-bits", 1..17)? as u32),
     };
-    let starts = match table.string("starts")? {
-        Some(("never", _)) => None,
-        Some((text, span)) => {
-            let time = words::time(text, &span)?;
-            if time > duration {
-                return Err(Problem::new(span, "a VM that starts after the end", "make `duration` longer"));
-            }
-            Some(time)
-        }
-        None => Some(0),
+    let never = matches!(table.value("starts").map(Value::get_ref), Some(DeValue::String(text)) if text == "never");
+    let starts = match never {
+        true => None,
+        false => Some(optional_time(&mut table, "starts")?.unwrap_or((0, 0..0))),
     };
+    if let Some((_, span)) = starts.clone().filter(|(time, _)| *time > duration) {
+        return Err(Problem::new(span, "a VM that starts after the end", "make `duration` longer"));
+    }
+    let starts = starts.map(|(time, _)| time);
     let bounds = Bounds { spis, lpis: lpi_id_bits.map_or(0, |bits| 1 << bits), vcpus: ids.len() };
     let mask = priority(&mut table, "mask", 31)?;
     let program = match table.strings("program")? {

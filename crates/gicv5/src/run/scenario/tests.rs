@@ -44,7 +44,7 @@ fn what_is_wrong_is_underlined_and_told_with_what_to_do() {
         ("spi = 3", "spi", "no key \"spi\"", "nearest name is spis"),
         ("ppis = 3", "ppis", "no key", "no PPIs yet"),
         ("timer = true", "timer", "no key", "no timers yet"),
-        ("starts = 5", "5", "`starts` is a string", "a string"),
+        ("starts = 5", "5", "`starts` is a time", "such as \"10us\""),
         ("starts = \"5\"", "5", "is no time", "number and a unit"),
         ("starts = \"5 minutes\"", "5 minutes", "is no time", "units are ns"),
         ("starts = \"1.5ms\"", "1.5ms", "is no time", "no fraction"),
