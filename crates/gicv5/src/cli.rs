@@ -7,7 +7,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::failure::{Failure, Outcome};
-use crate::output::{Console, PROBLEM, quote};
+use crate::output::{self, Console, PROBLEM, quote};
 use crate::{conformance, decode, explain, faults, replay, run as run_command};
 
 const AFTER_HELP: &str = "\
@@ -59,6 +59,15 @@ Examples:
 struct Completions {
     /// The shell
     shell: clap_complete::Shell,
+    /// Prints one JSON document (docs/json.md)
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(serde::Serialize)]
+struct CompletionsDocument {
+    shell: String,
+    script: String,
 }
 
 /// Runs the program and gives its exit status.
@@ -106,10 +115,15 @@ fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Resul
         Command::Faults(args) => faults::run(&args, out),
         Command::Run(args) => run_command::run(&args, out),
         Command::New(args) => run_command::new(&args, out).map(|()| Outcome::Held),
-        Command::Completions(Completions { shell }) => {
+        Command::Completions(Completions { shell, json }) => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gicv5", &mut script);
-            out.write_all(&script)?;
+            if json {
+                let script = String::from_utf8_lossy(&script).into_owned();
+                output::json(out, &CompletionsDocument { shell: shell.to_string(), script })?;
+            } else {
+                out.write_all(&script)?;
+            }
             Ok(Outcome::Held)
         }
         Command::Replay(args) => replay::run(&args, out),
@@ -436,6 +450,8 @@ mod tests {
             ("run", &[&["run", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/scenarios/crowded.toml")]]),
             ("run --list", &[&["run", "--list", "--json"]]),
             ("faults --list", &[&["faults", "--list", "--json"]]),
+            ("new", &[&["new", "my-vm", "--print", "--json"]]),
+            ("completions", &[&["completions", "fish", "--json"]]),
         ] {
             // The trace is one with a divergence, and the scenario one with an error, so that all there is to say is said.
             let expected = u8::from(["replay", "run"].contains(&heading));

@@ -55,6 +55,16 @@ pub(crate) struct NewArgs {
     /// Prints it instead
     #[arg(long)]
     print: bool,
+    /// Prints one JSON document (docs/json.md)
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Serialize)]
+struct Started<'a> {
+    path: &'a str,
+    written: bool,
+    text: &'a str,
 }
 
 #[derive(Serialize)]
@@ -105,15 +115,21 @@ pub(crate) fn new(args: &NewArgs, out: &mut Console<'_>) -> Result<(), Failure> 
         )));
     }
     let text = STARTER.replace("@NAME@", last);
+    let path = format!("{name}.toml");
+    if !args.print {
+        // A file that is there already is somebody's work.
+        let file = OpenOptions::new().write(true).create_new(true).open(&path);
+        file.and_then(|mut file| file.write_all(text.as_bytes()))
+            .map_err(|error| Failure::BadInput(format!("cannot write {}: {error}", quote(&path))))?;
+    }
+    if args.json {
+        output::json(out, &Started { path: &path, written: !args.print, text: &text })?;
+        return Ok(());
+    }
     if args.print {
         out.write_all(text.as_bytes())?;
         return Ok(());
     }
-    let path = format!("{name}.toml");
-    // A file that is there already is somebody's work.
-    let file = OpenOptions::new().write(true).create_new(true).open(&path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| Failure::BadInput(format!("cannot write {}: {error}", quote(&path))))?;
     writeln!(out, "{}", styled(FAINT, format!("wrote {path}; try: gicv5 run {path}")))?;
     Ok(())
 }
