@@ -94,3 +94,20 @@ fn an_observer_is_told_what_becomes_fillable_and_what_could_not_be_allocated() {
         "{told:?}"
     );
 }
+
+#[test]
+fn a_store_that_comes_too_late_is_reported_with_what_the_irs_has_found() {
+    // COH-1, COH-2.
+    for (coherency, rule) in [(Coherency::Coherent, "COH-1"), (Coherency::NonCoherent, "COH-2")] {
+        let config = MemoryConfig { coherency, ..MemoryConfig::default() };
+        let (mut memory, mut report) = (Memory::new(config).unwrap(), Report::default());
+        let entry = at(3 * PAGE + 8);
+        memory.store64(&mut report, entry, 5);
+        memory.clean_invalidate(&mut report, entry, 8);
+        memory.barrier(&mut report);
+        memory.store64(&mut report, entry, 8);
+        memory.own(&mut report, IRS, at(3 * PAGE), 64, OWNER).unwrap();
+        let found: Vec<_> = report.checker.drain().iter().map(|found| (found.rule, found.old, found.new)).collect();
+        assert_eq!(found, [(rule, 5, 8)]);
+    }
+}
