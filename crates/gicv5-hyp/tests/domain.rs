@@ -10,7 +10,7 @@ use std::ops::Range;
 
 use arbitrary_int::{u4, u5, u6};
 use common::{IRS, Lab, SHAPES, Shape, VPES, vpes};
-use gicv5_arch::irs::{IRS_IDR0, IRS_IDR4, IRS_VMT_BASER, IrsReg};
+use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IDR4, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels, PaRange, Structure};
 use gicv5_arch::{Iaffid, VpeId};
 use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsExt, IrsIndex, Platform, TableMemory};
@@ -47,8 +47,20 @@ fn config(shape: Shape) -> Config<'static> {
     Config { others: &OTHERS, ..shape.host_config() }
 }
 
+/// A machine whose second IRS says of itself what the test makes of it. GEN-13: the model has only IRSs that are alike,
+/// so that the answers are put before it.
+fn told(shape: Shape, change: impl FnOnce(&mut IrsConfig)) -> Mixed {
+    let second = &two(shape, change).irses[1];
+    let told = vec![
+        (IrsReg::IRS_IDR0, second.idr0.raw_value()),
+        (IrsReg::IRS_IDR3, second.idr3.raw_value()),
+        (IrsReg::IRS_IDR4, second.idr4.raw_value()),
+    ];
+    Mixed { told, ..Mixed::new(&Lab::new(two(shape, |_| {}))) }
+}
+
 fn refused(shape: Shape, change: impl FnOnce(&mut IrsConfig)) -> ProbeError {
-    Host::new(Lab::new(two(shape, change)), &config(shape)).unwrap_err()
+    Host::new(told(shape, change), &config(shape)).unwrap_err()
 }
 
 /// GEN-13, GEN-14: whether one of them is told or each has to be.
@@ -131,12 +143,13 @@ fn a_table_that_one_of_the_irss_has_not_let_go_of_is_kept() {
 /// VMT-11, VM-10, VPE-4, VPE-7.
 #[test]
 fn tables_are_made_for_the_weakest_of_the_irss() {
-    let lab = Lab::new(two(SHAPES[1], |irs| {
+    let mixed = told(SHAPES[1], |irs| {
         irs.idr3 = irs.idr3.with_vm_id_bits(u5::new(8)).with_vmt_levels(Levels::Linear).with_vmd_sz(u4::new(9));
         irs.idr4 = IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::from_count(9).unwrap()).with_vped_sz(u6::new(5));
-    }));
+    });
+    let lab = mixed.lab.clone();
     let config = Config { contiguous_bytes: 0x1_0000, ..config(SHAPES[1]) };
-    let host = Host::new(lab.clone(), &config).unwrap();
+    let host = Host::new(mixed, &config).unwrap();
     assert_eq!((host.vm_limit(), host.vm_table().structure()), (256, Structure::Linear));
     host.bring_up().unwrap();
     let mut vm = host.new_vm();
@@ -190,11 +203,12 @@ fn irss_that_cannot_share_tables_are_refused_with_the_registers_of_both() {
     }
 }
 
-/// The model has one IDR2 for all, so that another is put before the second.
 #[test]
 fn irss_whose_ist_entries_differ_in_size_are_refused() {
     let lab = Lab::new(two(SHAPES[0], |_| {}));
-    let mixed = Mixed { metadata: true, ..Mixed::new(&lab) };
+    let idr2: IRS_IDR2 = lab.machine.read(OTHER);
+    let told = vec![(IrsReg::IRS_IDR2, idr2.with_istmd(!idr2.istmd()).raw_value())];
+    let mixed = Mixed { told, ..Mixed::new(&lab) };
     let error = Host::new(mixed, &config(SHAPES[0])).unwrap_err();
     assert!(matches!(error, ProbeError::Differs { irs: OTHER, register: IrsReg::IRS_IDR2, .. }), "{error}");
     assert_eq!(error.fault(), Fault::Caller);
@@ -272,8 +286,8 @@ struct Mixed {
     lab: Lab,
     /// The IRS that says it sees the caches. On a machine where none does, the rest must not rely on it.
     coherent: Option<IrsIndex>,
-    /// The second has metadata in its IST entries.
-    metadata: bool,
+    /// What registers of the second hold, where that is not what the model's hold.
+    told: Vec<(IrsReg, u32)>,
     /// The second reaches 36 bits of addresses, and nothing above is given.
     short: bool,
     /// Bytes in a cache line, if not the machine's.
@@ -282,7 +296,7 @@ struct Mixed {
 
 impl Mixed {
     fn new(lab: &Lab) -> Mixed {
-        Mixed { lab: lab.clone(), coherent: None, metadata: false, short: false, cache_line: None }
+        Mixed { lab: lab.clone(), coherent: None, told: Vec::new(), short: false, cache_line: None }
     }
 }
 
@@ -339,9 +353,12 @@ unsafe impl TableMemory for Mixed {
 impl gicv5_hal::Irs for Mixed {
     fn read32(&self, frame: gicv5_hal::Frame, offset: u16) -> u32 {
         let value = self.lab.machine.read32(frame, offset);
-        match IrsReg::at(offset).filter(|_| frame.irs == OTHER) {
-            Some(IrsReg::IRS_IDR2) if self.metadata => value ^ 1 << 14,
-            Some(IrsReg::IRS_IDR0) if self.short => {
+        let Some(register) = IrsReg::at(offset).filter(|_| frame.irs == OTHER) else { return value };
+        if let Some(&(_, told)) = self.told.iter().find(|(of, _)| *of == register) {
+            return told;
+        }
+        match register {
+            IrsReg::IRS_IDR0 if self.short => {
                 IRS_IDR0::new_with_raw_value(value).with_pa_range(PaRange::Bits36).raw_value()
             }
             _ => value,
