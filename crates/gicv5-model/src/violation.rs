@@ -14,6 +14,7 @@
 //! | [`MEM_1`] | an access to what is no memory or not inside its block, or not aligned to its width |
 //! | [`MEM_2`] | a block freed twice, or freed in a machine that does not know it |
 //! | [`MEM_3`] | a block that was not freed, in an [`Account`](crate::account::Account) only |
+//! | [`MEM_4`] | a structure that an IRS is given where there is no memory |
 //! | [`POOL_1`](crate::host::POOL_1) | an LPI released twice, or in a machine that did not hand it out |
 //! | [`POOL_2`](crate::host::POOL_2) | an LPI used by somebody who does not hold it |
 //! | [`POOL_3`](crate::host::POOL_3) | an LPI that was not released, in an [`Account`](crate::account::Account) only |
@@ -34,6 +35,8 @@ pub const MEM_1: &str = "MEM-1";
 pub const MEM_2: &str = "MEM-2";
 /// A block that was not freed.
 pub const MEM_3: &str = "MEM-3";
+/// A structure that an IRS is given where there is no memory.
+pub const MEM_4: &str = "MEM-4";
 
 /// A rule of the model's own: the architecture does not know it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -45,7 +48,7 @@ pub struct OwnRule {
 }
 
 /// Every rule of the model's own.
-pub const OWN_RULES: [OwnRule; 8] = [
+pub const OWN_RULES: [OwnRule; 9] = [
     OwnRule {
         id: MEM_1,
         text: "An access through a block of table memory is inside the block, aligned to its width, and there is memory \
@@ -61,6 +64,11 @@ pub const OWN_RULES: [OwnRule; 8] = [
         id: MEM_3,
         text: "A block that was allocated is freed before the account is closed. Broken by whoever dropped it or still \
                holds it; only an account of a machine reports it.",
+    },
+    OwnRule {
+        id: MEM_4,
+        text: "A structure that an IRS is given is in memory, all of it. Broken by a wrong address in a base register or an \
+               entry of a table; what the IRS then reads there is 0, or a software error.",
     },
     OwnRule { id: crate::host::POOL_1, text: "An LPI is released once, in the machine that handed it out." },
     OwnRule { id: crate::host::POOL_2, text: "An LPI is enabled, routed and released only by who holds it." },

@@ -66,7 +66,7 @@ pub use owner::{Claim, Owner, Structure, StructureRules};
 use crate::event::{Event, Maintenance, Width};
 use crate::report::Report;
 use crate::rng::Rng;
-use crate::violation::{MEM_1, MEM_2, Place};
+use crate::violation::{MEM_1, MEM_2, MEM_4, Place};
 use buffer::{StoreBuffer, Waiting};
 use heap::Heap;
 use owner::Code;
@@ -946,7 +946,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`BusError`] if not all of it is memory; then nothing changes.
+    /// [`BusError`] if not all of it is memory; then nothing changes, and MEM-4 is reported.
     pub fn own(
         &mut self,
         report: &mut Report,
@@ -963,7 +963,7 @@ impl Memory {
     ///
     /// # Errors
     ///
-    /// [`BusError`] if not all of it is memory; then nothing changes.
+    /// [`BusError`] if not all of it is memory; then nothing changes, and MEM-4 is reported.
     pub fn fill(
         &mut self,
         report: &mut Report,
@@ -1024,7 +1024,12 @@ impl Memory {
         size: u64,
         claim: Claim,
     ) -> Result<(), BusError> {
-        let bytes = self.range(address, size).ok_or(BusError { address })?;
+        let Some(bytes) = self.range(address, size) else {
+            report.violate(MEM_4, Place::Structure(address, claim.owner()), 0, 0, || {
+                format!("the IRS was given a structure of {size:#x} bytes that is not, or not all, in memory")
+            });
+            return Err(BusError { address });
+        };
         self.judge_claim(report, irs, bytes.clone(), claim.owner());
         if self.snoops(irs) {
             self.collect(report, bytes.clone());

@@ -553,8 +553,10 @@ fn memory_that_is_not_there_is_a_bus_error_to_the_irs_and_mem_1_to_software() {
         bench.memory.clean_invalidate(&mut bench.report, address, 8);
         assert_eq!(bench.broken(), ["MEM-1"; 3]);
         assert!(bench.memory.own(&mut bench.report, IRS, address, 8, Owner::domain(Structure::Vpete)).is_err());
+        assert_eq!(bench.broken(), ["MEM-4"]);
     }
     assert!(bench.memory.own(&mut bench.report, IRS, last, 16, Owner::domain(Structure::Vpete)).is_err());
+    assert_eq!(bench.broken(), ["MEM-4"]);
     assert_eq!(bench.memory.claim_on(last), None, "nothing of it was taken");
     assert_eq!(bench.memory.irs_store64(IRS, last, 1), Ok(()));
     assert_eq!(bench.memory.irs_load64(IRS, last), Ok(1));

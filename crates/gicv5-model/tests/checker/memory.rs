@@ -49,6 +49,13 @@ fn publish_by(bench: &Bench, publish: impl FnOnce(&ModelBlock)) -> Vec<Violation
     said(bench)
 }
 
+/// An IST of 64 KiB becomes valid at an address of a memory of 4 GiB from 2 GiB on.
+fn ist_at(address: u64) -> Vec<Violation> {
+    let bench = Bench::small();
+    bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), PhysAddr::new(address).unwrap());
+    said(&bench)
+}
+
 /// An IST of 64 bytes in a block of this size, where a cache line has 128 bytes.
 fn small_ist_in(size: u64) -> Vec<Violation> {
     let bench = non_coherent(128);
@@ -151,6 +158,11 @@ pub(crate) const PAIRS: &[Pair] = &[
             bench.machine.load64(&bench.block(64, 64), 56);
             said(&bench)
         }),
+    },
+    Pair {
+        rule: "MEM-4",
+        breaks: ("an IST begins where memory ends", || ist_at(0x1_8000_0000)),
+        nearly: ("an IST ends where memory ends", || ist_at(0x1_8000_0000 - 0x1_0000)),
     },
     Pair {
         rule: "MEM-2",

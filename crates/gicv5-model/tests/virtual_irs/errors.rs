@@ -46,7 +46,7 @@ fn an_ist_that_lies_nowhere_is_reported_with_its_code_and_its_vm() {
         assert_eq!(syndrome(&bench), (true, Some(IntType::Lpi), 3, VM), "ERR-3");
         let address = bench.machine.read::<IRS_SWERR_SYNDROMER1>(IRS).addr().address().raw();
         assert_eq!(address, NOWHERE + 8, "ERR-3: to a multiple of 8");
-        bench.clean();
+        assert_eq!(bench.rules(), ["MEM-4"]);
     }
 }
 
@@ -61,7 +61,7 @@ fn a_level_1_entry_that_lies_nowhere_is_reported_when_it_is_read_and_when_it_is_
         clear(&bench);
         bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
         assert_eq!((status(&bench).v(), status(&bench).ec()), (true, 0x00), "ERR-4 {setting:?}");
-        bench.clean();
+        assert_eq!(bench.rules(), ["MEM-4"]);
     }
 }
 
@@ -80,7 +80,7 @@ fn a_level_2_ist_that_lies_nowhere_is_reported_and_the_interrupt_is_dropped() {
         assert_eq!(status(&bench).ec(), 0x02, "ERR-4 {setting:?}");
         bench.select(0);
         assert!(!bench.machine.read::<IRS_VPE_HPPIR>(IRS).hppiv(), "ERR-7: it is dropped all the same");
-        bench.clean();
+        assert_eq!(bench.rules(), ["MEM-4"]);
     }
 }
 
