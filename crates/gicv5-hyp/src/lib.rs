@@ -166,7 +166,8 @@
 //! **Each PE, once**: no VPE is resident on it (`ICH_CONTEXTR_EL2` written with V=0, followed by an ISB, after whatever ran
 //! there before), and the `ICH_HFG*` registers hold what guests may do: a bit that is 0 traps, and all are 0 at reset (INS-20). A
 //! guest's reads of `ICC_IAFFIDR_EL1` and `ICC_IDR0_EL1` must trap and be answered with the VPE's ID and what the guest shall
-//! see, because the registers say what the PE is; so must its accesses to PPIs that it shall not have.
+//! see, because the registers say what the PE is; so must its accesses to PPIs that it shall not have, which are kept disabled
+//! and of which no state is kept.
 //!
 //! **Around each entry**: HCR_EL2.IMO is 1 while the guest runs, or its instructions act on the host's own interrupts (GEN-5).
 //! The library owns `ICH_VCTLR_EL2`, `ICH_VMCR_EL2`, `ICH_APR_EL2`, `ICH_CONTEXTR_EL2` and the `ICH_PPI_*` registers,
@@ -197,6 +198,26 @@
 //!
 //! What waits also frees memory, and to release a doorbell it may wait for the handlers that have its cookie: not with a lock
 //! held that one of them takes. The step-by-step forms do so inside a poll.
+//!
+//! # Locks
+//!
+//! | lock | of | what is done while it is held |
+//! |---|---|---|
+//! | the books | the host | one entry of the VM table is edited: 6 loads, stores and barriers at most, 12 with maintenance for an IRS that does not see the caches; the lowest free VM ID is looked for, 64 at a time; a list is walked that grows with the VMs without a handle ([`Host::reap`], [`reclaim`](Host::reclaim), [`shut_down`](Host::shut_down), [`holdings`](Host::holdings)) or with the references to VMs ([`Vm::refer`], teardown) |
+//! | two ports | the host | the token changes hands |
+//! | free doorbells | the host | a slot is taken or given back |
+//! | ISTs | each VM | an IST is put down or picked up |
+//!
+//! None is held while a register is accessed, hardware waited for, the supply of LPIs called, or memory of either kind
+//! allocated or given back; and none while another is taken, but that of the ISTs by [`Host::holdings`]. Instructions are
+//! counted in `BENCHMARKS.md`. A command sequence is long, and holds none: it owns a port by the token.
+//!
+//! # Heap
+//!
+//! [`Platform::may_allocate`] is asked before each allocation, and one that fails all the same is an error like any other. A VM
+//! with one vCPU takes less than 512 bytes, with both ISTs and where a handle of a block takes 24 bytes: about 140 bytes for each
+//! vCPU and 8 for each eight PPIs that its guest sees, about 200 for the VM and 56 for each IST. Beside that there are the
+//! handles of VPE descriptors and level-2 ISTs, 8 bytes for each doorbell, and a bit for each VM ID.
 //!
 //! # Errors
 //!

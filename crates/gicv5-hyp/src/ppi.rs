@@ -45,6 +45,13 @@ impl PpiMask {
         ])
     }
 
+    /// The priority registers that have some of these PPIs, ascending: register n is for PPIs 8n to 8n+7 (PPI-1).
+    pub(crate) fn priority_registers(self) -> impl Iterator<Item = u4> {
+        let PpiMask([architected, implementation_defined]) = self;
+        let all = u128::from(implementation_defined.raw_value()) << 64 | u128::from(architected.raw_value());
+        (0..16u8).filter(move |n| all >> (n * 8) & 0xff != 0).map(u4::new)
+    }
+
     /// One bit for each PPI of a bank, as the registers of that bank have them.
     pub(crate) const fn bits(self, bank: PpiBank) -> u64 {
         let PpiMask([architected, implementation_defined]) = self;
@@ -68,13 +75,6 @@ impl VirtualPpis {
     /// The banks that have PPIs. The registers of the others are zero and ignore writes (PPI-5).
     pub(crate) fn banks(&self) -> impl Iterator<Item = PpiBank> {
         PpiBank::ALL.into_iter().filter(|bank| self.implemented.bits(*bank) != 0)
-    }
-
-    /// The priority registers that have PPIs: register n is for PPIs 8n to 8n+7 (PPI-1).
-    pub(crate) fn priority_registers(&self) -> impl Iterator<Item = u4> {
-        let PpiMask([architected, implementation_defined]) = self.implemented;
-        let all = u128::from(implementation_defined.raw_value()) << 64 | u128::from(architected.raw_value());
-        (0..16u8).filter(move |n| all >> (n * 8) & 0xff != 0).map(u4::new)
     }
 
     /// Asks the PE the caller runs on (PPI-25), and leaves it as it was. The PEs of a system are taken to be alike.

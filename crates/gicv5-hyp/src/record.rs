@@ -1,6 +1,7 @@
 //! What the library knows of a VM that has a VM ID.
 
 use alloc::boxed::Box;
+use core::sync::atomic::AtomicU64;
 
 use gicv5_arch::{VmId, VpeId};
 use gicv5_hal::Lock;
@@ -12,6 +13,7 @@ use crate::memory::{Part, Structure, VmKey};
 use crate::ppi::PpiMask;
 use crate::run::{Context, GuestIrs};
 use crate::sync::{AtomicU8, Ordering};
+use crate::vm::VcpuIndex;
 use crate::vpe::Tables;
 use crate::{BlockOf, Hypervisor, LpiOf, MutexOf};
 
@@ -46,8 +48,8 @@ pub(crate) enum Parked {
 pub(crate) struct Record<H: Hypervisor> {
     /// Its ID, given back last.
     pub(crate) vm: VmId,
-    /// No other VM has the same, whatever its ID.
-    generation: u64,
+    /// What leases and proofs name it by: no other VM has the same, whatever its ID.
+    key: VmKey,
     /// How far it is.
     pub(crate) life: Life,
     /// The PPIs that the guest sees and the hypervisor may drive (PPI-18, PPI-20).
@@ -59,6 +61,8 @@ pub(crate) struct Record<H: Hypervisor> {
     pub(crate) ists: MutexOf<H, Ists<BlockOf<H>>>,
     /// Its vCPUs, by [`VcpuIndex`](crate::VcpuIndex).
     pub(crate) vcpus: Box<[Vcpu<H>]>,
+    /// The priorities of the PPIs that the guest sees, as many registers for each vCPU.
+    priorities: Box<[AtomicU64]>,
     /// Why it is in the host's list, if it is.
     pub(crate) parked: Parked,
     next: Option<Boxed<Record<H>>>,
@@ -117,17 +121,19 @@ impl<H: Hypervisor> Record<H> {
             doorbell: None,
             context: Context::default(),
         })?;
+        let priorities = boxed_slice(heap, vcpus.len() * ppis.priority_registers().count(), AtomicU64::default)?;
         Boxed::new(
             heap,
             Record {
                 vm: key.vm(),
-                generation: key.generation(),
+                key,
                 life: Life::new(VmState::Initialising),
                 ppis,
                 guest_irs: GuestIrs::new(true),
                 tables: Part::Absent,
                 ists: Lock::new(Ists::NONE),
                 vcpus,
+                priorities,
                 parked: Parked::Orphan,
                 next: None,
             },
@@ -137,7 +143,14 @@ impl<H: Hypervisor> Record<H> {
 
     /// What leases and proofs name it by.
     pub(crate) fn key(&self) -> VmKey {
-        VmKey::new(self.vm, self.generation)
+        self.key
+    }
+
+    /// The priority registers of the PPIs that the guest sees, of one vCPU.
+    pub(crate) fn priorities(&self, vcpu: VcpuIndex) -> &[AtomicU64] {
+        let each = self.priorities.len().checked_div(self.vcpus.len()).unwrap_or(0);
+        let first = vcpu.0.saturating_mul(each);
+        self.priorities.get(first..first.saturating_add(each)).unwrap_or_default()
     }
 
     /// How far the VM is.

@@ -26,7 +26,6 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
-use arbitrary_int::u4;
 use gicv5_arch::sysreg::{APR, ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, PPI_PRIORITYR, PpiSet, SysReg};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Locks, Pe, PeOps};
@@ -164,6 +163,9 @@ const NOWHERE: u32 = u32::MAX;
 
 /// What the CPU interface of a vCPU holds while it is not resident, and where the vCPU is.
 ///
+/// The priorities of the PPIs that the guest sees are kept beside it: they are few, and the registers of all PPIs that there
+/// can be take 128 bytes.
+///
 /// Belongs to who has claimed the doorbell's word, or to the vCPU's thread while nobody has; claim and away order the
 /// accesses of successive owners, so that all accesses here are relaxed. Only `latch` is everybody's to change.
 pub(crate) struct Context {
@@ -177,7 +179,6 @@ pub(crate) struct Context {
     /// What drives the pending bits of the PPIs: of a level-sensitive one its level, of an edge-triggered one an edge that
     /// has not been handed over yet (PPI-16, PPI-17). Bits change atomically (PPI-24).
     latch: [AtomicU64; 2],
-    priority: [AtomicU64; 16],
     /// The PE on which the vCPU is resident, precisely (RES-18). Who has no claim may look as well.
     place: sync::AtomicU32,
     /// The PE the doorbell was last routed to (DB-24).
@@ -198,7 +199,6 @@ impl Default for Context {
             enabled: [const { AtomicU64::new(0) }; 2],
             active: [const { AtomicU64::new(0) }; 2],
             latch: [const { AtomicU64::new(0) }; 2],
-            priority: [const { AtomicU64::new(0) }; 16],
             place: sync::AtomicU32::new(NOWHERE),
             routed: AtomicU32::new(NOWHERE),
             waiting: AtomicBool::new(false),
@@ -237,9 +237,9 @@ impl Context {
 
     /// The state of a vCPU that was reset: nothing enabled or active, no edge pending. Levels are not the vCPU's. The vCPU must
     /// not be resident.
-    pub(crate) fn reset(&self, ppis: &VirtualPpis) {
-        let Context { vmcr, apr, icsr, enabled, active, priority, .. } = self;
-        for value in [vmcr, apr, icsr].into_iter().chain(enabled).chain(active).chain(priority) {
+    pub(crate) fn reset(&self, ppis: &VirtualPpis, priorities: &[AtomicU64]) {
+        let Context { vmcr, apr, icsr, enabled, active, .. } = self;
+        for value in [vmcr, apr, icsr].into_iter().chain(enabled).chain(active).chain(priorities) {
             put(value, 0);
         }
         for bank in ppis.banks() {
@@ -248,12 +248,14 @@ impl Context {
         self.waiting.store(false, Ordering::Relaxed);
     }
 
-    fn priority(&self, index: u4) -> Option<&AtomicU64> {
-        self.priority.get(usize::from(index.value()))
-    }
-
     /// Gives the PE's virtual CPU interface this state, and nothing of what it had. No VPE is resident on the PE.
-    fn restore<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, ppis: &VirtualPpis, visible: PpiMask) {
+    fn restore<P: PeOps + ?Sized>(
+        &self,
+        pe: &Pe<'_, P>,
+        ppis: &VirtualPpis,
+        visible: PpiMask,
+        priorities: &[AtomicU64],
+    ) {
         // The layout of ICH_VMCR_EL2 depends on V3 (RES-15).
         let vctlr: ICH_VCTLR_EL2 = pe.read();
         pe.write(vctlr.with_v3(false).with_en(true));
@@ -271,15 +273,17 @@ impl Context {
             pe.write_raw(SysReg::ich_ppi_enabler(bank), get(of(&self.enabled, bank)) & visible);
             pe.write_raw(SysReg::ich_ppi_pendr(bank), pending & visible);
         }
-        for index in ppis.priority_registers() {
-            pe.write_raw(SysReg::ich_ppi_priorityr(index), self.priority(index).map_or(0, get));
+        let mut priorities = visible.priority_registers().zip(priorities).peekable();
+        for index in ppis.implemented.priority_registers() {
+            let shown = priorities.next_if(|(register, _)| *register == index);
+            pe.write_raw(SysReg::ich_ppi_priorityr(index), shown.map_or(0, |(_, priorities)| get(priorities)));
         }
         // All this acts before the residency that is judged by it (RES-15, SYN-6).
         pe.isb();
     }
 
     /// Keeps what the PE's virtual CPU interface has, and gives the host its own register back (RES-16, PPI-15).
-    fn save<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, ppis: &VirtualPpis) {
+    fn save<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, ppis: &VirtualPpis, visible: PpiMask, priorities: &[AtomicU64]) {
         // The guest's instructions name no VM: they act for the VPE that is resident (RES-7, INS-17), and an answer arrives
         // in ICC_ICSR_EL1 whenever it does (INS-12). That leaving residency, or the exit from the guest, would wait for those
         // under way is nowhere said, so they are complete before anything of it (SYN-1).
@@ -293,10 +297,8 @@ impl Context {
             of(&self.latch, bank).fetch_or(edges, Ordering::Relaxed);
             put(of(&self.enabled, bank), pe.read_raw(SysReg::ich_ppi_enabler(bank)));
         }
-        for index in ppis.priority_registers() {
-            if let Some(priority) = self.priority(index) {
-                put(priority, pe.read_raw(SysReg::ich_ppi_priorityr(index)));
-            }
+        for (index, priorities) in visible.priority_registers().zip(priorities) {
+            put(priorities, pe.read_raw(SysReg::ich_ppi_priorityr(index)));
         }
         put(&self.icsr, pe.read_raw(SysReg::ICC_ICSR_EL1));
         pe.write_raw(SysReg::ICC_ICSR_EL1, get(&self.host_icsr));
@@ -316,7 +318,7 @@ impl Context {
     }
 
     /// Whether some virtual PPI of the vCPU would be signalled to it (PPI-21). They never ring a doorbell (DB-23).
-    fn has_ppi(&self, visible: PpiMask) -> bool {
+    fn has_ppi(&self, visible: PpiMask, priorities: &[AtomicU64]) -> bool {
         let Some(least) = self.least_signallable() else { return false };
         PpiBank::ALL.into_iter().any(|bank| {
             let candidates = get(of(&self.latch, bank))
@@ -324,7 +326,9 @@ impl Context {
                 & !get(of(&self.active, bank))
                 & visible.bits(bank);
             PpiSet::new_with_raw_value(candidates).iter(bank).any(|ppi| {
-                let priorities = self.priority(ppi.priority_register()).map_or(0, get);
+                let mut shown = visible.priority_registers().zip(priorities);
+                let priorities = shown.find(|(register, _)| *register == ppi.priority_register());
+                let priorities = priorities.map_or(0, |(_, priorities)| get(priorities));
                 PPI_PRIORITYR::new_with_raw_value(priorities).priority(ppi).passes(least)
             })
         })
@@ -343,6 +347,8 @@ pub(crate) struct Running<'a, L: HostLpis, K: Locks> {
     pub(crate) vpe: VpeId,
     pub(crate) doorbell: &'a Doorbell<L::Lpi>,
     pub(crate) context: &'a Context,
+    /// The priority registers of the PPIs that the guest sees.
+    pub(crate) priorities: &'a [AtomicU64],
 }
 
 impl<L: HostLpis, K: Locks> Running<'_, L, K> {
@@ -376,7 +382,7 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
             Refused::Gone | Refused::NotReady | Refused::Dying => self.not_live(),
         })?;
         context.waiting.store(false, Ordering::Relaxed);
-        context.restore(pe, self.ppis, self.visible);
+        context.restore(pe, self.ppis, self.visible, self.priorities);
         let irs_is_on = self.guest_irs.is_on();
         context.irs_was_off.store(!irs_is_on, Ordering::Relaxed);
         let wanted =
@@ -388,7 +394,7 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
         if contextr.f() {
             // Nobody shall try again (RES-19). Killed before it is given up, so that no other PE claims it in between.
             self.life.kill();
-            context.save(pe, self.ppis);
+            context.save(pe, self.ppis, self.visible, self.priorities);
             self.leave(pe, None);
             return Err(RunError::ResidencyFault { vm: self.vm, vpe: self.vpe, contextr: contextr.raw_value() });
         }
@@ -427,7 +433,7 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
     /// See [`Vm::put`].
     pub(crate) fn put<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<(), RunError> {
         if self.is_here(pe)? {
-            self.context.save(pe, self.ppis);
+            self.context.save(pe, self.ppis, self.visible, self.priorities);
             self.leave(pe, None);
         }
         Ok(())
@@ -437,7 +443,7 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
     pub(crate) fn idle<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<Idle, RunError> {
         let context = self.context;
         if self.is_here(pe)? {
-            context.save(pe, self.ppis);
+            context.save(pe, self.ppis, self.visible, self.priorities);
             // No doorbell for a guest that would not take it (DB-12, DB-20); nor for one whose IRS came on while it was
             // resident, because IRICHPPIDIS may keep it silent until the next residency (open question 2).
             if !self.guest_irs.is_on() {
@@ -472,7 +478,7 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
         // Nothing rings for a vCPU that was loaded or went to sleep with the guest's IRS off: once it is on, the vCPU must be
         // loaded again, with IRICHPPIDIS=0 (RES-13).
         let unasked = context.irs_was_off.load(Ordering::Relaxed) && self.guest_irs.is_on();
-        !waiting || unasked || context.has_ppi(self.visible)
+        !waiting || unasked || context.has_ppi(self.visible, self.priorities)
     }
 
     /// See [`Vm::set_ppi`].
@@ -505,6 +511,7 @@ impl<H: Hypervisor> Vm<'_, H> {
             vpe: one.vpe,
             doorbell: one.doorbell.as_ref().ok_or(not_live)?,
             context: &one.context,
+            priorities: record.priorities(vcpu),
         })
     }
 

@@ -467,7 +467,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         let lpi = host.doorbells.lpi(host.hypervisor.lpis(), doorbell);
         match host.configure_vpe(vm, *vpe, lpi).await {
             Ok(proof) => {
-                context.reset(&host.ppis);
+                context.reset(&host.ppis, record.priorities(vcpu));
                 host.doorbells.enable(host.hypervisor.lpis(), doorbell, &proof);
                 Ok(())
             }

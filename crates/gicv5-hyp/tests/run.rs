@@ -403,11 +403,20 @@ fn scribble(guest: &guest::Guest, seed: u64) {
     pe.isb();
 }
 
-/// The guest's view without the PPIs that it is not shown: they are kept off whatever it writes (PPI-18).
+/// The guest's view without the PPIs that it is not shown: they are kept off whatever it writes, and nothing of them is kept
+/// (PPI-18).
 fn shown(view: Vec<(SysReg, u64)>) -> Vec<(SysReg, u64)> {
     let ppis = Ppi::SW_PPI.mask() | TIMER.mask();
     let masked = [SysReg::ICC_PPI_ENABLER0_EL1, SysReg::ICC_PPI_SACTIVER0_EL1, SysReg::ICC_PPI_SPENDR0_EL1];
-    let shown = |(register, value)| (register, if masked.contains(&register) { value & ppis } else { value });
+    let priorities = |register| {
+        let index = (0..16).find(|n| SysReg::icc_ppi_priorityr(arbitrary_int::u4::new(*n)) == register)?;
+        let shown = (0..8).filter(|n| index < 8 && ppis >> (index * 8 + n) & 1 == 1);
+        Some(shown.map(|n| 0xff_u64 << (n * 8)).sum())
+    };
+    let shown = |(register, value)| {
+        let mask = if masked.contains(&register) { Some(ppis) } else { priorities(register) };
+        (register, value & mask.unwrap_or(u64::MAX))
+    };
     view.into_iter().filter(|(register, _)| *register != SysReg::ICC_HPPIR_EL1).map(shown).collect()
 }
 
