@@ -95,4 +95,26 @@ pub trait Bench: Platform {
     fn drive_timer(&self, pe: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
         let _ = (pe, timer, high);
     }
+
+    /// Whether all PEs run at EL2, so that the tests can be a hypervisor.
+    fn has_el2(&self) -> bool {
+        false
+    }
+
+    /// Whether the bench can run [work as a guest](Bench::as_guest).
+    fn has_guests(&self) -> bool {
+        false
+    }
+
+    /// Runs `work` as a guest on the PE it is called on: at EL1, with HCR_EL2.IMO=1, and with interrupts masked. The PE that
+    /// `work` is given reaches the guest's registers.
+    fn as_guest(&self, pe: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
+        let _ = (pe, work);
+    }
+
+    /// The virtual interrupt inputs of the PE it is called on: what a guest sees in ISR_EL1.
+    fn virtual_signals(&self, pe: &BenchPe<'_, Self>) -> Signals {
+        let _ = pe;
+        Signals::default()
+    }
 }

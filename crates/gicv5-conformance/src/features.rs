@@ -3,8 +3,8 @@
 use core::fmt;
 
 use gicv5_arch::Spi;
-use gicv5_arch::geometry::{IstGeometry, IstLimits};
-use gicv5_arch::irs::{IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR5, IRS_IDR6, IRS_IDR7};
+use gicv5_arch::geometry::{IstGeometry, IstLimits, VmTableGeometry};
+use gicv5_arch::irs::{IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR3, IRS_IDR4, IRS_IDR5, IRS_IDR6, IRS_IDR7};
 use gicv5_arch::sysreg::{ICC_IDR0_EL1, SysReg};
 use gicv5_arch::values::{L2Size, Levels};
 use gicv5_hal::{IrsExt, IrsIndex, Pe, PeOps};
@@ -23,6 +23,10 @@ pub struct Features {
     pub idr1: IRS_IDR1,
     /// IRS_IDR2.
     pub idr2: IRS_IDR2,
+    /// IRS_IDR3.
+    pub idr3: IRS_IDR3,
+    /// IRS_IDR4.
+    pub idr4: IRS_IDR4,
     /// IRS_IDR5.
     pub idr5: IRS_IDR5,
     /// IRS_IDR6.
@@ -37,16 +41,26 @@ pub struct Features {
     pub wired_spi: Option<Spi>,
     /// Whether the bench drives the timers.
     pub timers: bool,
+    /// Whether the tests can be a hypervisor: the IRS has virtualisation and LPIs, and the PEs run at EL2.
+    pub virt: bool,
+    /// Whether the bench runs guests.
+    pub guests: bool,
 }
 
 impl Features {
     /// Reads the ID registers, and nothing else.
     pub fn read<B: Bench, P: PeOps + ?Sized>(bench: &B, pe: &Pe<'_, P>) -> Features {
         let irs = bench.irs();
+        let idr0: IRS_IDR0 = irs.read(IRS);
+        let idr2: IRS_IDR2 = irs.read(IRS);
+        // Doorbells are physical LPIs, so that virtualisation without those is of no use (LPI-3).
+        let virt = idr0.virt() && idr2.lpi() && bench.has_el2();
         Features {
-            idr0: irs.read(IRS),
+            idr0,
             idr1: irs.read(IRS),
-            idr2: irs.read(IRS),
+            idr2,
+            idr3: irs.read(IRS),
+            idr4: irs.read(IRS),
             idr5: irs.read(IRS),
             idr6: irs.read(IRS),
             idr7: irs.read(IRS),
@@ -54,6 +68,8 @@ impl Features {
             pes: bench.pe_count(),
             wired_spi: bench.wired_spi(),
             timers: bench.has_timers(),
+            virt,
+            guests: virt && bench.has_guests(),
         }
     }
 
@@ -95,6 +111,15 @@ impl Features {
         })
     }
 
+    /// A two-level VM table of this IRS with at least two level-2 tables, as small as it may be.
+    #[must_use]
+    pub fn two_level_vm_table(&self) -> Option<VmTableGeometry> {
+        if self.idr3.vmt_levels() != Levels::TwoLevel {
+            return None;
+        }
+        VmTableGeometry::two_level(8).ok().filter(|table| table.l1_entries() >= 2)
+    }
+
     /// Any two-level IST.
     #[must_use]
     pub fn any_two_level_ist(&self) -> Option<IstGeometry> {
@@ -133,6 +158,12 @@ pub enum Need {
     NoMetadata,
     /// Software error reporting.
     SwErr,
+    /// Virtualisation with LPIs, and PEs at EL2.
+    Virt,
+    /// Two-level VM tables.
+    TwoLevelVmTable,
+    /// Guests that the bench runs, which implies [`Need::Virt`].
+    Guests,
 }
 
 impl Need {
@@ -156,6 +187,9 @@ impl Need {
             Need::FewPriorityBits => features.idr1.pri_bits().is_ok_and(|bits| bits.count() < 5),
             Need::NoMetadata => !features.idr2.istmd(),
             Need::SwErr => features.idr0.swe(),
+            Need::Virt => features.virt,
+            Need::TwoLevelVmTable => features.virt && features.two_level_vm_table().is_some(),
+            Need::Guests => features.guests,
         }
     }
 }
@@ -178,6 +212,9 @@ impl fmt::Display for Need {
             Need::FewPriorityBits => f.write_str("fewer than 5 priority bits (IRS_IDR1.PRI_BITS)"),
             Need::NoMetadata => f.write_str("ISTs without metadata (IRS_IDR2.ISTMD)"),
             Need::SwErr => f.write_str("software errors (IRS_IDR0.SWE)"),
+            Need::Virt => f.write_str("virtualisation and LPIs (IRS_IDR0.VIRT, IRS_IDR2.LPI) at EL2"),
+            Need::TwoLevelVmTable => f.write_str("two-level VM tables (IRS_IDR3.VMT_LEVELS)"),
+            Need::Guests => f.write_str("guests that the bench runs"),
         }
     }
 }

@@ -9,6 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use gicv5_arch::geometry::{Footprint, IstGeometry};
+use gicv5_arch::insn::AcknowledgeResult;
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_SPI_CFGR, IRS_SPI_SELR, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{HPPIR, ICC_CR0_EL1, ICC_ICSR_EL1, SysReg};
@@ -20,6 +21,7 @@ use crate::bench::{Bench, BenchPe};
 use crate::features::{Features, IRS};
 use crate::outcome::{Failure, Outcome, Value, expect};
 use crate::survey::{IrsState, PeState, pe_registers};
+use crate::virt::quiesce_virtual;
 
 /// How long something that must happen may take.
 pub const SOON: Duration = Duration::from_millis(200);
@@ -34,7 +36,7 @@ pub const FRAME: Frame = Frame::config(IRS);
 pub const MAX_PES: usize = 8;
 
 /// Blocks of memory that a test may have.
-const MAX_BLOCKS: usize = 8;
+const MAX_BLOCKS: usize = 32;
 
 /// SPIs that a test may have.
 const MAX_SPIS: usize = 12;
@@ -65,6 +67,8 @@ pub struct Lab<'a, B: Bench> {
     iaffids: [Iaffid; MAX_PES],
     blocks: RefCell<[Option<BlockOf<B>>; MAX_BLOCKS]>,
     spis: Cell<[Option<Spi>; MAX_SPIS]>,
+    /// IRS_CR1 has been written since the last test.
+    attributes: Cell<bool>,
     /// Where to look for the next SPI that nobody has used: tests go from the last SPI down.
     next_spi: Cell<u32>,
 }
@@ -78,11 +82,12 @@ impl<'a, B: Bench> Lab<'a, B> {
             bench,
             pe,
             features,
-            found_pe: PeState::read(pe),
+            found_pe: PeState::read(pe, features.virt),
             found_irs: IrsState::read(bench),
             iaffids: [pe.iaffid(); MAX_PES],
             blocks: RefCell::new([const { None }; MAX_BLOCKS]),
             spis: Cell::new([None; MAX_SPIS]),
+            attributes: Cell::new(false),
             next_spi: Cell::new(base.saturating_add(count)),
         };
         for n in 1..lab.pes() {
@@ -175,9 +180,14 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Busy`].
     pub fn write_raw(&self, register: IrsReg, value: u64) -> Outcome {
-        self.idle(register)?;
+        self.command(register, value).map(drop)
+    }
+
+    /// The same, and returns what the status register, if there is one, read when it became idle. Whatever was written before
+    /// has been waited for (GEN-18): every write here is, and a test that writes by itself does so too.
+    fn command(&self, register: IrsReg, value: u64) -> Result<Option<u64>, Failure> {
         self.irs().write_raw(IRS, register, value);
-        self.idle(register)
+        self.status(register)
     }
 
     /// Waits until the status register of a register is idle.
@@ -186,11 +196,31 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Busy`].
     pub fn idle(&self, register: IrsReg) -> Outcome {
-        let Some(status) = register.status() else { return Ok(()) };
-        if self.until(|| self.irs().is_idle(IRS, status).0) {
-            return Ok(());
+        self.status(register).map(drop)
+    }
+
+    fn status(&self, register: IrsReg) -> Result<Option<u64>, Failure> {
+        let Some(status) = register.status() else { return Ok(None) };
+        let mut value = 0;
+        let is_idle = self.until(|| {
+            let (idle, read) = self.irs().is_idle(IRS, status);
+            value = read;
+            idle
+        });
+        if is_idle {
+            return Ok(Some(value));
         }
-        Err(Failure::Busy { register: status.register.name(), value: self.read_raw(status.register) })
+        Err(Failure::Busy { register: status.register.name(), value })
+    }
+
+    /// Writes a register whose status register says whether the selection is valid, and returns that (GEN-17).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`].
+    pub fn write_selected<R: Register<Reg = IrsReg>>(&self, value: R) -> Result<bool, Failure> {
+        let valid = R::REG.status().and_then(|status| status.valid).map_or(0, u64::from);
+        Ok(self.command(R::REG, value.to_bits())?.is_some_and(|status| status & valid != 0))
     }
 
     /// Selects an SPI (SPI-2).
@@ -209,7 +239,7 @@ impl<'a, B: Bench> Lab<'a, B> {
     /// [`Failure::Busy`].
     pub fn trigger(&self, spi: Spi, mode: TriggerMode) -> Outcome {
         self.select(spi)?;
-        self.write(IRS_SPI_CFGR::ZERO.with_tm(mode))
+        expect("IRS_SPI_STATUSR.V", true, self.write_selected(IRS_SPI_CFGR::ZERO.with_tm(mode))?)
     }
 
     /// Enables or disables the IRS.
@@ -218,7 +248,8 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Busy`].
     pub fn irs_enable(&self, enable: bool) -> Outcome {
-        self.write(IRS_CR0::ZERO.with_irsen(enable))
+        let cr0 = self.command(IrsReg::IRS_CR0, IRS_CR0::ZERO.with_irsen(enable).to_bits())?;
+        expect("IRS_CR0.IRSEN", enable, cr0.is_some_and(|cr0| cr0 & 1 != 0))
     }
 
     // --- PEs ----------------------------------------------------------------------------------------------------
@@ -239,13 +270,16 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Stopped`].
     pub fn start_pe(&self, pe: usize) -> Outcome {
-        self.on(pe, |pe| {
+        let read = self.on(pe, |pe| {
             pe.write_raw(SysReg::ICC_PCR_EL1, Priority::LEAST_URGENT.number().into());
             pe.write(ICC_CR0_EL1::ZERO.with_en(true));
             pe.isb();
-            0
-        })
-        .map(drop)
+            pe.read_raw(SysReg::ICC_PCR_EL1) << 1 | u64::from(pe.read::<ICC_CR0_EL1>().en())
+        })?;
+        expect("ICC_CR0_EL1.EN", true, read & 1 != 0)?;
+        // Priorities may have fewer bits than the mask (PRI-2).
+        let fewest = 31 >> (5 - self.features.priority_bits()) << (5 - self.features.priority_bits());
+        expect("ICC_PCR_EL1 lets everything through", true, read >> 1 >= fewest)
     }
 
     /// Sets the priority mask of PE 0 (PRI-3).
@@ -396,8 +430,7 @@ impl<'a, B: Bench> Lab<'a, B> {
             u64::from(bench.signals(pe).irq) << 63 | pe.read_raw(SysReg::ICC_HPPIR_EL1)
         })?;
         expect("an IRQ is signalled", false, answer >> 63 != 0)?;
-        let hppi = HPPIR::new_with_raw_value(answer & !(1 << 63)).int_id();
-        expect("ICC_HPPIR_EL1", None, hppi)
+        expect_interrupt("ICC_HPPIR_EL1", None, answer & !(1 << 63))
     }
 
     /// Wants an interrupt to be signalled at PE 0, and takes it (SYN-3); it stays active, with its priority.
@@ -416,8 +449,7 @@ impl<'a, B: Bench> Lab<'a, B> {
     /// [`Failure::Unequal`], [`Failure::Stopped`].
     pub fn take_on(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         self.expect_signal(pe)?;
-        let taken = self.on(pe, |pe| acknowledge(pe).map_or(0, |id| id.raw().into()))?;
-        expect("GICR CDIA", Some(id.into()), IntId::from_raw(taken as u32).ok())
+        expect_interrupt("GICR CDIA", Some(id.into()), self.on(pe, acknowledge_raw)?)
     }
 
     /// Wants an acknowledge to find nothing.
@@ -426,7 +458,7 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Unequal`].
     pub fn expect_nothing_to_take(&self) -> Outcome {
-        expect("GICR CDIA", None, acknowledge(self.pe))
+        expect_interrupt("GICR CDIA", None, acknowledge_raw(self.pe))
     }
 
     /// Drops the priority and deactivates.
@@ -462,6 +494,18 @@ impl<'a, B: Bench> Lab<'a, B> {
                 Err(NONE)
             }
         }
+    }
+
+    /// The test's table at an address.
+    #[must_use]
+    pub fn table_at(&self, address: u64) -> Option<Table> {
+        let blocks = self.blocks.borrow();
+        let mut found = blocks.iter().enumerate().filter_map(|(index, block)| Some((index, block.as_ref()?)));
+        found.find(|(_, block)| block.address().raw() == address).map(|(index, block)| Table {
+            index,
+            address: block.address(),
+            size: block.size(),
+        })
     }
 
     /// Stores 64 bits into a table and publishes them (COH-1).
@@ -500,8 +544,14 @@ impl<'a, B: Bench> Lab<'a, B> {
     /// Loads 32 bits from a table, as the IRS has written them (COH-4).
     #[must_use]
     pub fn load32(&self, table: Table, offset: u64) -> u32 {
-        let word = self.load64(table, offset & !7);
-        (word >> ((offset & 4) * 8)) as u32
+        let memory = self.bench.memory();
+        match self.blocks.borrow().get(table.index) {
+            Some(Some(block)) => {
+                memory.acquire(IRS, block, offset..offset + 4);
+                memory.load32(block, offset)
+            }
+            _ => 0,
+        }
     }
 
     /// The smallest linear IST of zeros, valid (LPI-1).
@@ -524,19 +574,31 @@ impl<'a, B: Bench> Lab<'a, B> {
     pub fn adopt(&self, ist: IstGeometry, table: Table) -> Outcome {
         self.write_attributes()?;
         self.write(ist.cfgr())?;
+        expect("IRS_IST_CFGR", ist.cfgr().raw_value(), self.read_raw(IrsReg::IRS_IST_CFGR) as u32)?;
         let address = Addr55_6::new(table.address).map_err(|_| Failure::Exhausted { what: "aligned memory" })?;
         self.write(IRS_IST_BASER::ZERO.with_addr(address).with_valid(true))
     }
 
     /// Makes the IRS access tables as the PEs do (GEN-20).
-    fn write_attributes(&self) -> Outcome {
+    pub(crate) fn write_attributes(&self) -> Outcome {
         let (cache, share) = match self.bench.memory().coherency(IRS) {
             Coherency::Coherent => (Cacheability::WriteBack, Shareability::Inner),
             Coherency::NonCoherent => (Cacheability::NonCacheable, Shareability::Outer),
         };
         let allocate = cache == Cacheability::WriteBack;
         let attributes = IRS_CR1::ZERO.with_ic(cache).with_oc(cache).with_sh(share);
-        self.write(attributes.with_ist_ra(allocate).with_ist_wa(allocate))
+        let attributes = attributes.with_ist_ra(allocate).with_ist_wa(allocate);
+        if !self.features.virt {
+            return self.write(attributes);
+        }
+        // The attributes count only if no structure is valid when they are written (GEN-20): the second to come finds them.
+        let attributes = attributes.with_vmt_ra(allocate).with_vmt_wa(allocate).with_vpet_ra(allocate);
+        let attributes = attributes.with_vpet_wa(allocate).with_vmd_ra(allocate).with_vmd_wa(allocate);
+        let attributes = attributes.with_vped_ra(allocate).with_vped_wa(allocate);
+        if self.attributes.replace(true) {
+            return Ok(());
+        }
+        self.write(attributes)
     }
 
     /// Makes the IST invalid, which writes it back.
@@ -570,15 +632,22 @@ impl<'a, B: Bench> Lab<'a, B> {
             self.bench.drive_spi(false);
         }
         for n in 0..self.pes() {
-            let bench = self.bench;
+            let (bench, virt) = (self.bench, self.features.virt);
             self.on(n, |pe| {
                 if bench.has_timers() {
                     bench.drive_timer(pe, gicv5_arch::Ppi::CNTV, false);
                     bench.drive_timer(pe, gicv5_arch::Ppi::CNTP, false);
                 }
                 quiesce(pe);
+                if virt {
+                    quiesce_virtual(pe);
+                }
                 0
             })?;
+        }
+        if self.features.virt {
+            // Everything behind the VM table becomes invalid with it (VMT-6).
+            self.withdraw_vm_table()?;
         }
         // Without an IST no LPI stands in the way of what follows.
         self.withdraw()?;
@@ -586,13 +655,17 @@ impl<'a, B: Bench> Lab<'a, B> {
             self.put_back_spi(spi)?;
         }
         self.irs_enable(false)?;
+        self.attributes.set(false);
         if let Some(cr1) = self.found_irs.get(IrsReg::IRS_CR1) {
             self.write_raw(IrsReg::IRS_CR1, cr1)?;
         }
         if let Some(cfgr) = self.found_irs.get(IrsReg::IRS_IST_CFGR) {
             self.write_raw(IrsReg::IRS_IST_CFGR, cfgr)?;
         }
-        // No IST is valid any more, so no IRS knows any of this memory (LPI-1).
+        if let Some(cfgr) = self.found_irs.get(IrsReg::IRS_VMT_CFGR).filter(|_| self.features.virt) {
+            self.write_raw(IrsReg::IRS_VMT_CFGR, cfgr)?;
+        }
+        // No IST and no VM table is valid any more, so no IRS knows any of this memory (LPI-1, VMT-7).
         for place in self.blocks.borrow_mut().iter_mut() {
             if let Some(block) = place.take() {
                 self.bench.memory().free(block);
@@ -603,6 +676,9 @@ impl<'a, B: Bench> Lab<'a, B> {
 
     fn put_back_spi(&self, spi: Spi) -> Outcome {
         let id = IrsIntId::Spi(spi);
+        if self.features.virt {
+            self.assign(spi, None)?;
+        }
         self.trigger(spi, TriggerMode::Edge)?;
         self.pe.cdhm(id, HandlingMode::Edge);
         self.pe.cdpend(id, false);
@@ -657,11 +733,12 @@ impl<'a, B: Bench> Lab<'a, B> {
     /// [`Failure::Stopped`].
     pub fn pe_state(&self, pe: usize) -> Result<PeState, Failure> {
         if pe == 0 {
-            return Ok(PeState::read(self.pe));
+            return Ok(PeState::read(self.pe, self.features.virt));
         }
         let words = [const { AtomicU64::new(0) }; 64];
+        let virt = self.features.virt;
         self.on(pe, |pe| {
-            for (word, register) in words.iter().zip(pe_registers()) {
+            for (word, register) in words.iter().zip(pe_registers(virt)) {
                 word.store(pe.read_raw(register), Ordering::Relaxed);
             }
             0
@@ -687,6 +764,9 @@ pub fn until<W: Wait>(wait: &W, limit: Duration, mut holds: impl FnMut() -> bool
 /// Asks for the configuration of an LPI or SPI, after everything this PE did to it (INS-12).
 pub fn config<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId) -> ICC_ICSR_EL1 {
     pe.gsb_sys();
+    // An answer that does not come is not to be taken for the one before it.
+    pe.write_raw(SysReg::ICC_ICSR_EL1, ICC_ICSR_EL1::ZERO.with_f(true).raw_value());
+    pe.isb();
     pe.cdrcfg(id);
     pe.isb();
     pe.read()
@@ -694,10 +774,28 @@ pub fn config<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId) -> ICC_ICSR_EL1 {
 
 /// Acknowledges, with what must follow (SYN-3).
 pub fn acknowledge<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> Option<IntId> {
-    let taken = pe.cdia().int_id();
+    AcknowledgeResult::new_with_raw_value(acknowledge_raw(pe)).int_id()
+}
+
+/// The same, and returns the whole answer.
+pub(crate) fn acknowledge_raw<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> u64 {
+    let taken = pe.cdia().raw_value();
     pe.gsb_ack();
     pe.isb();
     taken
+}
+
+/// Wants an answer to report this interrupt or none. What says that there is one, and names none, is neither.
+///
+/// # Errors
+///
+/// [`Failure::Unequal`].
+pub(crate) fn expect_interrupt(what: &'static str, expected: Option<IntId>, answer: u64) -> Outcome {
+    let answer = HPPIR::new_with_raw_value(answer);
+    if answer.hppiv() && answer.int_id().is_none() {
+        return Err(Failure::Unequal { what, expected: expected.into(), actual: Value::Number(answer.raw_value()) });
+    }
+    expect(what, expected, answer.int_id())
 }
 
 /// Switches a CPU interface off and makes all of its PPIs disabled, inactive and, where software can, not pending.

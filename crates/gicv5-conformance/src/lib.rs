@@ -63,6 +63,7 @@ pub mod random;
 mod suite;
 mod survey;
 mod tests;
+mod virt;
 
 pub use bench::{Bench, BenchPe, Signals, Stopped};
 pub use features::{Features, IRS, Need};
@@ -70,3 +71,4 @@ pub use lab::{A_WHILE, FRAME, Lab, MAX_PES, SOON, Table, acknowledge, config, un
 pub use outcome::{Failure, Outcome, Value, Verdict, expect};
 pub use suite::{Observer, Summary, Test, run, tests};
 pub use survey::{IrsState, PeState};
+pub use virt::{VirtualIst, Vm, VmTable, World};

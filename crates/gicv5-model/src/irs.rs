@@ -93,6 +93,11 @@ impl IrsState {
         }
     }
 
+    /// Whether it is in the same state, however many commands there have been.
+    pub(crate) fn is_same_state(&self, other: &IrsState) -> bool {
+        *self == IrsState { commands: self.commands, ..other.clone() }
+    }
+
     /// How many commands have been started.
     pub(crate) fn commands(&self) -> u64 {
         self.commands

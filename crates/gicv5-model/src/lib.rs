@@ -83,6 +83,7 @@ mod irs;
 pub mod isolation;
 mod ist_memory;
 mod machine;
+pub mod meddle;
 pub mod memory;
 pub mod report;
 mod residency;

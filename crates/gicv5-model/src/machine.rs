@@ -165,6 +165,16 @@ pub struct MachineState {
 }
 
 impl MachineState {
+    /// Whether the interrupt hardware is in the same state, whatever the time is, what software has been told and what there
+    /// is in memory.
+    pub(crate) fn is_same_hardware(&self, other: &MachineState) -> bool {
+        let irses = self.irses.len() == other.irses.len()
+            && self.irses.iter().zip(&other.irses).all(|(one, other)| one.is_same_state(other));
+        (&self.interrupts, &self.ist, &self.virt, &self.wires, &self.pes)
+            == (&other.interrupts, &other.ist, &other.virt, &other.wires, &other.pes)
+            && irses
+    }
+
     fn new(config: MachineConfig) -> Result<MachineState, ConfigError> {
         config.check()?;
         let rng = Rng::new(config.seed);

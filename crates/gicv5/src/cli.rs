@@ -444,6 +444,10 @@ mod tests {
             ("decode --list", &[&["decode", "--list", "--json"]]),
             ("conformance", &[&["conformance", "--json", "--filter", "GEN-15"]]),
             ("conformance --random", &[&["conformance", "--random", "2", "--length", "20", "--json"]]),
+            (
+                "conformance --corrupt",
+                &[&["conformance", "--corrupt", "30", "--pes", "1", "--filter", "reset::spis_are", "--json"]],
+            ),
             ("conformance --list", &[&["conformance", "--list", "--json"]]),
             ("explain", &[&["explain", "--json", "VMT-15", "hazard-1"]]),
             ("replay", &[&["replay", "--json", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/traces/divergent.trace")]]),

@@ -29,6 +29,9 @@ macro_rules! group {
 }
 
 mod acknowledge;
+mod assigned_spi;
+mod doorbells;
+mod guests;
 mod handling;
 mod identification;
 mod instructions;
@@ -39,12 +42,21 @@ mod ppi;
 mod priority;
 mod registers;
 mod reset;
+mod residency;
 mod routing;
+mod saving;
 mod selection;
+mod synchronisation;
+mod virtual_instructions;
+mod virtual_ist;
+mod virtual_ppi;
+mod vm_table;
+mod vms;
+mod vpes;
 mod wires;
 
 /// The groups, in the order in which they run.
-pub(crate) fn groups<B: Bench + 'static>() -> [&'static [Test<B>]; 14] {
+pub(crate) fn groups<B: Bench + 'static>() -> [&'static [Test<B>]; 26] {
     [
         reset::list(),
         identification::list(),
@@ -60,5 +72,17 @@ pub(crate) fn groups<B: Bench + 'static>() -> [&'static [Test<B>]; 14] {
         ppi::list(),
         wires::list(),
         routing::list(),
+        vm_table::list(),
+        vms::list(),
+        vpes::list(),
+        virtual_ist::list(),
+        residency::list(),
+        virtual_instructions::list(),
+        doorbells::list(),
+        virtual_ppi::list(),
+        guests::list(),
+        saving::list(),
+        synchronisation::list(),
+        assigned_spi::list(),
     ]
 }

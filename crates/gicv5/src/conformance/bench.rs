@@ -3,8 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IIDR};
+use arbitrary_int::{u4, u5, u6};
+use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IDR3, IRS_IDR4, IRS_IIDR};
 use gicv5_arch::sysreg::PpiSet;
+use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_arch::{Ppi, Spi};
 use gicv5_conformance::{Bench, BenchPe, Signals, Stopped, until};
 use gicv5_hal::{Lock, Locks, Platform};
@@ -45,6 +47,14 @@ pub(crate) fn config(kind: Kind, pes: u16) -> MachineConfig {
         for pe in &mut irs.pes {
             pe.ppis = [PpiSet::new_with_raw_value(u64::MAX).without(Ppi::GICMNT), PpiSet::new_with_raw_value(u64::MAX)];
         }
+        if kind == Kind::Full {
+            irs.idr0 = irs.idr0.with_virt(true);
+            irs.idr3 = IRS_IDR3::ZERO.with_vm_id_bits(u5::new(10)).with_vmt_levels(Levels::TwoLevel);
+            irs.idr3 = irs.idr3.with_vmd(true).with_vmd_sz(u4::new(6));
+            // 8 VPE ID bits, stored minus one.
+            irs.idr4 = IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::new_with_raw_value(u4::new(7)));
+            irs.idr4 = irs.idr4.with_vped_sz(u6::new(8));
+        }
         if kind == Kind::Qemu {
             irs.idr0 = IRS_IDR0::new_with_raw_value(0x0000_001d);
             irs.idr2 = IRS_IDR2::new_with_raw_value(0x0000_3fb8);
@@ -80,15 +90,17 @@ pub(crate) struct ModelBench {
     /// PE 0.
     pub(crate) first: ModelPe,
     pes: Vec<ModelPe>,
+    guests: Vec<ModelPe>,
 }
 
 impl ModelBench {
     /// Builds a machine.
     pub(crate) fn new(config: MachineConfig) -> Result<ModelBench, ConfigError> {
         let machine = Machine::new(config)?;
-        let pes = (0..machine.pe_count()).filter_map(|n| machine.pe(PeIndex(n))).collect();
+        let pes: Vec<ModelPe> = (0..machine.pe_count()).filter_map(|n| machine.pe(PeIndex(n))).collect();
+        let guests = pes.iter().map(ModelPe::guest).collect();
         let first = machine.pe(PeIndex(0)).ok_or(ConfigError::NoPe)?;
-        Ok(ModelBench { machine, first, pes })
+        Ok(ModelBench { machine, first, pes, guests })
     }
 
     /// What of the rules software has broken since the last time.
@@ -162,5 +174,24 @@ impl Bench for ModelBench {
 
     fn drive_timer(&self, pe: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
         self.machine.set_ppi_wire(Self::index(pe), timer, high);
+    }
+
+    fn has_el2(&self) -> bool {
+        true
+    }
+
+    fn has_guests(&self) -> bool {
+        true
+    }
+
+    fn as_guest(&self, pe: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
+        if let Some(guest) = self.guests.get(usize::from(Self::index(pe).0)) {
+            work(&gicv5_hal::Pe::new(guest));
+        }
+    }
+
+    fn virtual_signals(&self, pe: &BenchPe<'_, Self>) -> Signals {
+        let signals = self.machine.virtual_signals(Self::index(pe));
+        Signals { irq: signals.irq, fiq: signals.fiq }
     }
 }

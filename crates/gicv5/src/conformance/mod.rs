@@ -5,6 +5,7 @@
 //! rule that it is not about has failed.
 
 mod bench;
+mod corrupt;
 mod random;
 mod report;
 #[cfg(test)]
@@ -40,7 +41,7 @@ Examples:
 
 /// Arguments of `gicv5 conformance`.
 #[derive(Debug, clap::Args)]
-#[command(after_help = AFTER_HELP)]
+#[command(after_help = AFTER_HELP, group = clap::ArgGroup::new("drawn").args(["random", "corrupt"]))]
 pub(crate) struct Args {
     /// Runs only tests whose name contains TEXT, or that check the rule TEXT; may be given several times
     #[arg(long, value_name = "TEXT")]
@@ -60,8 +61,11 @@ pub(crate) struct Args {
     /// Runs N random programs instead of the tests, and prints a digest of the answers of each
     #[arg(long, value_name = "N", conflicts_with_all = ["filter", "list", "junit"])]
     random: Option<u64>,
-    /// Seed of the first random program; the others follow
-    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "random")]
+    /// Spoils N accesses, one at a time in one test, and says what the tests did not notice
+    #[arg(long, value_name = "N", conflicts_with_all = ["random", "list", "junit"])]
+    corrupt: Option<usize>,
+    /// Seed of the first random program, from which the others follow, or of the accesses to spoil
+    #[arg(long, value_name = "SEED", default_value_t = 0, requires = "drawn")]
     seed: u64,
     /// Operations in a random program
     #[arg(long, value_name = "N", default_value_t = 400, requires = "random")]
@@ -79,7 +83,11 @@ pub(crate) struct Args {
 
 /// Whether a test is chosen: by a part of its name, or by a rule.
 fn is_chosen(test: &Test<ModelBench>, filters: &[String]) -> bool {
-    let matches = |filter: &String| test.name.contains(filter.as_str()) || test.rules.contains(&filter.as_str());
+    is_chosen_name(test.name, test.rules, filters)
+}
+
+fn is_chosen_name(name: &str, rules: &[&str], filters: &[String]) -> bool {
+    let matches = |filter: &String| name.contains(filter.as_str()) || rules.contains(&filter.as_str());
     filters.is_empty() || filters.iter().any(matches)
 }
 
@@ -99,6 +107,9 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     if args.list {
         report::list(&chosen, args.json, out)?;
         return Ok(Outcome::Held);
+    }
+    if let Some(count) = args.corrupt {
+        return corrupt::run(args, count, &INTERRUPTED, out);
     }
     let report = on_the_model(args.machine, args.pes, &args.filter, &INTERRUPTED)?;
     if let Some(path) = &args.junit {

@@ -7,7 +7,7 @@ use gicv5_arch::irs::IRS_IDR0;
 use gicv5_facts::RuleBook;
 use gicv5_hal::Coherency;
 use gicv5_model::Tie;
-use gicv5_model::config::{DpsWithoutOneOfN, Effects, MachineConfig, SetPending};
+use gicv5_model::config::{DpsWithoutOneOfN, Effects, MachineConfig, SetPending, Switch, Switches};
 use gicv5_model::memory::Eagerness;
 
 use super::bench::{Kind, ModelBench, config};
@@ -36,7 +36,11 @@ fn every_test_that_applies_passes_on_the_model_with_any_number_of_pes() {
     for pes in [1, 2, 8] {
         for kind in [Kind::Full, Kind::Qemu] {
             let passed = all_hold(&format!("{} {pes}", kind.name()), config(kind, pes));
-            assert!(passed >= 150, "{passed} on {} with {pes} PEs", kind.name());
+            let expected = match kind {
+                Kind::Full => 370,
+                Kind::Qemu => 220,
+            };
+            assert!(passed >= expected, "{passed} on {} with {pes} PEs", kind.name());
         }
     }
 }
@@ -52,6 +56,79 @@ fn the_suite_accepts_every_choice_that_the_architecture_leaves_open() {
         machine.switches.tie = tie;
         machine.switches.pe_dps = pe_dps;
         all_hold(&format!("{effects:?} {tie:?} {pe_dps:?}"), machine);
+    }
+}
+
+/// Positions of switches in which a rule that is inferred, or an open question, is answered the other way, and the tests that
+/// fail there: they are about that rule. Every other position is accepted by every test.
+const SIDES: &[(&str, &str, &[&str])] = &[
+    (
+        "set_pending",
+        "MakesEdge",
+        &[
+            "instructions::cdpend_pends",
+            "handling::level_stays_pending",
+            "handling::level_comes_back",
+            "lpi::level_lpi_stays_pending",
+            "doorbells::doorbell_rings_when_the_interrupt_is_deactivated",
+            "guests::level_stays_pending",
+            "saving::save_writes_the_states",
+        ],
+    ),
+    ("set_lpi", "KeepsHandlingMode", &["lpi::setlpi_frame_pends"]),
+    ("vm.states", "Forgotten", &["vms::invalid_vm_is_written_back"]),
+    (
+        "doorbell.mask",
+        "ByNumber",
+        &[
+            "doorbells::doorbell_is_not_rung_below_its_mask",
+            "doorbells::ends_of_the_mask",
+            "doorbells::mask_of_the_request_counts",
+            "doorbells::doorbell_rings_when_the_priority_rises",
+        ],
+    ),
+    ("doorbell.request_mask", "OfBoth", &["doorbells::mask_of_the_request_counts"]),
+    ("doorbell.with_v", "Counts", &["doorbells::request_with_residency_is_none"]),
+    ("doorbell.merged", "Keeps", &["doorbells::doorbell_merges_with_a_pending_one"]),
+    ("doorbell.without_dbv", "Keeps", &["doorbells::settings_are_made_invalid"]),
+    ("residency.request", "SurvivesResidency", &["doorbells::request_ends_with_the_waiting"]),
+];
+
+fn side(switch: &Switch, position: usize) -> Option<&'static [&'static str]> {
+    let is_it = |(name, of, _): &&(&str, &str, &[&str])| {
+        *name == switch.name && switch.positions.get(position).is_some_and(|position| position.name == *of)
+    };
+    SIDES.iter().find(is_it).map(|(_, _, tests)| *tests)
+}
+
+fn failures(machine: MachineConfig) -> Vec<(&'static str, String)> {
+    let report = run(machine);
+    let failed = report.tests.iter().filter(|test| test.status == Status::Fail);
+    failed.map(|test| (test.name, test.message.clone().unwrap_or_default())).collect()
+}
+
+#[test]
+fn every_test_accepts_every_open_choice_at_once_but_for_the_sides_that_are_named() {
+    for nth in [1, 2] {
+        let mut machine = config(Kind::Full, 2);
+        for switch in Switches::ALL {
+            let position = (1..=nth.min(switch.positions.len() - 1)).rev().find(|n| side(switch, *n).is_none());
+            switch.set(&mut machine.switches, position.unwrap_or(0));
+        }
+        assert_eq!(failures(machine), [], "all switches in position {nth}");
+    }
+}
+
+#[test]
+fn the_tests_that_take_a_side_fail_on_the_other_side_and_no_others_do() {
+    for switch in Switches::ALL {
+        for n in 0..switch.positions.len() {
+            let Some(expected) = side(switch, n) else { continue };
+            let mut machine = config(Kind::Full, 2);
+            switch.set(&mut machine.switches, n);
+            let failed: Vec<&str> = failures(machine).into_iter().map(|(name, _)| name).collect();
+            assert_eq!(failed, expected, "{} in position {n}", switch.name);
+        }
     }
 }
 
@@ -105,7 +182,40 @@ fn names_are_unique_and_rules_exist() {
             assert!(book.rule(rule).is_some(), "{}: there is no rule {rule}", test.name);
         }
     }
-    assert!(names.len() >= 150, "{}", names.len());
+    assert!(names.len() >= 400, "{}", names.len());
+}
+
+/// Rules that oblige hardware and that no test of the suite checks, and why not. Rules that oblige software alone need no
+/// reason: breaking one shows nothing that a test could rely on, and the model's checker holds the suite to them.
+const UNOBSERVED: &[(&str, &str)] = &[
+    ("VMT-19", "what the IRS has cached cannot be told from what is in memory without breaking VMT-18"),
+    ("VPE-15", "DPS takes a VPE out of 1-of-N selection, and no machine that runs the suite has VIRT_ONE_N"),
+    ("VPE-17", "IRS_VM_SELR configures 1-of-N doorbells, and no machine that runs the suite has VIRT_ONE_N"),
+    ("VPE-18", "1-of-N doorbells, as VPE-17"),
+    ("RES-24", "says what is not promised"),
+    ("INJ-5", "the bench has no ITS"),
+    ("PPI-9", "needs PPIs that are assigned to another domain, which is EL3's to do"),
+    ("PPI-27", "the encoding of ICH_PPI_HVIR is in no public source"),
+    ("PPI-28", "nested virtualisation"),
+];
+
+#[test]
+fn every_rule_of_the_virtual_half_that_obliges_hardware_has_a_test_or_a_reason() {
+    let book = RuleBook::parse(include_str!("../../../../docs/rules.md")).unwrap();
+    let tested: BTreeSet<&str> =
+        gicv5_conformance::tests::<ModelBench>().flat_map(|test| test.rules.iter().copied()).collect();
+    for group in ["VMT", "VM", "VPE", "DB", "RES", "IST", "INJ", "PPI", "SAVE"] {
+        for rule in book.in_group(group) {
+            let obliges_hardware = ["IRS", "CPUIF", "ITS", "all", "model"].iter().any(|who| rule.who.contains(who));
+            let reason = UNOBSERVED.iter().find(|(id, _)| *id == rule.id);
+            let is_tested = tested.contains(rule.id.as_str());
+            assert!(!is_tested || reason.is_none(), "{} has a test and a reason", rule.id);
+            assert!(is_tested || reason.is_some() || !obliges_hardware, "{} has neither test nor reason", rule.id);
+        }
+    }
+    for (id, reason) in UNOBSERVED {
+        assert!(book.rule(id).is_some() && !reason.is_empty(), "there is no rule {id}");
+    }
 }
 
 #[test]
@@ -139,4 +249,12 @@ fn a_random_program_repeats_itself_and_tells_machines_apart() {
     // A handling mode that nobody asks for shows in few programs.
     let other = |machine: &mut MachineConfig| machine.switches.set_pending = SetPending::MakesEdge;
     assert!((0..20).any(|seed| digest(&same, seed) != digest(&other, seed)));
+}
+
+#[test]
+fn hardly_anything_is_spoiled_that_no_test_notices() {
+    let campaign = super::corrupt::campaign(Kind::Full, 2, &[], 40, 5, &AtomicBool::new(false)).unwrap();
+    assert!(campaign.noticed >= 34, "{} of 40", campaign.noticed);
+    // A meddler that spoils nothing would leave everything unnoticed, one that spoils everything nothing.
+    assert!(campaign.answers > 0 && campaign.effects > 0);
 }
