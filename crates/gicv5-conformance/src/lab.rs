@@ -53,6 +53,13 @@ pub struct Table {
     pub size: u64,
 }
 
+/// What can be put back of an SPI by the instructions that are for it.
+#[derive(Clone, Copy, Debug)]
+struct Ability {
+    disables: bool,
+    clears_pending: bool,
+}
+
 /// The machine under test.
 pub struct Lab<'a, B: Bench> {
     bench: &'a B,
@@ -67,6 +74,8 @@ pub struct Lab<'a, B: Bench> {
     iaffids: [Iaffid; MAX_PES],
     blocks: RefCell<[Option<BlockOf<B>>; MAX_BLOCKS]>,
     spis: Cell<[Option<Spi>; MAX_SPIS]>,
+    /// What can be put back of an SPI.
+    ability: Cell<Ability>,
     /// IRS_CR1 has been written since the last test.
     attributes: Cell<bool>,
     /// Where to look for the next SPI that nobody has used: tests go from the last SPI down.
@@ -87,6 +96,7 @@ impl<'a, B: Bench> Lab<'a, B> {
             iaffids: [pe.iaffid(); MAX_PES],
             blocks: RefCell::new([const { None }; MAX_BLOCKS]),
             spis: Cell::new([None; MAX_SPIS]),
+            ability: Cell::new(Ability { disables: false, clears_pending: false }),
             attributes: Cell::new(false),
             next_spi: Cell::new(base.saturating_add(count)),
         };
@@ -185,7 +195,7 @@ impl<'a, B: Bench> Lab<'a, B> {
 
     /// The same, and returns what the status register, if there is one, read when it became idle. Whatever was written before
     /// has been waited for (GEN-18): every write here is, and a test that writes by itself does so too.
-    fn command(&self, register: IrsReg, value: u64) -> Result<Option<u64>, Failure> {
+    pub(crate) fn command(&self, register: IrsReg, value: u64) -> Result<Option<u64>, Failure> {
         self.irs().write_raw(IRS, register, value);
         self.status(register)
     }
@@ -461,10 +471,26 @@ impl<'a, B: Bench> Lab<'a, B> {
         expect_interrupt("GICR CDIA", None, acknowledge_raw(self.pe))
     }
 
-    /// Drops the priority and deactivates.
-    pub fn finish(&self, id: impl Into<IntId>) {
+    /// Drops the priority and deactivates, and wants both to have happened (INS-4, INS-5).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn finish(&self, id: impl Into<IntId>) -> Outcome {
+        let id = id.into();
+        let before = self.sysreg(SysReg::ICC_APR_EL1);
+        self.drop_and_deactivate(id);
+        // The most urgent active priority is the lowest bit (PRI-5).
+        expect("ICC_APR_EL1", before & before.saturating_sub(1), self.sysreg(SysReg::ICC_APR_EL1))?;
+        match IrsIntId::try_from(id) {
+            Ok(id) => self.expect_active(id, false),
+            Err(_) => Ok(()),
+        }
+    }
+
+    fn drop_and_deactivate(&self, id: IntId) {
         self.pe.cdeoi();
-        self.pe.cddi(id.into());
+        self.pe.cddi(id);
         self.sync();
     }
 
@@ -563,6 +589,7 @@ impl<'a, B: Bench> Lab<'a, B> {
         let ist = self.features.linear_ist().ok_or(Failure::Exhausted { what: "linear IST" })?;
         let table = self.memory(ist.base())?;
         self.adopt(ist, table)?;
+        expect("IRS_IST_BASER.VALID", true, self.read::<IRS_IST_BASER>().valid())?;
         Ok((ist, table))
     }
 
@@ -687,7 +714,7 @@ impl<'a, B: Bench> Lab<'a, B> {
         self.sync();
         // Whoever ignores the clearing of Pending leaves one way to get rid of it. Another SPI that is as urgent may come first.
         for _ in 0..MAX_SPIS {
-            if !self.config(spi).pending() {
+            if self.ability.get().clears_pending || !self.config(spi).pending() {
                 break;
             }
             self.irs_enable(true)?;
@@ -695,14 +722,40 @@ impl<'a, B: Bench> Lab<'a, B> {
             self.start_pe(0)?;
             self.until(|| self.bench.signals(self.pe).irq);
             if let Some(id) = acknowledge(self.pe) {
-                self.finish(id);
+                self.drop_and_deactivate(id);
             }
             quiesce(self.pe);
         }
         self.pe.cddis(id);
         self.pe.cdaff(id, Iaffid::new(0));
         self.sync();
-        Ok(())
+        let left = self.config(spi);
+        let mut expected = ICC_ICSR_EL1::ZERO;
+        if !self.ability.get().disables {
+            expected = expected.with_enabled(left.enabled());
+        }
+        if left == expected {
+            return Ok(());
+        }
+        let (expected, actual) = (Value::Number(expected.raw_value()), Value::Number(left.raw_value()));
+        Err(Failure::LeftBehind { what: "ICC_ICSR_EL1 of an SPI", expected, actual })
+    }
+
+    /// Looks what can be put back of an SPI by the instructions that are for it. What cannot is a failure of the tests about those
+    /// instructions, and of no others.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Busy`], [`Failure::Stopped`].
+    pub(crate) fn try_ability(&self) -> Outcome {
+        let Ok(spi) = self.spi() else { return Ok(()) };
+        self.pe.cden(spi.into());
+        self.pe.cddis(spi.into());
+        self.pe.cdpend(spi.into(), true);
+        self.pe.cdpend(spi.into(), false);
+        let left = self.config(spi);
+        self.ability.set(Ability { disables: !left.enabled(), clears_pending: !left.pending() });
+        self.put_back()
     }
 
     /// Compares with the state that every test starts from.
@@ -767,9 +820,12 @@ pub fn config<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId) -> ICC_ICSR_EL1 {
     // An answer that does not come is not to be taken for the one before it.
     pe.write_raw(SysReg::ICC_ICSR_EL1, ICC_ICSR_EL1::ZERO.with_f(true).raw_value());
     pe.isb();
+    let is_ready = pe.read::<ICC_ICSR_EL1>().f();
     pe.cdrcfg(id);
     pe.isb();
-    pe.read()
+    let answer: ICC_ICSR_EL1 = pe.read();
+    // A register that does not take what is written to it gives no answer that counts.
+    if is_ready { answer } else { answer.with_f(true) }
 }
 
 /// Acknowledges, with what must follow (SYN-3).

@@ -63,7 +63,7 @@ pub mod random;
 mod suite;
 mod survey;
 mod tests;
-mod virt;
+pub mod virt;
 
 pub use bench::{Bench, BenchPe, Signals, Stopped};
 pub use features::{Features, IRS, Need};

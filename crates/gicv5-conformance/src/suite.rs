@@ -98,6 +98,7 @@ fn run_one<B: Bench>(lab: &Lab<'_, B>, test: &Test<B>, base: &mut Option<Base>) 
     let about_reset = test.name.starts_with("reset::");
     if base.is_none() && !about_reset {
         lab.put_back()?;
+        lab.try_ability()?;
         *base = Some(Base::look(lab));
     }
     let mut outcome = Ok(());

@@ -34,15 +34,15 @@ use crate::outcome::{Failure, Outcome, expect};
 use crate::{A_WHILE, SOON};
 
 /// The VM of most tests.
-pub(crate) const VM: VmId = VmId::new(5);
+pub const VM: VmId = VmId::new(5);
 /// Another one; its entry shares a cache line with that of [`VM`] where lines have 64 bytes or more.
-pub(crate) const OTHER: VmId = VmId::new(4);
+pub const OTHER: VmId = VmId::new(4);
 /// The VPEs of both.
-pub(crate) const VPES: [VpeId; 2] = [VpeId::new(0), VpeId::new(3)];
+pub const VPES: [VpeId; 2] = [VpeId::new(0), VpeId::new(3)];
 /// The doorbell LPIs of the VPEs of [`VM`].
-pub(crate) const DOORBELLS: [u32; 2] = [40, 41];
+pub const DOORBELLS: [u32; 2] = [40, 41];
 /// Interrupts of each type that a VM has at least, from 0.
-pub(crate) const INTERRUPTS: u32 = 64;
+pub const INTERRUPTS: u32 = 64;
 
 /// A guest's CPU interface that is enabled, with an open mask.
 const OPEN: ICH_VMCR_EL2 = ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(Priority::LEAST_URGENT);
@@ -130,20 +130,20 @@ pub struct World {
 
 /// An entry of an IST that is enabled, with a priority and a target.
 #[must_use]
-pub(crate) fn preset(priority: u32, target: VpeId) -> L2_ISTE {
+pub fn preset(priority: u32, target: VpeId) -> L2_ISTE {
     let priority = Priority::new(priority).unwrap_or(Priority::LEAST_URGENT);
     L2_ISTE::ZERO.with_enable(true).with_priority(priority).with_iaffid(Iaffid::from(target))
 }
 
 /// A VM's LPI.
 #[must_use]
-pub(crate) fn vlpi(id: u32) -> IrsIntId {
+pub fn vlpi(id: u32) -> IrsIntId {
     IrsIntId::from_parts(IrsIntType::Lpi, u24::new(id & 0xff_ffff))
 }
 
 /// A VM's SPI.
 #[must_use]
-pub(crate) fn vspi(id: u32) -> IrsIntId {
+pub fn vspi(id: u32) -> IrsIntId {
     IrsIntId::from_parts(IrsIntType::Spi, u24::new(id & 0xff_ffff))
 }
 
@@ -412,6 +412,10 @@ impl<B: Bench> Lab<'_, B> {
         for (vpe, doorbell) in VPES.into_iter().zip(DOORBELLS) {
             self.set_doorbell(VM, vpe, self.doorbell(doorbell)?)?;
         }
+        for (vpe, doorbell) in VPES.into_iter().zip(DOORBELLS) {
+            self.expect_vpe(VM, vpe, true)?;
+            self.expect_settings(self.doorbell(doorbell)?)?;
+        }
         self.irs_enable(true)?;
         Ok(World { table, vm, lpis, spis })
     }
@@ -476,7 +480,9 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Busy`].
     pub fn save(&self, vm: VmId) -> Outcome {
-        self.write(IRS_SAVE_VMR::ZERO.with_s(true).with_q(true).with_vm_id(vm))
+        let command = IRS_SAVE_VMR::ZERO.with_s(true).with_q(true).with_vm_id(vm);
+        let status = self.command(IrsReg::IRS_SAVE_VMR, command.raw_value())?.unwrap_or(0);
+        expect("IRS_SAVE_VM_STATUSR.Q", true, IRS_SAVE_VM_STATUSR::new_with_raw_value(status as u32).q())
     }
 
     /// Asks whether a VM is as it was when it was saved, and wants that answer (SAVE-3).
@@ -485,8 +491,9 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Busy`], [`Failure::Unequal`].
     pub fn expect_quiescent(&self, vm: VmId, quiescent: bool) -> Outcome {
-        self.write(IRS_SAVE_VMR::ZERO.with_q(true).with_vm_id(vm))?;
-        expect("IRS_SAVE_VM_STATUSR.Q", quiescent, self.read::<IRS_SAVE_VM_STATUSR>().q())
+        let command = IRS_SAVE_VMR::ZERO.with_q(true).with_vm_id(vm);
+        let status = self.command(IrsReg::IRS_SAVE_VMR, command.raw_value())?.unwrap_or(0);
+        expect("IRS_SAVE_VM_STATUSR.Q", quiescent, IRS_SAVE_VM_STATUSR::new_with_raw_value(status as u32).q())
     }
 
     /// An entry of a virtual IST as the IRS has written it: to be asked after a save, or when the IST is invalid.
@@ -517,7 +524,18 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Unequal`], [`Failure::Busy`].
     pub fn set_doorbell(&self, vm: VmId, vpe: VpeId, settings: IRS_VPE_DBR) -> Outcome {
         self.expect_vpe(vm, vpe, true)?;
-        expect("IRS_VPE_STATUSR.V", true, self.write_selected(settings)?)
+        expect("IRS_VPE_STATUSR.V", true, self.write_selected(settings)?)?;
+        self.expect_settings(settings)
+    }
+
+    /// Wants the settings of the selected VPE to be these (VPE-12).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn expect_settings(&self, settings: IRS_VPE_DBR) -> Outcome {
+        let found = self.read::<IRS_VPE_DBR>().with_req_db(false).raw_value();
+        expect("IRS_VPE_DBR", settings.with_req_db(false).raw_value(), found)
     }
 
     /// Wants a doorbell to have rung, and takes its pending bit away.
@@ -585,6 +603,12 @@ impl<B: Bench> Lab<'_, B> {
             pe.isb();
             pe.read_raw(SysReg::ICH_CONTEXTR_EL2)
         })?;
+        let what = self.on(pe, |pe| {
+            let is_on = pe.read::<ICH_VCTLR_EL2>() == ICH_VCTLR_EL2::ZERO.with_en(true);
+            let is_set = pe.read::<ICH_VMCR_EL2>() == vmcr && pe.read_raw(SysReg::ICH_APR_EL2) == active;
+            u64::from(is_on && is_set)
+        })?;
+        expect("ICH_VCTLR_EL2, ICH_VMCR_EL2 and ICH_APR_EL2 are as written", true, what != 0)?;
         Ok(ICH_CONTEXTR_EL2::new_with_raw_value(read))
     }
 
@@ -687,12 +711,29 @@ impl<B: Bench> Lab<'_, B> {
     /// `GIC VDRCFG` on PE 0: the configuration in the VM of the VPE that is resident there (INS-17).
     #[must_use]
     pub fn vd_config(&self, id: IrsIntId) -> ICC_ICSR_EL1 {
+        self.vd_ask(id, ICC_ICSR_EL1::ZERO.with_f(true))
+    }
+
+    /// Wants VDRCFG to find an interrupt or not (INS-11).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn expect_vd_reachable(&self, id: IrsIntId, reachable: bool) -> Outcome {
+        // What was there before says the opposite, so that an answer that does not come is none.
+        let answer = self.vd_ask(id, ICC_ICSR_EL1::ZERO.with_f(reachable));
+        expect("ICC_ICSR_EL1.F", !reachable, answer.f())
+    }
+
+    fn vd_ask(&self, id: IrsIntId, before: ICC_ICSR_EL1) -> ICC_ICSR_EL1 {
         self.pe.gsb_sys();
-        self.pe.write(ICC_ICSR_EL1::ZERO.with_f(true));
+        self.pe.write(before);
         self.pe.isb();
+        let is_ready = self.pe.read::<ICC_ICSR_EL1>() == before;
         self.pe.gic(GicInsn::GIC_VDRCFG, IntIdOperand::naming(id).raw_value());
         self.pe.isb();
-        self.pe.read()
+        let answer = self.pe.read::<ICC_ICSR_EL1>();
+        if is_ready { answer } else { answer.with_f(before.f()) }
     }
 
     /// Wants an interrupt of the resident VPE's VM to be pending or not.
@@ -734,7 +775,7 @@ impl<B: Bench> Lab<'_, B> {
         let found = self.on(pe, |pe| {
             let hppi = || pe.read_raw(SysReg::ICH_HPPIR_EL2);
             // What has been recalled may take its time to go.
-            until(bench.wait(), SOON, || HPPIR::new_with_raw_value(hppi()).int_id().is_none());
+            until(bench.wait(), SOON, || !HPPIR::new_with_raw_value(hppi()).hppiv());
             until(bench.wait(), A_WHILE, || false);
             hppi()
         })?;

@@ -354,8 +354,9 @@ impl PeOps for MeddledPe {
             }
             // What the other bits are for is in no public source.
             SysReg::ICC_CR0_EL1 => ICC_CR0_EL1::ZERO.with_en(true).raw_value(),
+            // Where no VPE is resident the names mean nothing, and how long F stays set is open (open question 4).
             SysReg::ICH_CONTEXTR_EL2 if !ICH_CONTEXTR_EL2::new_with_raw_value(value).v() => {
-                ICH_CONTEXTR_EL2::ZERO.with_v(true).with_f(true).raw_value()
+                ICH_CONTEXTR_EL2::ZERO.with_v(true).raw_value()
             }
             _ => fields,
         };

@@ -96,7 +96,7 @@ group! { "acknowledge";
         lab.pend(spi);
         lab.pend(spi);
         lab.take(spi)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.expect_silence(0)?;
         lab.expect_nothing_to_take()
     }

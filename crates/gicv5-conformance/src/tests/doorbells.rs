@@ -300,8 +300,7 @@ group! { "doorbells";
         lab.take(doorbell)?;
         expect("ICC_ICSR_EL1.HM is Edge", true, lab.config(doorbell).hm() == HandlingMode::Edge)?;
         lab.expect_pending(doorbell, false)?;
-        lab.finish(doorbell);
-        Ok(())
+        lab.finish(doorbell)
     }
 
     /// A doorbell that has rung stays pending, although its VPE is resident and the interrupt has gone.

@@ -171,7 +171,7 @@ group! { "guests";
         lab.take(physical)?;
         lab.expect_nothing_to_take()?;
         expect("ICH_APR_EL2", 0, lab.sysreg(SysReg::ICH_APR_EL2))?;
-        lab.finish(physical);
+        lab.finish(physical)?;
         lab.expect_guest_takes(0, Some(vlpi(6).into()))?;
         expect("ICC_APR_EL1", 0, lab.sysreg(SysReg::ICC_APR_EL1))
     }

@@ -29,7 +29,7 @@ group! { "handling";
         for _ in 0..3 {
             lab.take(spi)?;
             lab.expect_silence(0)?;
-            lab.finish(spi);
+            lab.finish(spi)?;
         }
         lab.expect_signal(0)
     }
@@ -66,9 +66,9 @@ group! { "handling";
         lab.pend(spi);
         lab.take(spi)?;
         lab.pend(spi);
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.take(spi)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.expect_silence(0)
     }
 

@@ -76,7 +76,7 @@ group! { "irs";
         lab.expect_silence(0)?;
         lab.irs_enable(true)?;
         lab.take(one)?;
-        lab.finish(one);
+        lab.finish(one)?;
         lab.take(other)
     }
 

@@ -68,7 +68,7 @@ fn tables_of<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
         lab.pend(lpi);
     }
     lab.take(last)?;
-    lab.finish(last);
+    lab.finish(last)?;
     lab.take(second)
 }
 

@@ -19,7 +19,7 @@ group! { "lpi";
         lab.take(lpi)?;
         lab.expect_active(lpi, true)?;
         lab.expect_pending(lpi, false)?;
-        lab.finish(lpi);
+        lab.finish(lpi)?;
         lab.expect_active(lpi, false)?;
         lab.expect_silence(0)
     }
@@ -79,10 +79,10 @@ group! { "lpi";
         lab.pe.cdhm(lpi.into(), HandlingMode::Level);
         lab.pend(lpi);
         lab.take(lpi)?;
-        lab.finish(lpi);
+        lab.finish(lpi)?;
         lab.take(lpi)?;
         lab.pe.cdpend(lpi.into(), false);
-        lab.finish(lpi);
+        lab.finish(lpi)?;
         lab.expect_silence(0)
     }
 
@@ -98,9 +98,9 @@ group! { "lpi";
         lab.pend(urgent);
         lab.start()?;
         lab.take(urgent)?;
-        lab.finish(urgent);
+        lab.finish(urgent)?;
         lab.take(lpi)?;
-        lab.finish(lpi);
+        lab.finish(lpi)?;
         lab.take(late)
     }
 
@@ -135,7 +135,7 @@ group! { "lpi";
             match (seen.get_mut(index), taken) {
                 (Some(count), Some(id)) => {
                     *count += 1;
-                    lab.finish(id);
+                    lab.finish(id)?;
                 }
                 _ => return expect("an LPI that was pended", true, false),
             }

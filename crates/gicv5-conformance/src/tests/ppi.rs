@@ -89,7 +89,7 @@ group! { "ppi";
         lab.take(Ppi::SW_PPI)?;
         expect("pending", 0, lab.sysreg(SysReg::ICC_PPI_SPENDR0_EL1) & SW)?;
         expect("active", SW, lab.sysreg(SysReg::ICC_PPI_SACTIVER0_EL1))?;
-        lab.finish(Ppi::SW_PPI);
+        lab.finish(Ppi::SW_PPI)?;
         expect("active", 0, lab.sysreg(SysReg::ICC_PPI_SACTIVER0_EL1))?;
         lab.expect_silence(0)
     }
@@ -186,7 +186,7 @@ group! { "ppi";
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31);
         lab.take(Ppi::SW_PPI)?;
-        lab.finish(Ppi::SW_PPI);
+        lab.finish(Ppi::SW_PPI)?;
         lab.take(spi)
     }
 
@@ -200,7 +200,7 @@ group! { "ppi";
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31);
         lab.take(spi)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.take(Ppi::SW_PPI)
     }
 
@@ -217,7 +217,7 @@ group! { "ppi";
         let first = crate::lab::acknowledge(lab.pe);
         let ppi_first = first == Some(Ppi::SW_PPI.into());
         let (first, second): (IntId, IntId) = if ppi_first { (Ppi::SW_PPI.into(), spi.into()) } else { (spi.into(), Ppi::SW_PPI.into()) };
-        lab.finish(first);
+        lab.finish(first)?;
         lab.take(second)
     }
 

@@ -86,7 +86,7 @@ group! { "priority";
         lab.pend(early);
         lab.mask(31);
         lab.take(early)?;
-        lab.finish(early);
+        lab.finish(early)?;
         lab.take(late)
     }
 
@@ -101,7 +101,7 @@ group! { "priority";
         let [fourth, first, third, second] = spis;
         for spi in [first, second, third, fourth] {
             lab.take(spi)?;
-            lab.finish(spi);
+            lab.finish(spi)?;
         }
         lab.expect_silence(0)
     }
@@ -124,7 +124,7 @@ group! { "priority";
         lab.pend(other);
         lab.expect_silence(0)?;
         lab.expect_nothing_to_take()?;
-        lab.finish(one);
+        lab.finish(one)?;
         lab.take(other)
     }
 
@@ -135,7 +135,7 @@ group! { "priority";
         lab.take(one)?;
         lab.pend(other);
         lab.expect_silence(0)?;
-        lab.finish(one);
+        lab.finish(one)?;
         lab.take(other)
     }
 

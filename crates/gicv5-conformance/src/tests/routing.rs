@@ -145,7 +145,7 @@ group! { "routing";
         lab.pe.cdaff(spi.into(), lab.iaffid(1));
         lab.pend(spi);
         lab.expect_silence(1)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         handle_on(lab, 1, spi)?;
         lab.expect_silence(0)
     }
@@ -225,7 +225,7 @@ group! { "routing";
         }
         lab.mask(31);
         lab.take(ipi)?;
-        lab.finish(ipi);
+        lab.finish(ipi)?;
         lab.expect_silence(0)
     }
 
@@ -246,7 +246,7 @@ group! { "routing";
             lab.expect_signal(0)?;
             expect("GICR CDIA", Some(ipi.into()), acknowledge(lab.pe))?;
             expect("the letter", number, letter.load(Ordering::Relaxed))?;
-            lab.finish(ipi);
+            lab.finish(ipi)?;
         }
         Ok(())
     }

@@ -176,8 +176,8 @@ group! { "virtual_instructions";
     /// VDRCFG of what cannot be reached answers F=1, and the next answer is good again.
     fn vdrcfg_of_the_unreachable(lab) rules["INS-11", "INS-12", "IST-27"] needs[Need::Virt] {
         resident(lab)?;
-        expect("ICC_ICSR_EL1.F", true, lab.vd_config(vspi(0x00ff_ff00)).f())?;
-        expect("ICC_ICSR_EL1.F", false, lab.vd_config(vspi(1)).f())?;
+        lab.expect_vd_reachable(vspi(0x00ff_ff00), false)?;
+        lab.expect_vd_reachable(vspi(1), true)?;
         lab.pe.gic(GicInsn::GIC_VDRCFG, 5 << 29 | 1);
         lab.sync();
         expect("ICC_ICSR_EL1.F of a reserved type", true, lab.sysreg(gicv5_arch::sysreg::SysReg::ICC_ICSR_EL1) & 1 != 0)

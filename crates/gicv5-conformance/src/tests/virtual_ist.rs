@@ -20,7 +20,7 @@ fn bare_vm<B: Bench>(lab: &Lab<'_, B>) -> Result<Vm, Failure> {
 }
 
 fn expect_reachable<B: Bench>(lab: &Lab<'_, B>, id: IrsIntId, reachable: bool) -> Outcome {
-    expect("ICC_ICSR_EL1.F", !reachable, lab.vd_config(id).f())
+    lab.expect_vd_reachable(id, reachable)
 }
 
 fn level1_is_valid<B: Bench>(lab: &Lab<'_, B>, level1: Table) -> bool {
@@ -164,7 +164,7 @@ group! { "virtual_ist";
     fn entry_of_zeros(lab) rules["IST-24", "IST-25"] needs[Need::Virt] {
         let vm = bare_vm(lab)?;
         lab.virtual_ist(&vm, IrsIntType::Spi, L2_ISTE::ZERO)?;
-        expect("ICC_ICSR_EL1", 0, u64::from(lab.vd_config(vspi(5)).raw_value()))?;
+        expect("ICC_ICSR_EL1", 0, lab.vd_config(vspi(5)).raw_value())?;
         lab.inject(VM, vspi(5), true);
         lab.expect_no_virtual(0)?;
         lab.vd_enable(vspi(5), true);

@@ -79,6 +79,7 @@ group! { "vpes";
     fn vpe_id_without_an_entry_names_none(lab) rules["VPE-1", "VPE-2", "VPE-4", "VPE-12", "RES-3"] needs[Need::Virt] {
         lab.world()?;
         for id in [1, 2, 4, 7, 0xffff] {
+            lab.expect_vpe(VM, VPES[1], true)?;
             lab.expect_vpe(VM, VpeId::new(id), false)?;
             lab.expect_no_load(0, VM, VpeId::new(id))?;
         }

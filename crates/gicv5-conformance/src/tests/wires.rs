@@ -40,10 +40,10 @@ fn timer_is_a_level<B: Bench>(lab: &Lab<'_, B>, ppi: Ppi) -> Outcome {
     lab.bench().drive_timer(lab.pe, ppi, true);
     lab.take(ppi)?;
     expect("pending while active", ppi.mask(), lab.sysreg(SysReg::ICC_PPI_SPENDR0_EL1) & ppi.mask())?;
-    lab.finish(ppi);
+    lab.finish(ppi)?;
     lab.take(ppi)?;
     lab.bench().drive_timer(lab.pe, ppi, false);
-    lab.finish(ppi);
+    lab.finish(ppi)?;
     lab.expect_silence(0)
 }
 
@@ -65,7 +65,7 @@ group! { "wires";
         let spi = wired(lab, TriggerMode::Edge)?;
         drive(lab, true);
         lab.take(spi)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.expect_silence(0)
     }
 
@@ -85,7 +85,7 @@ group! { "wires";
             drive(lab, false);
         }
         lab.take(spi)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.expect_silence(0)
     }
 
@@ -96,7 +96,7 @@ group! { "wires";
         lab.take(spi)?;
         drive(lab, false);
         drive(lab, true);
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.take(spi)
     }
 
@@ -116,10 +116,10 @@ group! { "wires";
         let spi = wired(lab, TriggerMode::Level)?;
         drive(lab, true);
         lab.take(spi)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.take(spi)?;
         drive(lab, false);
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.expect_silence(0)
     }
 
@@ -139,7 +139,7 @@ group! { "wires";
         let spi = wired(lab, TriggerMode::Edge)?;
         drive(lab, true);
         lab.take(spi)?;
-        lab.finish(spi);
+        lab.finish(spi)?;
         lab.expect_silence(0)?;
         lab.trigger(spi, TriggerMode::Level)?;
         lab.expect_signal(0)?;
@@ -214,7 +214,7 @@ group! { "wires";
         lab.mask(31);
         lab.take(Ppi::CNTP)?;
         lab.bench().drive_timer(lab.pe, Ppi::CNTP, false);
-        lab.finish(Ppi::CNTP);
+        lab.finish(Ppi::CNTP)?;
         lab.take(Ppi::CNTV)
     }
 
