@@ -9,21 +9,29 @@
 //!
 //! Words in the device tree's `/chosen/bootargs`: `only=TEXT` runs the tests whose name contains TEXT, `after=NAME` those
 //! that come after a test, `random=SEED,COUNT,LENGTH` random programs instead of tests (with `keep=NUMBERS` every answer of
-//! these operations), `pes=N` uses N PEs at most, `exit=psci` ends with PSCI's SYSTEM_OFF instead of semihosting.
+//! these operations), `drivers` runs gicv5-phys and gicv5-hyp instead of tests, `pes=N` uses N PEs at most, `exit=psci` ends
+//! with PSCI's SYSTEM_OFF instead of semihosting, `patience=SECONDS` is how long a test may take before it counts as hanging.
+//! `provoke=hang`, `provoke=exception` and `provoke=silence` show how a hang of PE 0, an exception outside of any test, and a
+//! PE that does not come back are reported.
 //!
 //! # What is unsafe, and where
 //!
 //! [`pe`] executes instructions, [`memory`] and [`platform`] access memory and registers by address, [`guard`] and [`pes`]
-//! leave frames behind and pass work to other PEs. Everything above them is safe code.
+//! leave frames behind and pass work to other PEs, [`watchdog`] passes a name, [`heap`] hands a static to the allocator.
+//! Everything above them is safe code.
 #![no_std]
 #![no_main]
 
+extern crate alloc;
+
 mod board;
 mod guard;
+mod heap;
 mod memory;
 mod pe;
 mod pes;
 mod platform;
+mod watchdog;
 
 use core::fmt::{self, Write};
 use core::ops::Range;
@@ -32,6 +40,7 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aarch64_rt::{DEFAULT_MAIR, InitialPagetable, entry, initial_pagetable};
 use dtoolkit::fdt::Fdt;
+use gicv5_conformance::drivers::{self, DriverError};
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Stopped, Test, Verdict};
 use gicv5_hal::Pe;
@@ -100,6 +109,9 @@ static USE_PSCI: AtomicBool = AtomicBool::new(false);
 static UART: AtomicU64 = AtomicU64::new(0);
 static ENDING: AtomicBool = AtomicBool::new(false);
 
+/// How long a test may take, in seconds, unless the arguments say otherwise. Those who start the machine and look on have more patience.
+const PATIENCE: u64 = 30;
+
 /// Room for the table memory: what the largest test needs, with a margin.
 const TABLE_BYTES: u64 = 4 << 20;
 
@@ -130,6 +142,11 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         console.print(format_args!("there are {} KiB of free RAM behind the image\n", pool.size() >> 10));
         refuse(&console, "too little RAM: 4 MiB are needed behind the image");
     }
+    heap::init();
+    let patience = option("patience=").and_then(|seconds| seconds.parse().ok()).unwrap_or(PATIENCE);
+    pes::set_limit(patience.saturating_mul(1_000_000_000));
+    // A test may wait for each PE; that a PE does not answer is said by the one that waits for it.
+    watchdog::set_limit(patience.saturating_mul(1_500_000_000));
     let most = option("pes=").and_then(|count| count.parse().ok()).unwrap_or(MAX_PES).clamp(1, MAX_PES);
     let mut pes = 1;
     for mpidr in found.cpus.into_iter().flatten().skip(1).take(most - 1) {
@@ -152,6 +169,12 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     if !comes_back(&board) {
         board.console.print(format_args!("the image does not come back from an exception\n"));
         end(BROKEN);
+    }
+    if let Some(what) = option("provoke=") {
+        provoke(&board, what);
+    }
+    if found.arguments.split_whitespace().any(|word| word == "drivers") {
+        run_drivers(&board);
     }
     if let Some(list) = option("random=") {
         programs(&board, list, option("keep="));
@@ -180,6 +203,47 @@ fn comes_back(board: &Board) -> bool {
         && (1..board.pes).all(|n| is_exception(board.run_on(n, &|_| pe::undefined())))
 }
 
+/// Does what must never happen, to show that it is noticed and how it is said.
+fn provoke(board: &Board, what: &str) -> ! {
+    match what {
+        "hang" => {
+            const NAME: &str = "provoked::hang";
+            watchdog::started(NAME);
+            board.console.print(format_args!("{NAME} ... "));
+            loop {
+                pe::relax();
+            }
+        }
+        "exception" => pe::undefined(),
+        "silence" => {
+            let _ = board.run_on(1, &|_| loop {
+                pe::relax();
+            });
+        }
+        _ => refuse(&board.console, "provoke= wants hang, exception or silence"),
+    }
+    refuse(&board.console, "what was provoked did not happen: silence needs a second PE")
+}
+
+/// Runs the project's drivers, and ends.
+fn run_drivers(board: &Board) -> ! {
+    watchdog::started("the drivers");
+    let mut outcome = Ok(());
+    let ended = board.attempt(&mut || {
+        outcome = drivers::run(board, &Pe::new(&pe::ThisPe), &mut |line| {
+            watchdog::started("the drivers");
+            board.console.print(format_args!("{line}\n"));
+        });
+    });
+    match ended.map_err(DriverError::Stopped).and(outcome) {
+        Ok(()) => end(ALL_PASSED),
+        Err(error) => {
+            board.console.print(format_args!("the drivers end: {error}\n"));
+            end(SOME_FAILED)
+        }
+    }
+}
+
 /// Runs random programs: `SEED,COUNT,LENGTH` prints a digest of the answers of each; with `keep`, every answer of the first.
 fn programs(board: &Board, list: &str, keep: Option<&str>) {
     let mut numbers = list.split(',').map_while(|number| number.parse::<u64>().ok());
@@ -192,6 +256,7 @@ fn programs(board: &Board, list: &str, keep: Option<&str>) {
     let avoid = Avoid { spi_disable_and_clear: true };
     for seed in (0..count).map(|n| seed.wrapping_add(n)) {
         let program = Program { seed, length: length as usize, avoid };
+        watchdog::started("a random program");
         let outcome = match keep {
             Some(keep) => programs.run(
                 program,
@@ -215,6 +280,7 @@ struct Lines<'a>(&'a Console);
 
 impl Observer<Board> for Lines<'_> {
     fn started(&mut self, test: &Test<Board>) {
+        watchdog::started(test.name);
         self.0.print(format_args!("{} ... ", test.name));
     }
 
@@ -318,6 +384,12 @@ fn stop_after_exception(esr: u64, elr: u64, far: u64) -> ! {
 /// A PE has work that lives in a frame of this one's stack, and does not come back.
 fn stop_after_silence(pe: usize) -> ! {
     let _ = writeln!(LastWords, "\nPE {pe} does not come back from its work");
+    end(BROKEN)
+}
+
+/// PE 0 does not get on.
+fn stop_after_hang(what: &str) -> ! {
+    let _ = writeln!(LastWords, "\nPE 0 hangs in {what}");
     end(BROKEN)
 }
 

@@ -56,6 +56,13 @@ registers! {
     ICC_PPI_PRIORITYR8_EL1 ICC_PPI_PRIORITYR9_EL1 ICC_PPI_PRIORITYR10_EL1 ICC_PPI_PRIORITYR11_EL1
     ICC_PPI_PRIORITYR12_EL1 ICC_PPI_PRIORITYR13_EL1 ICC_PPI_PRIORITYR14_EL1 ICC_PPI_PRIORITYR15_EL1
     ID_AA64PFR2_EL1
+    ICH_APR_EL2 ICH_CONTEXTR_EL2 ICH_HFGITR_EL2 ICH_HFGRTR_EL2 ICH_HFGWTR_EL2 ICH_HPPIR_EL2 ICH_PPI_ACTIVER0_EL2
+    ICH_PPI_ACTIVER1_EL2 ICH_PPI_DVIR0_EL2 ICH_PPI_DVIR1_EL2 ICH_PPI_ENABLER0_EL2 ICH_PPI_ENABLER1_EL2
+    ICH_PPI_PENDR0_EL2 ICH_PPI_PENDR1_EL2 ICH_PPI_PRIORITYR0_EL2
+    ICH_PPI_PRIORITYR1_EL2 ICH_PPI_PRIORITYR2_EL2 ICH_PPI_PRIORITYR3_EL2 ICH_PPI_PRIORITYR4_EL2
+    ICH_PPI_PRIORITYR5_EL2 ICH_PPI_PRIORITYR6_EL2 ICH_PPI_PRIORITYR7_EL2 ICH_PPI_PRIORITYR8_EL2
+    ICH_PPI_PRIORITYR9_EL2 ICH_PPI_PRIORITYR10_EL2 ICH_PPI_PRIORITYR11_EL2 ICH_PPI_PRIORITYR12_EL2
+    ICH_PPI_PRIORITYR13_EL2 ICH_PPI_PRIORITYR14_EL2 ICH_PPI_PRIORITYR15_EL2 ICH_VCTLR_EL2 ICH_VMCR_EL2
 }
 
 /// The instruction word of `MRS x0, register`, or of `MSR register, x0`.
@@ -88,7 +95,7 @@ macro_rules! instructions {
 
 instructions! {
     GIC_CDDIS GIC_CDEN GIC_CDPRI GIC_CDAFF GIC_CDPEND GIC_CDRCFG GIC_CDDI GIC_CDHM GIC_CDEOI GICR_CDIA GICR_CDNMIA
-    GSB_SYS GSB_ACK
+    GIC_VDAFF GIC_VDDI GIC_VDDIS GIC_VDEN GIC_VDHM GIC_VDPEND GIC_VDPRI GIC_VDRCFG GSB_SYS GSB_ACK
 }
 
 impl PeOps for ThisPe {
@@ -211,6 +218,21 @@ pub(crate) fn relax() {
 pub(crate) fn wait_for_event() {
     // SAFETY: a hint.
     unsafe { asm!("wfe", options(nostack)) }
+}
+
+/// Has the counter wake this PE from [`wait_for_event`] every now and then, so that it can look at the time.
+pub(crate) fn stream_events() {
+    // An event whenever bit 15 of the counter changes: EVNTI is 15, EVNTEN is 1.
+    const EVENTS: u64 = 15 << 4 | 1 << 2;
+    // SAFETY: events wake a PE from WFE, and nothing else follows from them. At EL2 the register of EL1 would do nothing.
+    unsafe {
+        match exception_level() {
+            2 => asm!("mrs {c}, cnthctl_el2", "orr {c}, {c}, {events}", "msr cnthctl_el2, {c}", "isb",
+                c = out(reg) _, events = in(reg) EVENTS, options(nostack)),
+            _ => asm!("mrs {c}, cntkctl_el1", "orr {c}, {c}, {events}", "msr cntkctl_el1, {c}", "isb",
+                c = out(reg) _, events = in(reg) EVENTS, options(nostack)),
+        }
+    }
 }
 
 /// Makes the other PEs look, after all stores before it.

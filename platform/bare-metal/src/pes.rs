@@ -1,8 +1,7 @@
 //! The other PEs: started by PSCI, they wait for work.
 
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering};
-use core::time::Duration;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aarch64_rt::{Stack, start_core};
 use gicv5_conformance::{BenchPe, MAX_PES, Stopped};
@@ -10,9 +9,9 @@ use gicv5_hal::Pe;
 use smccc::{Hvc, Smc};
 
 use crate::board::Conduit;
-use crate::guard;
 use crate::pe::{self, ThisPe};
 use crate::platform::Board;
+use crate::{guard, watchdog};
 
 /// What work is.
 type Work = dyn Fn(&BenchPe<'_, Board>) + Sync;
@@ -38,18 +37,23 @@ static MAILBOXES: [Mailbox; MAX_PES] =
 
 static mut STACKS: [Stack<16>; MAX_PES] = [const { Stack::new() }; MAX_PES];
 
-/// How long a PE may take to start, and for its work.
-const LIMIT: Duration = Duration::from_secs(30);
+/// How long a PE may take to start, and for its work, in nanoseconds.
+static LIMIT: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Nanoseconds after which a PE that does not answer is called again.
 const MOMENT: u64 = 1_000_000;
+
+/// Sets how long a PE may take to start, and for its work.
+pub(crate) fn set_limit(nanoseconds: u64) {
+    LIMIT.store(nanoseconds, Ordering::Relaxed);
+}
 
 fn wait_for(state: &AtomicU32, wanted: u32) -> bool {
     let start = pe::nanoseconds();
     let mut next = MOMENT;
     while state.load(Ordering::Acquire) != wanted {
         let waited = pe::nanoseconds() - start;
-        if u128::from(waited) > LIMIT.as_nanos() {
+        if waited > LIMIT.load(Ordering::Relaxed) {
             return false;
         }
         if waited >= next {
@@ -81,11 +85,13 @@ pub(crate) fn start(index: usize, mpidr: u64, conduit: Conduit) -> bool {
 fn serve(index: usize) {
     guard::set_index(index);
     pe::prepare();
+    pe::stream_events();
     let Some(mailbox) = MAILBOXES.get(index) else { return };
     mailbox.state.store(WAITING, Ordering::Release);
     loop {
         while mailbox.state.load(Ordering::Acquire) != WORKING {
             pe::wait_for_event();
+            watchdog::look();
         }
         // SAFETY: the state is WORKING: the mailbox is this PE's, and the work lives until the state is DONE.
         let outcome = unsafe {

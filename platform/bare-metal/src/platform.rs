@@ -83,26 +83,23 @@ impl Wait for Counter {
     }
 }
 
-/// Locks of a single PE: nothing of the suite takes one.
-pub(crate) struct NoLocks;
+/// Spin locks. Interrupts are masked wherever one is held, and the handler of interrupts takes none.
+pub(crate) struct SpinLocks;
 
-/// A value that one PE uses.
-pub(crate) struct OnePe<T>(RefCell<T>);
+/// A value behind a spin lock.
+pub(crate) struct SpinLock<T>(spin::Mutex<T>);
 
-// SAFETY: values of this type are used by PE 0 alone.
-unsafe impl<T: Send> Sync for OnePe<T> {}
-
-impl Locks for NoLocks {
-    type Mutex<T: Send> = OnePe<T>;
+impl Locks for SpinLocks {
+    type Mutex<T: Send> = SpinLock<T>;
 }
 
-impl<T: Send> Lock<T> for OnePe<T> {
-    fn new(value: T) -> OnePe<T> {
-        OnePe(RefCell::new(value))
+impl<T: Send> Lock<T> for SpinLock<T> {
+    fn new(value: T) -> SpinLock<T> {
+        SpinLock(spin::Mutex::new(value))
     }
 
     fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.borrow_mut())
+        f(&mut self.0.lock())
     }
 }
 
@@ -170,7 +167,7 @@ impl Platform for Board {
     type Memory = Pool;
     type CurrentPe = ThisPe;
     type Wait = Counter;
-    type Locks = NoLocks;
+    type Locks = SpinLocks;
 
     fn irs(&self) -> &Frames {
         &self.frames
@@ -232,5 +229,8 @@ impl Bench for Board {
 
     fn drive_timer(&self, _: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
         pe::drive_timer(timer, high);
+    }
+    fn has_el2(&self) -> bool {
+        pe::exception_level() == 2
     }
 }

@@ -1,7 +1,7 @@
 //! The bare-metal image, and its boots in QEMU.
 
 use std::io::{BufRead, BufReader, Read};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
@@ -13,7 +13,8 @@ use xshell::Shell;
 
 use crate::bare_metal;
 
-/// A boot that prints nothing for that long hangs. Two cores that do other things too need some patience.
+/// A boot that prints nothing for that long hangs. The image says so itself, and which PE, unless it has one PE only. Two cores
+/// that do other things too need some patience.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Boots of one run that may end early.
@@ -81,24 +82,25 @@ impl<'a> Machine<'a> {
         Ok(Machine { installation, image: theirs.join(name), pes })
     }
 
-    /// One boot with these arguments.
-    fn boot(&self, arguments: &str) -> Result<Child> {
+    /// Starts one boot.
+    fn start(&self, boot: Boot<'_>) -> Result<Child> {
         let mut command = self.installation.command();
         command
-            .args(["-M", "virt,gic-version=x-5", "-cpu", "max", "-accel", "tcg", "-m", "64"])
+            .args(["-M", boot.machine, "-cpu", "max", "-accel", "tcg", "-m", boot.memory])
             .args(["-smp", &self.pes.to_string(), "-display", "none", "-monitor", "none", "-serial", "stdio"])
             .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
             .arg(&self.image)
-            .args(["-append", arguments])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .args(["-append", boot.arguments]);
+        if let Some(tree) = boot.tree {
+            command.arg("-dtb").arg(tree);
+        }
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command.spawn().context("cannot start QEMU")
     }
 
     /// Runs one boot to its end, whatever that is: the lines it printed, how it ended, and what the emulator said.
-    pub(super) fn run(&self, arguments: &str, mut line: impl FnMut(&str)) -> Result<(End, String)> {
-        let mut child = self.boot(arguments)?;
+    pub(super) fn run(&self, boot: Boot<'_>, mut line: impl FnMut(&str)) -> Result<(End, String)> {
+        let mut child = self.start(boot)?;
         let stdout = child.stdout.take().context("QEMU has no output")?;
         let mut stderr = child.stderr.take().context("QEMU has no error output")?;
         let (sender, lines) = mpsc::channel();
@@ -118,7 +120,7 @@ impl<'a> Machine<'a> {
             text
         });
         let hangs = loop {
-            match lines.recv_timeout(PATIENCE) {
+            match lines.recv_timeout(boot.patience) {
                 Ok(text) => line(&text),
                 Err(RecvTimeoutError::Disconnected) => break false,
                 Err(RecvTimeoutError::Timeout) => {
@@ -135,8 +137,8 @@ impl<'a> Machine<'a> {
         let words = words.join().unwrap_or_default();
         let end = match status.code() {
             _ if hangs => End::Hung,
-            Some(code @ (0 | 1)) => End::Finished(code),
-            _ => End::Died(status.to_string()),
+            Some(code) => End::Exited(code),
+            None => End::Died(status.to_string()),
         };
         Ok((end, words))
     }
@@ -149,7 +151,7 @@ impl<'a> Machine<'a> {
             let mut open: Option<String> = None;
             let mut other = Vec::new();
             let before = tests.len();
-            let (end, words) = self.run(&arguments, |line| match parse(line) {
+            let (end, words) = self.run(Boot { arguments: &arguments, ..Boot::GICV5 }, |line| match parse(line) {
                 Some(Line::Ended(ended)) => {
                     progress(&ended.name);
                     open = None;
@@ -160,8 +162,8 @@ impl<'a> Machine<'a> {
             })?;
             let said = [other.join("; "), words.lines().collect::<Vec<_>>().join("; ")].join("; ");
             match (end, open) {
-                (End::Finished(_), _) if tests.is_empty() => bail!("the image ran no test: {said}"),
-                (End::Finished(_), _) => return Ok(tests),
+                (End::Exited(0 | 1), _) if tests.is_empty() => bail!("the image ran no test: {said}"),
+                (End::Exited(0 | 1), _) => return Ok(tests),
                 (end, Some(name)) => {
                     let message = format!("{end}: {}", last_words(&said));
                     tests.push(Ended { name: name.clone(), status: "stopped".into(), message });
@@ -183,21 +185,42 @@ impl Drop for Machine<'_> {
     }
 }
 
+/// One boot.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Boot<'a> {
+    /// QEMU's machine with its properties.
+    pub(super) machine: &'a str,
+    /// MiB of RAM.
+    pub(super) memory: &'a str,
+    /// A device tree to use instead of QEMU's own, as QEMU sees it.
+    pub(super) tree: Option<&'a Path>,
+    /// The image's arguments.
+    pub(super) arguments: &'a str,
+    /// After how long without a line it hangs.
+    pub(super) patience: Duration,
+}
+
+impl Boot<'_> {
+    /// The machine that the suite is for.
+    pub(super) const GICV5: Boot<'static> =
+        Boot { machine: "virt,gic-version=x-5", memory: "64", tree: None, arguments: "", patience: PATIENCE };
+}
+
 /// How a boot ended.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(super) enum End {
-    /// With an exit status of the image's own: 0 or 1.
-    Finished(i32),
+    /// With an exit status: the image's own, or QEMU's if it has not started the image.
+    Exited(i32),
     /// It printed nothing for too long.
     Hung,
-    /// In some other way.
+    /// By a signal, as an emulator that aborts does.
     Died(String),
 }
 
 impl std::fmt::Display for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            End::Finished(code) => write!(f, "ended with {code}"),
+            End::Exited(code) => write!(f, "ended with {code}"),
             End::Hung => f.write_str("hangs"),
             End::Died(how) => write!(f, "died ({how})"),
         }

@@ -4,6 +4,7 @@
 //! model's defect or the test's; one that QEMU fails is in the [list of known failures](known) or is reported. A test that
 //! takes the emulator along counts as a failure, and the image boots again behind it.
 
+mod boots;
 mod image;
 mod known;
 mod random;
@@ -54,6 +55,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 400, requires = "programs")]
     length: u64,
 
+    /// Leave out the boots that are not about the tests: the drivers, and what the image must refuse or report
+    #[arg(long, requires = "qemu")]
+    no_boots: bool,
+
     /// Print one JSON document
     #[arg(long, requires = "qemu")]
     json: bool,
@@ -73,6 +78,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     };
     let version = installation.version().to_string();
     let mut comparison = Comparison::new(version);
+    if !args.no_boots {
+        for case in boots::CASES {
+            say(&format!("boot: {}", case.name));
+            boots::check(&installation, &image, case)?;
+            comparison.boots.push(case.name);
+        }
+    }
     for pes in &args.pes {
         say(&format!("{pes} PEs: the model"));
         let model = on_the_model(&shell, *pes)?;
@@ -163,6 +175,8 @@ struct Row {
 struct Comparison {
     version: String,
     rows: Vec<Row>,
+    /// Boots that are not about the tests, and ended as they should.
+    boots: Vec<&'static str>,
     programs: u64,
     operations: u64,
     differences: Vec<(u16, random::Difference)>,
@@ -181,7 +195,7 @@ fn judge(name: &str, version: &str, model: &str, qemu: &str) -> Judgement {
 
 impl Comparison {
     fn new(version: String) -> Comparison {
-        Comparison { version, rows: Vec::new(), programs: 0, operations: 0, differences: Vec::new() }
+        Comparison { version, rows: Vec::new(), boots: Vec::new(), programs: 0, operations: 0, differences: Vec::new() }
     }
 
     fn add(&mut self, pes: u16, model: &[ModelTest], qemu: &[Ended]) -> Result<()> {
@@ -240,6 +254,9 @@ impl Comparison {
                 count("not-applicable"),
             );
         }
+        if !self.boots.is_empty() {
+            println!("{} other boots ended as they should: {}", self.boots.len(), self.boots.join("; "));
+        }
         if self.programs != 0 {
             self.print_programs();
         }
@@ -278,6 +295,7 @@ impl Comparison {
         serde_json::json!({
             "qemu": self.version,
             "tests": self.rows.iter().map(row).collect::<Vec<_>>(),
+            "boots": self.boots,
             "programs": self.programs,
             "operations": self.operations,
             "differences": self.differences.len(),

@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, ensure};
 use xshell::Shell;
 
-use super::image::Machine;
+use super::image::{Boot, End, Machine};
 use crate::workspace;
 
 /// Programs of one boot.
@@ -93,8 +93,9 @@ fn on_qemu(machine: &Machine<'_>, plan: Plan, keep: Option<&[usize]>) -> Result<
         arguments += &format!(" keep={}", list(keep));
     }
     let mut lines = Vec::new();
-    let (end, words) = machine.run(&arguments, |line| lines.push(line.to_owned()))?;
-    ensure!(matches!(end, super::image::End::Finished(0)), "random programs: QEMU {end}: {words} {:?}", lines.last());
+    let (end, words) =
+        machine.run(Boot { arguments: &arguments, ..Boot::GICV5 }, |line| lines.push(line.to_owned()))?;
+    ensure!(matches!(end, End::Exited(0)), "random programs: QEMU {end}: {words} {:?}", lines.last());
     // The first lines are about the machine.
     Ok(lines.into_iter().filter(|line| line.starts_with("program ") || line.contains(" -> ")).collect())
 }

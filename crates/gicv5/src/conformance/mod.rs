@@ -6,6 +6,8 @@
 
 mod bench;
 mod corrupt;
+#[cfg(test)]
+mod drivers;
 mod random;
 mod report;
 #[cfg(test)]

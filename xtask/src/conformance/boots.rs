@@ -1,0 +1,234 @@
+//! Boots that are not about the tests: the project's drivers on the machine, and the places and accidents that the image must
+//! report.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use gicv5_qtest::install::Installation;
+
+use super::image::{Boot, End, Machine};
+
+/// One boot, and what must come of it.
+pub(super) struct Case {
+    /// What it is about.
+    pub(super) name: &'static str,
+    pes: u16,
+    machine: &'static str,
+    memory: &'static str,
+    /// Without the node that says where the GICv5 is.
+    without_node: bool,
+    arguments: &'static str,
+    patience: u64,
+    /// What is printed, among other lines and in this order.
+    lines: &'static [&'static str],
+    end: End,
+}
+
+const GICV5: &str = "virt,gic-version=x-5";
+
+const ORDINARY: Case = Case {
+    name: "",
+    pes: 1,
+    machine: GICV5,
+    memory: "64",
+    without_node: false,
+    arguments: "",
+    patience: 60,
+    lines: &[],
+    end: End::Exited(UNSUITABLE),
+};
+
+/// The image's exit status where the suite cannot run.
+const UNSUITABLE: i32 = 2;
+/// The image's exit status if something happened that no test accounts for.
+const BROKEN: i32 = 3;
+
+/// The boots.
+pub(super) const CASES: &[Case] = &[
+    Case {
+        name: "drivers, 1 PE",
+        arguments: "drivers",
+        lines: &[
+            "gicv5-phys: the IRS and 1 PEs are up",
+            "gicv5-phys: every PE took LPI 1 with its cookie",
+            "gicv5-phys: every PE took an IPI",
+            "gicv5-phys: every PE took the PPI of its timer",
+            "gicv5-phys: PE 0 took SPI 1 of a device, level-sensitive",
+            "gicv5-hyp: IRS 0 has no virtualisation: IRS_IDR0 reads 0x1d",
+            "gicv5-phys: everything is down and given back",
+        ],
+        end: End::Exited(0),
+        ..ORDINARY
+    },
+    Case {
+        name: "drivers, 4 PEs",
+        pes: 4,
+        arguments: "drivers",
+        lines: &[
+            "gicv5-phys: the IRS and 4 PEs are up",
+            "gicv5-phys: every PE took an IPI",
+            "gicv5-hyp: IRS 0 has no virtualisation: IRS_IDR0 reads 0x1d",
+            "gicv5-phys: everything is down and given back",
+        ],
+        end: End::Exited(0),
+        ..ORDINARY
+    },
+    Case {
+        name: "no GICv5 in the device tree",
+        without_node: true,
+        lines: &["cannot run: no node of the device tree is compatible with arm,gic-v5-irs"],
+        ..ORDINARY
+    },
+    Case {
+        name: "a GICv3",
+        machine: "virt,gic-version=3",
+        lines: &["at EL1", "cannot run: the device tree describes an older interrupt controller"],
+        ..ORDINARY
+    },
+    // QEMU has no EL2 beside a GICv5; that the image starts at EL2 shows beside a GICv3.
+    Case {
+        name: "a GICv3, at EL2",
+        machine: "virt,gic-version=3,virtualization=on",
+        lines: &["at EL2", "cannot run: the device tree describes an older interrupt controller"],
+        ..ORDINARY
+    },
+    Case {
+        name: "too little RAM",
+        memory: "8",
+        lines: &["KiB of free RAM behind the image", "cannot run: too little RAM"],
+        ..ORDINARY
+    },
+    Case {
+        name: "PE 0 hangs, and another PE says so",
+        pes: 2,
+        arguments: "patience=1 provoke=hang",
+        lines: &["provoked::hang ...", "PE 0 hangs in provoked::hang"],
+        end: End::Exited(BROKEN),
+        ..ORDINARY
+    },
+    Case {
+        name: "the only PE hangs, and whoever looks on says so",
+        arguments: "provoke=hang",
+        patience: 10,
+        lines: &["provoked::hang ..."],
+        end: End::Hung,
+        ..ORDINARY
+    },
+    Case {
+        name: "another PE hangs",
+        pes: 2,
+        arguments: "patience=1 provoke=silence",
+        lines: &["PE 1 does not come back from its work"],
+        end: End::Exited(BROKEN),
+        ..ORDINARY
+    },
+    Case {
+        name: "an exception outside of any test",
+        arguments: "provoke=exception",
+        lines: &["unexpected exception outside of a test: ESR 0x2000000, ELR 0x402"],
+        end: End::Exited(BROKEN),
+        ..ORDINARY
+    },
+];
+
+/// Runs a boot. An error says what did not come of it.
+pub(super) fn check(installation: &Installation, image: &[u8], case: &Case) -> Result<()> {
+    let machine = Machine::new(installation, image, case.pes)?;
+    let tree = if case.without_node { Some(Tree::without_node(installation)?) } else { None };
+    let boot = Boot {
+        machine: case.machine,
+        memory: case.memory,
+        tree: tree.as_ref().map(|tree| tree.theirs.as_path()),
+        arguments: case.arguments,
+        patience: Duration::from_secs(case.patience),
+    };
+    let mut lines = Vec::new();
+    let (end, words) = machine.run(boot, |line| lines.push(line.to_owned()))?;
+    judge(case, &lines, &end).with_context(|| format!("{}: QEMU said {words:?}, the image {lines:#?}", case.name))
+}
+
+/// Whether what was printed and how it ended is what the case wants.
+fn judge(case: &Case, lines: &[String], end: &End) -> Result<()> {
+    let mut rest = lines.iter();
+    for wanted in case.lines {
+        ensure!(rest.any(|line| line.contains(wanted)), "there is no line {wanted:?}, or not in its place");
+    }
+    ensure!(*end == case.end, "it {end}; it should have been: {}", case.end);
+    Ok(())
+}
+
+/// A device tree in the folder that QEMU sees.
+struct Tree {
+    ours: PathBuf,
+    theirs: PathBuf,
+}
+
+impl Tree {
+    /// QEMU's own, in which the GICv5 has another name.
+    fn without_node(installation: &Installation) -> Result<Tree> {
+        let (ours, theirs) = installation.shared();
+        let name = format!("gicv5-conformance-{}.dtb", std::process::id());
+        let tree = Tree { ours: ours.join(&name), theirs: theirs.join(name) };
+        let dumped = installation
+            .command()
+            .args(["-cpu", "max", "-display", "none", "-M"])
+            .arg(format!("{GICV5},dumpdtb={}", tree.theirs.display()))
+            .output()
+            .context("cannot start QEMU")?;
+        ensure!(dumped.status.success(), "QEMU writes no device tree: {}", String::from_utf8_lossy(&dumped.stderr));
+        let mut bytes = read(&tree.ours)?;
+        ensure!(rename(&mut bytes, b"arm,gic-v5-irs", b"no,gic-at-all!") != 0, "QEMU's device tree has no GICv5");
+        std::fs::write(&tree.ours, bytes).with_context(|| format!("cannot write {}", tree.ours.display()))?;
+        Ok(tree)
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.ours);
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Replaces one text by another of the same length, and says how often.
+fn rename<const N: usize>(bytes: &mut [u8], from: &[u8; N], to: &[u8; N]) -> usize {
+    let mut count = 0;
+    for at in 0..bytes.len().saturating_sub(N - 1) {
+        if let Some(place) = bytes.get_mut(at..at + N)
+            && place == from
+        {
+            place.copy_from_slice(to);
+            count += 1;
+        }
+    }
+    count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_boot_that_says_or_ends_otherwise_is_an_error() {
+        let case = Case { lines: &["one", "two"], end: End::Exited(3), ..ORDINARY };
+        let lines = |lines: &[&str]| lines.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(judge(&case, &lines(&["a one", "", "two b"]), &End::Exited(3)).is_ok());
+        assert!(judge(&case, &lines(&["two", "one"]), &End::Exited(3)).is_err());
+        assert!(judge(&case, &lines(&["one", "two"]), &End::Exited(0)).is_err());
+        assert!(judge(&case, &lines(&["one", "two"]), &End::Hung).is_err());
+        assert!(judge(&case, &lines(&["one"]), &End::Exited(3)).is_err());
+    }
+
+    #[test]
+    fn a_name_is_replaced_wherever_it_is() {
+        let mut bytes = *b"--abc--abc";
+        assert_eq!(rename(&mut bytes, b"abc", b"xyz"), 2);
+        assert_eq!(&bytes, b"--xyz--xyz");
+        assert_eq!(rename(&mut bytes, b"abc", b"xyz"), 0);
+        assert_eq!(rename(&mut [], b"abc", b"xyz"), 0);
+    }
+}
