@@ -24,9 +24,22 @@ const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 /// What links for the target where the compiler brings no linker along.
 const DISTRIBUTION_LINKER: &str = "aarch64-linux-gnu-ld";
 
-/// Build the no_std libraries for bare-metal AArch64
+/// The linter that belongs to that compiler: another one's reads no `core` of this one.
+const DISTRIBUTION_CLIPPY: &str = "/usr/bin/cargo-clippy";
+
+/// The manifest of the conformance image, which is a workspace of its own.
+const IMAGE: &str = "platform/bare-metal/Cargo.toml";
+
+/// Build the no_std libraries for bare-metal AArch64; with --lint, check the form and lint the code of the image instead
 #[derive(clap::Args)]
-pub(crate) struct Args {}
+#[command(after_help = "Examples:
+  cargo xtask bare-metal
+  cargo xtask bare-metal --lint")]
+pub(crate) struct Args {
+    /// Check the form of platform/bare-metal, which nothing on the host can compile, and lint it
+    #[arg(long)]
+    lint: bool,
+}
 
 /// Where `core` for the target comes from.
 enum Core {
@@ -36,19 +49,35 @@ enum Core {
     FromSource(PathBuf),
 }
 
-pub(crate) fn run(Args {}: &Args) -> Result<()> {
+pub(crate) fn run(args: &Args) -> Result<()> {
     let shell = workspace::shell()?;
-    let build = build_command(&shell, &find_core(&shell)?);
+    let core = find_core(&shell)?;
+    if args.lint {
+        return lint(&shell, &core);
+    }
+    let build = build_command(&shell, &core, "build");
     build.args(PACKAGES.iter().flat_map(|package| ["--package", package])).run()?;
     println!("bare metal: {} build for {TARGET}", PACKAGES.join(", "));
     Ok(())
 }
 
-/// Builds the conformance image, a workspace of its own, and returns the executable.
+fn lint(shell: &Shell, core: &Core) -> Result<()> {
+    workspace::cargo(shell).args(["fmt", "--manifest-path", IMAGE, "--check"]).run()?;
+    if let Core::FromSource(_) = core {
+        ensure!(
+            Path::new(DISTRIBUTION_CLIPPY).is_file(),
+            "{DISTRIBUTION_CLIPPY} is missing; on Debian: apt-get install rust-web-clippy"
+        );
+    }
+    build_command(shell, core, "clippy").args(["--manifest-path", IMAGE, "--", "--deny", "warnings"]).run()?;
+    println!("bare metal: the image's code is clean");
+    Ok(())
+}
+
+/// Builds the conformance image, and returns the executable.
 pub(crate) fn build_image(shell: &Shell) -> Result<PathBuf> {
     let core = find_core(shell)?;
-    let mut build =
-        build_command(shell, &core).args(["--release", "--manifest-path", "platform/bare-metal/Cargo.toml"]);
+    let mut build = build_command(shell, &core, "build").args(["--release", "--manifest-path", IMAGE]);
     if let Core::FromSource(_) = core {
         // The distribution's compiler has no linker of its own for this target.
         ensure!(
@@ -84,11 +113,22 @@ fn find_core(shell: &Shell) -> Result<Core> {
     );
 }
 
-fn build_command<'a>(shell: &'a Shell, core: &Core) -> Cmd<'a> {
+/// A command of cargo for the target.
+fn build_command<'a>(shell: &'a Shell, core: &Core, command: &str) -> Cmd<'a> {
+    let cargo = workspace::cargo(shell);
+    let cargo = match core {
+        // rustup's cargo would find rustup's linter. This one asks for cargo by the variable.
+        Core::FromSource(_) if command == "clippy" => {
+            let clippy = shell.cmd(DISTRIBUTION_CLIPPY);
+            match std::env::var_os("CARGO") {
+                Some(cargo) => clippy.env("CARGO", cargo),
+                None => clippy,
+            }
+        }
+        _ => cargo,
+    };
     // A target folder of its own: another compiler version must not evict what the other steps built.
-    let build = workspace::cargo(shell)
-        .args(["build", "--locked", "--target", TARGET])
-        .args(["--target-dir", "target/bare-metal"]);
+    let build = cargo.args([command, "--locked", "--target", TARGET]).args(["--target-dir", "target/bare-metal"]);
     match core {
         Core::Installed => build,
         // Building the standard library is unstable; the first variable lets a released compiler do it. The second keeps

@@ -17,6 +17,7 @@ mod licences;
 mod loom;
 mod million;
 mod mutants;
+mod qemu;
 mod qtest;
 mod registers;
 mod rules;
@@ -47,6 +48,7 @@ enum Chore {
     Loom(loom::Args),
     Million(million::Args),
     Mutants(mutants::Args),
+    Qemu(qemu::Args),
     Qtest(qtest::Args),
     Registers(registers::Args),
     Rules(rules::Args),
@@ -66,6 +68,7 @@ fn main() -> ExitCode {
         Chore::Loom(args) => loom::run(&args),
         Chore::Million(args) => million::run(&args),
         Chore::Mutants(args) => mutants::run(&args),
+        Chore::Qemu(args) => qemu::run(&args),
         Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),
         Chore::Rules(args) => rules::run(&args),

@@ -21,6 +21,8 @@ use gicv5_qtest::qemu::{FirstPe, Qemu, Settings};
 use gicv5_qtest::shrink::shrink;
 use gicv5_qtest::{Frame, Operation};
 
+use crate::qemu;
+
 /// Compare the model with QEMU's IRS, access by access
 ///
 /// QEMU is $GICV5_QEMU, or the one on PATH if it is 11.1 or newer, or the one in the Debian root $GICV5_QEMU_ROOT (by
@@ -35,7 +37,7 @@ use gicv5_qtest::{Frame, Operation};
     read64 0x180
     line 5 high")]
 pub(crate) struct Args {
-    /// Install QEMU in $GICV5_QEMU_ROOT first, unless it is there (520 MB, a minute or two)
+    /// Install QEMU in $GICV5_QEMU_ROOT first if there is none (520 MB, a minute or two)
     #[arg(long)]
     install: bool,
 
@@ -72,14 +74,9 @@ const ENOUGH: usize = 10;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let environment = Environment::from_process();
-    let installation = if args.install {
-        install::install(&environment, |step| {
-            if stderr().is_terminal() {
-                let _ = writeln!(stderr(), "{step}");
-            }
-        })?
-    } else {
-        Installation::find(&environment)?
+    let installation = match args.install {
+        true => install::find_or_install(&environment, qemu::say)?,
+        false => Installation::find(&environment)?,
     };
     let settings = Settings::default();
     let mut model = Model::new(u16::try_from(settings.pes)?, settings.irs_id)?;

@@ -59,7 +59,7 @@ pub enum InstallError {
     },
     /// No QEMU 11.1 anywhere.
     #[error(
-        "no qemu-system-aarch64 {OLDEST} or newer: {tried}; set GICV5_QEMU to one, GICV5_QEMU_ROOT to a Debian root that has one, or install one with `cargo xtask qtest --install`"
+        "no qemu-system-aarch64 {OLDEST} or newer: {tried}; set GICV5_QEMU to one, GICV5_QEMU_ROOT to a Debian root that has one, or install one with `cargo xtask qemu --install`"
     )]
     NotFound {
         /// What was looked at and why it did not do.
@@ -235,6 +235,19 @@ impl Installation {
             None => (std::env::temp_dir(), std::env::temp_dir()),
             Some(root) => (root.join("files"), PathBuf::from("/files")),
         }
+    }
+}
+
+/// Finds QEMU, and installs it if there is none. One that is named and does not do is an error all the same.
+///
+/// `progress` is told each step before it starts.
+pub fn find_or_install(
+    environment: &Environment,
+    progress: impl FnMut(&str),
+) -> Result<Installation, InstallError> {
+    match Installation::find(environment) {
+        Err(InstallError::NotFound { .. }) => install(environment, progress),
+        found => found,
     }
 }
 

@@ -64,10 +64,15 @@ const GIB: usize = 1 << 30;
 initial_pagetable!(
     {
         let mut map = [0; 512];
-        map[0] = DEVICE;
-        let mut n = 1;
-        while n < 8 {
-            map[n] = NORMAL | n * GIB;
+        let mut rest: &mut [usize] = &mut map;
+        let mut n = 0;
+        while let [entry, others @ ..] = rest {
+            *entry = match n {
+                0 => DEVICE,
+                1..8 => NORMAL | (n * GIB),
+                _ => 0,
+            };
+            rest = others;
             n += 1;
         }
         InitialPagetable(map)

@@ -211,7 +211,8 @@ pub(crate) fn nanoseconds() -> u64 {
 
 /// Waits a moment.
 pub(crate) fn relax() {
-    core::hint::spin_loop();
+    // SAFETY: a hint. An emulator that runs one PE at a time takes it to run another one.
+    unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) }
 }
 
 /// Waits until another PE has something to say; may return without that.

@@ -142,6 +142,7 @@ pub(super) fn check(installation: &Installation, image: &[u8], case: &Case) -> R
         tree: tree.as_ref().map(|tree| tree.theirs.as_path()),
         arguments: case.arguments,
         patience: Duration::from_secs(case.patience),
+        ..Boot::GICV5
     };
     let mut lines = Vec::new();
     let (end, words) = machine.run(boot, |line| lines.push(line.to_owned()))?;
@@ -179,6 +180,7 @@ impl Tree {
         ensure!(dumped.status.success(), "QEMU writes no device tree: {}", String::from_utf8_lossy(&dumped.stderr));
         let mut bytes = read(&tree.ours)?;
         ensure!(rename(&mut bytes, b"arm,gic-v5-irs", b"no,gic-at-all!") != 0, "QEMU's device tree has no GICv5");
+        pack(&mut bytes).context("QEMU's device tree has no header")?;
         std::fs::write(&tree.ours, bytes).with_context(|| format!("cannot write {}", tree.ours.display()))?;
         Ok(tree)
     }
@@ -192,6 +194,18 @@ impl Drop for Tree {
 
 fn read(path: &Path) -> Result<Vec<u8>> {
     std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Cuts off what a flattened device tree has behind its last block. QEMU fills its own up to 1 MiB and doubles what it is given,
+/// which is more than the boot protocol allows.
+fn pack(bytes: &mut Vec<u8>) -> Option<()> {
+    let word = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?));
+    // Offset and size of the structure block, and of the strings.
+    let (structure, strings) = (word(8)?.checked_add(word(36)?)?, word(12)?.checked_add(word(32)?)?);
+    let size = structure.max(strings);
+    bytes.truncate(size as usize);
+    bytes.get_mut(4..8)?.copy_from_slice(&size.to_be_bytes());
+    Some(())
 }
 
 /// Replaces one text by another of the same length, and says how often.
@@ -221,6 +235,17 @@ mod tests {
         assert!(judge(&case, &lines(&["one", "two"]), &End::Exited(0)).is_err());
         assert!(judge(&case, &lines(&["one", "two"]), &End::Hung).is_err());
         assert!(judge(&case, &lines(&["one"]), &End::Exited(3)).is_err());
+    }
+
+    #[test]
+    fn a_device_tree_ends_where_its_last_block_does() {
+        let mut tree = vec![0; 100];
+        for (at, value) in [(4, 100_u32), (8, 40), (12, 48), (32, 5), (36, 8)] {
+            tree[at..at + 4].copy_from_slice(&value.to_be_bytes());
+        }
+        assert_eq!(pack(&mut tree), Some(()));
+        assert_eq!((tree.len(), &tree[4..8]), (53, &53_u32.to_be_bytes()[..]));
+        assert_eq!(pack(&mut vec![0; 10]), None);
     }
 
     #[test]

@@ -143,7 +143,8 @@ mod tests {
     #[test]
     fn every_entry_is_in_the_report_and_the_other_way_round() {
         let page = include_str!("../../../docs/conformance.md");
-        let reported: BTreeSet<&str> = page.lines().filter_map(|line| line.strip_prefix("### ")).collect();
+        let (_, report) = page.split_once("\n## What was found in QEMU 11.1\n").unwrap();
+        let reported: BTreeSet<&str> = report.lines().filter_map(|line| line.strip_prefix("### ")).collect();
         let listed: BTreeSet<&str> = KNOWN.iter().map(|known| known.defect).collect();
         assert_eq!(reported, listed);
         for known in KNOWN {

@@ -23,7 +23,7 @@ use image::{Ended, Machine};
 /// Build the conformance image; with --qemu, run the suite on it and on the model, and compare
 ///
 /// The image is built by a rustup toolchain that has the target, or by Debian's rustc-web with rust-web-src and
-/// binutils-aarch64-linux-gnu. QEMU is found, or installed with --install, as `cargo xtask qtest` does it.
+/// binutils-aarch64-linux-gnu. QEMU is found, or installed with --install, as `cargo xtask qemu` does it.
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask conformance
@@ -35,7 +35,7 @@ pub(crate) struct Args {
     #[arg(long)]
     qemu: bool,
 
-    /// Install QEMU first, unless it is there (520 MB, a minute or two)
+    /// Install QEMU first if there is none (520 MB, a minute or two)
     #[arg(long, requires = "qemu")]
     install: bool,
 
@@ -73,7 +73,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     }
     let environment = Environment::from_process();
     let installation = match args.install {
-        true => install::install(&environment, say)?,
+        true => install::find_or_install(&environment, say)?,
         false => Installation::find(&environment)?,
     };
     let version = installation.version().to_string();

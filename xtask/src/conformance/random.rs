@@ -94,7 +94,7 @@ fn on_qemu(machine: &Machine<'_>, plan: Plan, keep: Option<&[usize]>) -> Result<
     }
     let mut lines = Vec::new();
     let (end, words) =
-        machine.run(Boot { arguments: &arguments, ..Boot::GICV5 }, |line| lines.push(line.to_owned()))?;
+        machine.run(Boot { arguments: &arguments, ..Boot::IN_TURN }, |line| lines.push(line.to_owned()))?;
     ensure!(matches!(end, End::Exited(0)), "random programs: QEMU {end}: {words} {:?}", lines.last());
     // The first lines are about the machine.
     Ok(lines.into_iter().filter(|line| line.starts_with("program ") || line.contains(" -> ")).collect())
