@@ -241,10 +241,7 @@ impl Installation {
 /// Finds QEMU, and installs it if there is none. One that is named and does not do is an error all the same.
 ///
 /// `progress` is told each step before it starts.
-pub fn find_or_install(
-    environment: &Environment,
-    progress: impl FnMut(&str),
-) -> Result<Installation, InstallError> {
+pub fn find_or_install(environment: &Environment, progress: impl FnMut(&str)) -> Result<Installation, InstallError> {
     match Installation::find(environment) {
         Err(InstallError::NotFound { .. }) => install(environment, progress),
         found => found,
