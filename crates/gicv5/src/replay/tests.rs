@@ -554,6 +554,10 @@ proptest! {
             text.lines().take(1).chain(text.lines().skip(from).take(300)).map(|line| line.as_bytes().to_vec()).collect();
         for damage in damages {
             let count = lines.len();
+            // Cut down to one line, and that line dropped: there is nothing left to damage.
+            if count == 0 {
+                break;
+            }
             match damage {
                 Damage::Drop(at) => drop(lines.remove(at.index(count))),
                 Damage::Double(at) => lines.insert(at.index(count), lines[at.index(count)].clone()),
