@@ -29,6 +29,7 @@ use image::{Ended, Machine};
   cargo xtask conformance
   cargo xtask conformance --qemu
   cargo xtask conformance --qemu --programs 1000
+  cargo xtask conformance --qemu --pes 1 --programs 1 --everything
   cargo xtask conformance --qemu --install --pes 2 --json")]
 pub(crate) struct Args {
     /// Run the suite on QEMU and on the model, and compare
@@ -55,6 +56,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 400, requires = "programs")]
     length: u64,
 
+    /// Only try the search for differences itself: random programs that do what QEMU is known to do wrong must differ, and shorten to that
+    #[arg(long, requires = "programs")]
+    everything: bool,
+
     /// Leave out the boots that are not about the tests: the drivers, and what the image must refuse or report
     #[arg(long, requires = "qemu")]
     no_boots: bool,
@@ -76,6 +81,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         true => install::find_or_install(&environment, say)?,
         false => Installation::find(&environment)?,
     };
+    if args.everything {
+        return known_differences_are_found(args, &shell, &installation, &image);
+    }
     let version = installation.version().to_string();
     let mut comparison = Comparison::new(version);
     if !args.no_boots {
@@ -91,7 +99,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let machine = Machine::new(&installation, &image, *pes)?;
         let qemu = machine.run_tests(|name| say(&format!("{pes} PEs: {name}")))?;
         comparison.add(*pes, &model, &qemu)?;
-        let plan = random::Plan { seed: args.seed, count: args.programs, length: args.length, pes: *pes };
+        let plan = args.plan(*pes, false);
         for difference in random::compare(&shell, &machine, plan, say)? {
             comparison.differences.push((*pes, difference));
         }
@@ -107,6 +115,28 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     ensure!(differences == 0, "{differences} random programs are answered differently");
     let wrong = comparison.wrong().count();
     ensure!(wrong == 0, "{wrong} results are not what the rules and the list of known failures say");
+    Ok(())
+}
+
+impl Args {
+    fn plan(&self, pes: u16, everything: bool) -> random::Plan {
+        random::Plan { seed: self.seed, count: self.programs, length: self.length, pes, everything }
+    }
+}
+
+/// Shows that a difference is found and shortened, with those that are known to be there.
+fn known_differences_are_found(args: &Args, shell: &Shell, installation: &Installation, image: &[u8]) -> Result<()> {
+    for pes in &args.pes {
+        let machine = Machine::new(installation, image, *pes)?;
+        let differences = random::compare(shell, &machine, args.plan(*pes, true), say)?;
+        say("");
+        for difference in &differences {
+            println!("program {} on {pes} PEs, shortened from {} operations:", difference.seed, args.length);
+            difference.shown.iter().for_each(|line| println!("    {line}"));
+            ensure!(difference.is_known(), "that is no difference that is known, or it could be shorter");
+        }
+        ensure!(!differences.is_empty(), "QEMU {} does nothing wrong that is known of it", installation.version());
+    }
     Ok(())
 }
 

@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub(super) count: u64,
     pub(super) length: u64,
     pub(super) pes: u16,
+    /// Whether they do what QEMU is known to do wrong, too.
+    pub(super) everything: bool,
 }
 
 /// A program whose answers differ.
@@ -29,6 +31,20 @@ pub(super) struct Difference {
     pub(super) seed: u64,
     /// The shortest program that shows it, with the model's answer and QEMU's to the last operation.
     pub(super) shown: Vec<String>,
+}
+
+/// Operations in a shortened program at most that only shows what is known: what is known takes one or two, and one to see it.
+const FEW: usize = 6;
+
+impl Difference {
+    /// Whether the program shows what QEMU is known to do wrong with SPIs (`spi-cannot-be-disabled`,
+    /// `spi-pending-cannot-be-cleared`), and little else.
+    pub(super) fn is_known(&self) -> bool {
+        // An SPI's INTID has 3 in bits 31 to 29. Bit 32 of CDPEND's operand is the new state of Pending.
+        let known = |line: &String| ["GIC CDDIS 0x6", "GIC CDPEND 0x6"].iter().any(|text| line.contains(text));
+        let operations = self.shown.len().saturating_sub(1);
+        operations <= FEW && self.shown.iter().take(operations).any(known)
+    }
 }
 
 /// Runs the programs on both.
@@ -74,11 +90,12 @@ fn list(keep: &[usize]) -> String {
 }
 
 fn on_the_model(shell: &Shell, plan: Plan, keep: Option<&[usize]>) -> Result<Vec<String>> {
-    let Plan { seed, count, length, pes } = plan;
+    let Plan { seed, count, length, pes, everything } = plan;
     let mut run = workspace::cargo(shell)
         .args(["run", "--quiet", "--locked", "--package", "gicv5", "--", "conformance", "--machine", "qemu-11.1"])
         .args(["--random", &count.to_string(), "--seed", &seed.to_string(), "--length", &length.to_string()])
-        .args(["--pes", &pes.to_string()]);
+        .args(["--pes", &pes.to_string()])
+        .args(everything.then_some("--everything"));
     if let Some(keep) = keep {
         run = run.args(["--trace", "--keep", &list(keep)]);
     }
@@ -87,8 +104,11 @@ fn on_the_model(shell: &Shell, plan: Plan, keep: Option<&[usize]>) -> Result<Vec
 }
 
 fn on_qemu(machine: &Machine<'_>, plan: Plan, keep: Option<&[usize]>) -> Result<Vec<String>> {
-    let Plan { seed, count, length, .. } = plan;
+    let Plan { seed, count, length, everything, .. } = plan;
     let mut arguments = format!("random={seed},{count},{length}");
+    if everything {
+        arguments += " everything";
+    }
     if let Some(keep) = keep {
         arguments += &format!(" keep={}", list(keep));
     }
@@ -142,6 +162,10 @@ fn shorten(all: &[usize], budget: usize, mut shows: impl FnMut(&[usize]) -> Resu
         while start < best.len() && left != 0 {
             let without: Vec<usize> =
                 best.iter().enumerate().filter(|(n, _)| !(start..start + piece).contains(n)).map(|(_, n)| *n).collect();
+            // A single operation that is answered differently is as short as can be; to both machines an empty list means all.
+            if without.is_empty() {
+                break;
+            }
             left -= 1;
             if shows(&without)? {
                 best = without;
@@ -164,6 +188,25 @@ mod tests {
         let shows = |kept: &[usize]| Ok([7, 40, 99].iter().all(|n| kept.contains(n)));
         assert_eq!(shorten(&all, 1_000, shows).unwrap(), [7, 40, 99]);
         assert_eq!(shorten(&all, 0, shows).unwrap().len(), 100);
+    }
+
+    #[test]
+    fn one_operation_is_left_where_one_is_enough() {
+        // To the machines an empty list of operations means all of them.
+        let shows = |kept: &[usize]| Ok(kept.is_empty() || kept.contains(&2));
+        assert_eq!(shorten(&[0, 1, 2], 1_000, shows).unwrap(), [2]);
+    }
+
+    #[test]
+    fn a_short_program_about_an_spi_that_is_disabled_or_cleared_is_known() {
+        let shown = |lines: &[&str]| Difference { seed: 0, shown: lines.iter().map(ToString::to_string).collect() };
+        let qemu = "QEMU: 9 PE 0: configuration of 0x60000005 -> 0x1 irq 0 hppi 0x0";
+        assert!(shown(&["7 PE 0: GIC CDDIS 0x60000005 -> 0x0 irq 0 hppi 0x0", "9 ...", qemu]).is_known());
+        assert!(shown(&["7 PE 0: GIC CDPEND 0x60000005 -> 0x0 irq 0 hppi 0x0", qemu]).is_known());
+        assert!(!shown(&["7 PE 0: GIC CDPEND 0x160000005 -> 0x0 irq 0 hppi 0x0", qemu]).is_known());
+        assert!(!shown(&["7 PE 0: GIC CDDIS 0x40000005 -> 0x0 irq 0 hppi 0x0", qemu]).is_known());
+        assert!(!shown(&[qemu; 20]).is_known());
+        assert!(!shown(&["9 PE 0: GIC CDEOI -> 0x0 irq 0", "QEMU: 9 PE 0: GIC CDDIS 0x60000005"]).is_known());
     }
 
     #[test]

@@ -72,6 +72,9 @@ pub(crate) struct Args {
     /// Operations in a random program
     #[arg(long, value_name = "N", default_value_t = 400, requires = "random")]
     length: usize,
+    /// Has the programs do what QEMU 11.1 is known to do wrong, too
+    #[arg(long, requires = "random")]
+    everything: bool,
     /// Prints every operation with its answer instead of a digest
     #[arg(long, requires = "random")]
     trace: bool,

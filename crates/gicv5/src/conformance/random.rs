@@ -43,7 +43,7 @@ pub(super) fn run(
     let pe = gicv5_hal::Pe::new(&bench.first);
     let programs = Programs::new(&bench, &pe);
     // What QEMU is known to do otherwise.
-    let avoid = Avoid { spi_disable_and_clear: args.machine == Kind::Qemu };
+    let avoid = Avoid { spi_disable_and_clear: args.machine == Kind::Qemu && !args.everything };
     let mut program_list = Vec::new();
     for seed in (0..count).map(|n| args.seed.wrapping_add(n)) {
         if interrupted.load(Ordering::Relaxed) {
@@ -80,4 +80,67 @@ pub(super) fn run(
         }
     }
     Ok(if interrupted { Outcome::Interrupted } else { Outcome::Held })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use gicv5_hal::Coherency;
+    use gicv5_model::config::{Effects, MachineConfig};
+    use gicv5_model::memory::Eagerness;
+
+    /// The digests of programs on a machine.
+    fn digests(pes: u16, programs: std::ops::Range<u64>, change: impl Fn(&mut MachineConfig)) -> Vec<u64> {
+        let mut machine = config(Kind::Qemu, pes);
+        change(&mut machine);
+        let bench = ModelBench::new(machine).unwrap();
+        let pe = gicv5_hal::Pe::new(&bench.first);
+        let on_bench = Programs::new(&bench, &pe);
+        let digests = programs.map(|seed| {
+            let program = Program { seed, length: LENGTH, avoid: Avoid::default() };
+            on_bench.digest(program).unwrap()
+        });
+        let digests = digests.collect();
+        assert_eq!(bench.violations(), [], "a program breaks no rule");
+        digests
+    }
+
+    const LENGTH: usize = 400;
+
+    /// Wants programs to be answered alike by machines that differ in what the architecture leaves open only, and returns
+    /// how many operations that were.
+    fn agree(seeds_per_machine: u64) -> u64 {
+        let mut operations = 0;
+        for pes in [1, 2, 4] {
+            let seeds = 0..seeds_per_machine;
+            let first = digests(pes, seeds.clone(), |_| {});
+            let early = digests(pes, seeds.clone(), |machine| machine.switches.effects = Effects::Early);
+            assert_eq!(first, early, "effects as early as may be, {pes} PEs");
+            let slow = digests(pes, seeds.clone(), |machine| {
+                machine.switches.effects = Effects::Random;
+                machine.command_latency = 50;
+            });
+            assert_eq!(first, slow, "commands that take time, {pes} PEs");
+            let apart = digests(pes, seeds.clone(), |machine| {
+                machine.memory.coherency = Coherency::NonCoherent;
+                machine.memory.eagerness = Eagerness::Random;
+            });
+            assert_eq!(first, apart, "memory that is not coherent, {pes} PEs");
+            operations += 4 * seeds_per_machine * LENGTH as u64;
+        }
+        operations
+    }
+
+    #[test]
+    fn random_programs_do_not_show_what_the_architecture_leaves_open() {
+        agree(20);
+    }
+
+    #[test]
+    #[ignore = "millions of operations: the gate runs it"]
+    fn random_programs_by_the_million_do_not_show_what_the_architecture_leaves_open() {
+        let operations = agree(500);
+        println!("{operations} random operations on the model");
+        assert!(operations >= 2_000_000);
+    }
 }
