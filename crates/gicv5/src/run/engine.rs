@@ -459,8 +459,9 @@ impl<'h> Engine<'h> {
                     self.vms[vm].vcpus[vcpu].rang = Some(ns);
                     self.picture.doorbell(ns, vm, vcpu);
                     let name = self.name(vm);
-                    self.story
-                        .tell(ns, Who::Irs, || format!("rings the doorbell of {name}/vcpu{vcpu}: physical {lpi}"));
+                    self.story.tell(ns, Who::Irs, || {
+                        format!("rings the doorbell of {name}/vcpu{vcpu}, which is {lpi} of the host")
+                    });
                 }
             }
             Event::Signal { pe, signal: Signal::Irq | Signal::VirtualIrq, asserted: true } => {
@@ -1329,7 +1330,7 @@ impl<'h> Engine<'h> {
                 let time = self.pes[usize::from(pe)].free;
                 self.picture.vcpu(time, vm, vcpu, VcpuMark::Asleep);
                 self.story.tell(self.now, Who::Guest(name, vcpu), || {
-                    "waits for an interrupt: it sleeps, its doorbell armed".to_owned()
+                    "waits for an interrupt: its doorbell is armed as it leaves".to_owned()
                 });
             }
             (Ok(_), Ok(_)) => {
@@ -1350,9 +1351,9 @@ impl<'h> Engine<'h> {
     fn finish(mut self, settled: bool, interrupted: bool, before: &gicv5_model::account::Snapshot) -> Ending {
         let simulated = self.now.max(if interrupted { 0 } else { self.scenario.duration });
         self.story.tell(self.now, Who::World, || match (interrupted, settled) {
-            (true, _) => "is interrupted: everything is torn down".to_owned(),
-            (_, true) => "is over, and nothing happens any more: everything is torn down".to_owned(),
-            (_, false) => "is over, but things go on happening: everything is torn down".to_owned(),
+            (true, _) => "is interrupted; now everything is torn down".to_owned(),
+            (_, true) => "is over, and nothing happens any more; now everything is torn down".to_owned(),
+            (_, false) => "is over, but things go on happening; now everything is torn down".to_owned(),
         });
         for pe in 0..self.scenario.machine.pes {
             self.leave_guest(pe);

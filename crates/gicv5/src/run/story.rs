@@ -14,9 +14,11 @@ use crate::output::{Console, FAINT, NAME, PROBLEM, REMARK, styled};
 const SHORT: usize = 120;
 
 /// What somebody needs to know who has never seen a GICv5.
-const WORDS: [(&str, &str); 4] = [
+const WORDS: [(&str, &str); 6] = [
     ("PE", "a physical CPU; the host is the hypervisor that runs on it"),
     ("IRS", "the interrupt hardware; it keeps the interrupts of VMs, SPIs and LPIs, in tables in memory"),
+    ("SPI", "an interrupt that comes by a wire"),
+    ("LPI", "an interrupt that comes by a message, from a device or from software"),
     ("resident", "a vCPU whose interrupts the IRS hands to its PE, where the guest takes them without the host"),
     ("doorbell", "an interrupt for the host: a vCPU that is not resident has something to take"),
 ];
