@@ -15,6 +15,7 @@ mod guest;
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::thread;
+use std::time::Duration;
 
 use common::{Lab, SHAPES, SPEC, Shape, VPES};
 use gicv5_arch::irs::IRS_IDR1;
@@ -67,7 +68,8 @@ impl World<'_> {
                 // Not live, on the other PE, or the residency fails.
                 if self.lab.load(pe, &vm, index).is_err() {
                     drop(vm);
-                    thread::yield_now();
+                    // Those who make VMs need a PE too, and on a busy machine yielding gives them none.
+                    thread::sleep(Duration::from_micros(50));
                 } else {
                     loads += 1;
                     sleeps.store(false, Ordering::SeqCst);
