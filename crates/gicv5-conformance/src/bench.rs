@@ -30,6 +30,19 @@ pub enum Stopped {
         /// Fault address register.
         far: u64,
     },
+    /// An exception of a guest that nobody expected; the guest was given up at that point, and the work around it with it.
+    #[error("unexpected exception of a guest: ESR {esr:#x}, ELR {elr:#x}, FAR {far:#x}")]
+    Guest {
+        /// Exception syndrome register, of the exception level that took the exception.
+        esr: u64,
+        /// Address of the instruction.
+        elr: u64,
+        /// Fault address register.
+        far: u64,
+    },
+    /// A physical interrupt is signalled while a guest runs, although the physical CPU interface is off.
+    #[error("an interrupt is signalled although the CPU interface is off, and a guest cannot go on")]
+    Interrupted,
     /// The PE did not come back in time. It may be lost for the rest of the run.
     #[error("PE {pe} does not answer")]
     NoAnswer {
@@ -107,7 +120,8 @@ pub trait Bench: Platform {
     }
 
     /// Runs `work` as a guest on the PE it is called on: at EL1, with HCR_EL2.IMO=1, and with interrupts masked. The PE that
-    /// `work` is given reaches the guest's registers.
+    /// `work` is given reaches the guest's registers. A physical interrupt waits until the guest has ended. A guest that
+    /// comes to no end takes the work that it is part of along, with [`Stopped::Guest`].
     fn as_guest(&self, pe: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
         let _ = (pe, work);
     }

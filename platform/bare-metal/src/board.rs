@@ -16,6 +16,7 @@ pub(crate) enum Conduit {
 /// A piece of the hardware, as the image uses it.
 pub(crate) struct Description<'a> {
     pub(crate) irs: Result<Irs, &'static str>,
+    pub(crate) older: Option<GicV3>,
     pub(crate) uart: Option<Uart>,
     pub(crate) ram: Range<u64>,
     pub(crate) cpus: [Option<u64>; MAX_PES],
@@ -29,6 +30,13 @@ pub(crate) struct Irs {
     pub(crate) config: u64,
     pub(crate) set_lpi: Option<u64>,
     pub(crate) coherent: bool,
+}
+
+/// A GICv3, which no test runs on.
+#[derive(Clone, Copy)]
+pub(crate) struct GicV3 {
+    pub(crate) distributor: u64,
+    pub(crate) redistributors: u64,
 }
 
 /// A PL011 with its interrupt.
@@ -88,6 +96,12 @@ fn irs(fdt: Fdt<'_>) -> Result<Irs, &'static str> {
     Ok(Irs { config, set_lpi: frame("ns-setlpi"), coherent: node.property("dma-noncoherent").is_none() })
 }
 
+fn gicv3(fdt: Fdt<'_>) -> Option<GicV3> {
+    let node = find(fdt.root(), &|node| is_compatible(node, "arm,gic-v3"))?;
+    let mut frames = ranges(&node).map(|range| range.start);
+    Some(GicV3 { distributor: frames.next()?, redistributors: frames.next()? })
+}
+
 fn uart(fdt: Fdt<'_>) -> Option<Uart> {
     let node = find(fdt.root(), &|node| is_compatible(node, "arm,pl011"))?;
     let base = ranges(&node).next()?.start;
@@ -133,5 +147,5 @@ pub(crate) fn read<'a>(fdt: Fdt<'a>, tree: Range<u64>, image: Range<u64>, own: u
     };
     let arguments = fdt.chosen().and_then(|chosen| chosen.property("bootargs")?.value_as::<&'a str>().ok());
     let arguments = arguments.unwrap_or_default();
-    Description { irs: irs(fdt), uart: uart(fdt), ram, cpus, conduit, arguments }
+    Description { irs: irs(fdt), older: gicv3(fdt), uart: uart(fdt), ram, cpus, conduit, arguments }
 }

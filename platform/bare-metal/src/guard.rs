@@ -1,14 +1,14 @@
-//! Work that comes back even if it runs into an exception, and what happens on every exception.
+//! Work that comes back even if it runs into an exception, and what happens on every exception, of the image or of a guest.
 
 use core::arch::{asm, naked_asm};
-use core::cell::UnsafeCell;
+use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aarch64_rt::{ExceptionHandlers, RegisterStateRef, exception_handlers};
 use gicv5_conformance::{MAX_PES, Stopped};
 
-use crate::pe;
+use crate::{guest, pe};
 
 exception_handlers!(Exceptions);
 
@@ -21,24 +21,30 @@ struct Place {
     context: UnsafeCell<Context>,
     /// Whether there is work to come back from.
     armed: AtomicBool,
+    /// What ended it.
+    stopped: Cell<Stopped>,
     /// An IRQ was taken.
     interrupted: AtomicBool,
-    esr: AtomicU64,
-    elr: AtomicU64,
-    far: AtomicU64,
+    /// Where a guest comes back to.
+    guest: UnsafeCell<Context>,
+    /// What switches the CPU interface on again that an interrupt of a guest's time has switched off.
+    interface: Cell<Option<u64>>,
+    /// How often that has happened.
+    interruptions: AtomicU32,
 }
 
-// SAFETY: the context is used by the PE it belongs to and by no other.
+// SAFETY: the contexts and cells are used by the PE they belong to and by no other.
 unsafe impl Sync for Place {}
 
 static PLACES: [Place; MAX_PES] = [const {
     Place {
         context: UnsafeCell::new(Context([0; 14])),
         armed: AtomicBool::new(false),
+        stopped: Cell::new(Stopped::Interrupted),
         interrupted: AtomicBool::new(false),
-        esr: AtomicU64::new(0),
-        elr: AtomicU64::new(0),
-        far: AtomicU64::new(0),
+        guest: UnsafeCell::new(Context([0; 14])),
+        interface: Cell::new(None),
+        interruptions: AtomicU32::new(0),
     }
 }; MAX_PES];
 
@@ -49,7 +55,7 @@ pub(crate) fn set_index(pe: usize) {
 }
 
 /// The number of this PE.
-fn index() -> usize {
+pub(crate) fn index() -> usize {
     let pe: usize;
     // SAFETY: a read without an effect.
     unsafe { asm!("mrs {pe}, tpidr_el1", pe = out(reg) pe, options(nomem, nostack)) }
@@ -104,8 +110,9 @@ unsafe extern "C" fn come_back() {
     )
 }
 
-extern "C" fn trampoline(argument: *mut c_void) {
-    // SAFETY: `attempt` passes a pointer to such a reference, which lives until it returns.
+/// Calls the `&mut dyn FnMut()` that the argument points to.
+pub(crate) extern "C" fn trampoline(argument: *mut c_void) {
+    // SAFETY: `attempt` and `guest::run` pass a pointer to such a reference, which lives until it returns.
     let work = unsafe { &mut *argument.cast::<&mut dyn FnMut()>() };
     work();
 }
@@ -118,11 +125,33 @@ pub(crate) fn attempt(mut work: &mut dyn FnMut()) -> Result<(), Stopped> {
     // that are never returned to.
     let status = unsafe { call_guarded(trampoline, (&raw mut work).cast(), place.context.get()) };
     place.armed.store(false, Ordering::Relaxed);
+    place.switch_on();
     if status == 0 {
         return Ok(());
     }
-    let load = |register: &AtomicU64| register.load(Ordering::Relaxed);
-    Err(Stopped::Exception { esr: load(&place.esr), elr: load(&place.elr), far: load(&place.far) })
+    Err(place.stopped.get())
+}
+
+impl Place {
+    /// Undoes what an interrupt of a guest's time has done.
+    fn switch_on(&self) {
+        if let Some(interface) = self.interface.take() {
+            pe::switch_interface_on(interface);
+        }
+    }
+}
+
+/// Enters a guest, and returns when it has ended. If it comes to no end, the work around it does: see [`attempt`].
+pub(crate) fn enter(launch: extern "C" fn(*mut c_void), start: *mut c_void) {
+    let Some(place) = PLACES.get(index()) else { return };
+    // SAFETY: the context is this PE's own, and a PE runs one guest at a time.
+    unsafe { call_guarded(launch, start, place.guest.get()) };
+    place.switch_on();
+}
+
+/// How often a physical interrupt has come in a guest's time, on this PE.
+pub(crate) fn interruptions() -> u32 {
+    PLACES.get(index()).map_or(0, |place| place.interruptions.load(Ordering::Relaxed))
 }
 
 /// Whether an IRQ was taken on this PE since the last time.
@@ -132,37 +161,47 @@ pub(crate) fn take_interrupted() -> bool {
 
 struct Exceptions;
 
-/// What every exception but an IRQ leads to.
-fn give_up(mut state: RegisterStateRef<'_>) {
-    let (esr, far): (u64, u64);
-    // SAFETY: reads without an effect, of the registers of the exception level that the image runs at.
-    unsafe {
-        match pe::exception_level() {
-            2 => asm!("mrs {esr}, esr_el2", "mrs {far}, far_el2", esr = out(reg) esr, far = out(reg) far),
-            _ => asm!("mrs {esr}, esr_el1", "mrs {far}, far_el1", esr = out(reg) esr, far = out(reg) far),
-        }
+/// Has an exception return to where a context was saved.
+fn return_to(state: &mut RegisterStateRef<'_>, context: *mut Context) {
+    // SAFETY: the return goes to code that restores every register that matters from a context that was saved on
+    // this PE by a call that has not returned, with everything masked, as it was there.
+    let state = unsafe { state.get_mut() };
+    if let Some(first) = state.registers.first_mut() {
+        *first = context as u64;
     }
-    let elr = state.elr as u64;
+    state.elr = come_back as *const () as usize;
+    state.spsr = 0x3c1 | pe::exception_level() << 2;
+}
+
+/// Ends the work that is under way on this PE.
+fn give_up(mut state: RegisterStateRef<'_>, stopped: Stopped) {
     match PLACES.get(index()).filter(|place| place.armed.load(Ordering::Relaxed)) {
         Some(place) => {
-            place.esr.store(esr, Ordering::Relaxed);
-            place.elr.store(elr, Ordering::Relaxed);
-            place.far.store(far, Ordering::Relaxed);
-            // SAFETY: the return goes to code that restores every register that matters from a context that was saved on
-            // this PE by a call that has not returned.
-            let state = unsafe { state.get_mut() };
-            if let Some(first) = state.registers.first_mut() {
-                *first = place.context.get() as u64;
-            }
-            state.elr = come_back as *const () as usize;
+            place.stopped.set(stopped);
+            return_to(&mut state, place.context.get());
         }
-        None => crate::stop_after_exception(esr, elr, far),
+        None => crate::stop_outside(stopped),
     }
+}
+
+/// What every exception of the image but an IRQ leads to.
+fn unexpected(state: RegisterStateRef<'_>) {
+    let (esr, far) = pe::syndrome();
+    let elr = state.elr as u64;
+    give_up(state, Stopped::Exception { esr, elr, far });
+}
+
+/// What every exception of a guest that EL2 takes leads to, but an IRQ and the end of the guest.
+fn unexpected_of_guest(state: RegisterStateRef<'_>) {
+    let (esr, far) = pe::syndrome();
+    let elr = state.elr as u64;
+    let (esr, elr, far) = if guest::has_syndrome(esr) { guest::syndrome() } else { (esr, elr, far) };
+    give_up(state, Stopped::Guest { esr, elr, far });
 }
 
 impl ExceptionHandlers for Exceptions {
     extern "C" fn sync_current(state: RegisterStateRef) {
-        give_up(state);
+        unexpected(state);
     }
 
     extern "C" fn irq_current(mut state: RegisterStateRef) {
@@ -174,10 +213,36 @@ impl ExceptionHandlers for Exceptions {
     }
 
     extern "C" fn fiq_current(state: RegisterStateRef) {
-        give_up(state);
+        unexpected(state);
     }
 
     extern "C" fn serror_current(state: RegisterStateRef) {
-        give_up(state);
+        unexpected(state);
+    }
+
+    extern "C" fn sync_lower(mut state: RegisterStateRef) {
+        match PLACES.get(index()) {
+            Some(place) if guest::has_ended(pe::syndrome().0) => return_to(&mut state, place.guest.get()),
+            _ => unexpected_of_guest(state),
+        }
+    }
+
+    extern "C" fn irq_lower(state: RegisterStateRef) {
+        let place = PLACES.get(index()).filter(|place| place.interface.get().is_none());
+        if let Some(place) = place {
+            place.interruptions.fetch_add(1, Ordering::Relaxed);
+            place.interface.set(Some(pe::switch_interface_off()));
+        }
+        if place.is_none() || pe::signals().irq {
+            give_up(state, Stopped::Interrupted);
+        }
+    }
+
+    extern "C" fn fiq_lower(state: RegisterStateRef) {
+        unexpected_of_guest(state);
+    }
+
+    extern "C" fn serror_lower(state: RegisterStateRef) {
+        unexpected_of_guest(state);
     }
 }

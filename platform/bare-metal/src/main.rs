@@ -12,12 +12,14 @@
 //! these operations, and with `everything` what QEMU 11.1 is known to do wrong, too), `drivers` runs gicv5-phys and gicv5-hyp instead of tests, `pes=N` uses N PEs at most, `exit=psci` ends
 //! with PSCI's SYSTEM_OFF instead of semihosting, `patience=SECONDS` is how long a test may take before it counts as hanging.
 //! `provoke=hang`, `provoke=exception` and `provoke=silence` show how a hang of PE 0, an exception outside of any test, and a
-//! PE that does not come back are reported.
+//! PE that does not come back are reported. `provoke=guest` and `provoke=guest-hang` run guests, well and badly, at EL2 and
+//! on any interrupt controller.
 //!
 //! # What is unsafe, and where
 //!
-//! [`pe`] executes instructions, [`memory`] and [`platform`] access memory and registers by address, [`guard`] and [`pes`]
-//! leave frames behind and pass work to other PEs, [`watchdog`] passes a name, [`heap`] hands a static to the allocator.
+//! [`pe`] executes instructions, [`memory`] and [`platform`] access memory and registers by address, [`guard`], [`guest`] and
+//! [`pes`] leave frames behind, enter EL1 and pass work to other PEs, [`watchdog`] passes a name, [`heap`] hands a static to the
+//! allocator, and [`rehearsal`] sets up a GICv3.
 //! Everything above them is safe code.
 #![no_std]
 #![no_main]
@@ -26,11 +28,13 @@ extern crate alloc;
 
 mod board;
 mod guard;
+mod guest;
 mod heap;
 mod memory;
 mod pe;
 mod pes;
 mod platform;
+mod rehearsal;
 mod watchdog;
 
 use core::fmt::{self, Write};
@@ -136,6 +140,15 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     // SAFETY: the device tree names a PL011, in the first GiB or it is not used; nobody else prints.
     let console = unsafe { Console::new(found.uart.filter(|uart| uart.base < GIB as u64)) };
     console.print(format_args!("gicv5 conformance at EL{}\n", pe::exception_level()));
+    let patience = option("patience=").and_then(|seconds| seconds.parse().ok()).unwrap_or(PATIENCE);
+    pes::set_limit(patience.saturating_mul(1_000_000_000));
+    // A test may wait for each PE; that a PE does not answer is said by the one that waits for it.
+    watchdog::set_limit(patience.saturating_mul(1_500_000_000));
+    let most = option("pes=").and_then(|count| count.parse().ok()).unwrap_or(MAX_PES).clamp(1, MAX_PES);
+    let start_pes = || start_pes(&console, found.cpus.into_iter().flatten().skip(1).take(most - 1), found.conduit);
+    if let Some(what @ ("guest" | "guest-hang")) = option("provoke=") {
+        rehearse(&console, start_pes(), found.older, what);
+    }
     let irs = match found.irs {
         Ok(irs) if irs.config < GIB as u64 => irs,
         Ok(_) => refuse(&console, "the IRS lies above the first GiB, which is all that is mapped as a device"),
@@ -149,19 +162,7 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         refuse(&console, "too little RAM: 4 MiB are needed behind the image");
     }
     heap::init();
-    let patience = option("patience=").and_then(|seconds| seconds.parse().ok()).unwrap_or(PATIENCE);
-    pes::set_limit(patience.saturating_mul(1_000_000_000));
-    // A test may wait for each PE; that a PE does not answer is said by the one that waits for it.
-    watchdog::set_limit(patience.saturating_mul(1_500_000_000));
-    let most = option("pes=").and_then(|count| count.parse().ok()).unwrap_or(MAX_PES).clamp(1, MAX_PES);
-    let mut pes = 1;
-    for mpidr in found.cpus.into_iter().flatten().skip(1).take(most - 1) {
-        if !pes::start(pes, mpidr, found.conduit) {
-            console.print(format_args!("the PE with MPIDR {mpidr:#x} does not start, and is left out\n"));
-            break;
-        }
-        pes += 1;
-    }
+    let pes = start_pes();
     let wire = Board::wire(&console, found.uart);
     // SAFETY: the device tree names an IRS there; the suite gives it no memory but the pool's.
     let frames = unsafe { Frames::new(irs) };
@@ -172,8 +173,11 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         irs.config,
         if irs.coherent { "coherent" } else { "not coherent" },
     ));
-    if !comes_back(&board) {
-        board.console.print(format_args!("the image does not come back from an exception\n"));
+    if pe::exception_level() == 2 && !guest::are_available() {
+        board.console.print(format_args!("no guests: HCR_EL2.E2H is 1 and stays so\n"));
+    }
+    if let Err(what) = comes_back(&board) {
+        board.console.print(format_args!("the image does not come back from {what}\n"));
         end(BROKEN);
     }
     if let Some(what) = option("provoke=") {
@@ -202,11 +206,60 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     end(if summary.failed == 0 { ALL_PASSED } else { SOME_FAILED })
 }
 
-/// Shows, before anything relies on it, that every PE comes back from an exception.
-fn comes_back(board: &Board) -> bool {
-    let is_exception = |outcome| matches!(outcome, Err(Stopped::Exception { .. }));
-    is_exception(board.attempt(&mut pe::undefined))
-        && (1..board.pes).all(|n| is_exception(board.run_on(n, &|_| pe::undefined())))
+/// Starts the other PEs, and returns how many there are then.
+fn start_pes(console: &Console, others: impl Iterator<Item = u64>, conduit: Conduit) -> usize {
+    let mut pes = 1;
+    for mpidr in others {
+        if !pes::start(pes, mpidr, conduit) {
+            console.print(format_args!("the PE with MPIDR {mpidr:#x} does not start, and is left out\n"));
+            break;
+        }
+        pes += 1;
+    }
+    pes
+}
+
+/// Shows, before anything relies on it, that every PE comes back from an exception, and from guests if there are any.
+fn comes_back(board: &Board) -> Result<(), &'static str> {
+    for pe in 0..board.pes {
+        if !matches!(pes::on(pe, &pe::undefined), Err(Stopped::Exception { .. })) {
+            return Err("an exception");
+        }
+        if !board.has_guests() {
+            continue;
+        }
+        let level = AtomicU64::new(0);
+        let ended = pes::on(pe, &|| guest::run(&mut || level.store(pe::exception_level(), Ordering::Relaxed)));
+        if ended.is_err() || level.load(Ordering::Relaxed) != 1 {
+            return Err("a guest");
+        }
+        if !matches!(pes::on(pe, &|| guest::run(&mut pe::undefined)), Err(Stopped::Guest { .. })) {
+            return Err("an exception of a guest");
+        }
+    }
+    Ok(())
+}
+
+/// Runs guests as no test does, on every PE, and ends.
+fn rehearse(console: &Console, pes: usize, older: Option<board::GicV3>, what: &str) -> ! {
+    if !guest::are_available() {
+        refuse(console, "guests need EL2, and HCR_EL2.E2H to be 0 there");
+    }
+    if what == "guest-hang" {
+        const NAME: &str = "provoked::guest_hang";
+        watchdog::started(NAME);
+        console.print(format_args!("{NAME} ... "));
+        guest::run(&mut || loop {
+            pe::relax();
+        });
+    }
+    match rehearsal::run(pes, older, |line| console.print(format_args!("{line}\n"))) {
+        Ok(()) => end(ALL_PASSED),
+        Err(error) => {
+            console.print(format_args!("{error}\n"));
+            end(BROKEN)
+        }
+    }
 }
 
 /// Does what must never happen, to show that it is noticed and how it is said.
@@ -226,7 +279,7 @@ fn provoke(board: &Board, what: &str) -> ! {
                 pe::relax();
             });
         }
-        _ => refuse(&board.console, "provoke= wants hang, exception or silence"),
+        _ => refuse(&board.console, "provoke= wants hang, exception, silence, guest or guest-hang"),
     }
     refuse(&board.console, "what was provoked did not happen: silence needs a second PE")
 }
@@ -380,10 +433,9 @@ impl Write for LastWords {
 }
 
 /// An exception outside of any test.
-fn stop_after_exception(esr: u64, elr: u64, far: u64) -> ! {
+fn stop_outside(stopped: Stopped) -> ! {
     if !ENDING.load(Ordering::Relaxed) {
-        let _ =
-            writeln!(LastWords, "\nunexpected exception outside of a test: ESR {esr:#x}, ELR {elr:#x}, FAR {far:#x}");
+        let _ = writeln!(LastWords, "\noutside of any test: {stopped}");
     }
     end(BROKEN)
 }

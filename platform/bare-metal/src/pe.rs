@@ -10,6 +10,8 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_conformance::Signals;
 use gicv5_hal::{CurrentPe, Pe, PeOps};
 
+use crate::guest;
+
 /// The PE that the code runs on.
 pub(crate) struct ThisPe;
 
@@ -176,22 +178,63 @@ pub(crate) fn exception_level() -> u64 {
     level >> 2 & 3
 }
 
-/// Prepares a PE that has just started: interrupts come to the exception level that the image runs at.
+/// Prepares a PE that has just started: interrupts come to the exception level that the image runs at, and a lower one is
+/// ready for guests.
 pub(crate) fn prepare() {
     unmask_irqs(false);
     if exception_level() == 2 {
-        // SAFETY: routes interrupts to EL2 (IMO, FMO, AMO); nothing runs below.
-        unsafe {
-            asm!(
-                "mrs {hcr}, hcr_el2",
-                "orr {hcr}, {hcr}, #0x38",
-                "msr hcr_el2, {hcr}",
-                "isb",
-                hcr = out(reg) _,
-                options(nostack)
-            );
+        guest::prepare();
+    }
+}
+
+/// ESR and FAR of the last exception of the exception level that the image runs at.
+pub(crate) fn syndrome() -> (u64, u64) {
+    let (esr, far): (u64, u64);
+    // SAFETY: reads without an effect.
+    unsafe {
+        match exception_level() {
+            2 => asm!("mrs {esr}, esr_el2", "mrs {far}, far_el2", esr = out(reg) esr, far = out(reg) far),
+            _ => asm!("mrs {esr}, esr_el1", "mrs {far}, far_el1", esr = out(reg) esr, far = out(reg) far),
         }
     }
+    (esr, far)
+}
+
+/// Whether the PE has a GICv5 CPU interface (ID_AA64PFR2_EL1.GCIE).
+pub(crate) fn has_gicv5() -> bool {
+    read(SysReg::ID_AA64PFR2_EL1) >> 12 & 0xf != 0
+}
+
+/// Switches the physical CPU interface off, so that no interrupt is signalled, and returns what it was.
+///
+/// Where the interrupt controller is a GICv3, which no test runs on, that is ICC_IGRPEN1_EL1.
+pub(crate) fn switch_interface_off() -> u64 {
+    let before;
+    if has_gicv5() {
+        before = read(SysReg::ICC_CR0_EL1);
+        write(SysReg::ICC_CR0_EL1, 0);
+    } else {
+        // SAFETY: the register acts on interrupts, which are masked.
+        unsafe { asm!("mrs {before}, s3_0_c12_c12_7", "msr s3_0_c12_c12_7, xzr", before = out(reg) before) }
+    }
+    ThisPe.isb();
+    // The signal follows the register, and may take a moment.
+    let start = nanoseconds();
+    while signals().irq && nanoseconds() - start < 1_000_000 {
+        relax();
+    }
+    before
+}
+
+/// Makes the physical CPU interface what it was.
+pub(crate) fn switch_interface_on(before: u64) {
+    if has_gicv5() {
+        write(SysReg::ICC_CR0_EL1, before);
+    } else {
+        // SAFETY: the register acts on interrupts, which are masked.
+        unsafe { asm!("msr s3_0_c12_c12_7, {before}", before = in(reg) before) }
+    }
+    ThisPe.isb();
 }
 
 /// Time since start, in nanoseconds.

@@ -108,6 +108,14 @@ fn serve(index: usize) {
     }
 }
 
+/// Runs work on any PE, where it may run into an exception.
+pub(crate) fn on(index: usize, work: &(dyn Fn() + Sync)) -> Result<(), Stopped> {
+    match index {
+        0 => guard::attempt(&mut || work()),
+        _ => run_on(index, &|_| work()),
+    }
+}
+
 /// Runs work on another PE and waits until it has ended.
 pub(crate) fn run_on(index: usize, work: &(dyn Fn(&BenchPe<'_, Board>) + Sync)) -> Result<(), Stopped> {
     let mailbox = MAILBOXES.get(index).filter(|mailbox| mailbox.state.load(Ordering::Acquire) != OFF);

@@ -9,12 +9,12 @@ use arm_pl011_uart::{Interrupts, PL011Registers, Uart, UniqueMmioPointer};
 use gicv5_arch::irs::FRAME_BYTES;
 use gicv5_arch::{Ppi, Spi};
 use gicv5_conformance::{Bench, BenchPe, Signals, Stopped};
-use gicv5_hal::{Frame, FrameKind, Irs, IrsIndex, Lock, Locks, Platform, Wait};
+use gicv5_hal::{Frame, FrameKind, Irs, IrsIndex, Lock, Locks, Pe, Platform, Wait};
 
 use crate::board;
 use crate::memory::Pool;
 use crate::pe::{self, ThisPe};
-use crate::{guard, pes};
+use crate::{guard, guest, pes};
 
 /// The frames of the IRS.
 pub(crate) struct Frames(board::Irs);
@@ -230,7 +230,23 @@ impl Bench for Board {
     fn drive_timer(&self, _: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
         pe::drive_timer(timer, high);
     }
+
     fn has_el2(&self) -> bool {
         pe::exception_level() == 2
+    }
+
+    fn has_guests(&self) -> bool {
+        guest::are_available()
+    }
+
+    fn as_guest(&self, _: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
+        guest::run(&mut || work(&Pe::new(&ThisPe)));
+    }
+
+    fn virtual_signals(&self, _: &BenchPe<'_, Self>) -> Signals {
+        // ISR_EL1 shows them to EL1 alone.
+        let mut signals = Signals::default();
+        guest::run(&mut || signals = pe::signals());
+        signals
     }
 }

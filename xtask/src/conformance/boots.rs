@@ -27,6 +27,9 @@ pub(super) struct Case {
 
 const GICV5: &str = "virt,gic-version=x-5";
 
+/// QEMU has no EL2 beside a GICv5; what the image does at EL2 shows beside a GICv3.
+const EL2: &str = "virt,gic-version=3,virtualization=on";
+
 const ORDINARY: Case = Case {
     name: "",
     pes: 1,
@@ -86,10 +89,9 @@ pub(super) const CASES: &[Case] = &[
         lines: &["at EL1", "cannot run: the device tree describes an older interrupt controller"],
         ..ORDINARY
     },
-    // QEMU has no EL2 beside a GICv5; that the image starts at EL2 shows beside a GICv3.
     Case {
         name: "a GICv3, at EL2",
-        machine: "virt,gic-version=3,virtualization=on",
+        machine: EL2,
         lines: &["at EL2", "cannot run: the device tree describes an older interrupt controller"],
         ..ORDINARY
     },
@@ -126,8 +128,46 @@ pub(super) const CASES: &[Case] = &[
     Case {
         name: "an exception outside of any test",
         arguments: "provoke=exception",
-        lines: &["unexpected exception outside of a test: ESR 0x2000000, ELR 0x402"],
+        lines: &["outside of any test: unexpected exception: ESR 0x2000000, ELR 0x402"],
         end: End::Exited(BROKEN),
+        ..ORDINARY
+    },
+    Case {
+        name: "guests at EL1 below the image at EL2, 4 PEs",
+        pes: 4,
+        machine: EL2,
+        arguments: "provoke=guest",
+        lines: &[
+            "at EL2",
+            "PE 0: 1000 guests ran at EL1, each on its own stack, and what they wrote is there",
+            "PE 0: a guest executes an instruction that does not exist: ESR 0x2000000, ELR 0x402",
+            "PE 0: a guest reads where nothing is: ESR 0x96000005",
+            "PE 0: a guest makes a call that nobody offers: ESR 0x5a00004d, ELR 0x402",
+            "PE 0: a guest takes an SError: ESR 0xbe",
+            "PE 0: a guest takes an interrupt that it should mask: ESR 0x5a000002, ELR 0x402",
+            "PE 0: a virtual interrupt is pending at EL1, and not at EL2",
+            "PE 0: 20 guests went on after a physical interrupt, which was pending when they had ended",
+            "PE 0: 1000 more guests ran after all that",
+            "PE 1: 1000 more guests ran after all that",
+            "PE 2: 1000 more guests ran after all that",
+            "PE 3: 1000 more guests ran after all that",
+        ],
+        end: End::Exited(0),
+        ..ORDINARY
+    },
+    Case {
+        name: "a guest hangs, and another PE says so",
+        pes: 2,
+        machine: EL2,
+        arguments: "patience=1 provoke=guest-hang",
+        lines: &["provoked::guest_hang ...", "PE 0 hangs in provoked::guest_hang"],
+        end: End::Exited(BROKEN),
+        ..ORDINARY
+    },
+    Case {
+        name: "guests at EL1",
+        arguments: "provoke=guest",
+        lines: &["at EL1", "cannot run: guests need EL2"],
         ..ORDINARY
     },
 ];
