@@ -267,21 +267,29 @@ struct Unsettled {
     ignored: bool,
 }
 
-/// Records taken from the host's list. They go back when this is dropped, the one in hand included.
+/// Records taken from the host's list. They go back when this is dropped, wherever in the batch they are.
 struct Batch<'h, H: Hypervisor> {
     host: &'h Host<H>,
     /// Those that are still to be tried.
     todo: Records<H>,
     in_hand: Option<Boxed<Record<H>>>,
+    /// Those that were tried, and of which something is left.
+    left: Records<H>,
 }
 
 impl<H: Hypervisor> Drop for Batch<'_, H> {
     fn drop(&mut self) {
         self.host.core.with(|core| {
-            while let Some(record) = self.in_hand.take().or_else(|| self.todo.pop()) {
+            while let Some(record) = self.in_hand.take().or_else(|| self.todo.pop()).or_else(|| self.left.pop()) {
                 core.parked.push(record);
             }
         });
+    }
+}
+
+impl<'h, H: Hypervisor> Batch<'h, H> {
+    const fn new(host: &'h Host<H>, todo: Records<H>) -> Batch<'h, H> {
+        Batch { host, todo, in_hand: None, left: Records::EMPTY }
     }
 }
 
@@ -365,7 +373,7 @@ impl<H: Hypervisor> Host<H> {
                 Ok(())
             }
             Err(cause) => {
-                let mut none = Batch { host: self, todo: Records::EMPTY, in_hand: None };
+                let mut none = Batch::new(self, Records::EMPTY);
                 let cleanup = self.take_down(&mut change, &mut none).await.map(|_| ());
                 if cleanup.is_ok() {
                     change.then = self.rest();
@@ -379,7 +387,7 @@ impl<H: Hypervisor> Host<H> {
     /// VMs without a handle.
     fn begin(&self, core: &mut Core<H>) -> (Change<'_, H>, Batch<'_, H>) {
         let then = core::mem::replace(&mut core.phase, Phase::Changing);
-        let batch = Batch { host: self, todo: core.parked.take(|_| true), in_hand: None };
+        let batch = Batch::new(self, core.parked.take(|_| true));
         (Change { host: self, then }, batch)
     }
 
@@ -546,7 +554,6 @@ impl<H: Hypervisor> Host<H> {
     /// Runs the one teardown on records without a handle. What cannot be finished stays in the batch.
     async fn settle(&self, batch: &mut Batch<'_, H>, proof: Option<&TableWithdrawn>) -> Result<(), Unsettled> {
         let mut unsettled: Option<Unsettled> = None;
-        let mut left = Records::EMPTY;
         let mut port_is_busy = false;
         loop {
             batch.in_hand = batch.todo.pop();
@@ -559,22 +566,19 @@ impl<H: Hypervisor> Host<H> {
             let record = batch.in_hand.take();
             match outcome {
                 Some(Ok(())) => {}
-                None => record.into_iter().for_each(|record| left.push(record)),
+                None => record.into_iter().for_each(|record| batch.left.push(record)),
                 Some(Err(cause)) => {
                     if let Some(mut record) = record {
                         if cause.may_be_in_use() {
                             record.parked = Parked::Quarantine;
                         }
-                        left.push(record);
+                        batch.left.push(record);
                     }
                     port_is_busy |= matches!(cause, TearDownCause::Command(error) if error.nothing_was_written());
                     let unsettled = unsettled.get_or_insert(Unsettled { first: cause, ignored: false });
                     unsettled.ignored |= matches!(cause, TearDownCause::Command(CommandError::NoEffect { .. }));
                 }
             }
-        }
-        while let Some(record) = left.pop() {
-            batch.todo.push(record);
         }
         unsettled.map_or(Ok(()), Err)
     }
@@ -631,9 +635,9 @@ impl<H: Hypervisor> Host<H> {
     /// Runs the one teardown on the records that are parked for this reason. Returns how many are left, and why.
     async fn settle_parked(&self, why: Parked) -> (u32, Result<(), Unsettled>) {
         let todo = self.core.with(|core| core.parked.take(|record| record.parked == why));
-        let mut batch = Batch { host: self, todo, in_hand: None };
+        let mut batch = Batch::new(self, todo);
         let outcome = self.settle(&mut batch, None).await;
-        (batch.todo.len(), outcome)
+        (batch.left.len(), outcome)
     }
 
     /// The way out when a VM cannot be made invalid: the table that encloses all of them, with no VM running.
@@ -659,7 +663,7 @@ impl<H: Hypervisor> Host<H> {
             outcome.map_err(|unsettled| unsettled.first)
         };
         let outcome = anew.await;
-        let left = batch.todo.len();
+        let left = batch.todo.len() + batch.left.len();
         outcome.map_err(|cause| ReclaimError { left, cause })
     }
 

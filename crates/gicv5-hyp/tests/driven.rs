@@ -12,6 +12,7 @@ use std::thread;
 use common::{Lab, SHAPES, SPEC, Shape, VPES, live};
 use gicv5_hyp::{Host, Phase, VmSpec, VmState};
 use gicv5_model::Machine;
+use gicv5_model::fault::Fault;
 
 /// Polls a future, a tick apart, `polls` times at most. `None` if it has not ended by then; it is dropped.
 fn drive<T>(machine: &Machine, polls: usize, future: impl Future<Output = T>) -> Option<T> {
@@ -153,6 +154,30 @@ fn everything_else_may_be_dropped_half_way_too() {
                 if ended {
                     break;
                 }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_reap_that_is_dropped_half_way_keeps_the_vms_that_it_could_not_tear_down() {
+    for shape in SHAPES {
+        for n in 1.. {
+            let (lab, host) = slow(shape);
+            let before = lab.machine.snapshot();
+            host.bring_up().unwrap();
+            drop((live(&host), live(&host), live(&host)));
+            lab.machine.fault_next(Fault::Ignored);
+            let outcome = drive(&lab.machine, n, host.start_reap());
+            let held = host.holdings();
+            let context = format!("{shape:?}: dropped after {n} polls, {held}");
+            assert_eq!(held.vms, held.orphans + held.quarantined, "{context}");
+            if outcome.is_some() {
+                assert_eq!((held.orphans, held.quarantined), (0, 1), "{context}");
+            }
+            end(&lab, &host, &before, &context);
+            if outcome.is_some() {
+                break;
             }
         }
     }
