@@ -253,8 +253,8 @@ impl PortKind {
         let sequence = match self {
             // The VM table is given to each IRS, or taken from it: a wait before the write and one after.
             PortKind::Vmt => 2 * irss as u32,
-            // Select, configure, set the doorbell.
-            PortKind::Vpe => 3,
+            // Select nothing, select, configure, set the doorbell.
+            PortKind::Vpe => 4,
         };
         first + sequence + 1
     }

@@ -22,7 +22,7 @@ use crate::ppi::PpiMask;
 use crate::record::{Parked, Record, Vcpu, VmState};
 use crate::table::ReachError;
 use crate::teardown::TearDownError;
-use crate::vpe::Tables;
+use crate::vpe::{NO_VPE, Tables};
 
 /// A vCPU of a VM, counted from 0 in the order in which init was given their VPE IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,8 +41,8 @@ pub enum Nesting {
 /// What a VM shall be.
 #[derive(Clone, Copy, Debug)]
 pub struct VmSpec<'a> {
-    /// The VPE IDs of its vCPUs, ascending. They may be sparse; the guest sees them as its affinities (VPE-19). There are no
-    /// more vCPUs than these: none can be added later.
+    /// The VPE IDs of its vCPUs, ascending, up to 65534. They may be sparse; the guest sees them as its affinities (VPE-19).
+    /// There are no more vCPUs than these: none can be added later.
     pub vpes: &'a [VpeId],
     /// The number of virtual SPIs, IDs from 0; 0 for none.
     pub spis: u32,
@@ -84,6 +84,12 @@ pub enum InitCause {
     /// The IRS has no such VPE ID.
     #[error("there can be no such VPE")]
     VpeId(#[source] GeometryError),
+    /// The library keeps the last VPE ID of all to select nothing with.
+    #[error("{vpe} cannot be had: selecting it shall select nothing")]
+    ReservedVpe {
+        /// The VPE.
+        vpe: VpeId,
+    },
     /// The IRS has no IST for so many SPIs.
     #[error("there can be no SPI IST for so many SPIs")]
     Spis(#[source] GeometryError),
@@ -157,6 +163,7 @@ impl InitError {
             | InitCause::Nesting
             | InitCause::NotAscending { .. }
             | InitCause::VpeId(_)
+            | InitCause::ReservedVpe { .. }
             | InitCause::Spis(_)
             | InitCause::HostNotUp(_) => Fault::Caller,
             InitCause::NoVmId | InitCause::Doorbell { .. } => Fault::Capacity,
@@ -590,6 +597,9 @@ impl Plan {
         let highest = *spec.vpes.last().ok_or(InitCause::NoVcpus)?;
         if let Some([_, vpe]) = spec.vpes.array_windows().find(|[before, vpe]| before >= vpe) {
             return Err(InitCause::NotAscending { vpe: *vpe });
+        }
+        if highest == NO_VPE {
+            return Err(InitCause::ReservedVpe { vpe: highest });
         }
         let limits = &host.limits;
         let vpe_table = limits.vpe_table.table_for_highest(highest).map_err(InitCause::VpeId)?;

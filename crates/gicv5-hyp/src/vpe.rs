@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_VMD, VPETE};
 use gicv5_arch::geometry::VpeTableGeometry;
-use gicv5_arch::irs::{IRS_VMAP_VPER, IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_SELR, IrsReg};
+use gicv5_arch::irs::{IRS_VMAP_VPER, IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg};
 use gicv5_arch::{AddressError, Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Block, IrsIndex, TableMemory};
 
@@ -15,6 +15,9 @@ use crate::doorbell::DoorbellSet;
 use crate::host::Host;
 use crate::memory::{Structure, TableError, VmKey, allocate, allocate_many};
 use crate::probe::Limits;
+
+/// A VPE that no VM has: selecting it selects nothing (VPE-12).
+pub(crate) const NO_VPE: VpeId = VpeId::new(u16::MAX);
 
 /// What the IRS needs of memory for a VM, ISTs apart.
 pub(crate) struct Tables<B> {
@@ -152,13 +155,14 @@ impl<H: Hypervisor> Host<H> {
     pub(crate) async fn configure_vpe(&self, vm: VmId, vpe: VpeId, lpi: Lpi) -> Result<DoorbellSet, CommandError> {
         let command = Command::SelectVpe(vm, vpe);
         let mut port = self.port(PortKind::Vpe, command).await?;
-        port.issue_valid(command, IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe)).await?;
-        // A VPE that has become valid has no doorbell (VPE-9), and this one never had any but its own: with another's, it is
-        // another VPE that is selected, and would lose its own (VPE-12).
-        let found: IRS_VPE_DBR = port.read();
-        if found.dbv() && found.intid() != lpi {
-            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_DBR), found.raw_value()));
+        let select = |vpe| IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe);
+        // V says that a VPE is selected, not which (GEN-17): if the selection below has no effect, one that was selected before
+        // would be taken for this one, and get its doorbell. So nothing is selected first.
+        let status = port.issue(command, select(NO_VPE)).await?;
+        if IRS_VPE_STATUSR::new_with_raw_value(status as u32).v() {
+            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_STATUSR), status));
         }
+        port.issue_valid(command, select(vpe)).await?;
 
         let command = Command::ConfigureVpe(vm, vpe);
         port.issue_valid(command, IRS_VPE_CR0::ZERO.with_dps(true)).await?;

@@ -6,7 +6,7 @@ mod common;
 
 use std::error::Error;
 
-use common::{Lab, SHAPES, SPEC, Shape, VPES, vpes};
+use common::{Lab, SHAPES, SPEC, Shape, VPES, selects_nothing, vpes};
 use gicv5_arch::irs::IrsReg;
 use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
 use gicv5_model::config::Switches;
@@ -66,14 +66,19 @@ fn end(lab: &Lab, host: &Host<Lab>, context: &str) {
 /// Faults that make no difference.
 fn cannot_be_noticed(point: &FaultPoint, fault: Fault, points: &[FaultPoint]) -> bool {
     let Request::Command { register, value, selected, .. } = point.request else { return false };
+    let earlier = |like: &dyn Fn(&Request) -> bool| points.iter().any(|p| p.index < point.index && like(&p.request));
     match (register, fault) {
+        // What selects nothing may find nothing, and need not do anything where nothing was selected.
+        (IrsReg::IRS_VPE_SELR, Fault::Invalid) => selects_nothing(&point.request),
+        (IrsReg::IRS_VPE_SELR, Fault::Ignored) => {
+            !earlier(&|request| matches!(request, Request::Command { register: IrsReg::IRS_VPE_SELR, .. }))
+        }
         // Without 1-of-N routing IRS_VPE_CR0 means nothing.
         (IrsReg::IRS_VPE_CR0, Fault::Ignored) => true,
         // Reset writes what has been written before.
-        (IrsReg::IRS_VPE_DBR, Fault::Ignored) => points.iter().any(|other| {
-            other.index < point.index
-                && other.request == Request::Command { irs: common::IRS, register, value, selected }
-        }),
+        (IrsReg::IRS_VPE_DBR, Fault::Ignored) => {
+            earlier(&|request| *request == Request::Command { irs: common::IRS, register, value, selected })
+        }
         _ => false,
     }
 }
@@ -125,6 +130,8 @@ fn init_refuses_what_cannot_be_and_changes_nothing() {
     assert_eq!(refused(VmSpec::new(&twice)), InitCause::NotAscending { vpe: twice[0] });
     let high = vpes([4096]);
     assert!(matches!(refused(VmSpec::new(&high)), InitCause::VpeId(_)));
+    let last = vpes([0, u16::MAX]);
+    assert_eq!(refused(VmSpec::new(&last)), InitCause::ReservedVpe { vpe: last[1] });
     assert!(matches!(refused(VmSpec { spis: u32::MAX, ..SPEC }), InitCause::Spis(_)));
 
     vm.init(&SPEC).unwrap();

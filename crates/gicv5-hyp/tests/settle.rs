@@ -29,9 +29,8 @@ fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
     }
 }
 
-/// Polls a future until it has given the IRS a command that is like this, and drops it there.
-fn drop_at<T>(lab: &Lab, register: IrsReg, future: impl Future<Output = T>) {
-    let mut future = pin!(future);
+/// Polls a future until it has given the IRS a command that is like this.
+fn run_to<T>(lab: &Lab, register: IrsReg, mut future: Pin<&mut impl Future<Output = T>>) {
     for _ in 0..1_000 {
         lab.machine.record_fault_points();
         assert!(poll(future.as_mut()).is_none(), "it ends before {register} is written");
@@ -42,6 +41,22 @@ fn drop_at<T>(lab: &Lab, register: IrsReg, future: impl Future<Output = T>) {
         lab.machine.advance(1);
     }
     panic!("{register} is never written");
+}
+
+/// The same, and drops it there.
+fn drop_at<T>(lab: &Lab, register: IrsReg, future: impl Future<Output = T>) {
+    run_to(lab, register, pin!(future));
+}
+
+/// Polls a future to its end.
+fn finish<T>(lab: &Lab, mut future: Pin<&mut impl Future<Output = T>>) -> T {
+    for _ in 0..100_000 {
+        if let Some(value) = poll(future.as_mut()) {
+            return value;
+        }
+        lab.machine.advance(1);
+    }
+    panic!("it never ends");
 }
 
 /// A machine whose commands take a while, so that a future can be dropped before they end.
@@ -198,7 +213,7 @@ fn a_sequence_of_slow_commands_is_waited_for_to_its_end() {
     let vm = live(&host);
     lab.machine.record_fault_points();
     let start = lab.machine.fault_points_passed();
-    for n in 0..6 {
+    for n in 0..8 {
         lab.machine.plan_fault(start + n, Fault::Late(TIMEOUT - 20));
     }
     let mut first = pin!(vm.start_reset_vcpu(VcpuIndex(0)));
@@ -212,7 +227,7 @@ fn a_sequence_of_slow_commands_is_waited_for_to_its_end() {
         }
     }
     assert_eq!((one, two), (Some(Ok(())), Some(Ok(()))));
-    assert_eq!(lab.machine.take_fault_points().len(), 6);
+    assert_eq!(lab.machine.take_fault_points().len(), 8);
     lab.assert_no_violations();
 }
 
@@ -346,4 +361,35 @@ fn a_host_for_no_vcpu_is_refused() {
     let lab = SHAPES[0].lab();
     let error = Host::new(lab, &Config::new(IRS, 1, 0)).unwrap_err();
     assert_eq!((error.fault(), error), (gicv5_hyp::Fault::Caller, gicv5_hyp::ProbeError::NoVcpus));
+}
+
+/// VPE-10, VPE-12: V tells that a VPE is selected, not which.
+#[test]
+fn a_selection_that_the_irs_ignores_gives_no_other_vpe_a_doorbell() {
+    for shape in SHAPES {
+        let (lab, host) = slow(shape);
+        let before = lab.machine.snapshot();
+        host.bring_up().unwrap();
+        let (other, mut vm) = (live(&host), live(&host));
+        // The first VPE of the VM stays selected when the VM ends, and the next VM has the same name.
+        vm.reset_vcpu(VcpuIndex(0)).unwrap();
+        vm.tear_down().unwrap();
+        {
+            let mut reset = pin!(other.start_reset_vcpu(VcpuIndex(2)));
+            let mut init = pin!(vm.start_init(&SPEC));
+            lab.machine.fault_next(Fault::Ignored);
+            run_to(&lab, IrsReg::IRS_VPE_SELR, reset.as_mut());
+            // The VPE becomes valid, and has no doorbell yet.
+            run_to(&lab, IrsReg::IRS_VMAP_VPER, init.as_mut());
+            lab.machine.advance(100);
+            let error = finish(&lab, reset.as_mut()).unwrap_err();
+            assert_eq!(error.fate, Fate::Dead, "{shape:?}: {error}");
+            finish(&lab, init.as_mut()).unwrap_or_else(|error| panic!("{shape:?}: {error}"));
+        }
+        drop((vm, other));
+        host.reap().unwrap();
+        host.shut_down().unwrap();
+        let account = lab.machine.account(&before);
+        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+    }
 }

@@ -24,6 +24,8 @@ pub(crate) struct Nothing {
     baser: AtomicU64,
     cfgr: AtomicU64,
     dbr: AtomicU64,
+    /// What IRS_VPE_STATUSR reads.
+    vpe_status: AtomicU64,
     context: AtomicU64,
     vmcr: AtomicU64,
     next_address: AtomicU64,
@@ -34,6 +36,7 @@ pub(crate) struct Nothing {
 impl Nothing {
     pub(crate) fn new() -> Nothing {
         let nothing = Nothing::default();
+        put(&nothing.vpe_status, 0b11);
         // The guest's interface is on and masks nothing, so that it may sleep.
         put(&nothing.vmcr, ICH_VMCR_EL2::FIELDS.iter().fold(0, |all, field| all | field.mask()));
         nothing
@@ -61,6 +64,7 @@ impl Irs for Nothing {
             Some(IrsReg::IRS_IDR4) => 15 << 6 | 7,
             Some(IrsReg::IRS_VMT_CFGR) => get(&self.cfgr) as u32,
             Some(IrsReg::IRS_AIDR) => 0,
+            Some(IrsReg::IRS_VPE_STATUSR) => get(&self.vpe_status) as u32,
             _ => 0b11,
         }
     }
@@ -83,7 +87,11 @@ impl Irs for Nothing {
         match IrsReg::at(offset) {
             Some(IrsReg::IRS_VMT_BASER) => put(&self.baser, value),
             Some(IrsReg::IRS_VPE_DBR) => put(&self.dbr, value),
-            Some(IrsReg::IRS_VPE_SELR) => put(&self.dbr, 0),
+            Some(IrsReg::IRS_VPE_SELR) => {
+                put(&self.dbr, 0);
+                // There is no VPE 65535.
+                put(&self.vpe_status, if value >> 32 & 0xffff == 0xffff { 0b01 } else { 0b11 });
+            }
             Some(IrsReg::IRS_VMAP_VMR | IrsReg::IRS_VMAP_VISTR) => put(&self.valid, !value >> 62 & 1),
             Some(IrsReg::IRS_VMAP_L2_VMTR) => put(&self.valid, 1),
             _ => {}

@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use arbitrary_int::{u4, u5, u6};
 use gicv5_arch::VpeId;
-use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IrsReg};
+use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IRS_VPE_SELR, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, Irs, IrsIndex, Platform, TableMemory};
 use gicv5_hyp::{Config, Host, Hypervisor, Vm, VmSpec};
 use gicv5_model::config::{Effects, MachineConfig};
+use gicv5_model::fault::Request;
 use gicv5_model::memory::{Eagerness, ModelBlock};
 use gicv5_model::{Machine, ModelHost};
 
@@ -232,6 +233,12 @@ impl Lab {
         let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
         assert!(text.is_empty(), "rules were broken:\n{}", text.join("\n"));
     }
+}
+
+/// Selects a VPE that no VM has, so that none is selected.
+pub fn selects_nothing(request: &Request) -> bool {
+    matches!(request, Request::Command { register: IrsReg::IRS_VPE_SELR, value, .. }
+        if IRS_VPE_SELR::new_with_raw_value(*value).vpe_id() == VpeId::new(u16::MAX))
 }
 
 /// The shapes of machine that most tests run on.

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use gicv5_arch::VpeId;
 use gicv5_arch::irs::IrsReg;
 use gicv5_model::fault::{FaultPoint, Request};
 
@@ -23,6 +24,8 @@ enum What {
     Register(IrsReg),
     /// IRS_VMT_BASER, written with VALID=0.
     Withdraw,
+    /// IRS_VPE_SELR, written with the VPE that no VM has.
+    SelectNothing,
 }
 
 impl fmt::Display for What {
@@ -35,6 +38,7 @@ impl fmt::Display for What {
             What::Residency => f.write_str("residency"),
             What::Register(register) => write!(f, "{register}"),
             What::Withdraw => write!(f, "{IRS_VMT_BASER} with VALID=0"),
+            What::SelectNothing => write!(f, "{IRS_VPE_SELR} of no VPE"),
         }
     }
 }
@@ -52,6 +56,11 @@ impl From<&Request> for What {
             {
                 What::Withdraw
             }
+            Request::Command { register: IRS_VPE_SELR, value, .. }
+                if gicv5_arch::irs::IRS_VPE_SELR::new_with_raw_value(*value).vpe_id() == VpeId::new(u16::MAX) =>
+            {
+                What::SelectNothing
+            }
             Request::Command { register, .. } => What::Register(*register),
         }
     }
@@ -64,8 +73,6 @@ enum Says {
     Nothing,
     /// This, and this has become of it.
     This(Cause, After),
-    /// One of two, and this has become of it.
-    Either(Cause, Cause, After),
     /// Nothing or this: what was there before decides whether the fault makes a difference.
     AtMost(Cause, After),
 }
@@ -75,7 +82,6 @@ impl fmt::Display for Says {
         match self {
             Says::Nothing => f.write_str("nothing"),
             Says::This(cause, after) => write!(f, "{cause}; {after}"),
-            Says::Either(one, other, after) => write!(f, "{one}, or {other}; {after}"),
             Says::AtMost(cause, after) => write!(f, "nothing, or {cause}; {after}"),
         }
     }
@@ -115,14 +121,17 @@ const TABLE: &[(Step, What, &[Harm], Says)] = &[
     // The VM can be made invalid meanwhile, and its memory goes back; its ID and the doorbell stay, because the command names
     // them (GEN-16: another status register).
     (Step::Init, What::Register(IRS_VPE_SELR), UNKNOWN, Says::This(Cause::TimedOut, After::Held)),
-    (Step::Init, What::Register(IRS_VPE_SELR), &[Harm::Invalid], Says::This(Cause::NotValid, After::Undone)),
-    // What was selected before is selected still: another VPE, or none.
+    // Nothing is selected then.
     (
         Step::Init,
         What::Register(IRS_VPE_SELR),
-        &[Harm::Ignored],
-        Says::Either(Cause::NoEffect, Cause::NotValid, After::Undone),
+        &[Harm::Invalid, Harm::Ignored],
+        Says::This(Cause::NotValid, After::Undone),
     ),
+    (Step::Init, What::SelectNothing, UNKNOWN, Says::This(Cause::TimedOut, After::Held)),
+    (Step::Init, What::SelectNothing, &[Harm::Invalid], Says::Nothing),
+    // What was selected before is selected still, if anything was.
+    (Step::Init, What::SelectNothing, &[Harm::Ignored], Says::AtMost(Cause::NoEffect, After::Undone)),
     (Step::Init, What::Register(IRS_VPE_CR0), UNKNOWN, Says::This(Cause::TimedOut, After::Held)),
     // It means nothing without 1-of-N routing, which the model has not.
     (Step::Init, What::Register(IRS_VPE_CR0), &[Harm::Ignored], Says::Nothing),
@@ -139,9 +148,15 @@ const TABLE: &[(Step, What, &[Harm], Says)] = &[
     (Step::Load, What::Residency, &[Harm::Refused], Says::This(Cause::Residency, After::Dead)),
     // The settings of the VPE are not known to be right (VPE-10, LIFE-21).
     (Step::Reset, What::Register(IRS_VPE_SELR), UNKNOWN, Says::This(Cause::TimedOut, After::Dead)),
-    (Step::Reset, What::Register(IRS_VPE_SELR), &[Harm::Invalid], Says::This(Cause::NotValid, After::Dead)),
-    // What was selected before is selected still, and may be this very VPE.
-    (Step::Reset, What::Register(IRS_VPE_SELR), &[Harm::Ignored], Says::AtMost(Cause::NoEffect, After::Dead)),
+    (
+        Step::Reset,
+        What::Register(IRS_VPE_SELR),
+        &[Harm::Invalid, Harm::Ignored],
+        Says::This(Cause::NotValid, After::Dead),
+    ),
+    (Step::Reset, What::SelectNothing, UNKNOWN, Says::This(Cause::TimedOut, After::Dead)),
+    (Step::Reset, What::SelectNothing, &[Harm::Invalid], Says::Nothing),
+    (Step::Reset, What::SelectNothing, &[Harm::Ignored], Says::This(Cause::NoEffect, After::Dead)),
     (Step::Reset, What::Register(IRS_VPE_CR0), UNKNOWN, Says::This(Cause::TimedOut, After::Dead)),
     (Step::Reset, What::Register(IRS_VPE_CR0), &[Harm::Ignored], Says::Nothing),
     (Step::Reset, What::Register(IRS_VPE_DBR), UNKNOWN, Says::This(Cause::TimedOut, After::Dead)),
@@ -185,9 +200,6 @@ pub(super) fn judge(step: Step, point: &FaultPoint, harm: Harm, verdict: &Verdic
     let as_said = match (says, found) {
         (Says::Nothing | Says::AtMost(..), None) => true,
         (Says::This(cause, after) | Says::AtMost(cause, after), Some(found)) => found == (step, cause, after),
-        (Says::Either(one, other, after), Some((at, cause, then))) => {
-            (at, then) == (step, after) && [one, other].contains(&cause)
-        }
         _ => false,
     };
     // Whoever asks again while the hardware is stuck is told so at once (GEN-18), and nothing else is ever said.

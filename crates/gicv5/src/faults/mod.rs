@@ -56,7 +56,7 @@ so far.
 Examples:
   $ gicv5 faults --list
   $ gicv5 faults --geometry linear-novmd-vped8-coherent-1cpu-spi-lpi --depth 1
-  $ gicv5 faults --case linear-novmd-vped8-coherent-1cpu-spi-lpi/21.refused";
+  $ gicv5 faults --case linear-novmd-vped8-coherent-1cpu-spi-lpi/22.refused";
 
 /// Arguments of `gicv5 faults`.
 #[derive(Debug, clap::Args)]
