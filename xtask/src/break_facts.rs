@@ -5,11 +5,11 @@
 //! the workspace, and runs the test there. A change that the compiler refuses is caught as well, but says nothing about
 //! the test, so it is counted apart. A change that nothing notices survives, and one survivor fails the chore.
 
-use crate::workspace;
+use crate::workspace::{self, Scratch};
 use anyhow::{Context, Result, bail, ensure};
 use std::fmt;
 use std::path::PathBuf;
-use xshell::{Cmd, Shell, cmd};
+use xshell::Cmd;
 
 /// The sources whose numbers are changed, relative to the workspace.
 const SOURCES: &str = "crates/gicv5-arch/src";
@@ -31,7 +31,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("break-facts")?;
     let mut places = scratch.places()?;
     ensure!(!places.is_empty(), "no number to break in {SOURCES}: its form is not known here");
     let found = places.len();
@@ -217,31 +217,7 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// A copy of the workspace in which sources may be broken.
-struct Scratch {
-    shell: Shell,
-    root: PathBuf,
-    target: PathBuf,
-}
-
 impl Scratch {
-    fn new() -> Result<Scratch> {
-        let shell = workspace::shell()?;
-        let folder = workspace::root()?.join("target/break-facts");
-        let root = folder.join("workspace");
-        shell.remove_path(&root)?;
-        let files = cmd!(shell, "git ls-files --cached --others --exclude-standard -z").quiet().read()?;
-        for file in files.split('\0').filter(|file| !file.is_empty() && shell.path_exists(file)) {
-            let copy = root.join(file);
-            if let Some(folder) = copy.parent() {
-                shell.create_dir(folder)?;
-            }
-            shell.copy_file(file, copy)?;
-        }
-        shell.change_dir(&root);
-        Ok(Scratch { shell, root, target: folder.join("build") })
-    }
-
     /// Every declaration with a number in the sources.
     fn places(&self) -> Result<Vec<Place>> {
         let mut places = Vec::new();

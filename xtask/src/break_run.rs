@@ -6,12 +6,11 @@
 //! expectation does not hold. A run that panics or is refused says nothing about the judge and does not count. A break that
 //! no scenario notices fails the chore.
 
-use crate::workspace;
+use crate::workspace::{self, Scratch};
 use anyhow::{Context, Result, bail, ensure};
 use serde::Deserialize;
 use std::fmt::Write as _;
-use std::path::PathBuf;
-use xshell::{Shell, cmd};
+use xshell::cmd;
 
 /// The page that says what was broken and who noticed.
 const PAGE: &str = "docs/run-breaks.md";
@@ -168,7 +167,7 @@ const BREAKS: &[Break] = &[
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let scratch = Scratch::new()?;
+    let scratch = Scratch::new("break-run")?;
     eprintln!("running the scenarios on the unchanged sources first");
     if let Some(notice) = scratch.first_notice()? {
         bail!("on the unchanged sources already, {notice}");
@@ -234,33 +233,7 @@ struct Expectation {
     found: String,
 }
 
-/// A copy of the workspace, to be broken.
-struct Scratch {
-    shell: Shell,
-    home: PathBuf,
-    root: PathBuf,
-    target: PathBuf,
-}
-
 impl Scratch {
-    fn new() -> Result<Scratch> {
-        let shell = workspace::shell()?;
-        let home = workspace::root()?;
-        let folder = home.join("target/break-run");
-        let root = folder.join("workspace");
-        shell.remove_path(&root)?;
-        let files = cmd!(shell, "git ls-files --cached --others --exclude-standard -z").quiet().read()?;
-        for file in files.split('\0').filter(|file| !file.is_empty() && home.join(file).is_file()) {
-            let copy = root.join(file);
-            if let Some(folder) = copy.parent() {
-                shell.create_dir(folder)?;
-            }
-            shell.copy_file(file, copy)?;
-        }
-        shell.change_dir(&root);
-        Ok(Scratch { shell, home, root, target: folder.join("build") })
-    }
-
     /// Breaks something, runs the scenarios, and mends it.
     fn notice_of(&self, broken: &Break) -> Result<Option<Notice>> {
         let Break { file, from, to, .. } = broken;
@@ -311,7 +284,7 @@ impl Scratch {
              same with streams of events in which deliveries are left out, doubled, misdirected or out of order.\n\n\
              | | part | what is broken | who notices |\n|---|---|---|---|\n{rows}"
         );
-        Ok(self.shell.write_file(self.home.join(PAGE), page)?)
+        Ok(self.shell.write_file(workspace::root()?.join(PAGE), page)?)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
-use xshell::{Cmd, Shell};
+use xshell::{Cmd, Shell, cmd};
 
 /// The folder of the root manifest.
 pub(crate) fn root() -> Result<PathBuf> {
@@ -15,6 +15,37 @@ pub(crate) fn shell() -> Result<Shell> {
     let shell = Shell::new()?;
     shell.change_dir(root()?);
     Ok(shell)
+}
+
+/// A copy of the workspace in which a chore may break sources. The chore that does adds what it asks of the copy.
+pub(crate) struct Scratch {
+    /// Its current folder is the root of the copy.
+    pub(crate) shell: Shell,
+    pub(crate) root: PathBuf,
+    /// Where cargo is to put what it builds of the copy.
+    pub(crate) target: PathBuf,
+}
+
+impl Scratch {
+    /// Copies what git knows or would add, in a folder of this name where the workspace builds. An earlier copy goes; what
+    /// was built of it stays, for the next build.
+    pub(crate) fn new(name: &str) -> Result<Scratch> {
+        let (shell, home) = (shell()?, self::root()?);
+        let folder = home.join("target").join(name);
+        let root = folder.join("workspace");
+        shell.remove_path(&root)?;
+        let files = cmd!(shell, "git ls-files --cached --others --exclude-standard -z").quiet().read()?;
+        // Of what git knows, something may have been removed.
+        for file in files.split('\0').filter(|file| home.join(file).is_file()) {
+            let copy = root.join(file);
+            if let Some(folder) = copy.parent() {
+                shell.create_dir(folder)?;
+            }
+            shell.copy_file(file, copy)?;
+        }
+        shell.change_dir(&root);
+        Ok(Scratch { shell, root, target: folder.join("build") })
+    }
 }
 
 /// The cargo that runs this chore, cleared of what it passes down about the xtask crate itself.
