@@ -8,6 +8,8 @@ use gicv5_hyp::{
     TearDownError,
 };
 
+use crate::failure::chain;
+
 /// What the script is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
@@ -144,16 +146,7 @@ pub(super) struct Complaint {
 
 impl Complaint {
     fn new(cause: Cause, after: After, error: &dyn std::error::Error) -> Complaint {
-        let mut text = error.to_string();
-        let mut source = error.source();
-        while let Some(error) = source {
-            let more = error.to_string();
-            if !text.contains(&more) {
-                text = format!("{text}: {more}");
-            }
-            source = error.source();
-        }
-        Complaint { cause, after, text }
+        Complaint { cause, after, text: chain(error) }
     }
 }
 

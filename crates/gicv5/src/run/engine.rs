@@ -44,6 +44,7 @@ use super::picture::{Picture, VcpuMark};
 use super::scenario::{Action, Kind, Ns, Pace, Scenario, Step};
 use super::story::{Story, Who};
 use super::tally::Tally;
+use crate::failure::chain;
 use crate::output::count;
 
 /// What things cost, in nanoseconds of simulated time. They are of the right order and measured on nothing;
@@ -210,22 +211,6 @@ pub(super) struct Ending {
     pub(super) picture: Picture,
     /// Faults that were planned and did not strike.
     pub(super) not_struck: usize,
-}
-
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let next = error.to_string();
-        // An error that shows its cause is not repeated.
-        if !text.contains(&next) {
-            text.push_str(": ");
-            text.push_str(&next);
-        }
-        cause = error.source();
-    }
-    text
 }
 
 pub(super) struct Engine<'h> {

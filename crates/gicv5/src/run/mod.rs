@@ -33,7 +33,7 @@ use gicv5_model::fault::Fault;
 use gicv5_phys::Phys;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::failure::{Failure, Outcome};
+use crate::failure::{Failure, Outcome, chain};
 use crate::output::{self, Console, quote};
 use engine::{Engine, IRS, OBSERVED};
 use lab::{Base, Lab};
@@ -335,7 +335,7 @@ fn perform_once(
     record: bool,
 ) -> Result<Performed, Impossible> {
     let spec = &scenario.machine;
-    let impossible = |error: &dyn std::error::Error| Impossible::Machine(engine::chain(error));
+    let impossible = |error: &dyn std::error::Error| Impossible::Machine(chain(error));
     let machine = Machine::new(machine_config(scenario)).map_err(|error| impossible(&error))?;
     for (index, fault) in faults {
         machine.plan_fault(*index, *fault);
