@@ -7,6 +7,7 @@ use gicv5_arch::irs::{
 use gicv5_arch::sysreg::{GcieLegacy, PpiSet};
 use gicv5_arch::values::{BitsMinusOne, Domain, L2SizeSet, Levels, PaRange, PriBits};
 use gicv5_arch::{Iaffid, Ppi, Spi};
+use gicv5_hal::IrsIndex;
 
 use arbitrary_int::traits::Integer;
 use arbitrary_int::{u3, u4, u5, u6, u12, u25};
@@ -104,7 +105,7 @@ impl IrsConfig {
 /// A machine.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct MachineConfig {
-    /// The IRSs; [`IrsIndex`](gicv5_hal::IrsIndex) counts them from 0. PEs are counted through all of them.
+    /// The IRSs; [`IrsIndex`] counts them from 0. PEs are counted through all of them.
     pub irses: Vec<IrsConfig>,
     /// The memory.
     pub memory: MemoryConfig,
@@ -141,6 +142,25 @@ impl MachineConfig {
     pub fn with_virtualisation(mut self) -> MachineConfig {
         self.irses = self.irses.into_iter().map(IrsConfig::with_virtualisation).collect();
         self
+    }
+
+    /// Adds an IRS that is as the first, but for its IRSID, one PE of its own with the next IAFFID, and no SPIs (SPI-1).
+    /// Returns its index, at most 65 535; nothing is added to a machine without an IRS, which [`check`](Self::check) refuses.
+    pub fn add_irs(&mut self) -> IrsIndex {
+        let index = u16::try_from(self.irses.len()).unwrap_or(u16::MAX);
+        let highest = self.irses.iter().flat_map(|irs| &irs.pes).map(|pe| pe.iaffid).max();
+        let iaffid = Iaffid::new(highest.map_or(0, |highest| highest.raw_value().saturating_add(1)));
+        if let Some(mut irs) = self.irses.first().cloned() {
+            irs.idr0 = irs.idr0.with_irsid(index);
+            irs.idr1 = irs.idr1.with_pe_cnt(1);
+            irs.idr6 = IRS_IDR6::ZERO;
+            irs.pes.truncate(1);
+            for pe in &mut irs.pes {
+                pe.iaffid = iaffid;
+            }
+            self.irses.push(irs);
+        }
+        IrsIndex(index)
     }
 
     /// Whether the hardware has a virtual side, and so the PEs have EL2.

@@ -2,41 +2,15 @@
 
 use crate::Pair;
 use crate::irs::*;
+use gicv5_arch::PhysAddr;
 use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::values::{IstSize, L2Size};
-use gicv5_arch::{Addr55_12, PhysAddr, entry::L1_ISTE};
-use gicv5_hal::{Block, BlockLayout, Coherency, TableMemory};
-use gicv5_model::config::{Effects, MachineConfig};
+use gicv5_arch::values::IstSize;
+use gicv5_hal::{Block, BlockLayout, TableMemory};
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::violation::Violation;
 
 fn said(bench: &Bench) -> Vec<Violation> {
     bench.machine.take_violations()
-}
-
-fn non_coherent(cache_line: u64) -> Bench {
-    let mut config = MachineConfig::new(1, 64);
-    config.switches.effects = Effects::Early;
-    config.memory.coherency = Coherency::NonCoherent;
-    config.memory.cache_line = cache_line;
-    Bench::started(config)
-}
-
-fn two_level() -> IstGeometry {
-    IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap()
-}
-
-/// A level-1 table in use, with no valid entry, and a level-2 IST.
-fn live_level1(bench: &Bench) -> (ModelBlock, ModelBlock) {
-    let level1 = bench.ist_block(two_level());
-    let level2 = bench.block(4096, 4096);
-    bench.machine.publish(IRS, &level2, 0..4096);
-    bench.set_ist(IRS, two_level(), level1.address());
-    (level1, level2)
-}
-
-fn pointing_to(table: &ModelBlock) -> u64 {
-    L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(table.address()).unwrap()).raw_value()
 }
 
 /// An IST in which an entry was stored becomes valid; what software does in between.
@@ -58,7 +32,7 @@ fn ist_at(address: u64) -> Vec<Violation> {
 
 /// An IST of 64 bytes in a block of this size, where a cache line has 128 bytes.
 fn small_ist_in(size: u64) -> Vec<Violation> {
-    let bench = non_coherent(128);
+    let bench = Bench::non_coherent(128);
     let block = bench.machine.allocate(BlockLayout::new(size, size, PhysAddr::highest(48)).unwrap()).unwrap();
     bench.machine.publish(IRS, &block, 0..size);
     bench.set_ist(IRS, IstGeometry::linear(4, IstSize::Bytes4).unwrap(), block.address());
@@ -67,24 +41,24 @@ fn small_ist_in(size: u64) -> Vec<Violation> {
 
 /// Software stores an entry this far into a live table, and invalidates the first 8 bytes.
 fn invalidate_after_a_store(offset: u64) -> Vec<Violation> {
-    let bench = non_coherent(64);
-    let (level1, level2) = live_level1(&bench);
-    bench.machine.store64(&level1, offset, pointing_to(&level2));
+    let bench = Bench::non_coherent(64);
+    let (level1, level2) = bench.live_level1();
+    bench.machine.store64(&level1, offset, pointing_to(level2.address()).raw_value());
     bench.machine.acquire(IRS, &level1, 0..8);
     said(&bench)
 }
 
 /// An entry is made valid by the IRS and its neighbour filled, with the line prepared or not.
 fn fill_a_neighbour(prepare: bool) -> Vec<Violation> {
-    let bench = non_coherent(64);
-    let (level1, level2) = live_level1(&bench);
-    bench.machine.store64(&level1, 0, pointing_to(&level2));
+    let bench = Bench::non_coherent(64);
+    let (level1, level2) = bench.live_level1();
+    bench.machine.store64(&level1, 0, pointing_to(level2.address()).raw_value());
     bench.machine.publish(IRS, &level1, 0..8);
     bench.map_level2(IRS, 0);
     if prepare {
         bench.machine.prepare(IRS, &level1, 8..16);
     }
-    bench.machine.store64(&level1, 8, pointing_to(&bench.block(4096, 4096)));
+    bench.machine.store64(&level1, 8, pointing_to(bench.block(4096, 4096).address()).raw_value());
     bench.machine.publish(IRS, &level1, 8..16);
     said(&bench)
 }
@@ -105,11 +79,11 @@ pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "COH-2",
         breaks: ("a non-coherent IRS is given an IST after a barrier alone", || {
-            let bench = non_coherent(64);
+            let bench = Bench::non_coherent(64);
             publish_by(&bench, |_| bench.machine.barrier())
         }),
         nearly: ("a non-coherent IRS is given an IST of which one byte was cleaned, and a barrier", || {
-            let bench = non_coherent(64);
+            let bench = Bench::non_coherent(64);
             publish_by(&bench, |block| {
                 bench.machine.clean_invalidate(block, 18..19);
                 bench.machine.barrier();
@@ -130,7 +104,7 @@ pub(crate) const PAIRS: &[Pair] = &[
         rule: "COH-8",
         breaks: ("half an entry of a live table is stored", || {
             let bench = Bench::eager(1);
-            let (level1, _level2) = live_level1(&bench);
+            let (level1, _level2) = bench.live_level1();
             bench.machine.store32(&level1, 12, 1);
             said(&bench)
         }),

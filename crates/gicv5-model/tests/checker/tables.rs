@@ -58,10 +58,7 @@ fn tell_two_irses(distance: u64) -> Vec<Violation> {
     let mut setting = setting(false, false);
     setting.switches.vm_table.programming = VmTableProgramming::EachIrs;
     let bench = Bench::changed(setting, |config| {
-        let mut other = config.irses[0].clone();
-        other.pes[0].iaffid = Iaffid::new(1);
-        config.irses[0].idr6 = IRS_IDR6::ZERO;
-        config.irses.push(other);
+        config.add_irs();
     });
     let second = IrsIndex(1);
     bench.machine.write(second, bench.geometry.cfgr());

@@ -5,9 +5,9 @@ use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::irs::{IRS_CR0, IRS_IST_BASER, IRS_MAP_L2_ISTR, IRS_SPI_CFGR, IRS_SPI_SELR, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{HPPIR, ICC_CR0_EL1, PPI_PRIORITYR, SysReg};
-use gicv5_arch::values::{IstSize, TriggerMode};
+use gicv5_arch::values::{IstSize, L2Size, TriggerMode};
 use gicv5_arch::{Addr55_6, Addr55_12, Iaffid, IntId, IrsIntId, Lpi, PhysAddr, Ppi, Priority, Spi};
-use gicv5_hal::{Block, BlockLayout, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_hal::{Block, BlockLayout, Coherency, IrsExt, IrsIndex, Pe, TableMemory};
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::violation::{PeIndex, Place, Violation};
@@ -82,6 +82,16 @@ impl Bench {
         Bench::started(config)
     }
 
+    /// One PE and 64 SPIs, started, where every effect comes at once and memory is not coherent, with cache lines of this
+    /// size.
+    pub(crate) fn non_coherent(cache_line: u64) -> Bench {
+        let mut config = MachineConfig::new(1, 64);
+        config.switches.effects = Effects::Early;
+        config.memory.coherency = Coherency::NonCoherent;
+        config.memory.cache_line = cache_line;
+        Bench::started(config)
+    }
+
     pub(crate) fn pe(&self, pe: PeIndex) -> Pe<'_, ModelPe> {
         Pe::new(&self.pes[usize::from(pe.0)])
     }
@@ -140,10 +150,18 @@ impl Bench {
         block
     }
 
+    /// A level-1 table in use, with no valid entry, and a level-2 IST for its first entry.
+    pub(crate) fn live_level1(&self) -> (ModelBlock, ModelBlock) {
+        let level1 = self.ist_block(two_level());
+        let level2 = self.block(4096, 4096);
+        self.machine.publish(IRS, &level2, 0..4096);
+        self.set_ist(IRS, two_level(), level1.address());
+        (level1, level2)
+    }
+
     /// Writes a level-1 entry with VALID=0 and publishes it.
     pub(crate) fn point(&self, level1: &ModelBlock, index: u64, table: PhysAddr) {
-        let entry = L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(table).unwrap());
-        self.machine.store64(level1, index * 8, entry.raw_value());
+        self.machine.store64(level1, index * 8, pointing_to(table).raw_value());
         self.machine.publish(IRS, level1, index * 8..index * 8 + 8);
     }
 
@@ -236,4 +254,14 @@ impl Bench {
 /// IRS_IST_BASER with VALID=0.
 pub(crate) fn baser(base: PhysAddr) -> IRS_IST_BASER {
     IRS_IST_BASER::ZERO.with_addr(Addr55_6::new(base).unwrap())
+}
+
+/// An IST of 2^14 4-byte entries, in level-2 tables of 4 KiB.
+pub(crate) fn two_level() -> IstGeometry {
+    IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap()
+}
+
+/// A level-1 entry with VALID=0.
+pub(crate) fn pointing_to(level2: PhysAddr) -> L1_ISTE {
+    L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(level2).unwrap())
 }

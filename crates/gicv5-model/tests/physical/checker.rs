@@ -3,13 +3,13 @@
 //! The rules about structures of the virtual side are tested where memory is, since nothing on this side owns such memory.
 
 use arbitrary_int::u5;
-use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
+use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::insn::{GicInsn, IntIdOperand};
 use gicv5_arch::irs::{IRS_IST_CFGR, IRS_PE_SELR, IRS_SPI_SELR, IrsReg};
 use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{IstSize, L2Size, Levels, Structure};
-use gicv5_arch::{Addr55_12, Iaffid, PhysAddr, Priority};
+use gicv5_arch::{Iaffid, PhysAddr, Priority};
 use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, TableMemory};
 use gicv5_model::CPU_1;
 use gicv5_model::config::{Effects, MachineConfig};
@@ -17,7 +17,7 @@ use gicv5_model::fault::Fault;
 use gicv5_model::memory::{ModelBlock, Owner, Structure as Owned};
 use gicv5_model::violation::{MEM_1, MEM_2, Place};
 
-use crate::bench::{Bench, IRS, PE0, baser, lpi, spi, wire};
+use crate::bench::{Bench, IRS, PE0, baser, lpi, pointing_to, spi, two_level, wire};
 
 fn register(register: IrsReg) -> Place {
     Place::Register(Frame::config(IRS), register.offset())
@@ -29,31 +29,6 @@ fn structure(owned: Owned, block: &ModelBlock, offset: u64) -> Place {
 
 fn linear(id_bits: u32) -> IstGeometry {
     IstGeometry::linear(id_bits, IstSize::Bytes4).unwrap()
-}
-
-fn two_level() -> IstGeometry {
-    IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap()
-}
-
-fn non_coherent(cache_line: u64) -> Bench {
-    let mut config = MachineConfig::new(1, 64);
-    config.switches.effects = Effects::Early;
-    config.memory.coherency = Coherency::NonCoherent;
-    config.memory.cache_line = cache_line;
-    Bench::started(config)
-}
-
-/// A level-1 table in use, with no valid entry, and a level-2 IST for its first entry.
-fn live_level1(bench: &Bench) -> (ModelBlock, ModelBlock) {
-    let level1 = bench.ist_block(two_level());
-    let level2 = bench.block(4096, 4096);
-    bench.machine.publish(IRS, &level2, 0..4096);
-    bench.set_ist(IRS, two_level(), level1.address());
-    (level1, level2)
-}
-
-fn pointing_to(table: &ModelBlock) -> L1_ISTE {
-    L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(table.address()).unwrap())
 }
 
 #[test]
@@ -81,17 +56,13 @@ fn gen_18_a_second_write_while_a_command_is_under_way() {
 #[test]
 fn gen_18_holds_for_the_commands_of_the_ist_over_all_irses() {
     let mut config = MachineConfig::new(1, 64);
-    let mut second = config.irses[0].clone();
-    second.pes[0].iaffid = Iaffid::new(1);
-    second.idr6 = gicv5_arch::irs::IRS_IDR6::ZERO;
-    config.irses.push(second);
+    let other = config.add_irs();
     let bench = Bench::started(config);
     let block = bench.ist_block(linear(14));
     bench.machine.fault_next(Fault::Late(10));
     bench.machine.write(IRS, linear(14).cfgr());
     let value = baser(block.address()).with_valid(true);
     bench.machine.write(IRS, value);
-    let other = gicv5_hal::IrsIndex(1);
     bench.machine.write(other, value.with_valid(false));
     let place = Place::Register(Frame::config(other), IrsReg::IRS_IST_BASER.offset());
     bench.assert_broken("GEN-18", place, value.raw_value(), value.with_valid(false).raw_value());
@@ -104,11 +75,7 @@ fn gen_18_holds_for_the_commands_of_the_ist_over_all_irses() {
 fn coh_1_and_coh_2_go_by_the_irs_that_is_given_the_ist() {
     let mut config = MachineConfig::new(1, 64);
     config.switches.effects = Effects::Early;
-    let mut second = config.irses[0].clone();
-    second.pes[0].iaffid = Iaffid::new(1);
-    second.idr6 = gicv5_arch::irs::IRS_IDR6::ZERO;
-    config.irses.push(second);
-    let other = gicv5_hal::IrsIndex(1);
+    let other = config.add_irs();
     config.memory.coherency_of.insert(other, Coherency::NonCoherent);
     let bench = Bench::started(config);
     assert_eq!([IRS, other].map(|irs| bench.machine.coherency(irs)), [Coherency::Coherent, Coherency::NonCoherent]);
@@ -282,8 +249,8 @@ fn every_instruction_of_another_level_is_undefined_and_every_one_of_this_level_i
 #[test]
 fn ist_18_software_sets_valid_in_a_level_1_entry_of_a_live_ist() {
     let bench = Bench::eager(1);
-    let (level1, level2) = live_level1(&bench);
-    let entry = pointing_to(&level2);
+    let (level1, level2) = bench.live_level1();
+    let entry = pointing_to(level2.address());
     // Close: the entry with VALID=0 is software's to write, again and again.
     bench.machine.store64(&level1, 8, entry.raw_value());
     bench.machine.store64(&level1, 8, entry.raw_value());
@@ -318,7 +285,7 @@ fn ist_26_software_stores_to_an_ist_that_is_valid() {
     bench.machine.store32(&block, 20, 1);
     bench.assert_clean();
 
-    let (level1, level2) = live_level1(&bench);
+    let (level1, level2) = bench.live_level1();
     bench.point(&level1, 0, level2.address());
     bench.machine.store32(&level2, 4, 0);
     bench.machine.barrier();
@@ -343,7 +310,7 @@ fn lpi_1_the_memory_of_a_valid_ist_is_freed() {
     bench.machine.free(block);
     bench.assert_clean();
 
-    let (level1, level2) = live_level1(&bench);
+    let (level1, level2) = bench.live_level1();
     let place = structure(Owned::PhysicalL1Iste, &level1, 0);
     bench.machine.free(level1);
     bench.assert_broken("LPI-1", place, 0, 0);
@@ -367,7 +334,7 @@ fn memory_is_freed_before_the_command_that_gives_it_back_has_completed() {
 #[test]
 fn ist_20_a_level_2_ist_is_freed_while_its_ist_is_valid() {
     let bench = Bench::eager(1);
-    let (level1, level2) = live_level1(&bench);
+    let (level1, level2) = bench.live_level1();
     bench.point(&level1, 0, level2.address());
     bench.map_level2(IRS, 0);
     let place = structure(Owned::PhysicalL2Ist, &level2, 0);
@@ -405,9 +372,9 @@ fn coh_1_an_ist_becomes_valid_before_a_store_has_reached_the_irs() {
 fn coh_5_the_level_2_ist_is_published_before_the_entry_that_points_to_it() {
     // What is missing is COH-1 of the level-2 IST.
     let bench = Bench::eager(1);
-    let (level1, level2) = live_level1(&bench);
+    let (level1, level2) = bench.live_level1();
     bench.machine.store32(&level2, 0, 8);
-    bench.machine.store64(&level1, 0, pointing_to(&level2).raw_value());
+    bench.machine.store64(&level1, 0, pointing_to(level2.address()).raw_value());
     bench.machine.barrier();
     bench.machine.store32(&level2, 8, 8);
     bench.map_level2(IRS, 0);
@@ -417,14 +384,14 @@ fn coh_5_the_level_2_ist_is_published_before_the_entry_that_points_to_it() {
 
 #[test]
 fn coh_2_an_ist_becomes_valid_before_a_store_has_been_cleaned_to_memory() {
-    let bench = non_coherent(64);
+    let bench = Bench::non_coherent(64);
     let block = bench.ist_block(linear(14));
     bench.machine.store32(&block, 16, 8);
     bench.machine.barrier();
     bench.set_ist(IRS, linear(14), block.address());
     bench.assert_broken("COH-2", structure(Owned::PhysicalIst, &block, 16), 0, 8);
 
-    let bench = non_coherent(64);
+    let bench = Bench::non_coherent(64);
     let block = bench.ist_block(linear(14));
     bench.machine.store32(&block, 16, 8);
     bench.machine.publish(IRS, &block, 16..20);
@@ -444,10 +411,10 @@ fn small_ist(bench: &Bench, size: u64) -> ModelBlock {
 
 #[test]
 fn coh_6_a_structure_shares_a_line_with_something_else() {
-    let bench = non_coherent(128);
+    let bench = Bench::non_coherent(128);
     let block = small_ist(&bench, 64);
     bench.assert_broken("COH-6", structure(Owned::PhysicalIst, &block, 0), 0, 0);
-    let bench = non_coherent(128);
+    let bench = Bench::non_coherent(128);
     small_ist(&bench, 128);
     bench.assert_clean();
     // A coherent IRS has no use for the rule.
@@ -460,9 +427,9 @@ fn coh_6_a_structure_shares_a_line_with_something_else() {
 
 #[test]
 fn coh_7_an_invalidate_loses_a_store_to_a_neighbour() {
-    let bench = non_coherent(64);
-    let (level1, level2) = live_level1(&bench);
-    let entry = pointing_to(&level2).raw_value();
+    let bench = Bench::non_coherent(64);
+    let (level1, level2) = bench.live_level1();
+    let entry = pointing_to(level2.address()).raw_value();
     bench.machine.store64(&level1, 8, entry);
     bench.machine.acquire(IRS, &level1, 0..8);
     bench.assert_broken("COH-7", structure(Owned::PhysicalL1Iste, &level1, 8), entry, 0);
@@ -481,8 +448,8 @@ fn coh_7_an_invalidate_loses_a_store_to_a_neighbour() {
 #[test]
 fn coh_8_half_an_entry_of_a_live_table_is_stored() {
     let bench = Bench::eager(1);
-    let (level1, level2) = live_level1(&bench);
-    let entry = pointing_to(&level2).raw_value();
+    let (level1, level2) = bench.live_level1();
+    let entry = pointing_to(level2.address()).raw_value();
     bench.machine.store32(&level1, 12, (entry >> 32) as u32 | 1 << 8);
     bench.assert_broken("COH-8", structure(Owned::PhysicalL1Iste, &level1, 12), 0, entry >> 32 | 1 << 8);
     bench.machine.store64(&level1, 8, entry);
@@ -496,9 +463,9 @@ fn coh_8_half_an_entry_of_a_live_table_is_stored() {
 fn vmt_21_a_line_written_back_carries_an_old_valid_bit_of_a_neighbour() {
     // COH-7 as well: clean and invalidate before the change, not only after.
     for prepared in [false, true] {
-        let bench = non_coherent(64);
-        let (level1, level2) = live_level1(&bench);
-        let entry = pointing_to(&level2);
+        let bench = Bench::non_coherent(64);
+        let (level1, level2) = bench.live_level1();
+        let entry = pointing_to(level2.address());
         bench.machine.store64(&level1, 0, entry.raw_value());
         bench.machine.publish(IRS, &level1, 0..8);
         bench.map_level2(IRS, 0);
@@ -506,7 +473,7 @@ fn vmt_21_a_line_written_back_carries_an_old_valid_bit_of_a_neighbour() {
         if prepared {
             bench.machine.prepare(IRS, &level1, 8..16);
         }
-        bench.machine.store64(&level1, 8, pointing_to(&next).raw_value());
+        bench.machine.store64(&level1, 8, pointing_to(next.address()).raw_value());
         bench.machine.publish(IRS, &level1, 8..16);
         if prepared {
             bench.assert_clean();

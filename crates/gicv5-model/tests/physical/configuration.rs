@@ -138,6 +138,32 @@ fn irses_that_contradict_each_other_are_refused() {
 }
 
 #[test]
+fn an_irs_that_is_added_is_as_the_first_but_for_its_number_a_pe_of_its_own_and_no_spis() {
+    // GEN-13, SPI-1.
+    let mut config = MachineConfig::new(3, 64).with_virtualisation();
+    assert_eq!([config.add_irs(), config.add_irs()], [IrsIndex(1), IrsIndex(2)]);
+    let bench = Bench::at_reset(config.clone());
+    assert_eq!(bench.machine.pe_count(), 5);
+    for (n, irs) in config.irses.iter().enumerate().skip(1) {
+        assert_eq!((usize::from(irs.idr0.irsid()), irs.spis()), (n, (0, 0)));
+        assert_eq!((irs.pes.len(), usize::from(irs.pes[0].iaffid.raw_value())), (1, 2 + n));
+        let first = &config.irses[0];
+        assert_eq!((irs.idr2, irs.idr3, irs.idr4, irs.idr5), (first.idr2, first.idr3, first.idr4, first.idr5));
+        assert_eq!(irs.idr0.with_irsid(0), first.idr0);
+    }
+    // What cannot be is refused when the machine is made.
+    config.irses[0].pes[0].iaffid = Iaffid::new(u16::MAX);
+    config.add_irs();
+    assert_eq!(
+        config.check().unwrap_err(),
+        ConfigError::Pe { iaffid: Iaffid::new(u16::MAX), reason: "two PEs have this affinity ID" }
+    );
+    config.irses.clear();
+    config.add_irs();
+    assert_eq!(config.check(), Err(ConfigError::NoIrs));
+}
+
+#[test]
 fn impossible_memory_is_refused() {
     let mut config = MachineConfig::new(1, 64);
     config.memory.cache_line = 48;

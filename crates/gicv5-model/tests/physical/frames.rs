@@ -1,11 +1,11 @@
 //! What the frames of an IRS say of it, and what is no register of theirs.
 
 use crate::bench::*;
+use gicv5_arch::Spi;
 use gicv5_arch::irs::{
     IRS_IDR0, IRS_IDR3, IRS_IDR4, IRS_IDR6, IRS_IDR7, IRS_IIDR, IRS_VMT_BASER, IRS_VPE_SELR, IrsReg,
 };
-use gicv5_arch::{Iaffid, Spi};
-use gicv5_hal::{Frame, Irs, IrsExt, IrsIndex};
+use gicv5_hal::{Frame, Irs, IrsExt};
 use gicv5_model::config::MachineConfig;
 use gicv5_model::event::Event;
 
@@ -13,15 +13,13 @@ use gicv5_model::event::Event;
 fn an_irs_says_which_spis_are_its_own_and_that_it_is_an_irs_of_gicv5() {
     // GEN-9, SPI-1; hazard 4.
     let mut config = MachineConfig::new(1, 64);
-    let mut second = config.irses[0].clone();
-    second.pes[0].iaffid = Iaffid::new(1);
-    for irs in [&mut config.irses[0], &mut second] {
+    let other = config.add_irs();
+    for irs in &mut config.irses {
         irs.idr6 = IRS_IDR6::ZERO.with_spi_irs_range(arbitrary_int::u25::new(32));
     }
-    second.idr7 = IRS_IDR7::ZERO.with_spi_base(Spi::new(32).unwrap());
-    config.irses.push(second);
+    config.irses[1].idr7 = IRS_IDR7::ZERO.with_spi_base(Spi::new(32).unwrap());
     let bench = Bench::at_reset(config);
-    for (irs, base) in [(IRS, 0), (IrsIndex(1), 32)] {
+    for (irs, base) in [(IRS, 0), (other, 32)] {
         assert_eq!(bench.machine.read::<IRS_IDR7>(irs).spi_base().id(), base);
         assert_eq!(bench.machine.read::<IRS_IDR6>(irs).spi_irs_range().value(), 32);
         let read = |register: IrsReg| bench.machine.read32(Frame::config(irs), register.offset());

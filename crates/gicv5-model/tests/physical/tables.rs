@@ -8,7 +8,7 @@ use gicv5_arch::irs::{
 };
 use gicv5_arch::values::{HandlingMode, IstSize, L2Size, L2SizeSet, Levels, Structure};
 use gicv5_arch::{Addr55_12, Iaffid, IntType, Lpi, PhysAddr};
-use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, IrsIndex, TableMemory};
+use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, TableMemory};
 use gicv5_model::config::{Effects, MachineConfig, PresetPending};
 use gicv5_model::fault::Fault;
 use gicv5_model::memory::{Eagerness, ModelBlock};
@@ -647,15 +647,12 @@ fn what_is_merely_unreachable_is_no_error() {
 fn an_error_is_recorded_by_the_irs_of_the_pe_that_met_it() {
     let mut config = MachineConfig::new(1, 64);
     config.switches.effects = Effects::Early;
-    let mut second = config.irses[0].clone();
-    second.pes[0].iaffid = Iaffid::new(1);
-    second.idr6 = gicv5_arch::irs::IRS_IDR6::ZERO;
-    config.irses.push(second);
+    let other = config.add_irs();
     let bench = Bench::started(config);
     bench.set_ist(IRS, ist(14), nowhere());
     bench.pe(PE1).cden(lpi(5));
     assert_eq!(status(&bench), IRS_SWERR_STATUSR::ZERO);
-    assert_eq!(bench.machine.read::<IRS_SWERR_STATUSR>(IrsIndex(1)), recorded(2));
+    assert_eq!(bench.machine.read::<IRS_SWERR_STATUSR>(other), recorded(2));
 }
 
 // --- memory as the IRS sees it --------------------------------------------------------------------------------------

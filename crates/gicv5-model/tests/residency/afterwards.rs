@@ -1,11 +1,11 @@
 //! What is left of a residency when it is over, however it ended.
 
 use crate::bench::*;
-use gicv5_arch::irs::{IRS_IDR6, IRS_VMT_BASER};
+use gicv5_arch::irs::IRS_VMT_BASER;
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, SysReg};
 use gicv5_arch::values::MapAction;
-use gicv5_arch::{Iaffid, IrsIntType, VmId, VpeId};
-use gicv5_hal::{IrsExt, IrsIndex};
+use gicv5_arch::{IrsIntType, VmId, VpeId};
+use gicv5_hal::IrsExt;
 use gicv5_model::config::{IrichppidisDoorbell, MachineConfig, ReplacedVpe, VmTableProgramming, WithdrawnCandidate};
 use gicv5_model::event::Event;
 use gicv5_model::violation::Place;
@@ -42,12 +42,8 @@ fn a_vpe_that_lost_its_irs_rings_although_it_was_silent_the_time_before() {
     // RES-23, VMT-6, open question 2: the silence ends when the VPE becomes resident again.
     let mut config = silent(1);
     config.switches.vm_table.programming = VmTableProgramming::EachIrs;
-    let mut second = config.irses[0].clone();
-    second.pes[0].iaffid = Iaffid::new(1);
-    second.idr6 = IRS_IDR6::ZERO;
-    config.irses.push(second);
+    let there = config.add_irs();
     let bench = Bench::new(config);
-    let there = IrsIndex(1);
     bench.machine.write(there, bench.machine.read::<gicv5_arch::irs::IRS_VMT_CFGR>(IRS));
     let table = bench.machine.read::<IRS_VMT_BASER>(IRS);
     bench.machine.write(there, table);

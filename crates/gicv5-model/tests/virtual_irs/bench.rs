@@ -6,7 +6,7 @@ use gicv5_arch::geometry::{IstGeometry, IstLimits, VmTableGeometry, VpeTableGeom
 use gicv5_arch::irs::*;
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
-use gicv5_arch::values::{BitsMinusOne, IstSize, Levels, MapAction};
+use gicv5_arch::values::{BitsMinusOne, IstSize, L2Size, Levels, MapAction};
 use gicv5_arch::{Addr51_12, Addr55_3, Addr55_6, Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Block, BlockLayout, Coherency, IrsExt, IrsIndex, Pe, TableMemory};
 use gicv5_model::config::{DoorbellMask, MachineConfig, Switches};
@@ -330,6 +330,23 @@ impl Bench {
         let ist = bench.make_lpi_ist(&[entry; 10]);
         bench.clean();
         (bench, made, ist)
+    }
+
+    /// A VM with VPE 0 and a two-level LPI IST, its level-1 table, and a level-2 IST to which the first entry points without
+    /// being valid.
+    pub(crate) fn with_two_level_ist(setting: Setting) -> (Bench, ModelBlock, ModelBlock) {
+        let mut bench = Bench::new(setting);
+        bench.make_vm(&[0]);
+        let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
+        let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
+        let level2 = allocate(&bench.machine, 4096, 4096);
+        bench.store(&level1, 0, level2.address().raw());
+        (bench, level1, level2)
+    }
+
+    /// Asks the IRS to make valid the first level-1 entry of the VM's LPI IST.
+    pub(crate) fn publish_level2_ist(&self) {
+        self.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
     }
 
     pub(crate) fn select(&self, vpe: u16) -> bool {

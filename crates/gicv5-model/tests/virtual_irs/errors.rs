@@ -59,7 +59,7 @@ fn a_level_1_entry_that_lies_nowhere_is_reported_when_it_is_read_and_when_it_is_
         bench.vdpend(lpi(0), true);
         assert_eq!((status(&bench).ec(), syndrome(&bench).3), (0x01, VM), "ERR-4 {setting:?}");
         clear(&bench);
-        bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+        bench.publish_level2_ist();
         assert_eq!((status(&bench).v(), status(&bench).ec()), (true, 0x00), "ERR-4 {setting:?}");
         assert_eq!(bench.rules(), ["MEM-4"]);
     }
@@ -74,7 +74,7 @@ fn a_level_2_ist_that_lies_nowhere_is_reported_and_the_interrupt_is_dropped() {
         let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
         let entry = L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(PhysAddr::new(NOWHERE).unwrap()).unwrap());
         bench.store(&level1, 0, entry.raw_value());
-        bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+        bench.publish_level2_ist();
         assert!(!status(&bench).v());
         bench.vdpend(lpi(5), true);
         assert_eq!(status(&bench).ec(), 0x02, "ERR-4 {setting:?}");

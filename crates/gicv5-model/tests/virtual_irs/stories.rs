@@ -310,7 +310,7 @@ fn the_irs_owns_the_level2_ist_that_it_uses_and_not_the_misaligned_address_it_wa
         let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
         let table = allocate(&bench.machine, 0x8000, 0x8000);
         bench.store(&level1, 0, table.address().raw() + 0x1000);
-        bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+        bench.publish_level2_ist();
         bench.clean();
         bench.machine.store32(&table, 0, 1);
         assert_eq!(bench.rules(), ["IST-26"], "IST-14");

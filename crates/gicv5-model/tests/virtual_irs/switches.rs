@@ -238,16 +238,11 @@ fn the_registers_of_a_live_vm_table_keep_their_value_or_take_what_is_written_and
 fn level_1_entries_stay_valid_or_are_cleared_when_their_table_becomes_invalid() {
     for &switch in Level1Valid::POSITIONS {
         for setting in settings_with_levels(true, |switches| switches.vm_table.level1 = switch) {
-            let mut bench = Bench::new(setting);
-            bench.make_vm(&[0]);
-            let geometry = IstGeometry::two_level(16, IstSize::Bytes4, L2Size::KiB4).unwrap();
-            let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
-            let table = allocate(&bench.machine, 4096, 4096);
-            bench.store(&level1, 0, table.address().raw());
-            bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+            let (bench, level1, level2) = Bench::with_two_level_ist(setting);
+            bench.publish_level2_ist();
             let kept = u64::from(switch == Level1Valid::Kept);
             bench.map_ist(IrsIntType::Lpi, MapAction::MakeInvalid);
-            assert_eq!(bench.load(&level1, 0), table.address().raw() | kept, "open question 21 {setting:?}");
+            assert_eq!(bench.load(&level1, 0), level2.address().raw() | kept, "open question 21 {setting:?}");
             bench.command(IRS_VMT_BASER::ZERO);
             assert_eq!(bench.load(&bench.table, 0) & 1, kept, "open question 21 {setting:?}");
             bench.clean();
@@ -558,7 +553,7 @@ fn a_level_2_size_that_is_not_supported_becomes_the_smallest_or_the_largest() {
                 let table = allocate(&bench.machine, 0x10000, 0x10000);
                 bench.store(&level1, 0, table.address().raw());
                 bench.machine.observe(100);
-                bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+                bench.publish_level2_ist();
                 let size = if switch == UnsupportedL2Size::Smallest { 0x1000 } else { 0x10000 };
                 let owned = bench.machine.take_events().into_iter().any(|(_, event)| {
                     matches!(event, Event::Owned { address, size: owned, .. } if address == table.address() && owned == size)
@@ -748,12 +743,11 @@ fn the_vm_table_is_given_to_one_irs_or_to_each() {
             switches.vpe.hppir = VpeHppir::Candidate;
         }) {
             let mut bench = Bench::changed(setting, |config| {
-                let mut other = config.irses[0].clone();
-                other.pes[0].iaffid = Iaffid::new(1);
-                config.irses[0].idr6 = IRS_IDR6::ZERO.with_spi_irs_range(u25::new(32));
-                other.idr6 = config.irses[0].idr6;
-                other.idr7 = other.idr7.with_spi_base(Spi::new(32).unwrap());
-                config.irses.push(other);
+                config.add_irs();
+                for irs in &mut config.irses {
+                    irs.idr6 = irs.idr6.with_spi_irs_range(u25::new(32));
+                }
+                config.irses[1].idr7 = IRS_IDR7::ZERO.with_spi_base(Spi::new(32).unwrap());
             });
             let (each, there) = (switch == VmTableProgramming::EachIrs, IrsIndex(1));
             let made = bench.make_vm(&[0]);
@@ -803,10 +797,7 @@ fn the_vm_table_is_given_to_one_irs_or_to_each() {
 fn two_irses_of_a_domain_are_not_given_different_vm_tables() {
     let setting = every_shape()[0].with(|switches| switches.vm_table.programming = VmTableProgramming::EachIrs);
     let bench = Bench::changed(setting, |config| {
-        let mut other = config.irses[0].clone();
-        other.pes[0].iaffid = Iaffid::new(1);
-        config.irses[0].idr6 = IRS_IDR6::ZERO;
-        config.irses.push(other);
+        config.add_irs();
     });
     let another = allocate(&bench.machine, 0x4000, 0x4000);
     bench.machine.write(IrsIndex(1), bench.geometry.cfgr());

@@ -409,10 +409,7 @@ fn the_same_vm_id_names_one_vm_whatever_irs_is_asked() {
     // VM-13, GEN-13: there is one domain, and in it one table.
     for setting in settings(|switches| switches.vm_table.programming = VmTableProgramming::AnyIrs) {
         let mut bench = Bench::changed(setting, |config| {
-            let mut other = config.irses[0].clone();
-            other.pes[0].iaffid = Iaffid::new(1);
-            config.irses[0].idr6 = IRS_IDR6::ZERO;
-            config.irses.push(other);
+            config.add_irs();
         });
         bench.make_vm(&[0]);
         let there = gicv5_hal::IrsIndex(1);

@@ -7,7 +7,7 @@ use gicv5_arch::geometry::{IstGeometry, TableIndex, VpeTableGeometry};
 use gicv5_arch::irs::*;
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_HFGITR_EL2};
-use gicv5_arch::values::{IstSize, L2Size, MapAction};
+use gicv5_arch::values::{IstSize, MapAction};
 use gicv5_arch::{Addr51_12, Addr55_3, Iaffid, IrsIntType, VmId, VpeId};
 use gicv5_hal::{Block, IrsExt, IrsIndex, Pe, TableMemory};
 use gicv5_model::config::*;
@@ -167,10 +167,7 @@ fn second_irs_without_vm_table(setting: Setting) -> (Bench, IrsIndex) {
     });
     let bench = Bench::changed(setting, |config| {
         config.irses[0].idr0 = config.irses[0].idr0.with_swe(true);
-        let mut other = config.irses[0].clone();
-        other.pes[0].iaffid = Iaffid::new(1);
-        config.irses[0].idr6 = IRS_IDR6::ZERO;
-        config.irses.push(other);
+        config.add_irs();
     });
     (bench, IrsIndex(1))
 }
@@ -349,17 +346,11 @@ fn a_question_about_a_vm_that_has_gone_meanwhile_is_an_error() {
 fn a_level_2_ist_is_published_once_and_the_second_command_is_ignored() {
     // IST-19: what software has put there since is not looked at (VMT-19).
     for setting in every_shape() {
-        let mut bench = Bench::new(setting);
-        bench.make_vm(&[0]);
-        let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
-        let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
-        let level2 = allocate(&bench.machine, 4096, 4096);
-        bench.store(&level1, 0, level2.address().raw());
-        let publish = IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM);
+        let (bench, _level1, _level2) = Bench::with_two_level_ist(setting);
         bench.machine.observe(100);
-        bench.command(publish);
+        bench.publish_level2_ist();
         assert_eq!(outcomes(&bench), [Outcome::Done], "{setting:?}");
-        bench.command(publish);
+        bench.publish_level2_ist();
         assert_eq!(outcomes(&bench), [Outcome::Ignored], "{setting:?}");
         bench.clean();
     }

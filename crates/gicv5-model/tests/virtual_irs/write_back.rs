@@ -1,10 +1,7 @@
 //! States that go back to their IST.
 
 use crate::bench::*;
-use gicv5_arch::IrsIntType;
-use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::irs::{IRS_SAVE_VMR, IRS_VMAP_L2_VISTR};
-use gicv5_arch::values::{IstSize, L2Size};
+use gicv5_arch::irs::IRS_SAVE_VMR;
 use gicv5_hal::Block;
 use gicv5_model::event::Event;
 
@@ -39,13 +36,8 @@ fn a_state_goes_back_once_for_each_time_that_it_has_changed() {
 fn a_save_shows_the_states_and_not_the_tables_that_lead_to_them() {
     // SAVE-1, SAVE-5, VMT-22: of a level-1 entry in use software reads the valid bit, before a save and after it.
     for setting in every_shape() {
-        let mut bench = Bench::new(setting);
-        bench.make_vm(&[0]);
-        let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
-        let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
-        let level2 = allocate(&bench.machine, 4096, 4096);
-        bench.store(&level1, 0, level2.address().raw());
-        bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(VM));
+        let (bench, level1, level2) = Bench::with_two_level_ist(setting);
+        bench.publish_level2_ist();
         let before = bench.load(&level1, 0);
         assert_ne!(before, level2.address().raw() | 1, "it is the IRS's");
         bench.vdpend(lpi(2), true);
