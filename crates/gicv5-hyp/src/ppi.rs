@@ -48,8 +48,12 @@ impl PpiMask {
     /// The priority registers that have some of these PPIs, ascending: register n is for PPIs 8n to 8n+7 (PPI-1).
     pub(crate) fn priority_registers(self) -> impl Iterator<Item = u4> {
         let PpiMask([architected, implementation_defined]) = self;
-        let all = u128::from(implementation_defined.raw_value()) << 64 | u128::from(architected.raw_value());
-        (0..16u8).filter(move |n| all >> (n * 8) & 0xff != 0).map(u4::new)
+        let mut left = u128::from(implementation_defined.raw_value()) << 64 | u128::from(architected.raw_value());
+        core::iter::from_fn(move || {
+            let register = u4::try_new((left.trailing_zeros() / 8) as u8).ok()?;
+            left &= !(0xff << (register.value() * 8));
+            Some(register)
+        })
     }
 
     /// One bit for each PPI of a bank, as the registers of that bank have them.
@@ -107,5 +111,26 @@ impl VirtualPpis {
         pe.isb();
         let edge = PpiMask(level.map(|level| PpiSet::new_with_raw_value(!level)));
         Ok(VirtualPpis { implemented, edge: edge.and(implemented) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_set_has_the_priority_registers_of_its_ppis_each_once_and_ascending() {
+        // PPI-1.
+        let registers_are = |ppis: &mut dyn Iterator<Item = u32>, registers: &[u8]| {
+            let set = ppis.fold(PpiMask::EMPTY, |set, ppi| set.with(Ppi::new(ppi).unwrap()));
+            set.priority_registers().map(u4::value).eq(registers.iter().copied())
+        };
+        assert!(registers_are(&mut [].into_iter(), &[]));
+        assert!(registers_are(&mut [7, 0].into_iter(), &[0]));
+        assert!(registers_are(&mut [127, 8, 63, 64, 56].into_iter(), &[1, 7, 8, 15]));
+        for ppi in 0..128 {
+            assert!(registers_are(&mut [ppi].into_iter(), &[(ppi / 8) as u8]), "PPI {ppi}");
+        }
+        assert!(registers_are(&mut (0..128), &core::array::from_fn::<u8, 16, _>(|n| n as u8)));
     }
 }
