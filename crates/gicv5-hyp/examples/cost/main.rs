@@ -222,13 +222,15 @@ fn measured_if<R>(wanted: bool, f: impl FnOnce() -> R) -> R {
     if wanted { measured(f) } else { f() }
 }
 
-/// Bytes of heap that VMs with one vCPU take, handles included. The tables of hardware that does nothing take none.
+/// Bytes of heap that VMs with one vCPU, SPIs and as many LPIs as one table has room for take, handles included. The tables of
+/// hardware that does nothing take none.
 fn heap(host: &Host<Nothing>, vms: u64) -> Outcome<()> {
     let vpes = vpes(1)?;
-    let spec = VmSpec::new(&vpes);
+    let spec = VmSpec { spis: 64, ..VmSpec::new(&vpes) };
     let before = LIVE.load(Ordering::Relaxed);
     let mut everybody: Vec<_> = (0..vms).map(|_| host.new_vm()).collect();
     inits(&mut everybody, &spec)?;
+    everybody.iter_mut().try_for_each(|vm| vm.create_lpi_ist(10))?;
     let bytes = (LIVE.load(Ordering::Relaxed) - before) as u64;
     println!("{}", bytes.div_ceil(vms.max(1)));
     everybody.iter_mut().try_for_each(|vm| Ok(vm.tear_down()?))
