@@ -7,7 +7,7 @@ use gicv5_arch::entry::{L2_VMTE_IST, L2_VMTE_VPET, VPETE};
 use gicv5_arch::geometry::{DescriptorGeometry, Footprint, IstGeometry, VmTableGeometry, VpeTableGeometry};
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR};
 use gicv5_arch::{AddressError, IrsIntId, PhysAddr, Priority, VmId, VpeId};
-use gicv5_hal::{Block, BlockLayout, CurrentPe, HostLpis, IrsIndex, TableMemory};
+use gicv5_hal::{Block, BlockLayout, CurrentPe, HostLpis, IrsExt, IrsIndex, TableMemory};
 
 use crate::host::{HostError, ModelHost, ModelLpi};
 use crate::memory::ModelBlock;
@@ -69,17 +69,6 @@ impl<S> Table<S> {
     }
 }
 
-impl Table<VmTableGeometry> {
-    /// IRS_VMT_BASER for the table, with VALID=1.
-    ///
-    /// # Errors
-    ///
-    /// [`AddressError`] if the register cannot hold the address.
-    pub fn baser(&self) -> Result<IRS_VMT_BASER, AddressError> {
-        Ok(IRS_VMT_BASER::ZERO.with_addr(self.shape.base().place(self.address())?).with_valid(true))
-    }
-}
-
 impl Table<VpeTableGeometry> {
     /// The word of a VM's entry that points to the VPE table.
     ///
@@ -137,6 +126,18 @@ impl ModelHost {
             self.machine().store64(&table.block, offset.saturating_add(n * 8), *word);
         }
         self.machine().publish(IRS, &table.block, bytes);
+    }
+
+    /// Gives the first IRS the VM table: its shape, then its address with VALID=1 (VMT-1).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`] if the register cannot hold the address, or the command does not complete.
+    pub fn give_vm_table(&self, table: &Table<VmTableGeometry>) -> Result<(), HostError> {
+        let base = IRS_VMT_BASER::ZERO.with_addr(table.shape.base().place(table.address())?).with_valid(true);
+        self.machine().write(IrsIndex(0), table.shape.cfgr());
+        self.command(base)?;
+        Ok(())
     }
 
     /// Sets an LPI up as the doorbell of a VPE and asks for it, with no mask (DB-5, DB-6).

@@ -18,7 +18,7 @@
 //! use gicv5_arch::geometry::{DescriptorGeometry, IstGeometry, VmTableGeometry, VpeTableGeometry};
 //! use gicv5_arch::irs::{IRS_VMAP_VMR, IRS_VMAP_VPER};
 //! use gicv5_arch::{IrsIntType, Lpi, VmId, VpeId, values::IstSize};
-//! use gicv5_hal::{Cookie, HostLpis, IrsExt, IrsIndex};
+//! use gicv5_hal::{Cookie, HostLpis};
 //! use gicv5_model::{Machine, ModelHost, config::MachineConfig, violation::PeIndex};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -31,15 +31,15 @@
 //! let vpet = host.table(VpeTableGeometry::for_highest(vpe))?;
 //! let vped = host.table(DescriptorGeometry::new(7)?)?;
 //! let ist = host.table(IstGeometry::linear(14, IstSize::Bytes4)?)?;
-//! let lpis = ist.vmte_word()?.with_ist_valid(true);
-//! let vmte = L2_VMTE::ZERO.with_vpet(vpet.vmte_word()?).with_ist(IrsIntType::Lpi, lpis);
+//! let vmte = L2_VMTE::ZERO
+//!     .with_vpet(vpet.vmte_word()?)
+//!     .with_ist(IrsIntType::Lpi, ist.vmte_word()?.with_ist_valid(true));
 //! host.store(&vmt, 3 * L2_VMTE::BYTES, &vmte.raw_value());
 //! host.store(&vpet, 0, &[vped.vpete()?.raw_value()]);
 //! host.store(&ist, 0, &[L2_ISTE::ZERO.with_enable(true).raw_value().into()]);
 //!
 //! // The IRS takes them.
-//! machine.write(IrsIndex(0), vmt.shape.cfgr());
-//! host.command(vmt.baser()?)?;
+//! host.give_vm_table(&vmt)?;
 //! host.command(IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(vm))?;
 //! host.command(IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(vm).with_vpe_id(vpe))?;
 //!
@@ -49,7 +49,7 @@
 //! host.ask_for_doorbell(vm, vpe, &doorbell)?;
 //! host.inject(vm, Lpi::new(0)?.into());
 //! assert_eq!(host.take_interrupts(PeIndex(0), |taken| assert_eq!(taken.cookie, Some(Cookie(42)))), 1);
-//! # assert!(machine.take_violations().is_empty());
+//! assert!(machine.take_violations().is_empty());
 //! # Ok(())
 //! # }
 //! ```

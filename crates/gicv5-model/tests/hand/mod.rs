@@ -48,8 +48,7 @@ impl Farm {
         let host = ModelHost::start(machine, 0..lpis)?;
         let vped = VpeTableLimits::from_idr4(machine.read(IRS))?.descriptor();
         let table = host.table(VmTableGeometry::two_level(16)?)?;
-        machine.write(IRS, table.shape.cfgr());
-        host.command(table.baser()?)?;
+        host.give_vm_table(&table)?;
         let level2 = (0..table.shape.l1_entries()).map(|_| None).collect();
         Ok(Farm { machine: machine.clone(), host, table, level2, vped })
     }
