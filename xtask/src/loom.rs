@@ -1,4 +1,4 @@
-//! `cargo xtask loom`: the lock-free parts of the libraries, under every interleaving.
+//! `cargo xtask loom`: the lock-free parts of the libraries, under every interleaving within the bounds that the tests name.
 //!
 //! The tests of this kind live beside the code they explore, in modules named `exhaustive`. They are compiled with
 //! `--cfg loom`, which changes every crate of the build, so that it has a target folder of its own.
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 /// The packages with such tests.
 const PACKAGES: &[&str] = &["gicv5-hyp", "gicv5-phys"];
 
-/// Run the tests that explore every interleaving of the lock-free code
+/// Run the tests that explore how the lock-free code may interleave
 #[derive(clap::Args)]
 pub(crate) struct Args {
     /// Only the tests whose path contains this
