@@ -2,6 +2,7 @@ use gicv5_arch::VmId;
 use gicv5_arch::entry::{L1_VMTE, L2_VMTE_VMD};
 use gicv5_hal::Coherency::{Coherent, NonCoherent};
 
+use super::page::POISON;
 use super::*;
 use crate::violation::Violation;
 
@@ -136,6 +137,30 @@ fn what_software_needs_to_see_what_an_irs_has_written_is_that_irs_matter() {
         assert_eq!(found == 9, seen == 9, "{irs}: {found:#x}");
         bench.invalidate(at(&block, 0), 64);
         assert_eq!((bench.load(at(&block, 0)), bench.broken()), (9, vec![]), "{irs}");
+    }
+}
+
+#[test]
+fn what_an_irs_shows_is_seen_at_once_if_it_is_coherent_and_after_an_invalidate_if_it_is_not() {
+    // SAVE-1, COH-3, COH-4.
+    for (irs, at_once) in [(IrsIndex(0), true), (IrsIndex(1), false)] {
+        let mut bench = mixed();
+        let block = bench.allocate(128);
+        let (ist, neighbour) = (block.address(), at(&block, 64));
+        let owner = Owner::vm(Structure::LpiIst, VM);
+        bench.memory.own(&mut bench.report, irs, ist, 64, owner).unwrap();
+        bench.memory.irs_store64(irs, ist, 5).unwrap();
+        bench.store(neighbour, 7);
+        // From now on a cache has what memory holds of the IST, which is not what the IRS does.
+        bench.invalidate(ist, 64);
+        assert_eq!(bench.load(ist), POISON);
+        bench.memory.show(irs, ist, 64, true).unwrap();
+        assert_eq!(bench.load(ist) == 5, at_once, "{irs}");
+        bench.invalidate(ist, 64);
+        assert_eq!(bench.load(ist), 5, "{irs}");
+        bench.memory.show(irs, ist, 64, false).unwrap();
+        assert_eq!(bench.load(ist), POISON);
+        assert_eq!((bench.load(neighbour), bench.broken()), (7, NO_RULE.to_vec()));
     }
 }
 

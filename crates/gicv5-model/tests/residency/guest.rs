@@ -144,6 +144,28 @@ fn the_guest_s_mask_acts_at_once_and_its_enable_after_an_isb() {
 }
 
 #[test]
+fn entering_and_leaving_a_guest_lets_what_was_written_act_and_the_outputs_show_it() {
+    // SYN-6, HPPI-8: exception entry and return synchronise the context.
+    let bench = Bench::new(config(1));
+    let (host, guest) = (bench.host(PE0), bench.guest(PE0));
+    host.cdpri(lpi(5), priority(3));
+    host.cden(lpi(5));
+    host.cdpend(lpi(5), true);
+    host.gsb_sys();
+    assert!(bench.load(PE0, VM, VPE0));
+    bench.inject(VM, lpi(1));
+    host.write(ICC_CR0_EL1::ZERO);
+    assert!(bench.machine.signals(PE0).irq, "it waits");
+    let _ = guest.read_raw(SysReg::ICC_PCR_EL1);
+    assert!(!bench.machine.signals(PE0).irq);
+    guest.write(ICC_CR0_EL1::ZERO);
+    assert!(bench.virq(PE0), "it waits");
+    let _ = host.read_raw(SysReg::ICC_PCR_EL1);
+    assert!(!bench.virq(PE0));
+    bench.clean();
+}
+
+#[test]
 fn the_hppi_can_be_read_from_both_levels_and_changes_nothing() {
     // HPPI-9.
     for bench in both(1) {
