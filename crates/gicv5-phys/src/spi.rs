@@ -25,6 +25,14 @@ pub enum SpiError {
         /// The status register.
         value: u64,
     },
+    /// The IRS has finished selecting an SPI that it does not own, and another that it owns is selected still.
+    #[error("{spi} cannot be selected: an earlier selection stays, IRS_SPI_STATUSR reads {value:#x}")]
+    OtherSelected {
+        /// The SPI that was meant.
+        spi: Spi,
+        /// The status register.
+        value: u64,
+    },
     /// The IRS did not do it.
     #[error(transparent)]
     Command(#[from] CommandError),
@@ -37,6 +45,15 @@ impl<H: Platform> Phys<H> {
     fn select(&self, spi: Spi) -> Result<Port<'_, H>, SpiError> {
         let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
         let port = self.machine.port(irs, PortKind::Spi, Step::SelectSpi)?;
+        // V says that an SPI is selected, not which (GEN-17): if the selection below has no effect, one that was selected
+        // before would be taken for this one. So one that the IRS does not own is selected first.
+        let (before, behind) = (irs.spis.start.checked_sub(1), irs.spis.end);
+        if let Ok(nobodys) = Spi::new(before.unwrap_or(behind)) {
+            let value = port.write(Step::SelectSpi, IRS_SPI_SELR::ZERO.with_id(nobodys))?;
+            if port.is_valid(value) {
+                return Err(SpiError::OtherSelected { spi, value });
+            }
+        }
         let value = port.write(Step::SelectSpi, IRS_SPI_SELR::ZERO.with_id(spi))?;
         if port.is_valid(value) { Ok(port) } else { Err(SpiError::NotOurs { spi, value }) }
     }

@@ -217,6 +217,8 @@ fn a_command_without_effect_leaks_nothing_and_the_life_can_be_lived_again() {
                 // What the driver can find out, it finds out. The status register says nothing about a selection
                 // without effect if the one before was valid.
                 IrsReg::IRS_PE_SELR if !first_on_irs => {}
+                // Nothing is selected before an SPI is, and nothing was selected before.
+                IrsReg::IRS_SPI_SELR if first_on_irs => {}
                 IrsReg::IRS_MAP_L2_ISTR | IrsReg::IRS_SPI_SELR | IrsReg::IRS_SPI_CFGR | IrsReg::IRS_PE_SELR => {
                     outcome.expect_err("the command had no effect");
                 }
