@@ -10,6 +10,8 @@ mod configuration;
 mod cpu;
 mod frames;
 mod interrupts;
+#[path = "../random/mod.rs"]
+mod random;
 mod reference;
 mod registers;
 mod tables;

@@ -23,6 +23,7 @@ use gicv5_model::rng::Rng;
 use gicv5_model::violation::PeIndex;
 
 use crate::bench::{Bench, priority};
+use crate::random::{Difference, agree, pick};
 
 /// An LPI or SPI.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -585,10 +586,6 @@ impl Both {
 
 // --- random operations ----------------------------------------------------------------------------------------------
 
-fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
-    from[rng.below(from.len() as u64) as usize]
-}
-
 fn some_id(rng: &mut Rng) -> Id {
     match rng.below(16) {
         0..8 => Id::Lpi(pick(rng, &[0, 1, 2, 3, 1023, 4096, 5119, LPIS - 1])),
@@ -636,7 +633,7 @@ fn some_op(rng: &mut Rng) -> Op {
 }
 
 /// Where the two differ, if they do: after how many operations, and how.
-fn run(effects: Effects, seed: u64, ops: &[Op]) -> Option<(usize, String)> {
+fn run(effects: Effects, seed: u64, ops: &[Op]) -> Difference {
     let mut both = Both::new(effects, seed);
     for (n, op) in ops.iter().enumerate() {
         if let Err(difference) = both.step(*op) {
@@ -647,48 +644,12 @@ fn run(effects: Effects, seed: u64, ops: &[Op]) -> Option<(usize, String)> {
     both.compare().and_then(|()| both.compare_all()).err().map(|difference| (ops.len(), difference))
 }
 
-/// The shortest part of the operations that still shows a difference, by leaving out ever smaller runs of them.
-fn shorten(effects: Effects, seed: u64, mut ops: Vec<Op>) -> (Vec<Op>, String) {
-    let mut difference = String::new();
-    let mut length = ops.len();
-    while length > 0 {
-        let mut start = 0;
-        while start < ops.len() {
-            let mut shorter = ops.clone();
-            shorter.drain(start..(start + length).min(ops.len()));
-            match run(effects, seed, &shorter) {
-                Some((n, why)) => {
-                    shorter.truncate(n);
-                    (ops, difference) = (shorter, why);
-                }
-                None => start += length,
-            }
-        }
-        length /= 2;
-    }
-    (ops, difference)
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |value| value.replace('_', "").parse().unwrap())
-}
-
 #[test]
 fn the_model_agrees_with_a_naive_machine_about_random_operations() {
     // ISM-1 to ISM-10, PRI-3 to PRI-8, HPPI-1 to HPPI-4, HPPI-9, RTE-1, RTE-4 to RTE-6, INS-1 to INS-9, INS-11 to INS-13, SPI-3 to
     // SPI-5, LPI-4, GEN-21.
-    const OPS_PER_RUN: u64 = 1_000;
-    let runs = from_environment("GICV5_REFERENCE_OPERATIONS", 60_000).div_ceil(OPS_PER_RUN);
-    let first = from_environment("GICV5_REFERENCE_SEED", 0);
-    for seed in first..first + runs {
-        let effects = [Effects::Early, Effects::Late, Effects::Random][seed as usize % 3];
-        let mut rng = Rng::new(seed);
-        let mut ops: Vec<Op> = (0..OPS_PER_RUN).map(|_| some_op(&mut rng)).collect();
-        if let Some((n, difference)) = run(effects, seed, &ops) {
-            ops.truncate(n);
-            let (ops, shortest) = shorten(effects, seed, ops);
-            let difference = if shortest.is_empty() { difference } else { shortest };
-            panic!("seed {seed}, {effects:?}: {difference}\nafter {ops:#?}");
-        }
+    let agreed = agree(|seed, _| [Effects::Early, Effects::Late, Effects::Random][seed as usize % 3], some_op, run);
+    if let Err(difference) = agreed {
+        panic!("{difference}");
     }
 }

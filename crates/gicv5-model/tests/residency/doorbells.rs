@@ -18,6 +18,7 @@ use gicv5_model::rng::Rng;
 use gicv5_model::violation::PeIndex;
 
 use crate::bench::{Bench, IRS, OTHER, VM, VPE0, VPE3, config, lpi, priority, spi};
+use crate::random::{Difference, agree, pick};
 
 const VPES: [(VmId, VpeId); 3] = [(VM, VPE0), (VM, VPE3), (OTHER, VPE0)];
 const PES: u16 = 2;
@@ -446,10 +447,6 @@ impl Both {
     }
 }
 
-fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
-    from[rng.below(from.len() as u64) as usize]
-}
-
 fn some_op(rng: &mut Rng) -> Op {
     let pe = rng.below(PES.into()) as u16;
     let vm = pick(rng, &[VM, VM, OTHER]);
@@ -487,7 +484,7 @@ fn some_op(rng: &mut Rng) -> Op {
 }
 
 /// Where the two differ, if they do: after how many operations, and how.
-fn run(switches: Switches, seed: u64, ops: &[Op]) -> Option<(usize, String)> {
+fn run(switches: Switches, seed: u64, ops: &[Op]) -> Difference {
     let mut both = Both::new(switches, seed);
     for (n, op) in ops.iter().enumerate() {
         if let Err(difference) = both.step(*op) {
@@ -497,48 +494,12 @@ fn run(switches: Switches, seed: u64, ops: &[Op]) -> Option<(usize, String)> {
     both.compare_all().err().map(|difference| (ops.len(), difference))
 }
 
-/// The shortest part of the operations that still shows a difference, by leaving out ever smaller runs of them.
-fn shorten(switches: Switches, seed: u64, mut ops: Vec<Op>) -> (Vec<Op>, String) {
-    let mut difference = String::new();
-    let mut length = ops.len();
-    while length > 0 {
-        let mut start = 0;
-        while start < ops.len() {
-            let mut shorter = ops.clone();
-            shorter.drain(start..(start + length).min(ops.len()));
-            match run(switches, seed, &shorter) {
-                Some((n, why)) => {
-                    shorter.truncate(n);
-                    (ops, difference) = (shorter, why);
-                }
-                None => start += length,
-            }
-        }
-        length /= 2;
-    }
-    (ops, difference)
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |value| value.replace('_', "").parse().unwrap())
-}
-
 #[test]
 fn virtual_selection_and_doorbells_agree_with_a_naive_machine_about_random_operations() {
     // DB-1 to DB-18, RES-3, RES-5, RES-7 to RES-11, HPPI-1, HPPI-2, HPPI-4, VPE-12, VPE-16, VPE-20, INS-15, INS-17, INS-18, INJ-1, INJ-9,
     // INJ-10, SAVE-1 to SAVE-4, GEN-21, RTE-1, RTE-5, ISM-11.
-    const OPS_PER_RUN: u64 = 1_000;
-    let runs = from_environment("GICV5_REFERENCE_OPERATIONS", 60_000).div_ceil(OPS_PER_RUN);
-    let first = from_environment("GICV5_REFERENCE_SEED", 0);
-    for seed in first..first + runs {
-        let mut rng = Rng::new(seed);
-        let switches = if seed == 0 { Switches::default() } else { Switches::random(&mut rng) };
-        let mut ops: Vec<Op> = (0..OPS_PER_RUN).map(|_| some_op(&mut rng)).collect();
-        if let Some((n, difference)) = run(switches, seed, &ops) {
-            ops.truncate(n);
-            let (ops, shortest) = shorten(switches, seed, ops);
-            let difference = if shortest.is_empty() { difference } else { shortest };
-            panic!("seed {seed}: {difference}\nafter {ops:#?}\nunder {switches:#?}");
-        }
+    let agreed = agree(|seed, rng| if seed == 0 { Switches::default() } else { Switches::random(rng) }, some_op, run);
+    if let Err(difference) = agreed {
+        panic!("{difference}");
     }
 }

@@ -10,5 +10,7 @@ mod doorbells;
 mod events;
 mod guest;
 mod ppi;
+#[path = "../random/mod.rs"]
+mod random;
 mod reference;
 mod registers;

@@ -20,6 +20,7 @@ use gicv5_model::rng::Rng;
 use gicv5_model::violation::PeIndex;
 
 use crate::bench::{Bench, OTHER, VM, VPE0, VPE3, config, lpi, priority, spi};
+use crate::random::{from_environment, pick};
 
 const PES: usize = 3;
 const VPES: [(VmId, VpeId); 3] = [(VM, VPE0), (VM, VPE3), (OTHER, VPE0)];
@@ -440,10 +441,6 @@ fn compare(bench: &Bench, naive: &Naive) -> Result<(), String> {
     Ok(())
 }
 
-fn pick<T: Copy>(rng: &mut Rng, from: &[T]) -> T {
-    from[rng.below(from.len() as u64) as usize]
-}
-
 fn some_op(rng: &mut Rng) -> Op {
     let n = rng.below(PES as u64) as usize;
     let yes = rng.chance(1, 2);
@@ -554,10 +551,6 @@ fn run(seed: u64, operations: u64) -> Result<(), String> {
         }
     }
     Ok(())
-}
-
-fn from_environment(name: &str, default: u64) -> u64 {
-    std::env::var(name).ok().map_or(default, |value| value.replace('_', "").parse().unwrap())
 }
 
 #[test]
