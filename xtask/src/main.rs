@@ -11,6 +11,7 @@ mod break_facts;
 mod break_run;
 mod conformance;
 mod coverage;
+mod exceptions;
 mod fuzz;
 mod generated;
 mod licences;

@@ -9,6 +9,7 @@
 //! that come by its question, the short ones first, until one fails. That is sound because a test that never asks runs
 //! the very same code; what is random in a test has a fixed seed so that it comes by the same questions every time.
 
+use crate::exceptions;
 use crate::workspace;
 use anyhow::{Context, Result, ensure};
 use quote::{ToTokens, format_ident, quote};
@@ -90,7 +91,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     changed.insert(lib.clone(), format!("{}{count}{SWITCH}", shell.read_file(&lib)?));
     copy_workspace(&shell, &root, &tree, &changed)?;
 
-    let exceptions = Exceptions::parse(&shell.read_file(EXCEPTIONS)?)?;
+    let exceptions = Exceptions::parse(EXCEPTIONS, &shell.read_file(EXCEPTIONS)?)?;
     let stale: Vec<String> = exceptions.stale(&mutants);
     ensure!(stale.is_empty(), "{EXCEPTIONS} speaks of what is not there:\n{}", stale.join("\n"));
 
@@ -170,11 +171,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Why nothing can notice some changes.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Exceptions {
-    exception: Vec<Exception>,
-}
+type Exceptions = exceptions::Exceptions<Exception>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -185,10 +182,6 @@ struct Exception {
 }
 
 impl Exceptions {
-    fn parse(text: &str) -> Result<Exceptions> {
-        toml::from_str(text).with_context(|| format!("reading {EXCEPTIONS}"))
-    }
-
     fn reason(&self, mutant: &str) -> Option<&str> {
         let mutant = without_line(mutant);
         let exception = self.exception.iter().find(|exception| exception.mutants.contains(&mutant))?;
@@ -761,18 +754,18 @@ mod tests {
     #[test]
     fn a_change_that_nothing_can_notice_has_a_reason_wherever_its_line_is() {
         let text = "[[exception]]\nmutants = ['a.rs: f: x', 'a.rs: f: y']\nreason = 'it is the same'\n";
-        let exceptions = Exceptions::parse(text).unwrap();
+        let exceptions = Exceptions::parse(EXCEPTIONS, text).unwrap();
         assert_eq!(exceptions.reason("a.rs:17: f: x"), Some("it is the same"));
         assert_eq!(exceptions.reason("a.rs:17: g: x"), None);
         assert_eq!(exceptions.stale(&["a.rs:3: f: x".to_owned()]), ["a.rs: f: y"]);
-        assert!(Exceptions::parse("[[exception]]\nmutants = []").is_err());
+        assert!(Exceptions::parse(EXCEPTIONS, "[[exception]]\nmutants = []").is_err());
     }
 
     #[test]
     fn every_reason_is_about_a_change_that_there_is() {
         let shell = workspace::shell().unwrap();
         let (_, mutants) = change_all(&shell, &Path::new("crates").join(PACKAGE)).unwrap();
-        let exceptions = Exceptions::parse(&shell.read_file(EXCEPTIONS).unwrap()).unwrap();
+        let exceptions = Exceptions::parse(EXCEPTIONS, &shell.read_file(EXCEPTIONS).unwrap()).unwrap();
         assert_eq!(exceptions.stale(&mutants), [""; 0]);
     }
 

@@ -4,13 +4,13 @@
 //! A rule is open if its text says that an outcome is constrained UNPREDICTABLE or inferred. A position has a test if a test
 //! function names it, or goes through all positions of its type.
 
+use crate::exceptions;
 use crate::generated::{self, Mode};
 use crate::rules::{self, Source, Test};
 use crate::workspace;
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use gicv5_facts::{Rule, RuleBook};
 use gicv5_model::config::{Switch, Switches};
-use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
@@ -35,7 +35,7 @@ pub(crate) struct Args {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let shell = workspace::shell()?;
     let book = RuleBook::parse(&shell.read_file(rules::RULES)?)?;
-    let exceptions = Exceptions::parse(&shell.read_file(EXCEPTIONS)?)?;
+    let exceptions = Exceptions::parse(EXCEPTIONS, &shell.read_file(EXCEPTIONS)?)?;
     let (page, findings) = table(&book, &exceptions, Switches::ALL, &rules::sources(&shell)?);
     let mode = if args.check { Mode::Check } else { Mode::Write };
     generated::apply(mode, PATH, &page, COMMAND)?;
@@ -49,25 +49,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// Why open rules and questions have no switch.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Exceptions {
-    exception: Vec<Exception>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Exception {
-    /// Rule ids, or `open question 5`.
-    rules: Vec<String>,
-    reason: String,
-}
-
-impl Exceptions {
-    fn parse(text: &str) -> Result<Exceptions> {
-        toml::from_str(text).with_context(|| format!("reading {EXCEPTIONS}"))
-    }
-}
+type Exceptions = exceptions::Exceptions<exceptions::Uncovered>;
 
 /// Whether a rule leaves something open.
 fn is_open(rule: &Rule) -> bool {
@@ -214,7 +196,7 @@ mod tests {
 
     fn findings(exceptions: &str, test: &str) -> Vec<String> {
         let source = Source { path: "a.rs".into(), text: test.into() };
-        let exceptions = Exceptions::parse(exceptions).unwrap();
+        let exceptions = Exceptions::parse(EXCEPTIONS, exceptions).unwrap();
         // Left open by VMT-11.
         let switch = Switches::ALL.iter().find(|switch| switch.type_name == "UnsupportedVmTable").unwrap();
         table(&RuleBook::parse(BOOK).unwrap(), &exceptions, &[*switch], &[source]).1
