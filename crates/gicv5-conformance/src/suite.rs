@@ -41,7 +41,7 @@ pub struct Summary {
 
 /// Every test, in the order in which they run.
 pub fn tests<B: Bench + 'static>() -> impl Iterator<Item = &'static Test<B>> {
-    crate::tests::groups::<B>().into_iter().flatten()
+    crate::tests::groups::<B>().iter().copied().flatten()
 }
 
 /// Runs the chosen tests on a machine. To be called on PE 0, with interrupts masked on every PE, before anything else has
