@@ -9,7 +9,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use gicv5_arch::geometry::{Footprint, IstGeometry};
-use gicv5_arch::insn::AcknowledgeResult;
+use gicv5_arch::insn::{AcknowledgeResult, GicInsn, IntIdOperand};
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_SPI_CFGR, IRS_SPI_SELR, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{HPPIR, ICC_CR0_EL1, ICC_ICSR_EL1, SysReg};
@@ -53,11 +53,17 @@ pub struct Table {
     pub size: u64,
 }
 
-/// What can be put back of an SPI by the instructions that are for it.
-#[derive(Clone, Copy, Debug)]
+/// What the lab can do with the instructions and registers that are for it, and what they let it confirm.
+#[derive(Clone, Copy, Debug, Default)]
 struct Ability {
+    /// `GIC CDDIS` disables an SPI.
     disables: bool,
+    /// `GIC CDPEND` clears Pending of an SPI.
     clears_pending: bool,
+    /// IRS_SPI_SELR reads what was written.
+    shows_selection: bool,
+    /// IRS_CR1 reads what was written.
+    keeps_attributes: bool,
 }
 
 /// The machine under test.
@@ -74,7 +80,7 @@ pub struct Lab<'a, B: Bench> {
     iaffids: [Iaffid; MAX_PES],
     blocks: RefCell<[Option<BlockOf<B>>; MAX_BLOCKS]>,
     spis: Cell<[Option<Spi>; MAX_SPIS]>,
-    /// What can be put back of an SPI.
+    /// What works on this machine of what the lab itself needs.
     ability: Cell<Ability>,
     /// IRS_CR1 has been written since the last test.
     attributes: Cell<bool>,
@@ -96,7 +102,7 @@ impl<'a, B: Bench> Lab<'a, B> {
             iaffids: [pe.iaffid(); MAX_PES],
             blocks: RefCell::new([const { None }; MAX_BLOCKS]),
             spis: Cell::new([None; MAX_SPIS]),
-            ability: Cell::new(Ability { disables: false, clears_pending: false }),
+            ability: Cell::new(Ability::default()),
             attributes: Cell::new(false),
             next_spi: Cell::new(base.saturating_add(count)),
         };
@@ -233,23 +239,40 @@ impl<'a, B: Bench> Lab<'a, B> {
         Ok(self.command(R::REG, value.to_bits())?.is_some_and(|status| status & valid != 0))
     }
 
-    /// Selects an SPI (SPI-2).
+    /// Selects an SPI that there is (SPI-2).
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Unequal`], [`Failure::Busy`].
     pub fn select(&self, spi: Spi) -> Outcome {
-        self.write(IRS_SPI_SELR::ZERO.with_id(spi))
+        self.expect_selectable(spi, true)
+    }
+
+    /// Writes a number of an SPI to the selector, and wants it to name one or none (SPI-2).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`], [`Failure::Busy`].
+    pub fn expect_selectable(&self, spi: Spi, selectable: bool) -> Outcome {
+        let selector = IRS_SPI_SELR::ZERO.with_id(spi);
+        expect("IRS_SPI_STATUSR.V", selectable, self.write_selected(selector)?)?;
+        // The SPI that was selected before would do as well as far as V goes.
+        if self.ability.get().shows_selection {
+            expect("IRS_SPI_SELR", selector.raw_value(), self.read::<IRS_SPI_SELR>().raw_value())?;
+        }
+        Ok(())
     }
 
     /// Sets the trigger mode of an SPI, which stays selected.
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Unequal`], [`Failure::Busy`].
     pub fn trigger(&self, spi: Spi, mode: TriggerMode) -> Outcome {
+        let config = IRS_SPI_CFGR::ZERO.with_tm(mode);
         self.select(spi)?;
-        expect("IRS_SPI_STATUSR.V", true, self.write_selected(IRS_SPI_CFGR::ZERO.with_tm(mode))?)
+        expect("IRS_SPI_STATUSR.V", true, self.write_selected(config)?)?;
+        expect("IRS_SPI_CFGR", config.raw_value(), self.read::<IRS_SPI_CFGR>().raw_value())
     }
 
     /// Enables or disables the IRS.
@@ -340,6 +363,10 @@ impl<'a, B: Bench> Lab<'a, B> {
                 self.will_use(spi)?;
                 return Ok(spi);
             }
+            // It is passed over if it says so twice: an answer that did not come is no reason.
+            let again = crate::lab::config(self.pe, spi.into());
+            let is_same = config.f() == again.f() && (config.f() || config == again);
+            expect("ICC_ICSR_EL1 says the same twice", true, is_same)?;
         }
         Err(Failure::Exhausted { what: "unused SPI" })
     }
@@ -364,10 +391,27 @@ impl<'a, B: Bench> Lab<'a, B> {
         Ok(())
     }
 
-    /// Asks for the configuration of an LPI or SPI (INS-12).
-    #[must_use]
-    pub fn config(&self, id: impl Into<IrsIntId>) -> ICC_ICSR_EL1 {
-        config(self.pe, id.into())
+    /// Asks for the configuration of an LPI or SPI that can be reached (INS-12).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`] if it cannot.
+    pub fn config(&self, id: impl Into<IrsIntId>) -> Result<ICC_ICSR_EL1, Failure> {
+        let config = config(self.pe, id.into());
+        expect("ICC_ICSR_EL1.F", false, config.f())?;
+        Ok(config)
+    }
+
+    /// Wants `GIC CDRCFG` to find an interrupt or not (INS-11).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn expect_reachable(&self, id: impl Into<IrsIntId>, reachable: bool) -> Outcome {
+        let operand = IntIdOperand::naming(id.into()).raw_value();
+        // What was there before says the opposite, so that an answer that does not come is none.
+        let answer = ask(self.pe, GicInsn::GIC_CDRCFG, operand, ICC_ICSR_EL1::ZERO.with_f(reachable));
+        expect("ICC_ICSR_EL1.F", !reachable, answer.f())
     }
 
     /// Wants an LPI or SPI to be pending or not.
@@ -376,9 +420,7 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Unequal`].
     pub fn expect_pending(&self, id: impl Into<IrsIntId>, pending: bool) -> Outcome {
-        let config = self.config(id);
-        expect("ICC_ICSR_EL1.F", false, config.f())?;
-        expect("ICC_ICSR_EL1.Pending", pending, config.pending())
+        expect("ICC_ICSR_EL1.Pending", pending, self.config(id)?.pending())
     }
 
     /// Wants an LPI or SPI to be active or not.
@@ -387,18 +429,33 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Unequal`].
     pub fn expect_active(&self, id: impl Into<IrsIntId>, active: bool) -> Outcome {
-        let config = self.config(id);
-        expect("ICC_ICSR_EL1.F", false, config.f())?;
-        expect("ICC_ICSR_EL1.Active", active, config.active())
+        expect("ICC_ICSR_EL1.Active", active, self.config(id)?.active())
     }
 
-    /// Gives an LPI or SPI a priority, routes it to PE 0 and enables it.
-    pub fn ready(&self, id: impl Into<IrsIntId>, priority: u32) {
-        let id = id.into();
-        self.pe.cdpri(id, self.priority(priority));
-        self.pe.cdaff(id, self.iaffid(0));
+    /// Gives an LPI or SPI a priority, routes it to PE 0 and enables it, and wants that to have happened and nothing else.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn ready(&self, id: impl Into<IrsIntId>, priority: u32) -> Outcome {
+        self.ready_on(0, id, priority)
+    }
+
+    /// The same, routed to another PE.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn ready_on(&self, pe: usize, id: impl Into<IrsIntId>, priority: u32) -> Outcome {
+        let (id, priority, target) = (id.into(), self.priority(priority), self.iaffid(pe));
+        let before = self.config(id)?;
+        self.pe.cdpri(id, priority);
+        self.pe.cdaff(id, target);
         self.pe.cden(id);
-        self.sync();
+        // The IRS may have fewer bits of priority (PRI-2).
+        let kept = priority.keep_high_bits(self.features.idr1.pri_bits().map_or(5, |bits| bits.count()));
+        let expected = before.with_priority(kept).with_iaffid(target).with_enabled(true);
+        expect("ICC_ICSR_EL1", expected.raw_value(), self.config(id)?.raw_value())
     }
 
     /// A priority from its number; 31 for what is none.
@@ -407,10 +464,18 @@ impl<'a, B: Bench> Lab<'a, B> {
         Priority::new(number).unwrap_or(Priority::LEAST_URGENT)
     }
 
-    /// Makes an LPI or SPI pending.
-    pub fn pend(&self, id: impl Into<IrsIntId>) {
-        self.pe.cdpend(id.into(), true);
-        self.sync();
+    /// Makes an LPI or SPI pending, and wants that to have happened.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn pend(&self, id: impl Into<IrsIntId>) -> Outcome {
+        let id = id.into();
+        let before = self.config(id)?;
+        self.pe.cdpend(id, true);
+        // What becomes of the handling mode is a matter of the tests about it (INS-9).
+        let after = self.config(id)?.with_hm(before.hm());
+        expect("ICC_ICSR_EL1", before.with_pending(true).raw_value(), after.raw_value())
     }
 
     // --- being interrupted --------------------------------------------------------------------------------------
@@ -477,21 +542,30 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Unequal`].
     pub fn finish(&self, id: impl Into<IntId>) -> Outcome {
-        let id = id.into();
-        let before = self.sysreg(SysReg::ICC_APR_EL1);
-        self.drop_and_deactivate(id);
-        // The most urgent active priority is the lowest bit (PRI-5).
-        expect("ICC_APR_EL1", before & before.saturating_sub(1), self.sysreg(SysReg::ICC_APR_EL1))?;
-        match IrsIntId::try_from(id) {
-            Ok(id) => self.expect_active(id, false),
-            Err(_) => Ok(()),
-        }
+        self.finish_on(0, id)
     }
 
-    fn drop_and_deactivate(&self, id: IntId) {
-        self.pe.cdeoi();
-        self.pe.cddi(id);
-        self.sync();
+    /// The same on another PE.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    pub fn finish_on(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
+        let id = id.into();
+        let priorities = self.on(pe, |pe| {
+            let before = pe.read_raw(SysReg::ICC_APR_EL1);
+            drop_and_deactivate(pe, id);
+            before << 32 | pe.read_raw(SysReg::ICC_APR_EL1)
+        })?;
+        expect_drop(priorities)?;
+        match id {
+            IntId::Ppi(ppi) => {
+                let active = self.on(pe, |pe| pe.read_raw(SysReg::icc_ppi_sactiver(ppi.bank())) & ppi.mask())?;
+                expect("the PPI is active", false, active != 0)
+            }
+            IntId::Lpi(lpi) => self.expect_active(lpi, false),
+            IntId::Spi(spi) => self.expect_active(spi, false),
+        }
     }
 
     // --- tables -------------------------------------------------------------------------------------------------
@@ -589,7 +663,6 @@ impl<'a, B: Bench> Lab<'a, B> {
         let ist = self.features.linear_ist().ok_or(Failure::Exhausted { what: "linear IST" })?;
         let table = self.memory(ist.base())?;
         self.adopt(ist, table)?;
-        expect("IRS_IST_BASER.VALID", true, self.read::<IRS_IST_BASER>().valid())?;
         Ok((ist, table))
     }
 
@@ -603,11 +676,13 @@ impl<'a, B: Bench> Lab<'a, B> {
         self.write(ist.cfgr())?;
         expect("IRS_IST_CFGR", ist.cfgr().raw_value(), self.read_raw(IrsReg::IRS_IST_CFGR) as u32)?;
         let address = Addr55_6::new(table.address).map_err(|_| Failure::Exhausted { what: "aligned memory" })?;
-        self.write(IRS_IST_BASER::ZERO.with_addr(address).with_valid(true))
+        let base = IRS_IST_BASER::ZERO.with_addr(address).with_valid(true);
+        self.write(base)?;
+        expect("IRS_IST_BASER", base.raw_value(), self.read_raw(IrsReg::IRS_IST_BASER))
     }
 
-    /// Makes the IRS access tables as the PEs do (GEN-20).
-    pub(crate) fn write_attributes(&self) -> Outcome {
+    /// The attributes with which the IRS accesses tables as the PEs do.
+    fn attributes(&self) -> IRS_CR1 {
         let (cache, share) = match self.bench.memory().coherency(IRS) {
             Coherency::Coherent => (Cacheability::WriteBack, Shareability::Inner),
             Coherency::NonCoherent => (Cacheability::NonCacheable, Shareability::Outer),
@@ -616,25 +691,35 @@ impl<'a, B: Bench> Lab<'a, B> {
         let attributes = IRS_CR1::ZERO.with_ic(cache).with_oc(cache).with_sh(share);
         let attributes = attributes.with_ist_ra(allocate).with_ist_wa(allocate);
         if !self.features.virt {
-            return self.write(attributes);
+            return attributes;
         }
-        // The attributes count only if no structure is valid when they are written (GEN-20): the second to come finds them.
         let attributes = attributes.with_vmt_ra(allocate).with_vmt_wa(allocate).with_vpet_ra(allocate);
         let attributes = attributes.with_vpet_wa(allocate).with_vmd_ra(allocate).with_vmd_wa(allocate);
-        let attributes = attributes.with_vped_ra(allocate).with_vped_wa(allocate);
-        if self.attributes.replace(true) {
+        attributes.with_vped_ra(allocate).with_vped_wa(allocate)
+    }
+
+    /// Makes the IRS access tables as the PEs do (GEN-20).
+    pub(crate) fn write_attributes(&self) -> Outcome {
+        // The attributes count only if no structure is valid when they are written (GEN-20): the second to come finds them.
+        if self.features.virt && self.attributes.replace(true) {
             return Ok(());
         }
-        self.write(attributes)
+        let attributes = self.attributes();
+        self.write(attributes)?;
+        if self.ability.get().keeps_attributes {
+            expect("IRS_CR1", attributes.raw_value(), self.read::<IRS_CR1>().raw_value())?;
+        }
+        Ok(())
     }
 
     /// Makes the IST invalid, which writes it back.
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Unequal`], [`Failure::Busy`].
     pub fn withdraw(&self) -> Outcome {
-        self.write(IRS_IST_BASER::ZERO)
+        self.write(IRS_IST_BASER::ZERO)?;
+        expect("IRS_IST_BASER.VALID", false, self.read::<IRS_IST_BASER>().valid())
     }
 
     /// An LPI.
@@ -714,22 +799,22 @@ impl<'a, B: Bench> Lab<'a, B> {
         self.sync();
         // Whoever ignores the clearing of Pending leaves one way to get rid of it. Another SPI that is as urgent may come first.
         for _ in 0..MAX_SPIS {
-            if self.ability.get().clears_pending || !self.config(spi).pending() {
+            if self.ability.get().clears_pending || !self.config(spi)?.pending() {
                 break;
             }
             self.irs_enable(true)?;
-            self.ready(spi, 0);
+            self.ready(spi, 0)?;
             self.start_pe(0)?;
             self.until(|| self.bench.signals(self.pe).irq);
             if let Some(id) = acknowledge(self.pe) {
-                self.drop_and_deactivate(id);
+                drop_and_deactivate(self.pe, id);
             }
             quiesce(self.pe);
         }
         self.pe.cddis(id);
         self.pe.cdaff(id, Iaffid::new(0));
         self.sync();
-        let left = self.config(spi);
+        let left = self.config(spi)?;
         let mut expected = ICC_ICSR_EL1::ZERO;
         if !self.ability.get().disables {
             expected = expected.with_enabled(left.enabled());
@@ -748,13 +833,21 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// [`Failure::Busy`], [`Failure::Stopped`].
     pub(crate) fn try_ability(&self) -> Outcome {
-        let Ok(spi) = self.spi() else { return Ok(()) };
-        self.pe.cden(spi.into());
+        let mut ability = self.ability.get();
+        self.write(self.attributes())?;
+        ability.keeps_attributes = self.read::<IRS_CR1>() == self.attributes();
+        self.ability.set(ability);
+        let Ok(spi) = self.spi() else { return self.put_back() };
+        self.select(spi)?;
+        ability.shows_selection = self.read::<IRS_SPI_SELR>().id() == spi;
+        self.ready(spi, 0)?;
+        self.pend(spi)?;
         self.pe.cddis(spi.into());
-        self.pe.cdpend(spi.into(), true);
         self.pe.cdpend(spi.into(), false);
-        let left = self.config(spi);
-        self.ability.set(Ability { disables: !left.enabled(), clears_pending: !left.pending() });
+        let left = self.config(spi)?;
+        ability.disables = !left.enabled();
+        ability.clears_pending = !left.pending();
+        self.ability.set(ability);
         self.put_back()
     }
 
@@ -816,16 +909,26 @@ pub fn until<W: Wait>(wait: &W, limit: Duration, mut holds: impl FnMut() -> bool
 
 /// Asks for the configuration of an LPI or SPI, after everything this PE did to it (INS-12).
 pub fn config<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId) -> ICC_ICSR_EL1 {
-    pe.gsb_sys();
     // An answer that does not come is not to be taken for the one before it.
-    pe.write_raw(SysReg::ICC_ICSR_EL1, ICC_ICSR_EL1::ZERO.with_f(true).raw_value());
+    ask(pe, GicInsn::GIC_CDRCFG, IntIdOperand::naming(id).raw_value(), ICC_ICSR_EL1::ZERO.with_f(true))
+}
+
+/// Asks by an instruction, after everything this PE did, with something in the register that is no answer to be expected.
+pub(crate) fn ask<P: PeOps + ?Sized>(
+    pe: &Pe<'_, P>,
+    insn: GicInsn,
+    operand: u64,
+    before: ICC_ICSR_EL1,
+) -> ICC_ICSR_EL1 {
+    pe.gsb_sys();
+    pe.write(before);
     pe.isb();
-    let is_ready = pe.read::<ICC_ICSR_EL1>().f();
-    pe.cdrcfg(id);
+    let is_ready = pe.read::<ICC_ICSR_EL1>() == before;
+    pe.gic(insn, operand);
     pe.isb();
     let answer: ICC_ICSR_EL1 = pe.read();
     // A register that does not take what is written to it gives no answer that counts.
-    if is_ready { answer } else { answer.with_f(true) }
+    if is_ready { answer } else { answer.with_f(before.f()) }
 }
 
 /// Acknowledges, with what must follow (SYN-3).
@@ -839,6 +942,21 @@ pub(crate) fn acknowledge_raw<P: PeOps + ?Sized>(pe: &Pe<'_, P>) -> u64 {
     pe.gsb_ack();
     pe.isb();
     taken
+}
+
+/// Drops the priority and deactivates.
+pub(crate) fn drop_and_deactivate<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IntId) {
+    pe.cdeoi();
+    pe.cddi(id);
+    pe.gsb_sys();
+    pe.isb();
+}
+
+/// Wants the most urgent active priority, which is the lowest bit (PRI-5), to have gone, given what the register read before in the
+/// high half and after in the low half.
+pub(crate) fn expect_drop(priorities: u64) -> Outcome {
+    let before = priorities >> 32;
+    expect("ICC_APR_EL1", before & before.saturating_sub(1), priorities & 0xffff_ffff)
 }
 
 /// Wants an answer to report this interrupt or none. What says that there is one, and names none, is neither.

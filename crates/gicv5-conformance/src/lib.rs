@@ -49,7 +49,7 @@
 //! fn disabled_interrupt_stays_silent(lab) rules["ISM-9"] needs[Need::Spis(1)] {
 //!     let spi = lab.spi()?;
 //!     lab.start()?;
-//!     lab.pend(spi);
+//!     lab.pend(spi)?;
 //!     lab.expect_silence(0)
 //! }
 //! ```

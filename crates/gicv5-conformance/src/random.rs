@@ -326,7 +326,7 @@ impl<'a, B: Bench> Programs<'a, B> {
         let everybody = (0..LPIS).map(|n| (lab.lpi(n as u32 * 11).map(IrsIntId::Lpi), n));
         let everybody = everybody.chain((LPIS..).zip(spis).map(|(n, spi)| (Ok(IrsIntId::Spi(spi)), n)));
         for (id, place) in everybody.chain(wired.map(|spi| (Ok(IrsIntId::Spi(spi)), LPIS + SPIS))) {
-            lab.ready(id?, place as u32 * 2);
+            lab.ready(id?, place as u32 * 2)?;
         }
         lab.irs_enable(true)?;
         lab.write_raw(IrsReg::IRS_PE_SELR, lab.iaffid(0).raw_value().into())?;

@@ -18,6 +18,7 @@ use gicv5_arch::irs::{
     IRS_SAVE_VM_STATUSR, IRS_SAVE_VMR, IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR,
     IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_HPPIR, IRS_VPE_SELR, IrsReg,
 };
+use gicv5_arch::layout::fields_mask;
 use gicv5_arch::sysreg::{
     HPPIR, ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2,
     PPI_PRIORITYR, SysReg,
@@ -29,7 +30,7 @@ use gicv5_arch::{
 use gicv5_hal::{Pe, PeOps};
 
 use crate::bench::{Bench, BenchPe};
-use crate::lab::{Lab, Table, acknowledge_raw, expect_interrupt, until};
+use crate::lab::{Lab, Table, acknowledge_raw, ask, config, drop_and_deactivate, expect_drop, expect_interrupt, until};
 use crate::outcome::{Failure, Outcome, expect};
 use crate::{A_WHILE, SOON};
 
@@ -180,8 +181,9 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Exhausted`], [`Failure::Busy`].
     pub fn adopt_vm_table(&self, base: Table) -> Outcome {
         let address = Addr55_3::new(base.address).map_err(|_| SHAPE)?;
-        self.write(IRS_VMT_BASER::ZERO.with_addr(address).with_valid(true))?;
-        expect("IRS_VMT_BASER.VALID", true, self.read::<IRS_VMT_BASER>().valid())
+        let base = IRS_VMT_BASER::ZERO.with_addr(address).with_valid(true);
+        self.write(base)?;
+        expect("IRS_VMT_BASER", base.raw_value(), self.read_raw(IrsReg::IRS_VMT_BASER))
     }
 
     /// Makes the VM table invalid, and everything behind it (VMT-6).
@@ -190,7 +192,8 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Busy`].
     pub fn withdraw_vm_table(&self) -> Outcome {
-        self.write(IRS_VMT_BASER::ZERO)
+        self.write(IRS_VMT_BASER::ZERO)?;
+        expect("IRS_VMT_BASER.VALID", false, self.read::<IRS_VMT_BASER>().valid())
     }
 
     /// Writes a level-1 entry for a VM, with VALID=0, and does not make it valid (VMT-13).
@@ -545,8 +548,12 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Unequal`].
     pub fn expect_ring(&self, lpi: u32) -> Outcome {
         let lpi: Lpi = self.lpi(lpi)?;
-        let rang = self.until(|| self.config(lpi).pending());
-        expect("the doorbell rings", true, rang)?;
+        let found = Cell::new(self.config(lpi));
+        self.until(|| {
+            found.set(self.config(lpi));
+            found.get().map_or(true, |config| config.pending())
+        });
+        expect("the doorbell rings", true, found.get()?.pending())?;
         self.pe.cdpend(lpi.into(), false);
         self.sync();
         self.expect_pending(lpi, false)
@@ -559,9 +566,7 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Unequal`].
     pub fn expect_no_ring(&self, lpi: u32) -> Outcome {
         self.linger();
-        let config = self.config(self.lpi(lpi)?);
-        expect("ICC_ICSR_EL1.F", false, config.f())?;
-        expect("the doorbell rings", false, config.pending())
+        expect("the doorbell rings", false, self.config(self.lpi(lpi)?)?.pending())
     }
 
     // --- residency ----------------------------------------------------------------------------------------------
@@ -624,9 +629,9 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Unequal`] if it cannot be; [`Failure::Stopped`].
     pub fn load(&self, pe: usize, vm: VmId, vpe: VpeId) -> Outcome {
-        let context = self.enter_context(pe, Self::context(vm, vpe))?;
-        expect("ICH_CONTEXTR_EL2.F", false, context.f())?;
-        expect("ICH_CONTEXTR_EL2.V", true, context.v())
+        let asked = Self::context(vm, vpe);
+        let context = self.enter_context(pe, asked)?;
+        expect("ICH_CONTEXTR_EL2", asked.raw_value(), context.raw_value())
     }
 
     /// Wants a VPE not to become resident (RES-2), and puts F back.
@@ -682,11 +687,17 @@ impl<B: Bench> Lab<'_, B> {
         self.sync();
     }
 
-    /// `GIC VDPRI` on PE 0.
-    pub fn vd_priority(&self, id: IrsIntId, priority: u32) {
-        let operand = PriorityOperand::naming(id).with_priority(self.priority(priority));
-        self.pe.gic(GicInsn::GIC_VDPRI, operand.raw_value());
-        self.sync();
+    /// `GIC VDPRI` on PE 0, with a look at what became of it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn vd_priority(&self, id: IrsIntId, priority: u32) -> Outcome {
+        let priority = self.priority(priority);
+        let before = self.vd_config(id)?;
+        self.pe.gic(GicInsn::GIC_VDPRI, PriorityOperand::naming(id).with_priority(priority).raw_value());
+        let kept = priority.keep_high_bits(self.features.idr1.pri_bits().map_or(5, |bits| bits.count()));
+        expect("ICC_ICSR_EL1", before.with_priority(kept).raw_value(), self.vd_config(id)?.raw_value())
     }
 
     /// `GIC VDAFF` on PE 0.
@@ -709,9 +720,14 @@ impl<B: Bench> Lab<'_, B> {
     }
 
     /// `GIC VDRCFG` on PE 0: the configuration in the VM of the VPE that is resident there (INS-17).
-    #[must_use]
-    pub fn vd_config(&self, id: IrsIntId) -> ICC_ICSR_EL1 {
-        self.vd_ask(id, ICC_ICSR_EL1::ZERO.with_f(true))
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`] if it cannot be reached.
+    pub fn vd_config(&self, id: IrsIntId) -> Result<ICC_ICSR_EL1, Failure> {
+        let config = self.vd_ask(id, ICC_ICSR_EL1::ZERO.with_f(true));
+        expect("ICC_ICSR_EL1.F", false, config.f())?;
+        Ok(config)
     }
 
     /// Wants VDRCFG to find an interrupt or not (INS-11).
@@ -726,14 +742,7 @@ impl<B: Bench> Lab<'_, B> {
     }
 
     fn vd_ask(&self, id: IrsIntId, before: ICC_ICSR_EL1) -> ICC_ICSR_EL1 {
-        self.pe.gsb_sys();
-        self.pe.write(before);
-        self.pe.isb();
-        let is_ready = self.pe.read::<ICC_ICSR_EL1>() == before;
-        self.pe.gic(GicInsn::GIC_VDRCFG, IntIdOperand::naming(id).raw_value());
-        self.pe.isb();
-        let answer = self.pe.read::<ICC_ICSR_EL1>();
-        if is_ready { answer } else { answer.with_f(before.f()) }
+        ask(self.pe, GicInsn::GIC_VDRCFG, IntIdOperand::naming(id).raw_value(), before)
     }
 
     /// Wants an interrupt of the resident VPE's VM to be pending or not.
@@ -742,9 +751,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Unequal`].
     pub fn expect_vd_pending(&self, id: IrsIntId, pending: bool) -> Outcome {
-        let config = self.vd_config(id);
-        expect("ICC_ICSR_EL1.F", false, config.f())?;
-        expect("ICC_ICSR_EL1.Pending", pending, config.pending())
+        expect("ICC_ICSR_EL1.Pending", pending, self.vd_config(id)?.pending())
     }
 
     /// Wants the best virtual interrupt of a PE to be this one, as ICH_HPPIR_EL2 has it, and where the bench can look, the
@@ -810,6 +817,17 @@ impl<B: Bench> Lab<'_, B> {
             pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
             pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
             pe.isb();
+            0
+        })?;
+        for (register, fields) in [
+            (SysReg::ICH_HFGRTR_EL2, ICH_HFGRTR_EL2::FIELDS),
+            (SysReg::ICH_HFGWTR_EL2, ICH_HFGWTR_EL2::FIELDS),
+            (SysReg::ICH_HFGITR_EL2, ICH_HFGITR_EL2::FIELDS),
+        ] {
+            let mask = fields_mask(fields);
+            expect("what does not trap", mask, self.on(pe, |pe| pe.read_raw(register))? & mask)?;
+        }
+        self.on(pe, |pe| {
             let mut answer = 0;
             bench.as_guest(pe, &mut |guest| answer = work(guest));
             answer
@@ -825,31 +843,43 @@ impl<B: Bench> Lab<'_, B> {
         expect_interrupt("GICR CDIA of the guest", id, self.as_guest(pe, acknowledge_raw)?)
     }
 
-    /// Has the guest on a PE drop its priority and deactivate.
+    /// Has the guest on a PE drop its priority and deactivate, and wants both to have happened (INS-4, INS-5).
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Unequal`], [`Failure::Stopped`].
     pub fn guest_finishes(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         let id = id.into();
-        self.as_guest(pe, |guest| {
-            guest.cdeoi();
-            guest.cddi(id);
-            guest.gsb_sys();
-            guest.isb();
-            0
-        })
-        .map(drop)
+        let priorities = self.as_guest(pe, |guest| {
+            let before = guest.read_raw(SysReg::ICC_APR_EL1);
+            drop_and_deactivate(guest, id);
+            before << 32 | guest.read_raw(SysReg::ICC_APR_EL1)
+        })?;
+        expect_drop(priorities)?;
+        let may_be_active = |config: ICC_ICSR_EL1| u64::from(config.f() || config.active());
+        let active = self.as_guest(pe, |guest| match id {
+            IntId::Ppi(ppi) => guest.read_raw(SysReg::icc_ppi_sactiver(ppi.bank())) & ppi.mask(),
+            IntId::Lpi(lpi) => may_be_active(config(guest, lpi.into())),
+            IntId::Spi(spi) => may_be_active(config(guest, spi.into())),
+        })?;
+        expect("the guest's interrupt is active", false, active != 0)
     }
 
     /// Gives a virtual PPI of PE 0 a priority and enables it.
-    pub fn virtual_ppi(&self, ppi: Ppi, priority: u32) {
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn virtual_ppi(&self, ppi: Ppi, priority: u32) -> Outcome {
         let register = SysReg::ich_ppi_priorityr(ppi.priority_register());
         let row = PPI_PRIORITYR::new_with_raw_value(self.sysreg(register));
-        self.pe.write_raw(register, row.with_priority(ppi, self.priority(priority)).raw_value());
+        let row = row.with_priority(ppi, self.priority(priority)).raw_value();
+        self.set_sysreg(register, row);
+        expect("ICH_PPI_PRIORITYR<n>_EL2", row, self.sysreg(register))?;
         let enabler = SysReg::ich_ppi_enabler(ppi.bank());
-        self.pe.write_raw(enabler, self.sysreg(enabler) | ppi.mask());
-        self.pe.isb();
+        let enabled = self.sysreg(enabler) | ppi.mask();
+        self.set_sysreg(enabler, enabled);
+        expect("ICH_PPI_ENABLER<n>_EL2", enabled, self.sysreg(enabler))
     }
 
     /// Sets the guest's enable and mask on PE 0 (PRI-9).
@@ -868,7 +898,8 @@ impl<B: Bench> Lab<'_, B> {
     pub fn assign(&self, spi: Spi, vm: Option<VmId>) -> Outcome {
         use gicv5_arch::irs::IRS_SPI_VMR;
         self.select(spi)?;
-        self.write(vm.map_or(IRS_SPI_VMR::ZERO, |vm| IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(vm)))
+        let vm = vm.map_or(IRS_SPI_VMR::ZERO, |vm| IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(vm));
+        expect("IRS_SPI_STATUSR.V", true, self.write_selected(vm)?)
     }
 }
 

@@ -21,8 +21,8 @@ group! { "acknowledge";
         let spi = lab.spi()?;
         lab.start()?;
         lab.mask(7);
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         expect("GICR CDIA", 0, lab.pe.gic(GicInsn::GICR_CDIA, 0))?;
         lab.pe.gsb_ack();
         expect("ICC_APR_EL1", 0, lab.sysreg(SysReg::ICC_APR_EL1))?;
@@ -34,8 +34,8 @@ group! { "acknowledge";
     fn disabled_cpu_interface_takes_nothing(lab) rules["PRI-8", "INS-1"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.set_sysreg(SysReg::ICC_CR0_EL1, 0);
         lab.expect_silence(0)?;
         lab.expect_nothing_to_take()?;
@@ -46,8 +46,8 @@ group! { "acknowledge";
     fn hppi_register_names_the_next(lab) rules["HPPI-9"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         for _ in 0..2 {
             let named = HPPIR::new_with_raw_value(lab.sysreg(SysReg::ICC_HPPIR_EL1)).int_id();
@@ -62,8 +62,8 @@ group! { "acknowledge";
         let spi = lab.spi()?;
         lab.start()?;
         lab.mask(7);
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_silence(0)
     }
 
@@ -71,8 +71,8 @@ group! { "acknowledge";
     fn edge_becomes_active_and_not_pending(lab) rules["ISM-3", "INS-3"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.expect_active(spi, true)?;
         lab.expect_pending(spi, false)
@@ -82,8 +82,8 @@ group! { "acknowledge";
     fn active_priority_is_set(lab) rules["PRI-6", "PRI-5"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 24);
-        lab.pend(spi);
+        lab.ready(spi, 24)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         expect("ICC_APR_EL1", 1 << 24, lab.sysreg(SysReg::ICC_APR_EL1))
     }
@@ -92,9 +92,9 @@ group! { "acknowledge";
     fn one_pend_is_taken_once(lab) rules["ISM-3", "ISM-5"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.finish(spi)?;
         lab.expect_silence(0)?;
@@ -105,8 +105,8 @@ group! { "acknowledge";
     fn nmi_acknowledge_takes_no_ordinary_interrupt(lab) rules["INS-2"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         expect("GICR CDNMIA", None, lab.pe.cdnmia().int_id())?;
         lab.take(spi)
@@ -116,8 +116,8 @@ group! { "acknowledge";
     fn priority_zero_is_ordinary_without_nmi(lab) rules["INS-2", "HPPI-8"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 0);
-        lab.pend(spi);
+        lab.ready(spi, 0)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         expect("GICR CDNMIA", None, lab.pe.cdnmia().int_id())?;
         expect("GICR CDIA", Some(spi.into()), acknowledge(lab.pe))
@@ -127,8 +127,8 @@ group! { "acknowledge";
     fn signalled_interrupt_is_taken_as_an_exception(lab) rules["INS-22", "HPPI-8"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         let came = lab.bench().wait_for_interrupt(lab.pe, Duration::from_millis(200));
         expect("an IRQ exception came", true, came)?;
         expect("an FIQ is signalled", false, lab.bench().signals(lab.pe).fiq)?;
@@ -146,8 +146,8 @@ group! { "acknowledge";
     fn signal_falls_with_the_acknowledge(lab) rules["SYN-1", "PRI-6"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.expect_silence(0)
     }

@@ -109,7 +109,7 @@ group! { "doorbells";
     fn doorbell_mask_is_inclusive(lab) rules["DB-9", "DB-1"] needs[Need::Virt] {
         lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(1), 8);
+        lab.vd_priority(vlpi(1), 8)?;
         lab.put_asking(0, 8)?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_ring(DOORBELLS[0])
@@ -119,8 +119,8 @@ group! { "doorbells";
     fn doorbell_is_not_rung_below_its_mask(lab) rules["DB-9", "DB-2"] needs[Need::Virt] {
         lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(1), 16);
-        lab.vd_priority(vlpi(2), 4);
+        lab.vd_priority(vlpi(1), 16)?;
+        lab.vd_priority(vlpi(2), 4)?;
         lab.put_asking(0, 8)?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_no_ring(DOORBELLS[0])?;
@@ -132,9 +132,9 @@ group! { "doorbells";
     fn ends_of_the_mask(lab) rules["DB-9"] needs[Need::Virt] {
         lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(1), 8);
-        lab.vd_priority(vlpi(2), 0);
-        lab.vd_priority(vlpi(3), 31);
+        lab.vd_priority(vlpi(1), 8)?;
+        lab.vd_priority(vlpi(2), 0)?;
+        lab.vd_priority(vlpi(3), 31)?;
         lab.put_asking(0, 0)?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_no_ring(DOORBELLS[0])?;
@@ -169,7 +169,7 @@ group! { "doorbells";
         // Another VPE of the VM is where the change comes from.
         lab.load(0, VM, VPES[1])?;
         lab.expect_no_ring(DOORBELLS[0])?;
-        lab.vd_priority(vlpi(1), 4);
+        lab.vd_priority(vlpi(1), 4)?;
         lab.expect_ring(DOORBELLS[0])
     }
 
@@ -291,14 +291,14 @@ group! { "doorbells";
         lab.start()?;
         lab.world()?;
         let doorbell = lab.lpi(DOORBELLS[0])?;
-        lab.ready(doorbell, 3);
+        lab.ready(doorbell, 3)?;
         lab.pe.cdhm(doorbell.into(), HandlingMode::Level);
         lab.sync();
         wait_for(lab, OWN)?;
         lab.expect_silence(0)?;
         lab.inject(VM, vlpi(1), true);
         lab.take(doorbell)?;
-        expect("ICC_ICSR_EL1.HM is Edge", true, lab.config(doorbell).hm() == HandlingMode::Edge)?;
+        expect("ICC_ICSR_EL1.HM is Edge", true, lab.config(doorbell)?.hm() == HandlingMode::Edge)?;
         lab.expect_pending(doorbell, false)?;
         lab.finish(doorbell)
     }
@@ -309,7 +309,8 @@ group! { "doorbells";
         wait_for(lab, OWN)?;
         lab.inject(VM, vlpi(1), true);
         let doorbell = lab.lpi(DOORBELLS[0])?;
-        lab.until(|| lab.config(doorbell).pending());
+        let rang = lab.until(|| lab.config(doorbell).is_ok_and(|config| config.pending()));
+        expect("the doorbell rings", true, rang)?;
         lab.load(0, VM, VPES[0])?;
         lab.inject(VM, vlpi(1), false);
         lab.expect_pending(doorbell, true)?;
@@ -321,7 +322,7 @@ group! { "doorbells";
     /// A doorbell whose LPI is pending already merges with it, and uses the request up.
     fn doorbell_merges_with_a_pending_one(lab) rules["DB-15", "DB-4"] needs[Need::Virt] {
         lab.world()?;
-        lab.pend(lab.lpi(DOORBELLS[0])?);
+        lab.pend(lab.lpi(DOORBELLS[0])?)?;
         wait_for(lab, OWN)?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_ring(DOORBELLS[0])?;
@@ -333,7 +334,7 @@ group! { "doorbells";
     fn ppi_rings_nobody(lab) rules["DB-23"] needs[Need::Virt] {
         lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.virtual_ppi(Ppi::SW_PPI, 2);
+        lab.virtual_ppi(Ppi::SW_PPI, 2)?;
         lab.set_sysreg(SysReg::ich_ppi_pendr(PpiBank::Architected), Ppi::SW_PPI.mask());
         lab.expect_virtual(0, Ppi::SW_PPI)?;
         lab.put_asking(0, OWN)?;

@@ -18,10 +18,8 @@ fn resident<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
 }
 
 /// Gives some LPIs of the resident VM a priority each.
-fn priorities<B: Bench>(lab: &Lab<'_, B>, all: &[(u32, u32)]) {
-    for (id, priority) in all {
-        lab.vd_priority(vlpi(*id), *priority);
-    }
+fn priorities<B: Bench>(lab: &Lab<'_, B>, all: &[(u32, u32)]) -> Outcome {
+    all.iter().try_for_each(|(id, priority)| lab.vd_priority(vlpi(*id), *priority))
 }
 
 group! { "guests";
@@ -31,13 +29,13 @@ group! { "guests";
         lab.inject(VM, vlpi(1), true);
         lab.expect_virtual(0, vlpi(1))?;
         lab.expect_guest_takes(0, Some(vlpi(1).into()))?;
-        let config = lab.vd_config(vlpi(1));
+        let config = lab.vd_config(vlpi(1))?;
         expect("ICC_ICSR_EL1.Active", true, config.active())?;
         expect("ICC_ICSR_EL1.Pending", false, config.pending())?;
         expect("ICH_APR_EL2", 1 << 10, lab.sysreg(SysReg::ICH_APR_EL2))?;
         lab.expect_no_virtual(0)?;
         lab.guest_finishes(0, vlpi(1))?;
-        expect("ICC_ICSR_EL1.Active", false, lab.vd_config(vlpi(1)).active())?;
+        expect("ICC_ICSR_EL1.Active", false, lab.vd_config(vlpi(1))?.active())?;
         expect("ICH_APR_EL2", 0, lab.sysreg(SysReg::ICH_APR_EL2))?;
         lab.expect_guest_takes(0, None)
     }
@@ -83,7 +81,7 @@ group! { "guests";
     /// The most urgent interrupt is taken first.
     fn most_urgent_comes_first(lab) rules["HPPI-1", "PRI-1"] needs[Need::Guests] {
         resident(lab)?;
-        priorities(lab, &[(1, 12), (2, 4), (3, 8)]);
+        priorities(lab, &[(1, 12), (2, 4), (3, 8)])?;
         for id in [1, 2, 3] {
             lab.inject(VM, vlpi(id), true);
         }
@@ -98,7 +96,7 @@ group! { "guests";
     /// Only a more urgent interrupt preempts; one of the same priority waits for the drop.
     fn running_priority_is_strict(lab) rules["PRI-4", "PRI-5", "PRI-6", "PRI-9"] needs[Need::Guests] {
         resident(lab)?;
-        priorities(lab, &[(1, 8), (2, 8), (3, 4)]);
+        priorities(lab, &[(1, 8), (2, 8), (3, 4)])?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_guest_takes(0, Some(vlpi(1).into()))?;
         lab.inject(VM, vlpi(2), true);
@@ -117,7 +115,7 @@ group! { "guests";
     /// The mask lets its own priority through; the guest and the hypervisor set the same one.
     fn guest_mask_is_inclusive(lab) rules["PRI-3", "PRI-9", "SYN-6"] needs[Need::Guests] {
         resident(lab)?;
-        priorities(lab, &[(1, 8)]);
+        priorities(lab, &[(1, 8)])?;
         lab.inject(VM, vlpi(1), true);
         lab.put(0)?;
         lab.load_with(true, 4, 0)?;
@@ -162,8 +160,8 @@ group! { "guests";
         lab.start()?;
         resident(lab)?;
         let physical = lab.lpi(5)?;
-        lab.ready(physical, 2);
-        lab.pend(physical);
+        lab.ready(physical, 2)?;
+        lab.pend(physical)?;
         lab.expect_signal(0)?;
         lab.expect_guest_takes(0, None)?;
         lab.inject(VM, vlpi(6), true);
@@ -209,7 +207,7 @@ group! { "guests";
         lab.expect_guest_takes(1, Some(vlpi(20).into()))?;
         // Deactivation works from any PE.
         lab.as_guest(0, |guest| { guest.cddi(vlpi(20).into()); guest.gsb_sys(); 0 })?;
-        expect("ICC_ICSR_EL1.Active", false, lab.vd_config(vlpi(20)).active())
+        expect("ICC_ICSR_EL1.Active", false, lab.vd_config(vlpi(20))?.active())
     }
 
     /// A guest's instructions change its interrupts, and its question is answered about them.
@@ -231,13 +229,13 @@ group! { "guests";
         expect("ICC_ICSR_EL1.Priority", 0, seen.priority().number())?;
         expect("ICC_ICSR_EL1.HM is Level", true, seen.hm() == HandlingMode::Level)?;
         expect("ICC_ICSR_EL1.IAFFID", VPES[1].raw_value(), seen.iaffid().raw_value())?;
-        expect("ICC_ICSR_EL1 of VDRCFG", answer, lab.vd_config(vspi(30)).raw_value())
+        expect("ICC_ICSR_EL1 of VDRCFG", answer, lab.vd_config(vspi(30))?.raw_value())
     }
 
     /// A guest's active priorities go with it when the hypervisor saves and restores ICH_APR_EL2.
     fn active_priorities_are_restored(lab) rules["RES-16", "PRI-9", "PRI-4"] needs[Need::Guests] {
         resident(lab)?;
-        priorities(lab, &[(1, 8), (2, 12)]);
+        priorities(lab, &[(1, 8), (2, 12)])?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_guest_takes(0, Some(vlpi(1).into()))?;
         let saved = lab.sysreg(SysReg::ICH_APR_EL2);

@@ -11,9 +11,9 @@ group! { "handling";
     fn level_stays_pending(lab) rules["ISM-4"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
+        lab.ready(spi, 8)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.expect_pending(spi, true)?;
         lab.expect_active(spi, true)
@@ -23,9 +23,9 @@ group! { "handling";
     fn level_comes_back(lab) rules["ISM-4", "ISM-7"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
+        lab.ready(spi, 8)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
-        lab.pend(spi);
+        lab.pend(spi)?;
         for _ in 0..3 {
             lab.take(spi)?;
             lab.expect_silence(0)?;
@@ -38,10 +38,10 @@ group! { "handling";
     fn edge_while_active_is_kept(lab) rules["ISM-3", "ISM-1"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_pending(spi, true)?;
         lab.expect_active(spi, true)
     }
@@ -50,11 +50,11 @@ group! { "handling";
     fn active_interrupt_is_not_signalled(lab) rules["ISM-7", "HPPI-1"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.pe.cdeoi();
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)
     }
 
@@ -62,10 +62,10 @@ group! { "handling";
     fn pending_and_active_comes_back_once(lab) rules["ISM-3", "ISM-7"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.finish(spi)?;
         lab.take(spi)?;
         lab.finish(spi)?;
@@ -76,9 +76,9 @@ group! { "handling";
     fn handling_mode_decides_at_the_acknowledge(lab) rules["SPI-7", "ISM-10"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
+        lab.ready(spi, 8)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Edge);
         lab.sync();
         lab.take(spi)?;
@@ -91,7 +91,7 @@ group! { "handling";
         lab.start()?;
         lab.pe.cdpri(spi.into(), lab.priority(8));
         lab.pe.cdaff(spi.into(), lab.iaffid(0));
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.expect_pending(spi, true)
     }
@@ -102,7 +102,7 @@ group! { "handling";
         lab.start()?;
         lab.pe.cdpri(spi.into(), lab.priority(8));
         lab.pe.cdaff(spi.into(), lab.iaffid(0));
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.pe.cden(spi.into());
         lab.take(spi)
     }
@@ -111,8 +111,8 @@ group! { "handling";
     fn disabling_recalls(lab) rules["INS-10", "SYN-4", "HPPI-6"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.pe.cddis(spi.into());
         lab.sync();
@@ -124,8 +124,8 @@ group! { "handling";
     fn disabling_leaves_active_alone(lab) rules["ISM-1", "ISM-6"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.pe.cddis(spi.into());
         lab.sync();
@@ -136,8 +136,8 @@ group! { "handling";
     fn clearing_pending_recalls(lab) rules["INS-9", "HPPI-6"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.pe.cdpend(spi.into(), false);
         lab.sync();
@@ -148,8 +148,8 @@ group! { "handling";
     fn cpu_interface_can_be_switched_off(lab) rules["PRI-8"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.set_sysreg(SysReg::ICC_CR0_EL1, 0);
         lab.expect_silence(0)?;
@@ -162,8 +162,8 @@ group! { "handling";
         let (one, other) = (lab.spi()?, lab.spi()?);
         lab.start()?;
         for spi in [one, other] {
-            lab.ready(spi, 8);
-            lab.pend(spi);
+            lab.ready(spi, 8)?;
+            lab.pend(spi)?;
             lab.take(spi)?;
             lab.pe.cdeoi();
         }
@@ -178,8 +178,8 @@ group! { "handling";
         let spis = [lab.spi()?, lab.spi()?, lab.spi()?];
         lab.start()?;
         for spi in spis {
-            lab.ready(spi, 8);
-            lab.pend(spi);
+            lab.ready(spi, 8)?;
+            lab.pend(spi)?;
             lab.take(spi)?;
             lab.pe.cdeoi();
         }
@@ -188,7 +188,7 @@ group! { "handling";
             lab.pe.cddi(spi.into());
             lab.sync();
             lab.expect_active(spi, false)?;
-            lab.pend(spi);
+            lab.pend(spi)?;
             lab.take(spi)?;
             lab.pe.cdeoi();
         }

@@ -7,7 +7,7 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, Spi};
 
 use crate::bench::Bench;
 use crate::features::Need;
-use crate::lab::Lab;
+use crate::lab::{Lab, ask};
 use crate::outcome::{Failure, Outcome, expect};
 
 /// The instructions that name an LPI or SPI, with an operand whose other fields are not zero.
@@ -33,10 +33,7 @@ fn have_no_effect<B: Bench>(lab: &Lab<'_, B>, raw: u64) -> Outcome {
 
 /// Asks for the configuration of a raw INTID, and wants it to be refused (INS-12).
 fn is_refused<B: Bench>(lab: &Lab<'_, B>, raw: u64) -> Outcome {
-    lab.pe.gsb_sys();
-    lab.pe.gic(GicInsn::GIC_CDRCFG, raw);
-    lab.pe.isb();
-    expect("ICC_ICSR_EL1.F", true, lab.pe.read::<ICC_ICSR_EL1>().f())
+    expect("ICC_ICSR_EL1.F", true, ask(lab.pe, GicInsn::GIC_CDRCFG, raw, ICC_ICSR_EL1::ZERO).f())
 }
 
 /// What an SPI's configuration is, but for what an instruction is to change.
@@ -60,9 +57,9 @@ group! { "instructions";
     /// CDEN sets Enabled and nothing else.
     fn cden_enables(lab) rules["INS-8", "INS-13"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        let before = lab.config(spi);
+        let before = lab.config(spi)?;
         lab.pe.cden(spi.into());
-        let after = lab.config(spi);
+        let after = lab.config(spi)?;
         expect("Enabled", true, after.enabled())?;
         expect("the rest", rest(before, ENABLED), rest(after, ENABLED))
     }
@@ -70,10 +67,10 @@ group! { "instructions";
     /// CDDIS clears Enabled and nothing else.
     fn cddis_disables(lab) rules["INS-8", "INS-10", "SYN-4"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        lab.ready(spi, 9);
-        let before = lab.config(spi);
+        lab.ready(spi, 9)?;
+        let before = lab.config(spi)?;
         lab.pe.cddis(spi.into());
-        let after = lab.config(spi);
+        let after = lab.config(spi)?;
         expect("Enabled", false, after.enabled())?;
         expect("the rest", rest(before, ENABLED), rest(after, ENABLED))
     }
@@ -82,9 +79,9 @@ group! { "instructions";
     fn cdpend_pends(lab) rules["INS-9"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
-        let before = lab.config(spi);
+        let before = lab.config(spi)?;
         lab.pe.cdpend(spi.into(), true);
-        let after = lab.config(spi);
+        let after = lab.config(spi)?;
         expect("Pending", true, after.pending())?;
         expect("the rest", rest(before, PENDING), rest(after, PENDING))
     }
@@ -92,10 +89,10 @@ group! { "instructions";
     /// CDPEND with 0 clears Pending and nothing else.
     fn cdpend_clears_pending(lab) rules["INS-9", "ISM-4"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        lab.pend(spi);
-        let before = lab.config(spi);
+        lab.pend(spi)?;
+        let before = lab.config(spi)?;
         lab.pe.cdpend(spi.into(), false);
-        let after = lab.config(spi);
+        let after = lab.config(spi)?;
         expect("Pending", false, after.pending())?;
         expect("the rest", rest(before, PENDING), rest(after, PENDING))
     }
@@ -110,10 +107,10 @@ group! { "instructions";
     /// CDPRI sets the priority and nothing else.
     fn cdpri_sets_the_priority(lab) rules["INS-8", "INS-13", "PRI-1"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        let before = lab.config(spi);
+        let before = lab.config(spi)?;
         for number in [8, 24, 16] {
             lab.pe.cdpri(spi.into(), lab.priority(number));
-            let after = lab.config(spi);
+            let after = lab.config(spi)?;
             expect("Priority", number, after.priority().number().into())?;
             expect("the rest", rest(before, PRIORITY), rest(after, PRIORITY))?;
         }
@@ -127,7 +124,7 @@ group! { "instructions";
         for number in 0..32 {
             let priority = lab.priority(number);
             lab.pe.cdpri(spi.into(), priority);
-            expect("Priority", priority.keep_high_bits(bits).number(), lab.config(spi).priority().number())?;
+            expect("Priority", priority.keep_high_bits(bits).number(), lab.config(spi)?.priority().number())?;
         }
         Ok(())
     }
@@ -135,10 +132,10 @@ group! { "instructions";
     /// CDAFF sets the target and nothing else.
     fn cdaff_sets_the_target(lab) rules["INS-8", "RTE-1"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        let before = lab.config(spi);
+        let before = lab.config(spi)?;
         let target = lab.iaffid(lab.pes() - 1);
         lab.pe.cdaff(spi.into(), target);
-        let after = lab.config(spi);
+        let after = lab.config(spi)?;
         expect("IAFFID", target.raw_value(), after.iaffid().raw_value())?;
         expect("the rest", rest(before, TARGET), rest(after, TARGET))
     }
@@ -149,7 +146,7 @@ group! { "instructions";
         let width = lab.features.idr1.iaffid_bits().count();
         let target = Iaffid::new((0xffff_u32 >> (16 - width)) as u16);
         lab.pe.cdaff(spi.into(), target);
-        expect("IAFFID", target.raw_value(), lab.config(spi).iaffid().raw_value())
+        expect("IAFFID", target.raw_value(), lab.config(spi)?.iaffid().raw_value())
     }
 
     /// Without 1-of-N routing the routing mode of CDAFF is ignored.
@@ -157,17 +154,17 @@ group! { "instructions";
         let spi = lab.spi()?;
         let target = u64::from(lab.iaffid(0).raw_value()) << 32;
         lab.pe.gic(GicInsn::GIC_CDAFF, target | 1 << 28 | u64::from(IntId::Spi(spi).raw()));
-        expect("IRM", 0, lab.config(spi).raw_value() >> 3 & 1)
+        expect("IRM", 0, lab.config(spi)?.raw_value() >> 3 & 1)
     }
 
     /// CDHM sets the handling mode and neither Pending nor Active.
     fn cdhm_sets_the_handling_mode(lab) rules["ISM-10", "SPI-7"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        lab.pend(spi);
-        let before = lab.config(spi);
+        lab.pend(spi)?;
+        let before = lab.config(spi)?;
         for mode in [HandlingMode::Level, HandlingMode::Edge] {
             lab.pe.cdhm(spi.into(), mode);
-            let after = lab.config(spi);
+            let after = lab.config(spi)?;
             expect("HM is level", mode == HandlingMode::Level, after.hm() == HandlingMode::Level)?;
             expect("the rest", rest(before, MODE), rest(after, MODE))?;
         }
@@ -177,23 +174,23 @@ group! { "instructions";
     /// CDDI of an interrupt that is not active changes nothing.
     fn cddi_of_what_is_not_active_does_nothing(lab) rules["INS-5"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        lab.pend(spi);
-        let before = lab.config(spi);
+        lab.pend(spi)?;
+        let before = lab.config(spi)?;
         lab.pe.cddi(spi.into());
-        expect("ICC_ICSR_EL1", before.raw_value(), lab.config(spi).raw_value())
+        expect("ICC_ICSR_EL1", before.raw_value(), lab.config(spi)?.raw_value())
     }
 
     /// CDDI clears Active and nothing else.
     fn cddi_deactivates(lab) rules["INS-5", "INS-13"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
-        let before = lab.config(spi);
+        let before = lab.config(spi)?;
         expect("Active", true, before.active())?;
         lab.pe.cddi(spi.into());
-        let after = lab.config(spi);
+        let after = lab.config(spi)?;
         expect("Active", false, after.active())?;
         expect("the rest", rest(before, ACTIVE), rest(after, ACTIVE))
     }
@@ -202,8 +199,8 @@ group! { "instructions";
     fn cddi_takes_an_acknowledge_as_it_is(lab) rules["INS-5"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         let result = lab.pe.gic(GicInsn::GICR_CDIA, 0);
         expect("GICR CDIA", 1 << 32 | u64::from(IntId::Spi(spi).raw()), result)?;
@@ -277,9 +274,9 @@ group! { "instructions";
     /// A refused configuration says nothing about the next one, which is answered.
     fn answer_after_a_refusal_is_whole(lab) rules["INS-12"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        lab.ready(spi, 16);
+        lab.ready(spi, 16)?;
         is_refused(lab, IntId::Spi(missing(lab)?).raw().into())?;
-        let config = lab.config(spi);
+        let config = lab.config(spi)?;
         expect("F", false, config.f())?;
         expect("Priority", 16_u8, config.priority().number())
     }
@@ -289,11 +286,11 @@ group! { "instructions";
         let spi = lab.spi()?;
         lab.linear_ist()?;
         let lpi = lab.lpi(spi.id())?;
-        lab.pend(lpi);
+        lab.pend(lpi)?;
         lab.pe.cdpri(IrsIntId::Spi(spi), lab.priority(8));
         lab.expect_pending(spi, false)?;
         lab.expect_pending(lpi, true)?;
-        expect("priority of the LPI", 0_u8, lab.config(lpi).priority().number())
+        expect("priority of the LPI", 0_u8, lab.config(lpi)?.priority().number())
     }
 
     /// ICC_ICSR_EL1 belongs to the PE that asked.
@@ -301,7 +298,7 @@ group! { "instructions";
         let (one, other) = (lab.spi()?, lab.spi()?);
         lab.pe.cdpri(one.into(), lab.priority(8));
         lab.pe.cdpri(other.into(), lab.priority(24));
-        let mine = lab.config(one);
+        let mine = lab.config(one)?;
         lab.on(1, |pe| crate::lab::config(pe, other.into()).raw_value())?;
         expect("ICC_ICSR_EL1", mine.raw_value(), lab.sysreg(SysReg::ICC_ICSR_EL1))
     }

@@ -12,8 +12,8 @@ group! { "irs";
     fn disabled_irs_is_silent(lab) rules["GEN-21"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start_pe(0)?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.expect_nothing_to_take()
     }
@@ -22,8 +22,8 @@ group! { "irs";
     fn enabling_signals_what_is_pending(lab) rules["GEN-21", "HPPI-2"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start_pe(0)?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.irs_enable(true)?;
         lab.take(spi)
@@ -33,8 +33,8 @@ group! { "irs";
     fn disabling_recalls(lab) rules["GEN-21"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.irs_enable(false)?;
         lab.expect_silence(0)?;
@@ -47,8 +47,8 @@ group! { "irs";
     fn enabling_needs_no_read(lab) rules["GEN-21"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start_pe(0)?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.irs().write32(FRAME, IrsReg::IRS_CR0.offset(), 1);
         lab.expect_signal(0)
     }
@@ -57,8 +57,8 @@ group! { "irs";
     fn disabling_needs_no_read(lab) rules["GEN-21"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.irs().write32(FRAME, IrsReg::IRS_CR0.offset(), 0);
         lab.expect_silence(0)
@@ -68,11 +68,11 @@ group! { "irs";
     fn pending_is_kept_while_disabled(lab) rules["GEN-21", "ISM-12"] needs[Need::Spis(2)] {
         let (one, other) = (lab.spi()?, lab.spi()?);
         lab.start()?;
-        lab.ready(one, 8);
-        lab.ready(other, 16);
+        lab.ready(one, 8)?;
+        lab.ready(other, 16)?;
         lab.irs_enable(false)?;
-        lab.pend(other);
-        lab.pend(one);
+        lab.pend(other)?;
+        lab.pend(one)?;
         lab.expect_silence(0)?;
         lab.irs_enable(true)?;
         lab.take(one)?;
@@ -83,19 +83,19 @@ group! { "irs";
     /// Interrupts are configured while the IRS is disabled, and keep their configuration when it is switched.
     fn configuration_survives_switching(lab) rules["GEN-21"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
-        lab.ready(spi, 16);
-        let before = lab.config(spi).raw_value();
+        lab.ready(spi, 16)?;
+        let before = lab.config(spi)?.raw_value();
         lab.irs_enable(true)?;
         lab.irs_enable(false)?;
-        expect("ICC_ICSR_EL1", before, lab.config(spi).raw_value())
+        expect("ICC_ICSR_EL1", before, lab.config(spi)?.raw_value())
     }
 
     /// An interrupt that is active when the IRS is disabled stays active.
     fn active_survives_switching(lab) rules["GEN-21", "ISM-6"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.irs_enable(false)?;
         lab.expect_active(spi, true)?;

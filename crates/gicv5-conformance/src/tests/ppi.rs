@@ -6,37 +6,41 @@ use gicv5_arch::{IntId, Ppi, PpiBank};
 use crate::bench::Bench;
 use crate::features::Need;
 use crate::lab::Lab;
-use crate::outcome::{Outcome, expect};
+use crate::outcome::{Failure, Outcome, expect};
 
 const SW: u64 = Ppi::SW_PPI.mask();
 
 /// The PPIs that are there: those whose enable bits can be set (PPI-5).
-fn implemented<B: Bench>(lab: &Lab<'_, B>, bank: PpiBank) -> u64 {
+fn implemented<B: Bench>(lab: &Lab<'_, B>, bank: PpiBank) -> Result<u64, Failure> {
     lab.set_sysreg(SysReg::icc_ppi_enabler(bank), u64::MAX);
     let bits = lab.sysreg(SysReg::icc_ppi_enabler(bank));
     lab.set_sysreg(SysReg::icc_ppi_enabler(bank), 0);
-    bits
+    expect("ICC_PPI_ENABLER<n>_EL1", 0, lab.sysreg(SysReg::icc_ppi_enabler(bank)))?;
+    Ok(bits)
 }
 
 /// Gives the software PPI a priority.
-fn set_priority<B: Bench>(lab: &Lab<'_, B>, ppi: Ppi, priority: u32) {
+fn set_priority<B: Bench>(lab: &Lab<'_, B>, ppi: Ppi, priority: u32) -> Outcome {
     let register = SysReg::icc_ppi_priorityr(ppi.priority_register());
     let value = PPI_PRIORITYR::new_with_raw_value(lab.sysreg(register));
+    let bits = lab.features.icc_idr0.pri_bits().map_or(5, |bits| bits.count());
+    let expected = value.with_priority(ppi, lab.priority(priority).keep_high_bits(bits)).raw_value();
     lab.set_sysreg(register, value.with_priority(ppi, lab.priority(priority)).raw_value());
+    expect("ICC_PPI_PRIORITYR<n>_EL1", expected, lab.sysreg(register))
 }
 
 /// Starts, with the software PPI enabled at a priority.
 fn ready<B: Bench>(lab: &Lab<'_, B>, priority: u32) -> Outcome {
     lab.start()?;
-    set_priority(lab, Ppi::SW_PPI, priority);
+    set_priority(lab, Ppi::SW_PPI, priority)?;
     lab.set_sysreg(SysReg::ICC_PPI_ENABLER0_EL1, SW);
-    Ok(())
+    expect("ICC_PPI_ENABLER0_EL1", SW, lab.sysreg(SysReg::ICC_PPI_ENABLER0_EL1))
 }
 
 /// Activates every PPI of a bank, deactivates one after the other, and wants the others to stay active.
 fn one_by_one<B: Bench>(lab: &Lab<'_, B>, bank: PpiBank, mask: u64) -> Outcome {
     let register = SysReg::icc_ppi_sactiver(bank);
-    let mut left = implemented(lab, bank) & mask;
+    let mut left = implemented(lab, bank)? & mask;
     lab.set_sysreg(register, left);
     expect("ICC_PPI_SACTIVER<n>_EL1", left, lab.sysreg(register))?;
     while left != 0 {
@@ -52,7 +56,7 @@ fn one_by_one<B: Bench>(lab: &Lab<'_, B>, bank: PpiBank, mask: u64) -> Outcome {
 group! { "ppi";
     /// The handling modes of the architected PPIs are fixed: level, but for PPI 3, and PPI 24 is not fixed.
     fn architected_handling_modes(lab) rules["PPI-3"] needs[] {
-        let there = implemented(lab, PpiBank::Architected) & 0xffff_ffff & !Ppi::CTIIRQ.mask();
+        let there = implemented(lab, PpiBank::Architected)? & 0xffff_ffff & !Ppi::CTIIRQ.mask();
         let level = lab.sysreg(SysReg::ICC_PPI_HMR0_EL1);
         expect("ICC_PPI_HMR0_EL1", there & !SW, level & there)
     }
@@ -72,13 +76,13 @@ group! { "ppi";
 
     /// The software PPI is there.
     fn software_ppi_is_there(lab) rules["PPI-2"] needs[] {
-        expect("PPI 3 can be enabled", SW, implemented(lab, PpiBank::Architected) & SW)
+        expect("PPI 3 can be enabled", SW, implemented(lab, PpiBank::Architected)? & SW)
     }
 
     /// PPI 25 is there only with the legacy feature.
     fn maintenance_ppi_comes_with_the_legacy_feature(lab) rules["PPI-26", "PPI-5"] needs[] {
         let legacy = lab.features.icc_idr0.raw_value() >> 8 & 0xf != 0;
-        let there = implemented(lab, PpiBank::Architected) & Ppi::GICMNT.mask() != 0;
+        let there = implemented(lab, PpiBank::Architected)? & Ppi::GICMNT.mask() != 0;
         expect("PPI 25 is there", legacy, there)
     }
 
@@ -180,9 +184,9 @@ group! { "ppi";
     fn more_urgent_ppi_wins(lab) rules["HPPI-3"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         ready(lab, 8)?;
-        lab.ready(spi, 16);
+        lab.ready(spi, 16)?;
         lab.mask(0);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31);
         lab.take(Ppi::SW_PPI)?;
@@ -194,9 +198,9 @@ group! { "ppi";
     fn more_urgent_spi_wins(lab) rules["HPPI-3"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         ready(lab, 16)?;
-        lab.ready(spi, 8);
+        lab.ready(spi, 8)?;
         lab.mask(0);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31);
         lab.take(spi)?;
@@ -208,9 +212,9 @@ group! { "ppi";
     fn tie_loses_neither(lab) rules["HPPI-4"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         ready(lab, 16)?;
-        lab.ready(spi, 16);
+        lab.ready(spi, 16)?;
         lab.mask(0);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31);
         lab.expect_signal(0)?;
@@ -225,12 +229,12 @@ group! { "ppi";
     fn running_priority_holds_ppis_back(lab) rules["PRI-4", "HPPI-3"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         ready(lab, 16)?;
-        lab.ready(spi, 16);
-        lab.pend(spi);
+        lab.ready(spi, 16)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.expect_silence(0)?;
-        set_priority(lab, Ppi::SW_PPI, 8);
+        set_priority(lab, Ppi::SW_PPI, 8)?;
         lab.take(Ppi::SW_PPI)
     }
 
@@ -238,7 +242,7 @@ group! { "ppi";
     fn priorities_read_back(lab) rules["PPI-1", "PRI-2"] needs[] {
         let bits = lab.features.icc_idr0.pri_bits().map_or(5, |bits| bits.count());
         for number in [31, 1, 16] {
-            set_priority(lab, Ppi::SW_PPI, number);
+            set_priority(lab, Ppi::SW_PPI, number)?;
             let value = PPI_PRIORITYR::new_with_raw_value(lab.sysreg(SysReg::ICC_PPI_PRIORITYR0_EL1));
             let kept = lab.priority(number).keep_high_bits(bits).number();
             expect("priority of PPI 3", kept, value.priority(Ppi::SW_PPI).number())?;
@@ -250,7 +254,7 @@ group! { "ppi";
     /// PPIs that are not there have no priority, and cannot become active or pending.
     fn missing_ppis_are_not_there_at_all(lab) rules["PPI-5"] needs[] {
         for bank in PpiBank::ALL {
-            let missing = !implemented(lab, bank);
+            let missing = !implemented(lab, bank)?;
             lab.set_sysreg(SysReg::icc_ppi_sactiver(bank), missing);
             lab.set_sysreg(SysReg::icc_ppi_spendr(bank), missing);
             expect("ICC_PPI_SACTIVER<n>_EL1", 0, lab.sysreg(SysReg::icc_ppi_sactiver(bank)) & missing)?;
@@ -263,7 +267,7 @@ group! { "ppi";
     /// Enable bits can be set one by one and together, in both banks.
     fn enable_bits_are_independent(lab) rules["PPI-1"] needs[] {
         for bank in PpiBank::ALL {
-            let there = implemented(lab, bank);
+            let there = implemented(lab, bank)?;
             for pattern in [0x5555_5555_5555_5555, 0xaaaa_aaaa_aaaa_aaaa, u64::MAX, 0] {
                 lab.set_sysreg(SysReg::icc_ppi_enabler(bank), pattern);
                 expect("ICC_PPI_ENABLER<n>_EL1", pattern & there, lab.sysreg(SysReg::icc_ppi_enabler(bank)))?;
@@ -276,7 +280,7 @@ group! { "ppi";
     fn active_bits_are_independent(lab) rules["PPI-1", "ISM-6"] needs[] {
         for bank in PpiBank::ALL {
             let (set, clear) = (SysReg::icc_ppi_sactiver(bank), SysReg::icc_ppi_cactiver(bank));
-            let mut left = implemented(lab, bank);
+            let mut left = implemented(lab, bank)?;
             lab.set_sysreg(set, u64::MAX);
             expect("ICC_PPI_SACTIVER<n>_EL1", left, lab.sysreg(set))?;
             while left != 0 {
@@ -314,7 +318,7 @@ group! { "ppi";
 
     /// Taking a PPI leaves the active bits of the others alone.
     fn acknowledge_leaves_other_active_ppis_alone(lab) rules["PPI-1"] needs[] {
-        let others = implemented(lab, PpiBank::Architected) & !SW;
+        let others = implemented(lab, PpiBank::Architected)? & !SW;
         ready(lab, 8)?;
         lab.set_sysreg(SysReg::ICC_PPI_SACTIVER0_EL1, others);
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);

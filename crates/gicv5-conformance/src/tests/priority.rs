@@ -14,7 +14,7 @@ fn ready<const N: usize, B: Bench>(lab: &Lab<'_, B>, priorities: [u32; N]) -> Re
     let mut spis = [lab.features.idr7.spi_base(); N];
     for (place, priority) in spis.iter_mut().zip(priorities) {
         *place = lab.spi()?;
-        lab.ready(*place, priority);
+        lab.ready(*place, priority)?;
     }
     Ok(spis)
 }
@@ -24,7 +24,7 @@ group! { "priority";
     fn mask_lets_its_own_priority_through(lab) rules["PRI-3"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
         lab.mask(16);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.take(spi)
     }
 
@@ -32,7 +32,7 @@ group! { "priority";
     fn mask_holds_what_is_less_urgent(lab) rules["PRI-3"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
         lab.mask(8);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)
     }
 
@@ -40,9 +40,9 @@ group! { "priority";
     fn mask_of_zero_lets_priority_zero_through(lab) rules["PRI-3"] needs[Need::Spis(2)] {
         let [urgent, other] = ready(lab, [0, 8])?;
         lab.mask(0);
-        lab.pend(other);
+        lab.pend(other)?;
         lab.expect_silence(0)?;
-        lab.pend(urgent);
+        lab.pend(urgent)?;
         lab.take(urgent)
     }
 
@@ -50,7 +50,7 @@ group! { "priority";
     fn opening_the_mask_signals_what_waits(lab) rules["PRI-3", "SYN-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
         lab.mask(8);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.mask(24);
         lab.take(spi)
@@ -59,7 +59,7 @@ group! { "priority";
     /// Closing the mask takes the signal away, and nothing is lost.
     fn closing_the_mask_takes_the_signal_away(lab) rules["PRI-3", "SYN-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.mask(8);
         lab.expect_silence(0)?;
@@ -82,8 +82,8 @@ group! { "priority";
     fn more_urgent_comes_first(lab) rules["HPPI-1", "PRI-1"] needs[Need::Spis(2)] {
         let [late, early] = ready(lab, [16, 8])?;
         lab.mask(0);
-        lab.pend(late);
-        lab.pend(early);
+        lab.pend(late)?;
+        lab.pend(early)?;
         lab.mask(31);
         lab.take(early)?;
         lab.finish(early)?;
@@ -95,7 +95,7 @@ group! { "priority";
         let spis = ready(lab, [24, 0, 16, 8])?;
         lab.set_sysreg(SysReg::ICC_CR0_EL1, 0);
         for spi in spis {
-            lab.pend(spi);
+            lab.pend(spi)?;
         }
         lab.start()?;
         let [fourth, first, third, second] = spis;
@@ -109,9 +109,9 @@ group! { "priority";
     /// A more urgent interrupt preempts an active one.
     fn more_urgent_preempts(lab) rules["PRI-4", "PRI-6"] needs[Need::Spis(2)] {
         let [outer, inner] = ready(lab, [16, 8])?;
-        lab.pend(outer);
+        lab.pend(outer)?;
         lab.take(outer)?;
-        lab.pend(inner);
+        lab.pend(inner)?;
         lab.take(inner)?;
         expect("ICC_APR_EL1", 1 << 16 | 1 << 8, lab.sysreg(SysReg::ICC_APR_EL1))
     }
@@ -119,9 +119,9 @@ group! { "priority";
     /// An equally urgent interrupt does not preempt.
     fn equally_urgent_does_not_preempt(lab) rules["PRI-4"] needs[Need::Spis(2)] {
         let [one, other] = ready(lab, [16, 16])?;
-        lab.pend(one);
+        lab.pend(one)?;
         lab.take(one)?;
-        lab.pend(other);
+        lab.pend(other)?;
         lab.expect_silence(0)?;
         lab.expect_nothing_to_take()?;
         lab.finish(one)?;
@@ -131,9 +131,9 @@ group! { "priority";
     /// A less urgent interrupt does not preempt.
     fn less_urgent_does_not_preempt(lab) rules["PRI-4"] needs[Need::Spis(2)] {
         let [one, other] = ready(lab, [8, 16])?;
-        lab.pend(one);
+        lab.pend(one)?;
         lab.take(one)?;
-        lab.pend(other);
+        lab.pend(other)?;
         lab.expect_silence(0)?;
         lab.finish(one)?;
         lab.take(other)
@@ -145,7 +145,7 @@ group! { "priority";
         let spis = ready(lab, priorities)?;
         let mut active = 0;
         for (spi, priority) in spis.into_iter().zip(priorities) {
-            lab.pend(spi);
+            lab.pend(spi)?;
             lab.take(spi)?;
             active |= 1_u64 << priority;
             expect("ICC_APR_EL1", active, lab.sysreg(SysReg::ICC_APR_EL1))?;
@@ -173,7 +173,7 @@ group! { "priority";
     fn written_active_priorities_hold_back(lab) rules["PRI-4", "PRI-5"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [8])?;
         lab.set_sysreg(SysReg::ICC_APR_EL1, 1 << 8);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.set_sysreg(SysReg::ICC_APR_EL1, 1 << 9);
         lab.take(spi)
@@ -182,9 +182,9 @@ group! { "priority";
     /// The drop lets a waiting interrupt through before the first is deactivated.
     fn drop_lets_the_next_through(lab) rules["INS-6", "PRI-6"] needs[Need::Spis(2)] {
         let [one, other] = ready(lab, [16, 16])?;
-        lab.pend(one);
+        lab.pend(one)?;
         lab.take(one)?;
-        lab.pend(other);
+        lab.pend(other)?;
         lab.expect_silence(0)?;
         lab.pe.cdeoi();
         lab.take(other)?;
@@ -194,12 +194,12 @@ group! { "priority";
     /// Deactivation does not drop the priority.
     fn deactivation_does_not_drop(lab) rules["INS-6", "INS-5"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.pe.cddi(spi.into());
         lab.sync();
         expect("ICC_APR_EL1", 1 << 16, lab.sysreg(SysReg::ICC_APR_EL1))?;
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.pe.cdeoi();
         lab.take(spi)
@@ -209,7 +209,7 @@ group! { "priority";
     fn raised_priority_is_noticed(lab) rules["HPPI-2"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [24])?;
         lab.mask(16);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.pe.cdpri(spi.into(), lab.priority(8));
         lab.sync();
@@ -220,7 +220,7 @@ group! { "priority";
     fn lowered_priority_is_noticed(lab) rules["HPPI-2", "HPPI-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [8])?;
         lab.mask(16);
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.pe.cdpri(spi.into(), lab.priority(24));
         lab.sync();
@@ -230,7 +230,7 @@ group! { "priority";
     /// A change of priority of an active interrupt does not change the running priority.
     fn running_priority_is_that_of_the_acknowledge(lab) rules["PRI-5", "PRI-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.pe.cdpri(spi.into(), lab.priority(8));
         lab.sync();
@@ -240,9 +240,9 @@ group! { "priority";
     /// A more urgent interrupt takes the place of the candidate.
     fn better_candidate_takes_over(lab) rules["HPPI-2"] needs[Need::Spis(2)] {
         let [one, better] = ready(lab, [16, 8])?;
-        lab.pend(one);
+        lab.pend(one)?;
         lab.expect_signal(0)?;
-        lab.pend(better);
+        lab.pend(better)?;
         lab.until(|| lab.sysreg(SysReg::ICC_HPPIR_EL1) as u32 == gicv5_arch::IntId::Spi(better).raw());
         lab.take(better)?;
         lab.expect_pending(one, true)

@@ -58,7 +58,7 @@ group! { "reset";
         let count = lab.features.idr6.spi_irs_range().value();
         for id in base..base.saturating_add(count) {
             let spi = Spi::new(id).map_err(|_| Failure::Exhausted { what: "SPI of that number" })?;
-            let config = lab.config(spi);
+            let config = lab.config(spi)?;
             expect("ICC_ICSR_EL1.F", false, config.f())?;
             expect("Enabled, Pending, IRM and Active", 0, config.raw_value() >> 1 & 0xf)?;
         }
@@ -67,7 +67,7 @@ group! { "reset";
 
     /// An SPI is an edge of priority 0 for PE 0, as an entry of zeros says.
     fn spis_are_as_an_entry_of_zeros_says(lab) rules["IST-24"] needs[Need::Spis(1)] {
-        let config = lab.config(lab.features.idr7.spi_base());
+        let config = lab.config(lab.features.idr7.spi_base())?;
         expect("ICC_ICSR_EL1.HM is level", false, config.hm() == HandlingMode::Level)?;
         expect("ICC_ICSR_EL1.Priority", Priority::MOST_URGENT.number(), config.priority().number())?;
         expect("ICC_ICSR_EL1.IAFFID", Iaffid::new(0).raw_value(), config.iaffid().raw_value())

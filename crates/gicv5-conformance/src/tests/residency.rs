@@ -37,7 +37,7 @@ group! { "residency";
         lab.vd_enable(vlpi(1), false);
         lab.put(0)?;
         lab.load(0, VM, VPES[0])?;
-        expect("ICC_ICSR_EL1.Enabled", true, lab.vd_config(vlpi(1)).enabled())
+        expect("ICC_ICSR_EL1.Enabled", true, lab.vd_config(vlpi(1))?.enabled())
     }
 
     /// A resident VPE is shown what was pending before it came.
@@ -64,13 +64,13 @@ group! { "residency";
     fn leaving_recalls_and_changes_nothing(lab) rules["RES-10", "RES-11"] needs[Need::Virt] {
         lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(3), 7);
+        lab.vd_priority(vlpi(3), 7)?;
         lab.inject(VM, vlpi(3), true);
         lab.expect_virtual(0, vlpi(3))?;
         lab.put(0)?;
         lab.expect_no_virtual(0)?;
         lab.load(0, VM, VPES[0])?;
-        let config = lab.vd_config(vlpi(3));
+        let config = lab.vd_config(vlpi(3))?;
         expect("ICC_ICSR_EL1.Pending", true, config.pending())?;
         expect("ICC_ICSR_EL1.Enabled", true, config.enabled())?;
         expect("ICC_ICSR_EL1.Active", false, config.active())?;
@@ -103,7 +103,7 @@ group! { "residency";
         lab.expect_virtual(0, vlpi(1))?;
         // A change of target moves it from one PE to the other.
         lab.vd_target(vlpi(1), VPES[1]);
-        lab.vd_priority(vlpi(1), 1);
+        lab.vd_priority(vlpi(1), 1)?;
         lab.expect_virtual(1, vlpi(1))?;
         lab.expect_no_virtual(0)
     }
@@ -139,10 +139,10 @@ group! { "residency";
         lab.vd_enable(vspi(2), false);
         lab.put(0)?;
         lab.load(0, VM, VPES[0])?;
-        expect("ICC_ICSR_EL1.Enabled in the other VM", true, lab.vd_config(vspi(2)).enabled())?;
+        expect("ICC_ICSR_EL1.Enabled in the other VM", true, lab.vd_config(vspi(2))?.enabled())?;
         lab.put(0)?;
         lab.load(0, OTHER, VPES[0])?;
-        expect("ICC_ICSR_EL1.Enabled", false, lab.vd_config(vspi(2)).enabled())
+        expect("ICC_ICSR_EL1.Enabled", false, lab.vd_config(vspi(2))?.enabled())
     }
 
     /// IRICHPPIDIS takes the IRS's candidate away, and leaves the virtual PPIs.
@@ -152,7 +152,7 @@ group! { "residency";
         let context: ICH_CONTEXTR_EL2 = Lab::<B>::context(VM, VPES[0]).with_irichppidis(true);
         expect("ICH_CONTEXTR_EL2.F", false, lab.enter_context(0, context)?.f())?;
         lab.expect_no_virtual(0)?;
-        lab.virtual_ppi(Ppi::SW_PPI, 20);
+        lab.virtual_ppi(Ppi::SW_PPI, 20)?;
         lab.set_sysreg(SysReg::ich_ppi_pendr(PpiBank::Architected), Ppi::SW_PPI.mask());
         lab.expect_virtual(0, Ppi::SW_PPI)?;
         lab.put(0)?;

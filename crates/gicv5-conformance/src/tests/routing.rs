@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use gicv5_arch::{Iaffid, IrsIntId};
+use gicv5_arch::{Iaffid, IntId};
 
 use crate::bench::Bench;
 use crate::features::Need;
@@ -15,26 +15,11 @@ fn start_all<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
     (1..lab.pes()).try_for_each(|pe| lab.start_pe(pe))
 }
 
-/// Routes an interrupt to a PE, and enables it.
-fn ready_on<B: Bench>(lab: &Lab<'_, B>, pe: usize, id: impl Into<IrsIntId>, priority: u32) {
-    let id = id.into();
-    lab.pe.cdpri(id, lab.priority(priority));
-    lab.pe.cdaff(id, lab.iaffid(pe));
-    lab.pe.cden(id);
-    lab.sync();
-}
-
 /// Acknowledges and finishes on a PE.
-fn handle_on<B: Bench>(lab: &Lab<'_, B>, pe: usize, id: impl Into<IrsIntId>) -> Outcome {
+fn handle_on<B: Bench>(lab: &Lab<'_, B>, pe: usize, id: impl Into<IntId>) -> Outcome {
     let id = id.into();
     lab.take_on(pe, id)?;
-    lab.on(pe, |pe| {
-        pe.cdeoi();
-        pe.cddi(id.into());
-        pe.gsb_sys();
-        0
-    })
-    .map(drop)
+    lab.finish_on(pe, id)
 }
 
 group! { "routing";
@@ -43,8 +28,8 @@ group! { "routing";
         let spi = lab.spi()?;
         start_all(lab)?;
         for target in (0..lab.pes()).rev() {
-            ready_on(lab, target, spi, 8);
-            lab.pend(spi);
+            lab.ready_on(target, spi, 8)?;
+            lab.pend(spi)?;
             lab.expect_signal(target)?;
             for other in (0..lab.pes()).filter(|other| *other != target) {
                 lab.expect_silence(other)?;
@@ -60,8 +45,8 @@ group! { "routing";
         let lpi = lab.lpi(31)?;
         start_all(lab)?;
         for target in (0..lab.pes()).rev() {
-            ready_on(lab, target, lpi, 8);
-            lab.pend(lpi);
+            lab.ready_on(target, lpi, 8)?;
+            lab.pend(lpi)?;
             handle_on(lab, target, lpi)?;
         }
         Ok(())
@@ -71,8 +56,8 @@ group! { "routing";
     fn pending_interrupt_moves(lab) rules["RTE-5", "HPPI-2"] needs[Need::Spis(1), Need::Pes(2)] {
         let spi = lab.spi()?;
         start_all(lab)?;
-        ready_on(lab, 0, spi, 8);
-        lab.pend(spi);
+        lab.ready_on(0, spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.pe.cdaff(spi.into(), lab.iaffid(1));
         lab.sync();
@@ -86,8 +71,8 @@ group! { "routing";
         lab.linear_ist()?;
         let lpi = lab.lpi(31)?;
         start_all(lab)?;
-        ready_on(lab, 1, lpi, 8);
-        lab.pend(lpi);
+        lab.ready_on(1, lpi, 8)?;
+        lab.pend(lpi)?;
         lab.expect_signal(1)?;
         lab.pe.cdaff(lpi.into(), lab.iaffid(0));
         lab.sync();
@@ -99,10 +84,10 @@ group! { "routing";
     fn missing_target_makes_it_wait(lab) rules["RTE-4"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.ready(spi, 8);
+        lab.ready(spi, 8)?;
         let width = lab.features.idr1.iaffid_bits().count();
         lab.pe.cdaff(spi.into(), Iaffid::new((0xffff_u32 >> (16 - width)) as u16));
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.expect_pending(spi, true)?;
         lab.pe.cdaff(spi.into(), lab.iaffid(0));
@@ -114,8 +99,8 @@ group! { "routing";
     fn disabled_target_makes_it_wait(lab) rules["PRI-8", "RTE-1"] needs[Need::Spis(1), Need::Pes(2)] {
         let spi = lab.spi()?;
         lab.start()?;
-        ready_on(lab, 1, spi, 8);
-        lab.pend(spi);
+        lab.ready_on(1, spi, 8)?;
+        lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.expect_silence(1)?;
         lab.start_pe(1)?;
@@ -126,8 +111,8 @@ group! { "routing";
     fn spi_is_deactivated_from_another_pe(lab) rules["INS-7"] needs[Need::Spis(1), Need::Pes(2)] {
         let spi = lab.spi()?;
         start_all(lab)?;
-        ready_on(lab, 1, spi, 8);
-        lab.pend(spi);
+        lab.ready_on(1, spi, 8)?;
+        lab.pend(spi)?;
         lab.take_on(1, spi)?;
         lab.expect_active(spi, true)?;
         lab.pe.cddi(spi.into());
@@ -139,11 +124,11 @@ group! { "routing";
     fn active_interrupt_comes_back_on_its_new_target(lab) rules["RTE-5", "ISM-7"] needs[Need::Spis(1), Need::Pes(2)] {
         let spi = lab.spi()?;
         start_all(lab)?;
-        lab.ready(spi, 8);
-        lab.pend(spi);
+        lab.ready(spi, 8)?;
+        lab.pend(spi)?;
         lab.take(spi)?;
         lab.pe.cdaff(spi.into(), lab.iaffid(1));
-        lab.pend(spi);
+        lab.pend(spi)?;
         lab.expect_silence(1)?;
         lab.finish(spi)?;
         handle_on(lab, 1, spi)?;
@@ -155,10 +140,10 @@ group! { "routing";
         let (here, there) = (lab.spi()?, lab.spi()?);
         start_all(lab)?;
         lab.mask(4);
-        ready_on(lab, 0, here, 8);
-        ready_on(lab, 1, there, 8);
-        lab.pend(here);
-        lab.pend(there);
+        lab.ready_on(0, here, 8)?;
+        lab.ready_on(1, there, 8)?;
+        lab.pend(here)?;
+        lab.pend(there)?;
         lab.expect_silence(0)?;
         lab.take_on(1, there)?;
         lab.mask(31);
@@ -169,11 +154,11 @@ group! { "routing";
     fn running_priorities_belong_to_a_pe(lab) rules["PRI-4", "PRI-7"] needs[Need::Spis(2), Need::Pes(2)] {
         let (here, there) = (lab.spi()?, lab.spi()?);
         start_all(lab)?;
-        ready_on(lab, 0, here, 8);
-        ready_on(lab, 1, there, 16);
-        lab.pend(here);
+        lab.ready_on(0, here, 8)?;
+        lab.ready_on(1, there, 16)?;
+        lab.pend(here)?;
         lab.take(here)?;
-        lab.pend(there);
+        lab.pend(there)?;
         lab.take_on(1, there)
     }
 
@@ -182,7 +167,7 @@ group! { "routing";
         lab.linear_ist()?;
         let ipi = lab.lpi(40)?;
         start_all(lab)?;
-        lab.ready(ipi, 8);
+        lab.ready(ipi, 8)?;
         lab.on(1, |pe| {
             pe.cdpend(ipi.into(), true);
             0
@@ -196,7 +181,7 @@ group! { "routing";
         start_all(lab)?;
         for to in 0..lab.pes() {
             let ipi = lab.lpi(40 + to as u32)?;
-            ready_on(lab, to, ipi, 8);
+            lab.ready_on(to, ipi, 8)?;
             for from in 0..lab.pes() {
                 lab.on(from, |pe| {
                     pe.cdpend(ipi.into(), true);
@@ -215,7 +200,7 @@ group! { "routing";
         let ipi = lab.lpi(40)?;
         start_all(lab)?;
         lab.mask(0);
-        lab.ready(ipi, 8);
+        lab.ready(ipi, 8)?;
         for from in 0..lab.pes() {
             lab.on(from, |pe| {
                 pe.cdpend(ipi.into(), true);
@@ -234,7 +219,7 @@ group! { "routing";
         lab.linear_ist()?;
         let ipi = lab.lpi(40)?;
         start_all(lab)?;
-        lab.ready(ipi, 8);
+        lab.ready(ipi, 8)?;
         let letter = AtomicU64::new(0);
         for number in 1..20 {
             lab.on(1, |pe| {
@@ -255,9 +240,9 @@ group! { "routing";
     fn spare_spi_serves_as_an_ipi(lab) rules["RTE-7"] needs[Need::Spis(1), Need::Pes(2)] {
         let spi = lab.spi()?;
         start_all(lab)?;
-        ready_on(lab, 1, spi, 8);
+        lab.ready_on(1, spi, 8)?;
         for _ in 0..3 {
-            lab.pend(spi);
+            lab.pend(spi)?;
             handle_on(lab, 1, spi)?;
         }
         lab.expect_silence(1)
@@ -272,6 +257,6 @@ group! { "routing";
             pe.gsb_sys();
             0
         })?;
-        expect("Priority", 24_u8, lab.config(spi).priority().number())
+        expect("Priority", 24_u8, lab.config(spi)?.priority().number())
     }
 }

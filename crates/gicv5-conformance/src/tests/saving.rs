@@ -13,7 +13,7 @@ group! { "saving";
     fn save_writes_the_states(lab) rules["SAVE-1", "SAVE-6", "IST-25"] needs[Need::Virt] {
         let world = lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(3), 21);
+        lab.vd_priority(vlpi(3), 21)?;
         lab.vd_target(vlpi(3), VPES[1]);
         lab.vd_handling(vlpi(3), HandlingMode::Level);
         lab.vd_enable(vspi(4), false);
@@ -54,7 +54,7 @@ group! { "saving";
         lab.save(VM)?;
         lab.load(0, VM, VPES[0])?;
         lab.expect_quiescent(VM, true)?;
-        lab.vd_priority(vlpi(2), 3);
+        lab.vd_priority(vlpi(2), 3)?;
         lab.put(0)?;
         lab.expect_quiescent(VM, false)
     }
@@ -73,7 +73,7 @@ group! { "saving";
     fn saved_vm_is_restored(lab) rules["SAVE-8", "SAVE-9", "SAVE-10", "IST-22", "ISM-6"] needs[Need::Virt] {
         let world = lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(3), 4);
+        lab.vd_priority(vlpi(3), 4)?;
         lab.put(0)?;
         lab.inject(VM, vlpi(3), true);
         lab.save(VM)?;
@@ -92,6 +92,6 @@ group! { "saving";
         lab.expect_no_virtual(0)?;
         lab.vd_deactivate(vlpi(3));
         lab.expect_virtual(0, vlpi(3))?;
-        expect("ICC_ICSR_EL1.Priority", 4, lab.vd_config(vlpi(3)).priority().number())
+        expect("ICC_ICSR_EL1.Priority", 4, lab.vd_config(vlpi(3))?.priority().number())
     }
 }

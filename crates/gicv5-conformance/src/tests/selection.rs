@@ -30,7 +30,7 @@ group! { "selection";
 
     /// The SPI after the last of the system cannot be selected.
     fn spi_after_the_last_cannot_be_selected(lab) rules["SPI-2"] needs[] {
-        lab.select(spi(lab.features.idr5.spi_range().value())?)?;
+        lab.expect_selectable(spi(lab.features.idr5.spi_range().value())?, false)?;
         expect("IRS_SPI_STATUSR.V", false, lab.read::<IRS_SPI_STATUSR>().v())
     }
 
@@ -39,14 +39,14 @@ group! { "selection";
         if lab.features.idr5.spi_range().value() >> 24 != 0 {
             return Ok(());
         }
-        lab.select(Spi::MAX)?;
+        lab.expect_selectable(Spi::MAX, false)?;
         expect("IRS_SPI_STATUSR.V", false, lab.read::<IRS_SPI_STATUSR>().v())
     }
 
     /// With no valid selection the configuration reads as zero and ignores writes.
     fn configuration_without_a_selection_is_zero(lab) rules["SPI-2"] needs[Need::Spis(1)] {
         let free = lab.spi()?;
-        lab.select(spi(lab.features.idr5.spi_range().value())?)?;
+        lab.expect_selectable(spi(lab.features.idr5.spi_range().value())?, false)?;
         lab.write(IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level))?;
         expect("IRS_SPI_CFGR", 0, lab.read_raw(IrsReg::IRS_SPI_CFGR))?;
         lab.select(free)?;
@@ -94,7 +94,7 @@ group! { "selection";
     /// Switching to level with the wire low clears Pending that software had set.
     fn switching_to_level_samples_a_low_wire(lab) rules["SPI-3"] needs[Need::Spis(1)] {
         let free = lab.spi()?;
-        lab.pend(free);
+        lab.pend(free)?;
         lab.expect_pending(free, true)?;
         lab.trigger(free, TriggerMode::Level)?;
         lab.expect_pending(free, false)
@@ -104,7 +104,7 @@ group! { "selection";
     fn resampling_a_low_level_clears_pending(lab) rules["SPI-5"] needs[Need::Spis(1)] {
         let free = lab.spi()?;
         lab.trigger(free, TriggerMode::Level)?;
-        lab.pend(free);
+        lab.pend(free)?;
         lab.expect_pending(free, true)?;
         lab.write_raw(IrsReg::IRS_SPI_RESAMPLER, free.id().into())?;
         lab.linger();
@@ -162,7 +162,7 @@ group! { "selection";
         lab.trigger(free, TriggerMode::Level)?;
         lab.write(IRS_PE_SELR::ZERO.with_iaffid(lab.iaffid(0)))?;
         expect("IRS_SPI_CFGR", 1, lab.read_raw(IrsReg::IRS_SPI_CFGR))?;
-        lab.select(spi(lab.features.idr5.spi_range().value())?)?;
+        lab.expect_selectable(spi(lab.features.idr5.spi_range().value())?, false)?;
         expect("IRS_PE_STATUSR.V", true, lab.read::<IRS_PE_STATUSR>().v())
     }
 }

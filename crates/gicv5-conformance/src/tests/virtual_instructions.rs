@@ -1,14 +1,15 @@
 //! The VD instructions, which act on the VM of the resident VPE, and `GIC VDPEND`, which names a VM.
 
-use gicv5_arch::insn::GicInsn;
+use gicv5_arch::insn::{GicInsn, PriorityOperand};
+use gicv5_arch::sysreg::ICC_ICSR_EL1;
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, Ppi};
 
+use crate::Bench;
 use crate::features::Need;
-use crate::lab::Lab;
+use crate::lab::{Lab, ask};
 use crate::outcome::{Outcome, expect};
 use crate::virt::{OTHER, VM, VPES, vlpi, vspi};
-use crate::{Bench, lab};
 
 /// An interrupt of each type.
 const BOTH: [u32; 2] = [17, 18];
@@ -28,11 +29,11 @@ group! { "virtual_instructions";
     fn vdpend_pends_and_clears(lab) rules["INS-9", "INS-15", "INS-16"] needs[Need::Virt] {
         resident(lab)?;
         for id in ids() {
-            let before = lab.vd_config(id);
+            let before = lab.vd_config(id)?;
             lab.inject(VM, id, true);
-            expect("ICC_ICSR_EL1", before.with_pending(true).raw_value(), lab.vd_config(id).raw_value())?;
+            expect("ICC_ICSR_EL1", before.with_pending(true).raw_value(), lab.vd_config(id)?.raw_value())?;
             lab.inject(VM, id, false);
-            expect("ICC_ICSR_EL1", before.raw_value(), lab.vd_config(id).raw_value())?;
+            expect("ICC_ICSR_EL1", before.raw_value(), lab.vd_config(id)?.raw_value())?;
         }
         Ok(())
     }
@@ -64,7 +65,7 @@ group! { "virtual_instructions";
     /// VDPEND on a PPI or a reserved type does nothing.
     fn vdpend_is_for_lpis_and_spis(lab) rules["INJ-4", "INS-8", "GEN-1"] needs[Need::Virt] {
         resident(lab)?;
-        lab.virtual_ppi(Ppi::SW_PPI, 3);
+        lab.virtual_ppi(Ppi::SW_PPI, 3)?;
         let vm = u64::from(VM.raw_value()) << 32 | 1 << 63;
         for int_type in [0u64, 1, 4, 5, 6, 7] {
             lab.pe.gic(GicInsn::GIC_VDPEND, vm | int_type << 29 | 3);
@@ -82,11 +83,11 @@ group! { "virtual_instructions";
             lab.inject(VM, id, true);
             lab.expect_virtual(0, id)?;
             lab.vd_enable(id, false);
-            expect("ICC_ICSR_EL1.Enabled", false, lab.vd_config(id).enabled())?;
+            expect("ICC_ICSR_EL1.Enabled", false, lab.vd_config(id)?.enabled())?;
             lab.expect_no_virtual(0)?;
             lab.expect_vd_pending(id, true)?;
             lab.vd_enable(id, true);
-            expect("ICC_ICSR_EL1.Enabled", true, lab.vd_config(id).enabled())?;
+            expect("ICC_ICSR_EL1.Enabled", true, lab.vd_config(id)?.enabled())?;
             lab.expect_virtual(0, id)?;
             lab.inject(VM, id, false);
         }
@@ -99,10 +100,10 @@ group! { "virtual_instructions";
         let dropped = 5 - lab.features.idr1.pri_bits().map_or(5, |bits| bits.count());
         for id in ids() {
             for priority in [0, 1, 15, 30, 31] {
-                let before = lab.vd_config(id);
-                lab.vd_priority(id, priority);
+                let before = lab.vd_config(id)?;
+                lab.vd_priority(id, priority)?;
                 let kept = lab.priority(priority >> dropped << dropped);
-                let config = lab.vd_config(id);
+                let config = lab.vd_config(id)?;
                 expect("ICC_ICSR_EL1", before.with_priority(kept).raw_value(), config.raw_value())?;
             }
         }
@@ -113,9 +114,9 @@ group! { "virtual_instructions";
     fn vdaff(lab) rules["INS-17", "RTE-1", "VPE-19"] needs[Need::Virt] {
         resident(lab)?;
         for id in ids() {
-            let before = lab.vd_config(id);
+            let before = lab.vd_config(id)?;
             lab.vd_target(id, VPES[1]);
-            expect("ICC_ICSR_EL1", before.with_iaffid(VPES[1].into()).raw_value(), lab.vd_config(id).raw_value())?;
+            expect("ICC_ICSR_EL1", before.with_iaffid(VPES[1].into()).raw_value(), lab.vd_config(id)?.raw_value())?;
             lab.inject(VM, id, true);
             lab.expect_no_virtual(0)?;
             lab.vd_target(id, VPES[0]);
@@ -131,9 +132,9 @@ group! { "virtual_instructions";
         for id in ids() {
             lab.inject(VM, id, true);
             for mode in [HandlingMode::Level, HandlingMode::Edge] {
-                let before = lab.vd_config(id);
+                let before = lab.vd_config(id)?;
                 lab.vd_handling(id, mode);
-                expect("ICC_ICSR_EL1", before.with_hm(mode).raw_value(), lab.vd_config(id).raw_value())?;
+                expect("ICC_ICSR_EL1", before.with_hm(mode).raw_value(), lab.vd_config(id)?.raw_value())?;
             }
             lab.inject(VM, id, false);
         }
@@ -150,25 +151,26 @@ group! { "virtual_instructions";
         lab.inject(VM, vlpi(4), true);
         lab.expect_no_virtual(0)?;
         lab.vd_deactivate(vlpi(4));
-        expect("ICC_ICSR_EL1.Active", false, lab.vd_config(vlpi(4)).active())?;
-        expect("ICC_ICSR_EL1.Active of another", true, lab.vd_config(vlpi(5)).active())?;
+        expect("ICC_ICSR_EL1.Active", false, lab.vd_config(vlpi(4))?.active())?;
+        expect("ICC_ICSR_EL1.Active of another", true, lab.vd_config(vlpi(5))?.active())?;
         lab.expect_virtual(0, vlpi(4))
     }
 
     /// Without a resident VPE the VD instructions have nobody to act for.
     fn without_residency_nothing_happens(lab) rules["INS-17", "RES-6"] needs[Need::Virt] {
         resident(lab)?;
-        let before = ids().map(|id| lab.vd_config(id).raw_value());
+        let before = ids().map(|id| lab.vd_config(id).map(|config| config.raw_value()));
         lab.put(0)?;
         for id in ids() {
             lab.vd_enable(id, false);
-            lab.vd_priority(id, 1);
+            let operand = PriorityOperand::naming(id).with_priority(lab.priority(1));
+            lab.pe.gic(GicInsn::GIC_VDPRI, operand.raw_value());
             lab.vd_target(id, VPES[1]);
             lab.vd_handling(id, HandlingMode::Level);
         }
         lab.load(0, VM, VPES[0])?;
         for (id, before) in ids().into_iter().zip(before) {
-            expect("ICC_ICSR_EL1", before, lab.vd_config(id).raw_value())?;
+            expect("ICC_ICSR_EL1", before?, lab.vd_config(id)?.raw_value())?;
         }
         Ok(())
     }
@@ -178,9 +180,8 @@ group! { "virtual_instructions";
         resident(lab)?;
         lab.expect_vd_reachable(vspi(0x00ff_ff00), false)?;
         lab.expect_vd_reachable(vspi(1), true)?;
-        lab.pe.gic(GicInsn::GIC_VDRCFG, 5 << 29 | 1);
-        lab.sync();
-        expect("ICC_ICSR_EL1.F of a reserved type", true, lab.sysreg(gicv5_arch::sysreg::SysReg::ICC_ICSR_EL1) & 1 != 0)
+        let answer = ask(lab.pe, GicInsn::GIC_VDRCFG, 5 << 29 | 1, ICC_ICSR_EL1::ZERO);
+        expect("ICC_ICSR_EL1.F of a reserved type", true, answer.f())
     }
 
     /// A physical LPI and a virtual one of the same number are two interrupts.
@@ -188,14 +189,14 @@ group! { "virtual_instructions";
         resident(lab)?;
         let physical = lab.lpi(5)?;
         lab.pe.cdpri(physical.into(), lab.priority(9));
-        lab.pend(physical);
+        lab.pend(physical)?;
         lab.expect_vd_pending(vlpi(5), false)?;
-        expect("ICC_ICSR_EL1.Priority of the virtual one", 10, lab.vd_config(vlpi(5)).priority().number())?;
-        lab.vd_priority(vlpi(5), 2);
+        expect("ICC_ICSR_EL1.Priority of the virtual one", 10, lab.vd_config(vlpi(5))?.priority().number())?;
+        lab.vd_priority(vlpi(5), 2)?;
         lab.pe.cdpend(physical.into(), false);
         lab.sync();
         lab.inject(VM, vlpi(5), true);
         lab.expect_pending(physical, false)?;
-        expect("ICC_ICSR_EL1.Priority of the physical one", 9, lab::config(lab.pe, physical.into()).priority().number())
+        expect("ICC_ICSR_EL1.Priority of the physical one", 9, lab.config(physical)?.priority().number())
     }
 }

@@ -57,7 +57,7 @@ fn level2_story<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
     lab.inject(VM, vlpi(3), true);
     lab.expect_virtual(0, vlpi(3))?;
     lab.inject(VM, vlpi(3), false);
-    lab.vd_priority(vlpi(last), 5);
+    lab.vd_priority(vlpi(last), 5)?;
     lab.vd_enable(vlpi(last), true);
     lab.inject(VM, vlpi(last), true);
     lab.expect_virtual(0, vlpi(last))
@@ -101,7 +101,7 @@ group! { "virtual_ist";
     fn ist_becomes_invalid(lab) rules["IST-5", "IST-7", "COH-9", "HPPI-2"] needs[Need::Virt] {
         let world = lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(2), 6);
+        lab.vd_priority(vlpi(2), 6)?;
         lab.inject(VM, vlpi(2), true);
         lab.inject(VM, vspi(2), true);
         lab.expect_virtual(0, vlpi(2))?;
@@ -125,7 +125,7 @@ group! { "virtual_ist";
         lab.fill_ist(&world.lpis, preset(21, VPES[0]));
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeValid)?;
         lab.load(0, VM, VPES[0])?;
-        let config = lab.vd_config(vlpi(2));
+        let config = lab.vd_config(vlpi(2))?;
         expect("ICC_ICSR_EL1.F", false, config.f())?;
         expect("ICC_ICSR_EL1.Priority", 21, config.priority().number())?;
         expect("ICC_ICSR_EL1.Pending", false, config.pending())?;
@@ -148,7 +148,7 @@ group! { "virtual_ist";
         let entry = preset(13, VPES[1]).with_active(true).with_hm(HandlingMode::Level);
         lab.virtual_ist(&vm, IrsIntType::Lpi, entry)?;
         for id in [0, 1, 62, 63] {
-            let config = lab.vd_config(vlpi(id));
+            let config = lab.vd_config(vlpi(id))?;
             expect("ICC_ICSR_EL1.F", false, config.f())?;
             expect("ICC_ICSR_EL1.Enabled", true, config.enabled())?;
             expect("ICC_ICSR_EL1.Active", true, config.active())?;
@@ -164,7 +164,7 @@ group! { "virtual_ist";
     fn entry_of_zeros(lab) rules["IST-24", "IST-25"] needs[Need::Virt] {
         let vm = bare_vm(lab)?;
         lab.virtual_ist(&vm, IrsIntType::Spi, L2_ISTE::ZERO)?;
-        expect("ICC_ICSR_EL1", 0, lab.vd_config(vspi(5)).raw_value())?;
+        expect("ICC_ICSR_EL1", 0, lab.vd_config(vspi(5))?.raw_value())?;
         lab.inject(VM, vspi(5), true);
         lab.expect_no_virtual(0)?;
         lab.vd_enable(vspi(5), true);
@@ -229,7 +229,7 @@ group! { "virtual_ist";
         let vm = bare_vm(lab)?;
         lab.virtual_ist(&vm, IrsIntType::Lpi, L2_ISTE::ZERO)?;
         lab.map_level2_ist(VM, vlpi(0))?;
-        expect("ICC_ICSR_EL1 of LPI 0", 0, lab.vd_config(vlpi(0)).raw_value())
+        expect("ICC_ICSR_EL1 of LPI 0", 0, lab.vd_config(vlpi(0))?.raw_value())
     }
 
     /// A two-level IST becomes invalid with all of its level-2 ISTs.
@@ -237,7 +237,7 @@ group! { "virtual_ist";
         let vm = bare_vm(lab)?;
         let ist = two_level(lab, &vm, None)?;
         lab.map_level2_ist(VM, vlpi(0))?;
-        lab.vd_priority(vlpi(9), 3);
+        lab.vd_priority(vlpi(9), 3)?;
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid)?;
         expect_reachable(lab, vlpi(9), false)?;
         expect("L2_ISTE.PRIORITY", 3, lab.entry_in_memory(&ist, 9)?.priority().number())
@@ -249,8 +249,8 @@ group! { "virtual_ist";
         lab.load(0, VM, VPES[0])?;
         lab.inject(VM, vlpi(11), true);
         lab.expect_vd_pending(vspi(11), false)?;
-        lab.vd_priority(vspi(11), 2);
-        expect("ICC_ICSR_EL1.Priority of the LPI", 10, lab.vd_config(vlpi(11)).priority().number())?;
+        lab.vd_priority(vspi(11), 2)?;
+        expect("ICC_ICSR_EL1.Priority of the LPI", 10, lab.vd_config(vlpi(11))?.priority().number())?;
         lab.expect_virtual(0, vlpi(11))
     }
 }

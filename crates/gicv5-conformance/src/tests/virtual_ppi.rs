@@ -26,7 +26,7 @@ group! { "virtual_ppi";
     fn hypervisor_makes_a_ppi_pending(lab) rules["PPI-6", "INJ-4"] needs[Need::Virt] {
         lab.start()?;
         resident(lab)?;
-        lab.virtual_ppi(Ppi::SW_PPI, 7);
+        lab.virtual_ppi(Ppi::SW_PPI, 7)?;
         lab.expect_no_virtual(0)?;
         pend(lab, Ppi::SW_PPI.mask());
         lab.expect_virtual(0, Ppi::SW_PPI)?;
@@ -40,7 +40,7 @@ group! { "virtual_ppi";
     /// The physical PPI is pending and the virtual one is not.
     fn physical_ppi_is_not_the_guests(lab) rules["PPI-6", "PPI-8"] needs[Need::Virt] {
         resident(lab)?;
-        lab.virtual_ppi(Ppi::SW_PPI, 7);
+        lab.virtual_ppi(Ppi::SW_PPI, 7)?;
         lab.set_sysreg(SysReg::icc_ppi_spendr(BANK), Ppi::SW_PPI.mask());
         expect("ICC_PPI_SPENDR0_EL1", Ppi::SW_PPI.mask(), lab.sysreg(SysReg::icc_ppi_spendr(BANK)) & Ppi::SW_PPI.mask())?;
         expect("ICH_PPI_PENDR0_EL2", 0, lab.sysreg(SysReg::ich_ppi_pendr(BANK)) & Ppi::SW_PPI.mask())?;
@@ -81,10 +81,10 @@ group! { "virtual_ppi";
     fn ppi_competes_with_the_candidate(lab) rules["HPPI-3", "HPPI-9"] needs[Need::Virt] {
         resident(lab)?;
         lab.inject(VM, vlpi(1), true);
-        lab.virtual_ppi(Ppi::SW_PPI, 20);
+        lab.virtual_ppi(Ppi::SW_PPI, 20)?;
         pend(lab, Ppi::SW_PPI.mask());
         lab.expect_virtual(0, vlpi(1))?;
-        lab.virtual_ppi(Ppi::SW_PPI, 4);
+        lab.virtual_ppi(Ppi::SW_PPI, 4)?;
         lab.expect_virtual(0, Ppi::SW_PPI)?;
         pend(lab, 0);
         lab.expect_virtual(0, vlpi(1))
@@ -93,7 +93,7 @@ group! { "virtual_ppi";
     /// Mask and enable of the guest's CPU interface count for PPIs too.
     fn mask_and_enable_count_for_ppis(lab) rules["PRI-3", "PRI-8", "PRI-9"] needs[Need::Virt] {
         lab.world()?;
-        lab.virtual_ppi(Ppi::SW_PPI, 8);
+        lab.virtual_ppi(Ppi::SW_PPI, 8)?;
         pend(lab, Ppi::SW_PPI.mask());
         lab.load_with(true, 7, 0)?;
         lab.expect_no_virtual(0)?;
@@ -108,7 +108,7 @@ group! { "virtual_ppi";
     /// A PPI that is disabled or active is no candidate.
     fn disabled_or_active_ppi_is_silent(lab) rules["HPPI-1", "ISM-7", "ISM-9"] needs[Need::Virt] {
         resident(lab)?;
-        lab.virtual_ppi(Ppi::SW_PPI, 8);
+        lab.virtual_ppi(Ppi::SW_PPI, 8)?;
         pend(lab, Ppi::SW_PPI.mask());
         lab.expect_virtual(0, Ppi::SW_PPI)?;
         lab.set_sysreg(SysReg::ich_ppi_activer(BANK), Ppi::SW_PPI.mask());
@@ -124,7 +124,7 @@ group! { "virtual_ppi";
     /// The active priority holds back a PPI that is not more urgent.
     fn active_priority_holds_ppis_back(lab) rules["PRI-4", "PRI-5", "PRI-9", "RES-15"] needs[Need::Virt] {
         lab.world()?;
-        lab.virtual_ppi(Ppi::SW_PPI, 8);
+        lab.virtual_ppi(Ppi::SW_PPI, 8)?;
         pend(lab, Ppi::SW_PPI.mask());
         for (active, held_back) in [(1 << 8, true), (1 << 9, false), (1 << 31 | 1 << 3, true), (1 << 31, false)] {
             lab.load_with(true, 31, active)?;
@@ -142,7 +142,7 @@ group! { "virtual_ppi";
     fn timer_is_injected_directly(lab) rules["PPI-7", "PPI-8", "PPI-11", "PPI-12"] needs[Need::Virt, Need::Timers] {
         lab.start()?;
         resident(lab)?;
-        lab.virtual_ppi(Ppi::CNTV, 6);
+        lab.virtual_ppi(Ppi::CNTV, 6)?;
         lab.set_sysreg(SysReg::ich_ppi_dvir(BANK), Ppi::CNTV.mask());
         expect("ICH_PPI_DVIR0_EL2", Ppi::CNTV.mask(), lab.sysreg(SysReg::ich_ppi_dvir(BANK)))?;
         pend(lab, Ppi::CNTV.mask());
@@ -160,7 +160,7 @@ group! { "virtual_ppi";
     /// A timer that is not injected directly is the host's alone.
     fn timer_is_the_hosts_without_direct_injection(lab) rules["PPI-7", "PPI-6", "PPI-13"] needs[Need::Virt, Need::Timers] {
         resident(lab)?;
-        lab.virtual_ppi(Ppi::CNTV, 6);
+        lab.virtual_ppi(Ppi::CNTV, 6)?;
         lab.bench().drive_timer(lab.pe, Ppi::CNTV, true);
         let pending = || lab.sysreg(SysReg::icc_ppi_spendr(BANK)) & Ppi::CNTV.mask() != 0;
         expect("the physical timer is pending", true, lab.until(pending))?;
@@ -174,7 +174,7 @@ group! { "virtual_ppi";
     /// A guest's acknowledge of an Edge PPI that it has directly clears the pending bit, which is the host's too.
     fn acknowledge_clears_the_shared_bit(lab) rules["PPI-10", "PPI-8", "ISM-3"] needs[Need::Guests] {
         resident(lab)?;
-        lab.virtual_ppi(Ppi::SW_PPI, 6);
+        lab.virtual_ppi(Ppi::SW_PPI, 6)?;
         lab.set_sysreg(SysReg::ich_ppi_dvir(BANK), Ppi::SW_PPI.mask());
         lab.set_sysreg(SysReg::icc_ppi_spendr(BANK), Ppi::SW_PPI.mask());
         lab.expect_virtual(0, Ppi::SW_PPI)?;
@@ -191,7 +191,7 @@ group! { "virtual_ppi";
     /// A guest deactivates its own PPI, and the host's of the same number stays active.
     fn guest_deactivates_its_own_ppi(lab) rules["INS-7", "PPI-6"] needs[Need::Guests] {
         resident(lab)?;
-        lab.virtual_ppi(Ppi::SW_PPI, 6);
+        lab.virtual_ppi(Ppi::SW_PPI, 6)?;
         lab.set_sysreg(SysReg::icc_ppi_sactiver(BANK), Ppi::SW_PPI.mask());
         pend(lab, Ppi::SW_PPI.mask());
         lab.expect_guest_takes(0, Some(Ppi::SW_PPI.into()))?;
@@ -211,7 +211,7 @@ group! { "virtual_ppi";
             lab.set_sysreg(row, 0);
             for bit in [31u32, 32, 40, 63].into_iter().filter(|bit| implemented >> bit & 1 != 0) {
                 let Ok(ppi) = Ppi::new(bank.index() as u32 * 64 + bit) else { continue };
-                lab.virtual_ppi(ppi, 5);
+                lab.virtual_ppi(ppi, 5)?;
                 lab.set_sysreg(SysReg::ich_ppi_pendr(bank), ppi.mask());
                 lab.expect_virtual(0, ppi)?;
                 lab.set_sysreg(SysReg::ich_ppi_pendr(bank), 0);

@@ -118,7 +118,7 @@ group! { "vms";
     fn invalid_vm_is_written_back(lab) rules["VM-2", "VM-6", "COH-9"] needs[Need::Virt] {
         let world = lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(3), 6);
+        lab.vd_priority(vlpi(3), 6)?;
         lab.vd_target(vlpi(3), VPES[1]);
         lab.vd_enable(vlpi(3), false);
         lab.put(0)?;

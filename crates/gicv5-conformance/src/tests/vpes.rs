@@ -174,13 +174,13 @@ group! { "vpes";
     fn candidate_follows_every_change(lab) rules["HPPI-1", "HPPI-2", "RTE-5"] needs[Need::Virt] {
         lab.world()?;
         lab.load(0, VM, VPES[0])?;
-        lab.vd_priority(vlpi(2), 5);
+        lab.vd_priority(vlpi(2), 5)?;
         lab.put(0)?;
         lab.inject(VM, vlpi(1), true);
         lab.inject(VM, vlpi(2), true);
         lab.expect_candidate(VM, VPES[0], Some(vlpi(2)))?;
         lab.load(0, VM, VPES[1])?;
-        lab.vd_priority(vlpi(2), 20);
+        lab.vd_priority(vlpi(2), 20)?;
         lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.vd_enable(vlpi(1), false);
         lab.expect_candidate(VM, VPES[0], Some(vlpi(2)))?;
@@ -211,8 +211,8 @@ group! { "vpes";
         lab.world()?;
         lab.load(0, VM, VPES[0])?;
         lab.vd_target(vspi(5), VPES[1]);
-        expect("ICC_ICSR_EL1.IAFFID", VPES[1].raw_value(), lab.vd_config(vspi(5)).iaffid().raw_value())?;
-        expect("ICC_ICSR_EL1.IAFFID", VPES[0].raw_value(), lab.vd_config(vspi(6)).iaffid().raw_value())
+        expect("ICC_ICSR_EL1.IAFFID", VPES[1].raw_value(), lab.vd_config(vspi(5))?.iaffid().raw_value())?;
+        expect("ICC_ICSR_EL1.IAFFID", VPES[0].raw_value(), lab.vd_config(vspi(6))?.iaffid().raw_value())
     }
 
     /// VPEs of the same number in two VMs are two VPEs.

@@ -15,7 +15,7 @@ fn wired<B: Bench>(lab: &Lab<'_, B>, mode: TriggerMode) -> Result<Spi, Failure> 
     let spi = lab.wire()?;
     lab.start()?;
     lab.trigger(spi, mode)?;
-    lab.ready(spi, 8);
+    lab.ready(spi, 8)?;
     Ok(spi)
 }
 
@@ -29,7 +29,9 @@ fn drive<B: Bench>(lab: &Lab<'_, B>, high: bool) {
 fn timer<B: Bench>(lab: &Lab<'_, B>, ppi: Ppi) -> Outcome {
     lab.start()?;
     let register = SysReg::icc_ppi_priorityr(ppi.priority_register());
-    lab.set_sysreg(register, PPI_PRIORITYR::ZERO.with_priority(ppi, lab.priority(8)).raw_value());
+    let priority = PPI_PRIORITYR::ZERO.with_priority(ppi, lab.priority(8)).raw_value();
+    lab.set_sysreg(register, priority);
+    expect("ICC_PPI_PRIORITYR<n>_EL1", priority, lab.sysreg(register))?;
     lab.set_sysreg(SysReg::icc_ppi_enabler(ppi.bank()), ppi.mask());
     lab.expect_silence(0)
 }
@@ -56,7 +58,7 @@ group! { "wires";
         drive(lab, true);
         lab.expect_silence(0)?;
         lab.expect_pending(spi, true)?;
-        lab.ready(spi, 8);
+        lab.ready(spi, 8)?;
         lab.take(spi)
     }
 
@@ -127,11 +129,11 @@ group! { "wires";
     fn wire_sets_the_handling_mode(lab) rules["SPI-7", "ISM-2"] needs[Need::Wire] {
         let spi = wired(lab, TriggerMode::Level)?;
         drive(lab, true);
-        expect("HM is level", true, lab.config(spi).hm() == HandlingMode::Level)?;
+        expect("HM is level", true, lab.config(spi)?.hm() == HandlingMode::Level)?;
         drive(lab, false);
         lab.trigger(spi, TriggerMode::Edge)?;
         drive(lab, true);
-        expect("HM is level", false, lab.config(spi).hm() == HandlingMode::Level)
+        expect("HM is level", false, lab.config(spi)?.hm() == HandlingMode::Level)
     }
 
     /// Switching to level while the wire is high makes the SPI pending.
@@ -143,7 +145,7 @@ group! { "wires";
         lab.expect_silence(0)?;
         lab.trigger(spi, TriggerMode::Level)?;
         lab.expect_signal(0)?;
-        expect("HM is level", true, lab.config(spi).hm() == HandlingMode::Level)
+        expect("HM is level", true, lab.config(spi)?.hm() == HandlingMode::Level)
     }
 
     /// Switching to edge while the wire is high clears Pending.
