@@ -4,12 +4,19 @@
 //! does not happen ([`gicv5_model::meddle`]). The test has to fail by itself; what the model's checker says does not count. Accesses
 //! are drawn from those that the tests make, so that a test counts as often as it looks and acts; half of the cases are answers and half
 //! effects.
+//!
+//! Two kinds of accesses are drawn and are no cases, because nothing about them is spoiled: an effect after which the hardware is
+//! in the same state as without it (a register is written that holds the value already), and an answer without a bit that means
+//! anything. What is one is decided by the model's state and by the fields of the register, never by what a test noticed. How many there
+//! were is reported, and what the percentage would be with them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::Write;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use gicv5_arch::insn::Form;
 use gicv5_arch::{Ppi, Spi};
 use gicv5_conformance::{Bench, BenchPe, Observer, Signals, Stopped, Test, Verdict, until};
 use gicv5_hal::Platform;
@@ -23,11 +30,11 @@ use super::{Args, is_chosen_name};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, HEADING, NAME, styled};
 
-/// A test that does little, and comes before all but those of the state after reset.
-const FIRST: &str = "identification::device_architecture_names_arm";
-
-/// Of how many cases in a thousand a test has to fail.
+/// Of how many cases in a thousand a test has to fail, of answers and of effects.
 const PER_MILLE: usize = 950;
+
+/// How many accesses are drawn for each case that is wanted, before it is clear that there are not enough that can be spoiled.
+const DRAWS: usize = 200;
 
 /// The model as a bench, with somebody who meddles in between.
 struct MeddledBench {
@@ -150,7 +157,7 @@ struct Case<'a> {
     bench: &'a MeddledBench,
     spoil: Option<u64>,
     bit: u64,
-    verdict: Option<Verdict>,
+    ended: Ended,
 }
 
 impl Observer<MeddledBench> for Case<'_> {
@@ -162,12 +169,14 @@ impl Observer<MeddledBench> for Case<'_> {
 
     fn finished(&mut self, test: &Test<MeddledBench>, verdict: &Verdict) {
         if test.name == self.name {
-            self.verdict = Some(*verdict);
+            let meddler = &self.bench.meddler;
+            self.ended = Ended { verdict: Some(*verdict), accesses: meddler.count(), done: meddler.done() };
         }
     }
 }
 
 /// How a test ended of which one access was spoiled.
+#[derive(Default)]
 struct Ended {
     verdict: Option<Verdict>,
     accesses: u64,
@@ -177,22 +186,77 @@ struct Ended {
 fn run_one(kind: Kind, pes: u16, name: &str, spoil: Option<u64>, bit: u64) -> Result<Ended, Failure> {
     let bench = MeddledBench::new(kind, pes)?;
     let pe = gicv5_hal::Pe::new(&bench.first);
-    let mut case = Case { name, bench: &bench, spoil, bit, verdict: None };
+    let mut case = Case { name, bench: &bench, spoil, bit, ended: Ended::default() };
     // What the runner does before the first test, once, is no part of any: another test comes first. Nothing may come before those
     // of the state after reset.
-    let first = if name.starts_with("reset::") || name == FIRST { name } else { FIRST };
-    gicv5_conformance::run(&bench, &pe, |test| test.name == name || test.name == first, &mut case);
-    Ok(Ended { verdict: case.verdict, accesses: bench.meddler.count(), done: bench.meddler.done() })
+    let is_about_reset = |name: &str| name.starts_with("reset::");
+    let first = gicv5_conformance::tests::<MeddledBench>().map(|test| test.name).find(|first| !is_about_reset(first));
+    let first = first.filter(|_| !is_about_reset(name));
+    gicv5_conformance::run(&bench, &pe, |test| test.name == name || Some(test.name) == first, &mut case);
+    Ok(case.ended)
+}
+
+/// What a case spoils.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum What {
+    /// An effect did not happen.
+    Effect,
+    /// An answer had a wrong bit.
+    Answer,
+}
+
+impl What {
+    fn of(access: Access) -> What {
+        match access {
+            Access::ReadIrs(..) | Access::ReadSysReg(_) | Access::Signals(_) | Access::Load(_) => What::Answer,
+            Access::Insn(insn, _) if insn.info().form == Form::Result => What::Answer,
+            Access::WriteIrs(..) | Access::WriteSysReg(..) | Access::Insn(..) => What::Effect,
+        }
+    }
 }
 
 /// What was not noticed: so many times, in that test, at that access.
 #[derive(Serialize)]
 struct Survivor {
-    test: &'static str,
+    what: What,
     access: String,
+    test: &'static str,
     cases: usize,
     /// One of them.
     example: String,
+}
+
+/// What became of the accesses of one kind that were drawn.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Tally {
+    /// Cases.
+    pub(super) cases: usize,
+    /// Those of them in which the test failed.
+    pub(super) noticed: usize,
+    /// Accesses at which there was nothing to spoil.
+    pub(super) nothing: usize,
+}
+
+impl Tally {
+    /// Whether enough was noticed.
+    pub(super) fn holds(self) -> bool {
+        self.noticed * 1000 >= self.cases * PER_MILLE
+    }
+
+    /// How much was noticed, and how much if what had nothing to spoil counted as not noticed.
+    fn percentages(self) -> String {
+        let percent = |of: usize| {
+            let per_mille = self.noticed * 1000 / of.max(1);
+            format!("{}.{} %", per_mille / 10, per_mille % 10)
+        };
+        let Tally { cases, noticed, nothing } = self;
+        format!(
+            "{noticed} of {cases} noticed, {}; {nothing} without, {} with them",
+            percent(cases),
+            percent(cases + nothing)
+        )
+    }
 }
 
 /// What the campaign has shown.
@@ -204,43 +268,74 @@ pub(super) struct Campaign {
     tests: usize,
     accesses: u64,
     cases: usize,
-    pub(super) noticed: usize,
+    noticed: usize,
     survived: usize,
-    pub(super) answers: usize,
-    pub(super) effects: usize,
+    answers: usize,
+    answers_noticed: usize,
+    answers_without_meaning: usize,
+    effects: usize,
     effects_noticed: usize,
-    nothing: usize,
+    effects_without_difference: usize,
     survivor_list: Vec<Survivor>,
     interrupted: bool,
+    #[serde(skip)]
+    wanted: usize,
 }
 
 impl Campaign {
-    /// Whether enough was noticed.
-    pub(super) fn holds(&self) -> bool {
-        self.noticed * 1000 >= self.cases * PER_MILLE
+    /// What became of the answers that were drawn.
+    pub(super) fn answers(&self) -> Tally {
+        Tally { cases: self.answers, noticed: self.answers_noticed, nothing: self.answers_without_meaning }
+    }
+
+    /// What became of the effects that were drawn.
+    pub(super) fn effects(&self) -> Tally {
+        Tally { cases: self.effects, noticed: self.effects_noticed, nothing: self.effects_without_difference }
+    }
+
+    /// Whether enough was spoiled, and of each kind enough noticed.
+    fn holds(&self) -> bool {
+        self.cases >= self.wanted && self.answers().holds() && self.effects().holds()
     }
 
     fn print(&self, out: &mut Console<'_>) -> std::io::Result<()> {
-        for survivor in &self.survivor_list {
-            let Survivor { test, access, cases, example } = survivor;
-            writeln!(out, "{cases:4}  {}  {access}: {example}", styled(NAME, test))?;
+        let is_same = |one: &Survivor, other: &Survivor| (one.what, &one.access) == (other.what, &other.access);
+        for group in self.survivor_list.chunk_by(is_same) {
+            let Some(first) = group.first() else { continue };
+            let title = match first.what {
+                What::Effect => format!("{} skipped", first.access),
+                What::Answer => format!("{} answered wrongly", first.access),
+            };
+            writeln!(out, "{:5}  {}", cases_of(group), styled(HEADING, title))?;
+            for Survivor { test, cases, example, .. } in group {
+                writeln!(out, "{cases:5}    {}  {example}", styled(NAME, test))?;
+            }
         }
-        let per_mille = self.noticed * 1000 / self.cases.max(1);
-        let summary = format!(
-            "{} of {} cases noticed ({}.{} %): {} of {} wrong answers, {} of {} skipped effects; {} accesses of {} tests",
-            self.noticed,
-            self.cases,
-            per_mille / 10,
-            per_mille % 10,
-            self.noticed - self.effects_noticed,
-            self.answers,
-            self.effects_noticed,
-            self.effects,
-            self.accesses,
-            self.tests
-        );
-        writeln!(out, "{}", styled(HEADING, summary))
+        if !self.survivor_list.is_empty() {
+            writeln!(out)?;
+        }
+        writeln!(out, "{} accesses of {} tests, {} of them spoiled", self.accesses, self.tests, self.cases)?;
+        writeln!(out, "answers: {} meaning", self.answers().percentages())?;
+        writeln!(out, "effects: {} difference", self.effects().percentages())
     }
+}
+
+fn cases_of(survivors: &[Survivor]) -> usize {
+    survivors.iter().map(|survivor| survivor.cases).sum()
+}
+
+/// The survivors in the order in which somebody who wants fewer of them reads: effects first, of each the most frequent kind of access.
+fn in_order(survivors: impl Iterator<Item = Survivor>) -> Vec<Survivor> {
+    let mut groups: BTreeMap<(What, String), Vec<Survivor>> = BTreeMap::new();
+    for survivor in survivors {
+        groups.entry((survivor.what, survivor.access.clone())).or_default().push(survivor);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|((what, _), group)| (*what, Reverse(cases_of(group))));
+    for (_, group) in &mut groups {
+        group.sort_by_key(|survivor| Reverse(survivor.cases));
+    }
+    groups.into_iter().flat_map(|(_, group)| group).collect()
 }
 
 /// Spoils so many accesses, one at a time, that would have had an effect or an answer with a meaning.
@@ -256,7 +351,6 @@ pub(super) fn campaign(
     let mut tests = Vec::new();
     let mut total = 0;
     for test in gicv5_conformance::tests::<MeddledBench>() {
-        // Before a test of the state after reset nothing is put in order, and a difference may be legal (IST_BASER).
         if !is_chosen_name(test.name, test.rules, filters) {
             continue;
         }
@@ -267,66 +361,68 @@ pub(super) fn campaign(
         }
     }
     let mut rng = Rng::new(seed);
-    let mut campaign = Campaign {
+    // As many effects as answers, although the tests look more often than they act.
+    let wanted = |what| if what == What::Answer { count / 2 } else { count - count / 2 };
+    let mut tallies = BTreeMap::from([(What::Answer, Tally::default()), (What::Effect, Tally::default())]);
+    let mut survivors: BTreeMap<(What, String, &'static str), (usize, String)> = BTreeMap::new();
+    let mut was_interrupted = false;
+    for _ in 0..count.saturating_mul(DRAWS) {
+        was_interrupted = interrupted.load(Ordering::Relaxed);
+        if was_interrupted || total == 0 || tallies.iter().all(|(what, tally)| tally.cases >= wanted(*what)) {
+            break;
+        }
+        let (k, bit) = (rng.below(total), rng.next());
+        let n = tests.partition_point(|(_, end)| *end <= k);
+        let Some(&(name, end)) = tests.get(n) else { continue };
+        let start = n.checked_sub(1).and_then(|n| tests.get(n)).map_or(0, |(_, end)| *end);
+        let ended = run_one(kind, pes, name, Some(k - start), bit)?;
+        let Some(done) = ended.done else { continue };
+        let (Meddling::Answer { access, .. } | Meddling::Skipped { access } | Meddling::Nothing { access }) = done;
+        let what = What::of(access);
+        let Some(tally) = tallies.get_mut(&what).filter(|tally| tally.cases < wanted(what)) else { continue };
+        let example = match done {
+            Meddling::Nothing { .. } => {
+                tally.nothing += 1;
+                continue;
+            }
+            Meddling::Answer { before, after, .. } => format!("{after:#x} instead of {before:#x}"),
+            Meddling::Skipped { .. } => format!("{access:#}"),
+        };
+        tally.cases += 1;
+        if matches!(ended.verdict, Some(Verdict::Fail(_))) {
+            tally.noticed += 1;
+        } else {
+            let place = format!("access {} of {}: {example}", k - start, end - start);
+            survivors.entry((what, access.to_string(), name)).or_insert((0, place)).0 += 1;
+        }
+    }
+    let [answers, effects] = [What::Answer, What::Effect].map(|what| tallies.get(&what).copied().unwrap_or_default());
+    let list = survivors.into_iter().map(|((what, access, test), (cases, example))| Survivor {
+        what,
+        access,
+        test,
+        cases,
+        example,
+    });
+    Ok(Campaign {
         machine: kind.name(),
         pes,
         seed,
         tests: tests.len(),
         accesses: total,
-        cases: 0,
-        noticed: 0,
-        survived: 0,
-        answers: 0,
-        effects: 0,
-        effects_noticed: 0,
-        nothing: 0,
-        survivor_list: Vec::new(),
-        interrupted: false,
-    };
-    let mut survivors: BTreeMap<(&'static str, String), (usize, String)> = BTreeMap::new();
-    while campaign.cases < count && total > 0 {
-        if interrupted.load(Ordering::Relaxed) {
-            campaign.interrupted = true;
-            break;
-        }
-        let (k, bit) = (rng.below(total), rng.next());
-        let n = tests.partition_point(|(_, end)| *end <= k);
-        let Some(&(name, _)) = tests.get(n) else { continue };
-        let start = n.checked_sub(1).and_then(|n| tests.get(n)).map_or(0, |(_, end)| *end);
-        let ended = run_one(kind, pes, name, Some(k - start), bit)?;
-        let is_effect = matches!(ended.done, Some(Meddling::Skipped { .. }));
-        let (access, example) = match ended.done {
-            None | Some(Meddling::Nothing { .. }) => {
-                campaign.nothing += 1;
-                continue;
-            }
-            // As many effects as answers, although the tests look more often than they act.
-            Some(Meddling::Answer { .. }) if campaign.answers > campaign.effects => continue,
-            Some(Meddling::Skipped { .. }) if campaign.effects > campaign.answers => continue,
-            Some(Meddling::Answer { access, before, after }) => {
-                campaign.answers += 1;
-                (access, format!("{after:#x} instead of {before:#x}"))
-            }
-            Some(Meddling::Skipped { access }) => {
-                campaign.effects += 1;
-                (access, format!("{access:#} skipped"))
-            }
-        };
-        campaign.cases += 1;
-        if matches!(ended.verdict, Some(Verdict::Fail(_))) {
-            campaign.noticed += 1;
-            campaign.effects_noticed += usize::from(is_effect);
-        } else {
-            campaign.survived += 1;
-            survivors.entry((name, access.to_string())).or_insert((0, format!("access {}: {example}", k - start))).0 +=
-                1;
-        }
-    }
-    campaign.survivor_list = survivors
-        .into_iter()
-        .map(|((test, access), (cases, example))| Survivor { test, access, cases, example })
-        .collect();
-    Ok(campaign)
+        cases: answers.cases + effects.cases,
+        noticed: answers.noticed + effects.noticed,
+        survived: answers.cases + effects.cases - answers.noticed - effects.noticed,
+        answers: answers.cases,
+        answers_noticed: answers.noticed,
+        answers_without_meaning: answers.nothing,
+        effects: effects.cases,
+        effects_noticed: effects.noticed,
+        effects_without_difference: effects.nothing,
+        survivor_list: in_order(list),
+        interrupted: was_interrupted,
+        wanted: count,
+    })
 }
 
 /// `gicv5 conformance --corrupt`.
