@@ -449,9 +449,9 @@ mod tests {
                 &[&[
                     "conformance",
                     "--corrupt",
-                    "25",
+                    "60",
                     "--seed",
-                    "1",
+                    "2",
                     "--pes",
                     "1",
                     "--filter",
