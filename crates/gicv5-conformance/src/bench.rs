@@ -57,6 +57,15 @@ pub enum Stopped {
     },
 }
 
+/// What a PE masks while it waits for an NMI.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Masked {
+    /// IRQs, by PSTATE.I, which does not hold for NMIs.
+    Irqs,
+    /// NMIs too, by PSTATE.ALLINT.
+    All,
+}
+
 /// A machine to run the tests on.
 ///
 /// All PEs keep interrupts masked, except inside [`wait_for_interrupt`](Bench::wait_for_interrupt). PE 0 is the one that
@@ -85,6 +94,28 @@ pub trait Bench: Platform {
     /// Unmasks interrupts on the PE it is called on until one has been taken as an exception, but for no longer than
     /// `limit`. The handler does nothing but note it and mask again. Returns whether one came.
     fn wait_for_interrupt(&self, pe: &BenchPe<'_, Self>, limit: Duration) -> bool;
+
+    /// Whether the PEs have NMIs (ID_AA64PFR1_EL1.NMI) and the bench switches them on and off.
+    fn has_nmi(&self) -> bool {
+        false
+    }
+
+    /// Sets SCTLR_ELx.NMI of the PE it is called on: whether interrupts of priority 0 are NMIs (INS-2). They are masked except in
+    /// [`wait_for_nmi`](Bench::wait_for_nmi) and [`wait_for_interrupt`](Bench::wait_for_interrupt).
+    fn set_nmi(&self, pe: &BenchPe<'_, Self>, enable: bool) {
+        let _ = (pe, enable);
+    }
+
+    /// Sets SCTLR_EL1.NMI of the guests that run on the PE it is called on.
+    fn set_guest_nmi(&self, pe: &BenchPe<'_, Self>, enable: bool) {
+        let _ = (pe, enable);
+    }
+
+    /// As [`wait_for_interrupt`](Bench::wait_for_interrupt), with these masked.
+    fn wait_for_nmi(&self, pe: &BenchPe<'_, Self>, masked: Masked, limit: Duration) -> bool {
+        let _ = (pe, masked, limit);
+        false
+    }
 
     /// The interrupt inputs of the PE it is called on.
     fn signals(&self, pe: &BenchPe<'_, Self>) -> Signals;

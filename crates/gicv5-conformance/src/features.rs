@@ -41,6 +41,8 @@ pub struct Features {
     pub wired_spi: Option<Spi>,
     /// Whether the bench drives the timers.
     pub timers: bool,
+    /// Whether the PEs have NMIs that the bench switches on.
+    pub nmi: bool,
     /// Whether the tests can be a hypervisor: the IRS has virtualisation and LPIs, and the PEs run at EL2.
     pub virt: bool,
     /// Whether the bench runs guests.
@@ -68,6 +70,7 @@ impl Features {
             pes: bench.pe_count(),
             wired_spi: bench.wired_spi(),
             timers: bench.has_timers(),
+            nmi: bench.has_nmi(),
             virt,
             guests: virt && bench.has_guests(),
         }
@@ -138,6 +141,8 @@ pub enum Need {
     Wire,
     /// Timers that the bench can drive.
     Timers,
+    /// NMIs that the bench can switch on.
+    Nmi,
     /// Physical LPIs, a thousand at least.
     Lpis,
     /// Two-level ISTs with level-2 tables of a size.
@@ -177,6 +182,7 @@ impl Need {
             }
             Need::Wire => features.wired_spi.is_some(),
             Need::Timers => features.timers,
+            Need::Nmi => features.nmi,
             Need::Lpis => features.linear_ist().is_some(),
             Need::L2(size) => features.two_level_ist(size).is_some(),
             Need::TwoLevel => features.idr2.ist_levels() == Levels::TwoLevel && features.any_two_level_ist().is_some(),
@@ -202,6 +208,7 @@ impl fmt::Display for Need {
             Need::Spis(count) => write!(f, "{count} free SPIs (IRS_IDR6)"),
             Need::Wire => f.write_str("an SPI whose wire the bench drives"),
             Need::Timers => f.write_str("timers that the bench drives"),
+            Need::Nmi => f.write_str("NMIs (ID_AA64PFR1_EL1.NMI) that the bench switches on"),
             Need::Lpis => f.write_str("LPIs (IRS_IDR2.LPI)"),
             Need::L2(size) => write!(f, "level-2 ISTs of {} KiB (IRS_IDR2.IST_L2SZ)", size.bytes() >> 10),
             Need::TwoLevel => f.write_str("two-level ISTs (IRS_IDR2.IST_LEVELS)"),

@@ -75,7 +75,7 @@ pub struct Lab<'a, B: Bench> {
     pub features: Features,
     /// What PE 0 was like when the suite was called.
     pub found_pe: PeState,
-    /// What the IRS was like when the suite was called.
+    /// How the IRS was configured when the suite was called.
     pub found_irs: IrsState,
     iaffids: [Iaffid; MAX_PES],
     blocks: RefCell<[Option<BlockOf<B>>; MAX_BLOCKS]>,
@@ -98,7 +98,7 @@ impl<'a, B: Bench> Lab<'a, B> {
             pe,
             features,
             found_pe: PeState::read(pe, features.virt),
-            found_irs: IrsState::read(bench),
+            found_irs: IrsState::read_configuration(bench),
             iaffids: [pe.iaffid(); MAX_PES],
             blocks: RefCell::new([const { None }; MAX_BLOCKS]),
             spis: Cell::new([None; MAX_SPIS]),
@@ -749,6 +749,10 @@ impl<'a, B: Bench> Lab<'a, B> {
                 if bench.has_timers() {
                     bench.drive_timer(pe, gicv5_arch::Ppi::CNTV, false);
                     bench.drive_timer(pe, gicv5_arch::Ppi::CNTP, false);
+                }
+                if bench.has_nmi() {
+                    bench.set_nmi(pe, false);
+                    bench.set_guest_nmi(pe, false);
                 }
                 quiesce(pe);
                 if virt {

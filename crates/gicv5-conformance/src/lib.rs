@@ -57,6 +57,7 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod disorder;
 #[cfg(feature = "drivers")]
 pub mod drivers;
 mod features;
@@ -68,7 +69,8 @@ mod survey;
 mod tests;
 pub mod virt;
 
-pub use bench::{Bench, BenchPe, Signals, Stopped};
+pub use bench::{Bench, BenchPe, Masked, Signals, Stopped};
+pub use disorder::disorder;
 pub use features::{Features, IRS, Need};
 pub use lab::{A_WHILE, FRAME, Lab, MAX_PES, SOON, Table, acknowledge, config, until};
 pub use outcome::{Failure, Outcome, Value, Verdict, expect};

@@ -107,6 +107,15 @@ fn mask_of(register: SysReg) -> u64 {
 pub struct IrsState([u64; IRS_REGISTERS.len()]);
 
 impl IrsState {
+    /// Reads what is configured there: all of them but IRS_CR0. There is hardware on which reading that one changes
+    /// something, and the first look at a machine must not.
+    pub fn read_configuration<B: Bench>(bench: &B) -> IrsState {
+        IrsState(IRS_REGISTERS.map(|register| match register {
+            IrsReg::IRS_CR0 => 0,
+            _ => bench.irs().read_raw(IRS, register),
+        }))
+    }
+
     /// Reads them.
     pub fn read<B: Bench>(bench: &B) -> IrsState {
         IrsState(IRS_REGISTERS.map(|register| {

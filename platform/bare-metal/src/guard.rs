@@ -170,7 +170,7 @@ fn return_to(state: &mut RegisterStateRef<'_>, context: *mut Context) {
         *first = context as u64;
     }
     state.elr = come_back as *const () as usize;
-    state.spsr = 0x3c1 | pe::exception_level() << 2;
+    state.spsr = 0x3c1 | pe::exception_level() << 2 | if pe::is_nmi_on() { pe::ALLINT } else { 0 };
 }
 
 /// Ends the work that is under way on this PE.
@@ -208,8 +208,9 @@ impl ExceptionHandlers for Exceptions {
         if let Some(place) = PLACES.get(index()) {
             place.interrupted.store(true, Ordering::Relaxed);
         }
-        // SAFETY: nothing but PSTATE.I changes: the interrupt is still signalled, and is for the test to acknowledge.
-        unsafe { state.get_mut().spsr |= 1 << 7 }
+        let masks = if pe::is_nmi_on() { 1 << 7 | pe::ALLINT } else { 1 << 7 };
+        // SAFETY: nothing but PSTATE.I and ALLINT changes: the interrupt is still signalled, and is for the test to acknowledge.
+        unsafe { state.get_mut().spsr |= masks }
     }
 
     extern "C" fn fiq_current(state: RegisterStateRef) {

@@ -26,7 +26,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use aarch64_rt::{DEFAULT_MAIR, DEFAULT_SCTLR, DEFAULT_TCR_EL1, Stack};
 use gicv5_conformance::MAX_PES;
 
-use crate::guard;
+use crate::{guard, pe};
 
 /// `hvc` of a guest that has ended.
 const ENDED: u16 = 0;
@@ -35,7 +35,7 @@ const EXCEPTION: u16 = 1;
 /// `hvc` of EL1's vectors after an interrupt, which a guest that masks them does not take.
 const INTERRUPT: u16 = 2;
 
-/// PSTATE of a guest that starts: EL1 with its own stack pointer, everything masked.
+/// PSTATE of a guest that starts: EL1 with its own stack pointer, everything masked. Where there are NMIs, ALLINT too.
 const PSTATE: u64 = 0x3c5;
 
 static mut STACKS: [Stack<16>; MAX_PES] = [const { Stack::new() }; MAX_PES];
@@ -141,25 +141,25 @@ pub(crate) fn are_available() -> bool {
 struct Start {
     work: *mut c_void,
     stack: *mut Stack<16>,
+    pstate: u64,
 }
 
 /// Enters EL1. Never returns: the guest ends by `hvc`, which leads to the context that was saved before.
 #[unsafe(naked)]
 extern "C" fn launch(start: *mut c_void) {
     naked_asm!(
+        "ldr x9, [x0, #16]",
+        "msr spsr_el2, x9",
         "ldp x0, x9, [x0]",
         "msr sp_el1, x9",
         "adr x9, 2f",
         "msr elr_el2, x9",
-        "mov x9, {pstate}",
-        "msr spsr_el2, x9",
         "mov x29, xzr",
         "mov x30, xzr",
         "eret",
         "2:",
         "bl {work}",
         "hvc {ended}",
-        pstate = const PSTATE,
         work = sym guard::trampoline,
         ended = const ENDED,
     )
@@ -175,7 +175,8 @@ pub(crate) fn run(mut work: &mut dyn FnMut()) {
     }
     // SAFETY: within the array; the stack is this PE's, and a PE runs one guest at a time. Only an address is taken.
     let stack = unsafe { (&raw mut STACKS).cast::<Stack<16>>().add(index + 1) };
-    let mut start = Start { work: (&raw mut work).cast(), stack };
+    let pstate = if pe::has_nmi() { PSTATE | pe::ALLINT } else { PSTATE };
+    let mut start = Start { work: (&raw mut work).cast(), stack, pstate };
     guard::enter(launch, (&raw mut start).cast());
 }
 
@@ -192,6 +193,18 @@ pub(crate) fn has_syndrome(esr: u64) -> bool {
 /// The number of an `hvc`, which is exception class 0x16.
 pub(crate) fn hvc_number(esr: u64) -> Option<u16> {
     (esr >> 26 & 0x3f == 0x16).then_some(esr as u16)
+}
+
+/// Makes virtual interrupts of priority 0 NMIs of the guests on this PE, or ordinary ones: SCTLR_EL1.NMI.
+pub(crate) fn switch_nmi(on: bool) {
+    if !are_available() || !pe::has_nmi() {
+        return;
+    }
+    // SAFETY: the register acts on EL1, where nothing runs now.
+    unsafe {
+        asm!("mrs {t}, sctlr_el1", "bic {t}, {t}, {nmi}", "orr {t}, {t}, {new}", "msr sctlr_el1, {t}", "isb",
+            t = out(reg) _, nmi = in(reg) pe::NMI, new = in(reg) if on { pe::NMI } else { 0 }, options(nostack));
+    }
 }
 
 /// ESR, ELR and FAR of the last exception that EL1 took.

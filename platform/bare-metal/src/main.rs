@@ -8,7 +8,7 @@
 //! # Arguments
 //!
 //! Words in the device tree's `/chosen/bootargs`: `only=TEXT` runs the tests whose name contains TEXT, `after=NAME` those
-//! that come after a test, `random=SEED,COUNT,LENGTH` random programs instead of tests (with `keep=NUMBERS` every answer of
+//! that come after a test, `again` runs them after a reset out of the middle of things, `random=SEED,COUNT,LENGTH` random programs instead of tests (with `keep=NUMBERS` every answer of
 //! these operations, and with `everything` what QEMU 11.1 is known to do wrong, too), `drivers` runs gicv5-phys and gicv5-hyp instead of tests, `pes=N` uses N PEs at most, `exit=psci` ends
 //! with PSCI's SYSTEM_OFF instead of semihosting, `patience=SECONDS` is how long a test may take before it counts as hanging.
 //! `provoke=hang`, `provoke=exception` and `provoke=silence` show how a hang of PE 0, an exception outside of any test, and a
@@ -48,7 +48,7 @@ use gicv5_conformance::drivers::{self, DriverError};
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Stopped, Test, Verdict};
 use gicv5_hal::Pe;
-use smccc::psci::system_off;
+use smccc::psci::{system_off, system_reset};
 use smccc::{Hvc, Smc};
 
 use board::Conduit;
@@ -190,6 +190,9 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         programs(&board, list, option("keep="), has("everything"));
         end(ALL_PASSED);
     }
+    if has("again") {
+        reset_once(&board, found.ram);
+    }
     let mut skipping = option("after=").is_some();
     let chosen = |test: &Test<Board>| {
         if skipping {
@@ -282,6 +285,37 @@ fn provoke(board: &Board, what: &str) -> ! {
         _ => refuse(&board.console, "provoke= wants hang, exception, silence, guest or guest-hang"),
     }
     refuse(&board.console, "what was provoked did not happen: silence needs a second PE")
+}
+
+/// Leaves the interrupt controller in disorder and resets the machine. Does nothing when the machine comes back from that,
+/// which a word at the end of RAM tells: a reset must not clear it.
+fn reset_once(board: &Board, ram: Range<u64>) {
+    const MARK: u64 = u64::from_be_bytes(*b"in reset");
+    let address = ram.end.saturating_sub(8) & !7;
+    if address < ram.start + board.pool.size() + (4 << 10) {
+        refuse(&board.console, "too little RAM for a word that outlives a reset");
+    }
+    let word = address as *mut u64;
+    // SAFETY: RAM by the device tree, behind the pool, that nothing else uses.
+    if unsafe { core::ptr::read_volatile(word) } == MARK {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(word, 0) }
+        board.console.print(format_args!("the machine has been reset\n"));
+        return;
+    }
+    // SAFETY: as above.
+    unsafe { core::ptr::write_volatile(word, MARK) }
+    pe::clean(address);
+    if let Err(failure) = gicv5_conformance::disorder(board, &Pe::new(&pe::ThisPe)) {
+        board.console.print(format_args!("the disorder before the reset: {failure}\n"));
+        end(BROKEN);
+    }
+    let _ = match USE_SMC.load(Ordering::Relaxed) {
+        true => system_reset::<Smc>(),
+        false => system_reset::<Hvc>(),
+    };
+    board.console.print(format_args!("PSCI does not reset the machine\n"));
+    end(BROKEN)
 }
 
 /// Runs the project's drivers, and ends.

@@ -153,6 +153,62 @@ pub(crate) fn unmask_irqs(unmask: bool) {
     }
 }
 
+/// PSTATE.ALLINT as SPSR_ELx and the register ALLINT have it.
+pub(crate) const ALLINT: u64 = 1 << 13;
+
+/// SCTLR_ELx.NMI.
+pub(crate) const NMI: u64 = 1 << 61;
+
+/// Whether the PE has NMIs (ID_AA64PFR1_EL1.NMI).
+pub(crate) fn has_nmi() -> bool {
+    let features: u64;
+    // SAFETY: a read without an effect.
+    unsafe { asm!("mrs {features}, id_aa64pfr1_el1", features = out(reg) features, options(nomem, nostack)) }
+    features >> 36 & 0xf != 0
+}
+
+/// Whether interrupts of priority 0 are NMIs at the exception level that the code runs at.
+pub(crate) fn is_nmi_on() -> bool {
+    let control: u64;
+    // SAFETY: reads without an effect.
+    unsafe {
+        match exception_level() {
+            2 => asm!("mrs {control}, sctlr_el2", control = out(reg) control, options(nomem, nostack)),
+            _ => asm!("mrs {control}, sctlr_el1", control = out(reg) control, options(nomem, nostack)),
+        }
+    }
+    // Without NMIs the bit is reserved.
+    control & NMI != 0 && has_nmi()
+}
+
+/// Makes interrupts of priority 0 NMIs, which are masked, or ordinary ones.
+pub(crate) fn switch_nmi(on: bool) {
+    if !has_nmi() {
+        return;
+    }
+    mask_all(true);
+    let new = if on { NMI } else { 0 };
+    // SAFETY: no other bit of the register changes; what would come is masked.
+    unsafe {
+        match exception_level() {
+            2 => asm!("mrs {t}, sctlr_el2", "bic {t}, {t}, {nmi}", "orr {t}, {t}, {new}", "msr sctlr_el2, {t}", "isb",
+                t = out(reg) _, nmi = in(reg) NMI, new = in(reg) new, options(nostack)),
+            _ => asm!("mrs {t}, sctlr_el1", "bic {t}, {t}, {nmi}", "orr {t}, {t}, {new}", "msr sctlr_el1, {t}", "isb",
+                t = out(reg) _, nmi = in(reg) NMI, new = in(reg) new, options(nostack)),
+        }
+    }
+    if !on {
+        mask_all(false);
+    }
+}
+
+/// Sets or clears PSTATE.ALLINT, which masks NMIs and everything else; to be used on a PE that has NMIs.
+pub(crate) fn mask_all(mask: bool) {
+    let value = if mask { ALLINT } else { 0 };
+    // SAFETY: what is let in is an IRQ, whose handler notes it and masks it again. The register ALLINT, by number.
+    unsafe { asm!("msr s3_0_c4_c3_0, {value}", "isb", value = in(reg) value, options(nostack)) }
+}
+
 /// Makes a timer's condition true or false at once: enabled with a compare value of 0, or off.
 pub(crate) fn drive_timer(timer: Ppi, high: bool) {
     let control = u64::from(high);
@@ -289,4 +345,10 @@ pub(crate) fn send_event() {
 pub(crate) fn undefined() {
     // SAFETY: it changes nothing but that an exception follows.
     unsafe { asm!("udf #0", options(nostack)) }
+}
+
+/// Cleans a line of the cache to memory.
+pub(crate) fn clean(address: u64) {
+    // SAFETY: changes nothing that memory holds.
+    unsafe { asm!("dc civac, {address}", "dsb sy", address = in(reg) address, options(nostack)) }
 }

@@ -8,7 +8,7 @@ use core::time::Duration;
 use arm_pl011_uart::{Interrupts, PL011Registers, Uart, UniqueMmioPointer};
 use gicv5_arch::irs::FRAME_BYTES;
 use gicv5_arch::{Ppi, Spi};
-use gicv5_conformance::{Bench, BenchPe, Signals, Stopped};
+use gicv5_conformance::{Bench, BenchPe, Masked, Signals, Stopped};
 use gicv5_hal::{Frame, FrameKind, Irs, IrsIndex, Lock, Locks, Pe, Platform, Wait};
 
 use crate::board;
@@ -186,6 +186,26 @@ impl Platform for Board {
     }
 }
 
+/// Lets IRQs in, and NMIs if they are switched on, until one has come or the time is over. Then all are masked again.
+fn wait_for_exception(irqs: bool, nmis: bool, limit: Duration) -> bool {
+    let nmi_on = pe::is_nmi_on();
+    guard::take_interrupted();
+    pe::unmask_irqs(irqs);
+    if nmi_on {
+        pe::mask_all(!nmis);
+    }
+    let start = pe::nanoseconds();
+    let mut came = guard::take_interrupted();
+    while !came && u128::from(pe::nanoseconds() - start) < limit.as_nanos() {
+        came = guard::take_interrupted();
+    }
+    if nmi_on {
+        pe::mask_all(true);
+    }
+    pe::unmask_irqs(false);
+    came
+}
+
 impl Bench for Board {
     fn pe_count(&self) -> usize {
         self.pes
@@ -200,15 +220,23 @@ impl Bench for Board {
     }
 
     fn wait_for_interrupt(&self, _: &BenchPe<'_, Self>, limit: Duration) -> bool {
-        guard::take_interrupted();
-        pe::unmask_irqs(true);
-        let start = pe::nanoseconds();
-        let mut came = guard::take_interrupted();
-        while !came && u128::from(pe::nanoseconds() - start) < limit.as_nanos() {
-            came = guard::take_interrupted();
-        }
-        pe::unmask_irqs(false);
-        came
+        wait_for_exception(true, true, limit)
+    }
+
+    fn has_nmi(&self) -> bool {
+        pe::has_nmi()
+    }
+
+    fn set_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
+        pe::switch_nmi(enable);
+    }
+
+    fn set_guest_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
+        guest::switch_nmi(enable);
+    }
+
+    fn wait_for_nmi(&self, _: &BenchPe<'_, Self>, masked: Masked, limit: Duration) -> bool {
+        wait_for_exception(false, masked == Masked::Irqs, limit)
     }
 
     fn signals(&self, _: &BenchPe<'_, Self>) -> Signals {

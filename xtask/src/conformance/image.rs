@@ -143,6 +143,24 @@ impl<'a> Machine<'a> {
         Ok((end, words))
     }
 
+    /// Runs one test in a boot of its own, with these arguments beside its name.
+    pub(super) fn run_alone(&self, name: &str, arguments: &str) -> Result<Ended> {
+        let arguments = format!("only={name} {arguments}");
+        let (mut ended, mut open, mut other) = (None, false, Vec::new());
+        let (end, words) = self.run(Boot { arguments: &arguments, ..Boot::GICV5 }, |line| match parse(line) {
+            Some(Line::Ended(test)) if test.name == name => ended = Some(test),
+            Some(Line::Started(test)) => open = test == name,
+            _ => other.push(line.to_owned()),
+        })?;
+        match ended {
+            Some(ended) => Ok(ended),
+            None if open => {
+                Ok(Ended { name: name.into(), status: "stopped".into(), message: format!("{end}: {words}") })
+            }
+            None => bail!("{arguments}: the image {end} without running it: {other:?} {words}"),
+        }
+    }
+
     /// Runs every test, boot after boot if a test takes the machine along.
     pub(super) fn run_tests(&self, mut progress: impl FnMut(&str)) -> Result<Vec<Ended>> {
         let mut tests: Vec<Ended> = Vec::new();

@@ -19,6 +19,7 @@ use xshell::Shell;
 
 use crate::workspace;
 use image::{Ended, Machine};
+use known::Run;
 
 /// Build the conformance image; with --qemu, run the suite on it and on the model, and compare
 ///
@@ -98,7 +99,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         let model = on_the_model(&shell, *pes)?;
         let machine = Machine::new(&installation, &image, *pes)?;
         let qemu = machine.run_tests(|name| say(&format!("{pes} PEs: {name}")))?;
-        comparison.add(*pes, &model, &qemu)?;
+        comparison.add(*pes, Run::Suite, &model, &qemu)?;
+        comparison.add_alone(*pes, &machine, &model)?;
         let plan = args.plan(*pes, false);
         for difference in random::compare(&shell, &machine, plan, say)? {
             comparison.differences.push((*pes, difference));
@@ -194,6 +196,7 @@ enum Judgement {
 /// One test on one machine.
 struct Row {
     pes: u16,
+    run: Run,
     name: String,
     rules: Vec<String>,
     model: String,
@@ -212,8 +215,8 @@ struct Comparison {
     differences: Vec<(u16, random::Difference)>,
 }
 
-fn judge(name: &str, version: &str, model: &str, qemu: &str) -> Judgement {
-    let known = known::find(name, version).is_some();
+fn judge(name: &str, version: &str, run: Run, model: &str, qemu: &str) -> Judgement {
+    let known = known::find(name, version, run).is_some();
     match (model, qemu) {
         ("fail", _) => Judgement::ModelFails,
         ("pass", "pass") if known => Judgement::Repaired,
@@ -228,7 +231,19 @@ impl Comparison {
         Comparison { version, rows: Vec::new(), boots: Vec::new(), programs: 0, operations: 0, differences: Vec::new() }
     }
 
-    fn add(&mut self, pes: u16, model: &[ModelTest], qemu: &[Ended]) -> Result<()> {
+    /// Runs the tests about the state after reset once more, each in boots of its own.
+    fn add_alone(&mut self, pes: u16, machine: &Machine<'_>, model: &[ModelTest]) -> Result<()> {
+        for test in model.iter().filter(|test| test.name.starts_with("reset::")) {
+            for (run, arguments) in [(Run::Alone, ""), (Run::AfterReset, "again")] {
+                say(&format!("{pes} PEs: {}{}", test.name, run.words()));
+                let ended = machine.run_alone(&test.name, arguments)?;
+                self.add(pes, run, std::slice::from_ref(test), &[ended])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, pes: u16, run: Run, model: &[ModelTest], qemu: &[Ended]) -> Result<()> {
         let mut on_qemu: BTreeMap<&str, &Ended> = BTreeMap::new();
         for ended in qemu {
             ensure!(on_qemu.insert(&ended.name, ended).is_none(), "{} ran twice on QEMU", ended.name);
@@ -236,13 +251,14 @@ impl Comparison {
         for test in model {
             let ended = on_qemu.remove(test.name.as_str());
             let ended = ended.with_context(|| format!("{} did not run on QEMU: is the image current?", test.name))?;
-            let judgement = judge(&test.name, &self.version, &test.status, &ended.status);
+            let judgement = judge(&test.name, &self.version, run, &test.status, &ended.status);
             let message = match judgement {
                 Judgement::ModelFails => test.message.clone().unwrap_or_default(),
                 _ => ended.message.clone(),
             };
             self.rows.push(Row {
                 pes,
+                run,
                 name: test.name.clone(),
                 rules: test.rules.clone(),
                 model: test.status.clone(),
@@ -262,9 +278,10 @@ impl Comparison {
 
     fn print(&self) {
         for row in &self.rows {
-            let Row { pes, name, rules, model, qemu, message, judgement } = row;
-            println!("{pes} PE  model {model:<14}  QEMU {qemu:<14}  {name}  [{}]", rules.join(", "));
-            match (judgement, known::find(name, &self.version)) {
+            let Row { pes, run, name, rules, model, qemu, message, judgement } = row;
+            let words = run.words();
+            println!("{pes} PE  model {model:<14}  QEMU {qemu:<14}  {name}{words}  [{}]", rules.join(", "));
+            match (judgement, known::find(name, &self.version, *run)) {
                 (Judgement::Same, _) => {}
                 (Judgement::Known, Some(known)) => println!("      known ({}): {}", known.defect, known.why),
                 (Judgement::Known, None) | (Judgement::Unknown, _) => println!("      NOT KNOWN: {message}"),
@@ -273,8 +290,10 @@ impl Comparison {
             }
         }
         for pes in self.machines() {
-            let count = |status: &str| self.rows.iter().filter(|row| row.pes == pes && row.qemu == status).count();
-            let known = self.rows.iter().filter(|row| row.pes == pes && row.judgement == Judgement::Known).count();
+            let rows = |run: fn(Run) -> bool| self.rows.iter().filter(move |row| row.pes == pes && run(row.run));
+            let suite = || rows(|run| run == Run::Suite);
+            let count = |status: &str| suite().filter(|row| row.qemu == status).count();
+            let known = suite().filter(|row| row.judgement == Judgement::Known).count();
             println!(
                 "QEMU {}, {pes} PE: {} passed, {} failed, {} stopped it, {} not applicable; {known} of these are known",
                 self.version,
@@ -282,6 +301,14 @@ impl Comparison {
                 count("fail"),
                 count("stopped"),
                 count("not-applicable"),
+            );
+            let alone = rows(|run| run != Run::Suite);
+            let (passed, others): (Vec<&Row>, Vec<&Row>) = alone.partition(|row| row.qemu == "pass");
+            println!(
+                "QEMU {}, {pes} PE: of {} tests in boots of their own {} passed",
+                self.version,
+                passed.len() + others.len(),
+                passed.len(),
             );
         }
         if !self.boots.is_empty() {
@@ -319,7 +346,12 @@ impl Comparison {
                 "model": row.model,
                 "qemu": row.qemu,
                 "message": row.message,
-                "known": known::find(&row.name, &self.version).map(|known| known.defect),
+                "run": match row.run {
+                    Run::Suite => "suite",
+                    Run::Alone => "alone",
+                    Run::AfterReset => "after-reset",
+                },
+                "known": known::find(&row.name, &self.version, row.run).map(|known| known.defect),
             })
         };
         serde_json::json!({
@@ -345,16 +377,16 @@ mod tests {
     #[test]
     fn only_what_is_known_of_this_version_may_fail() {
         let known = "irs::enabling_needs_no_read";
-        assert_eq!(judge(known, "11.1.3", "pass", "fail"), Judgement::Known);
-        assert_eq!(judge(known, "11.1.3", "pass", "stopped"), Judgement::Known);
-        assert_eq!(judge(known, "11.1.3", "pass", "pass"), Judgement::Repaired);
-        assert_eq!(judge(known, "12.0.0", "pass", "fail"), Judgement::Unknown);
-        assert_eq!(judge(known, "12.0.0", "pass", "pass"), Judgement::Same);
-        assert_eq!(judge("a::b", "11.1.3", "pass", "fail"), Judgement::Unknown);
-        assert_eq!(judge("a::b", "11.1.3", "not-applicable", "pass"), Judgement::Unknown);
-        assert_eq!(judge("a::b", "11.1.3", "pass", "not-applicable"), Judgement::Unknown);
-        assert_eq!(judge("a::b", "11.1.3", "not-applicable", "not-applicable"), Judgement::Same);
-        assert_eq!(judge("a::b", "11.1.3", "fail", "fail"), Judgement::ModelFails);
+        assert_eq!(judge(known, "11.1.3", Run::Suite, "pass", "fail"), Judgement::Known);
+        assert_eq!(judge(known, "11.1.3", Run::Suite, "pass", "stopped"), Judgement::Known);
+        assert_eq!(judge(known, "11.1.3", Run::Suite, "pass", "pass"), Judgement::Repaired);
+        assert_eq!(judge(known, "12.0.0", Run::Suite, "pass", "fail"), Judgement::Unknown);
+        assert_eq!(judge(known, "12.0.0", Run::Suite, "pass", "pass"), Judgement::Same);
+        assert_eq!(judge("a::b", "11.1.3", Run::Suite, "pass", "fail"), Judgement::Unknown);
+        assert_eq!(judge("a::b", "11.1.3", Run::Suite, "not-applicable", "pass"), Judgement::Unknown);
+        assert_eq!(judge("a::b", "11.1.3", Run::Suite, "pass", "not-applicable"), Judgement::Unknown);
+        assert_eq!(judge("a::b", "11.1.3", Run::Suite, "not-applicable", "not-applicable"), Judgement::Same);
+        assert_eq!(judge("a::b", "11.1.3", Run::Suite, "fail", "fail"), Judgement::ModelFails);
     }
 
     #[test]
@@ -362,9 +394,9 @@ mod tests {
         let model = |name: &str| ModelTest { name: name.into(), status: "pass".into(), rules: vec![], message: None };
         let ended = |name: &str| Ended { name: name.into(), status: "pass".into(), message: String::new() };
         let mut comparison = Comparison::new("11.1.3".into());
-        assert!(comparison.add(1, &[model("a::b")], &[]).is_err());
-        assert!(comparison.add(1, &[model("a::b")], &[ended("a::b"), ended("a::c")]).is_err());
-        assert!(comparison.add(1, &[model("a::b")], &[ended("a::b"), ended("a::b")]).is_err());
-        assert!(comparison.add(1, &[model("a::b")], &[ended("a::b")]).is_ok());
+        assert!(comparison.add(1, Run::Suite, &[model("a::b")], &[]).is_err());
+        assert!(comparison.add(1, Run::Suite, &[model("a::b")], &[ended("a::b"), ended("a::c")]).is_err());
+        assert!(comparison.add(1, Run::Suite, &[model("a::b")], &[ended("a::b"), ended("a::b")]).is_err());
+        assert!(comparison.add(1, Run::Suite, &[model("a::b")], &[ended("a::b")]).is_ok());
     }
 }

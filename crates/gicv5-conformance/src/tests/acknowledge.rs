@@ -151,4 +151,15 @@ group! { "acknowledge";
         lab.take(spi)?;
         lab.expect_silence(0)
     }
+
+    /// Without NMIs an interrupt of priority 0 comes as an IRQ exception like any other.
+    fn priority_zero_is_taken_as_an_exception(lab) rules["HPPI-8", "INS-22"] needs[Need::Spis(1)] {
+        let spi = lab.spi()?;
+        lab.start()?;
+        lab.ready(spi, 0)?;
+        lab.pend(spi)?;
+        let came = lab.bench().wait_for_interrupt(lab.pe, Duration::from_millis(200));
+        expect("an IRQ exception came", true, came)?;
+        expect("GICR CDIA", Some(spi.into()), acknowledge(lab.pe))
+    }
 }

@@ -112,4 +112,37 @@ group! { "irs";
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, Ppi::SW_PPI.mask());
         lab.take(Ppi::SW_PPI)
     }
+
+    /// Of an IST that is withdrawn while the IRS is disabled nothing is signalled when it is enabled again.
+    fn ist_withdrawn_while_disabled_is_gone(lab) rules["GEN-21", "LPI-1"] needs[Need::Lpis] {
+        lab.linear_ist()?;
+        let lpi = lab.lpi(5)?;
+        lab.start()?;
+        lab.ready(lpi, 8)?;
+        lab.pend(lpi)?;
+        lab.expect_signal(0)?;
+        lab.irs_enable(false)?;
+        lab.withdraw()?;
+        lab.irs_enable(true)?;
+        lab.expect_silence(0)?;
+        lab.expect_nothing_to_take()
+    }
+
+    /// What becomes pending, disabled and moved while the IRS is disabled counts when it is enabled.
+    fn changes_while_disabled_count(lab) rules["GEN-21", "HPPI-2"] needs[Need::Spis(2), Need::Lpis] {
+        lab.linear_ist()?;
+        let (spi, lpi) = (lab.spi()?, lab.lpi(5)?);
+        lab.start()?;
+        lab.ready(spi, 8)?;
+        lab.ready(lpi, 4)?;
+        lab.pend(lpi)?;
+        lab.pend(spi)?;
+        lab.irs_enable(false)?;
+        lab.pe.cddis(lpi.into());
+        lab.pe.cdpri(spi.into(), lab.priority(16));
+        lab.sync();
+        lab.irs_enable(true)?;
+        lab.take(spi)?;
+        expect("the running priority", 1 << 16, lab.sysreg(gicv5_arch::sysreg::SysReg::ICC_APR_EL1))
+    }
 }

@@ -72,6 +72,19 @@ fn tables_of<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
     lab.take(second)
 }
 
+/// Shows that address bits of a level-1 entry below the size of a level-2 table count as zero.
+fn misaligned_level2<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
+    let ist = lab.features.two_level_ist(size).ok_or(NO_TABLE)?;
+    let level1 = lab.memory(ist.base())?;
+    let level2 = lab.memory(ist.level2().ok_or(NO_TABLE)?)?;
+    lab.store32(level2, 0, L2_ISTE::ZERO.with_enable(true).raw_value());
+    let address = Addr55_12::new(level2.address).map_err(|_| NO_TABLE)?;
+    let entry = L1_ISTE::ZERO.with_l2_addr(address).with_valid(true).raw_value();
+    lab.store64(level1, 0, entry | 0x1000);
+    lab.adopt(ist, level1)?;
+    expect("Enabled of LPI 0", true, lab.config(lab.lpi(0)?)?.enabled())
+}
+
 group! { "ist";
     /// A linear IST becomes valid, and its LPIs can be reached.
     fn linear_ist_makes_lpis_reachable(lab) rules["LPI-1", "IST-12"] needs[Need::Lpis] {
@@ -368,5 +381,108 @@ group! { "ist";
         let entry = L2_ISTE::new_with_raw_value(lab.load32(level2, 2 * both.0.entry_size().bytes()));
         expect("L2_ISTE.ENABLE", true, entry.enable())?;
         expect("L2_ISTE.PRIORITY", 8_u8, entry.priority().number())
+    }
+
+    /// Low address bits that the size of a level-1 table demands to be zero are taken as zero.
+    fn misaligned_level1_table_is_aligned(lab) rules["IST-12", "IST-13"] needs[Need::TwoLevel] {
+        let ist = lab.features.any_two_level_ist().ok_or(NO_TABLE)?;
+        let mask = (ist.base().alignment() - 1) & !0x3f;
+        if mask == 0 {
+            return Ok(());
+        }
+        let level1 = lab.memory(ist.base())?;
+        name_level2(lab, (ist, level1), 0, true)?;
+        lab.write(ist.cfgr())?;
+        lab.write_raw(IrsReg::IRS_IST_BASER, level1.address.raw() | mask | 1)?;
+        expect_reachable(lab, lab.lpi(0)?, true)
+    }
+
+    /// The address of a level-2 table of 16 KiB counts from bit 14 on.
+    fn misaligned_level2_of_16_kib_is_aligned(lab) rules["IST-14"] needs[Need::L2(L2Size::KiB16)] {
+        misaligned_level2(lab, L2Size::KiB16)
+    }
+
+    /// The address of a level-2 table of 64 KiB counts from bit 16 on.
+    fn misaligned_level2_of_64_kib_is_aligned(lab) rules["IST-14"] needs[Need::L2(L2Size::KiB64)] {
+        misaligned_level2(lab, L2Size::KiB64)
+    }
+
+    /// Bits of a level-1 entry that are neither VALID nor address do not matter.
+    fn reserved_bits_of_a_level1_entry_are_ignored(lab) rules["IST-13"] needs[Need::TwoLevel] {
+        let ist = lab.features.any_two_level_ist().ok_or(NO_TABLE)?;
+        let level1 = lab.memory(ist.base())?;
+        let level2 = lab.memory(ist.level2().ok_or(NO_TABLE)?)?;
+        lab.store32(level2, 0, L2_ISTE::ZERO.with_enable(true).raw_value());
+        lab.store64(level1, 0, 0xff << 56 | level2.address.raw() | 0xffe | 1);
+        lab.adopt(ist, level1)?;
+        expect("Enabled of LPI 0", true, lab.config(lab.lpi(0)?)?.enabled())
+    }
+
+    /// Bits of IRS_MAP_L2_ISTR that are no ID do not matter.
+    fn reserved_bits_of_the_mapping_are_ignored(lab) rules["LPI-2"] needs[Need::TwoLevel] {
+        let both = two_level(lab, lab.features.any_two_level_ist())?;
+        name_level2(lab, both, 1, false)?;
+        let second = first_behind(lab, both.0, 1)?;
+        lab.write_raw(IrsReg::IRS_MAP_L2_ISTR, 0xff00_0000 | u64::from(second.id()))?;
+        expect_reachable(lab, second, true)
+    }
+
+    /// More ID bits than the IRS supports are taken as the most it supports.
+    fn id_bits_are_lowered_to_the_maximum(lab) rules["IST-28"] needs[Need::TwoLevel] {
+        let size = L2Size::ALL.into_iter().rev().find(|size| lab.features.two_level_ist(*size).is_some());
+        let bits = lab.features.idr2.id_bits().value().into();
+        let size = size.ok_or(NO_TABLE)?;
+        let small = lab.features.two_level_ist(size).ok_or(NO_TABLE)?;
+        let ist = IstGeometry::two_level(bits, small.entry_size(), size).map_err(|_| NO_TABLE)?;
+        let level1 = lab.memory(ist.base())?;
+        let last = ist.l1_entries() - 1;
+        name_level2(lab, (ist, level1), last, true)?;
+        lab.write_attributes()?;
+        lab.write(ist.cfgr().with_lpi_id_bits(u5::new(31)))?;
+        let address = Addr55_6::new(level1.address).map_err(|_| NO_TABLE)?;
+        lab.write(IRS_IST_BASER::ZERO.with_addr(address).with_valid(true))?;
+        let lpi = lab.lpi((1 << bits) - 1)?;
+        lab.start()?;
+        lab.ready(lpi, 8)?;
+        lab.pend(lpi)?;
+        lab.take(lpi)
+    }
+
+    /// A two-level IST may have one level-2 table that is larger than its IDs need.
+    fn one_level2_table_is_enough(lab) rules["IST-16", "IST-17"] needs[Need::TwoLevel] {
+        let small = lab.features.smallest_ist().ok_or(NO_TABLE)?;
+        let fits = |size: &L2Size| {
+            let ist = IstGeometry::two_level(small.id_bits(), small.entry_size(), *size).ok()?;
+            lab.features.two_level_ist(*size).filter(|_| ist.l1_entries() == 1).map(|_| ist)
+        };
+        let Some(ist) = L2Size::ALL.iter().find_map(fits) else { return Ok(()) };
+        let both = two_level(lab, Some(ist))?;
+        name_level2(lab, both, 0, false)?;
+        let last = lab.lpi((1 << ist.id_bits()) - 1)?;
+        map(lab, last)?;
+        expect_reachable(lab, last, true)?;
+        if ist.id_bits() == 24 {
+            return Ok(());
+        }
+        expect_reachable(lab, lab.lpi(1 << ist.id_bits())?, false)
+    }
+
+    /// A pending LPI of one IST is none of the next, in the same memory or elsewhere, until it is made pending again.
+    fn pending_does_not_leak_into_the_next_ist(lab) rules["LPI-1", "IST-26"] needs[Need::Lpis] {
+        let (ist, _) = lab.linear_ist()?;
+        let lpi = lab.lpi(9)?;
+        lab.start()?;
+        lab.ready(lpi, 8)?;
+        lab.pend(lpi)?;
+        lab.expect_signal(0)?;
+        lab.withdraw()?;
+        let other = lab.memory(ist.base())?;
+        let entry = L2_ISTE::ZERO.with_enable(true).with_iaffid(lab.iaffid(0));
+        lab.store32(other, 9 * ist.entry_size().bytes(), entry.raw_value());
+        lab.adopt(ist, other)?;
+        lab.expect_silence(0)?;
+        lab.expect_pending(lpi, false)?;
+        lab.pend(lpi)?;
+        lab.take(lpi)
     }
 }

@@ -1,12 +1,13 @@
 //! LPIs: the same machine as SPIs, with its state in memory.
 
+use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::irs::{IRS_SETLPIR, SetLpiReg};
 use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::values::HandlingMode;
+use gicv5_arch::values::{HandlingMode, RoutingMode};
 use gicv5_hal::{Frame, Irs, IrsExt};
 
 use crate::features::{IRS, Need};
-use crate::outcome::expect;
+use crate::outcome::{Failure, expect};
 
 group! { "lpi";
     /// An LPI is pended, taken, dropped and deactivated.
@@ -199,6 +200,43 @@ group! { "lpi";
         lab.ready(lpi, 8)?;
         lab.irs().write32(Frame::set_lpi(IRS), SetLpiReg::IRS_SETLPIR.offset(), lpi.id());
         lab.expect_silence(0)?;
+        lab.expect_pending(lpi, false)
+    }
+
+    /// Without 1-of-N routing the routing mode in an entry means nothing: the LPI goes to its target.
+    fn routing_mode_of_an_entry_is_ignored(lab) rules["RTE-3", "IST-25"] needs[Need::Lpis, Need::NoOneOfN] {
+        let ist = lab.features.linear_ist().ok_or(Failure::Exhausted { what: "linear IST" })?;
+        let table = lab.memory(ist.base())?;
+        let entry = L2_ISTE::ZERO.with_enable(true).with_irm(RoutingMode::OneOfN).with_iaffid(lab.iaffid(0));
+        lab.store32(table, 7 * ist.entry_size().bytes(), entry.raw_value());
+        lab.adopt(ist, table)?;
+        lab.start()?;
+        let lpi = lab.lpi(7)?;
+        lab.pend(lpi)?;
+        lab.take(lpi)
+    }
+
+    /// An LPI that is pending and active keeps both, whatever else of it is changed.
+    fn pending_and_active_survive_configuration(lab) rules["ISM-1", "ISM-10", "RTE-5"] needs[Need::Lpis] {
+        lab.linear_ist()?;
+        let lpi = lab.lpi(21)?;
+        lab.start()?;
+        lab.ready(lpi, 8)?;
+        lab.pend(lpi)?;
+        lab.take(lpi)?;
+        lab.pend(lpi)?;
+        lab.pe.cddis(lpi.into());
+        lab.pe.cdpri(lpi.into(), lab.priority(16));
+        lab.pe.cdhm(lpi.into(), HandlingMode::Level);
+        lab.pe.cdaff(lpi.into(), gicv5_arch::Iaffid::new(0xffff));
+        lab.sync();
+        lab.expect_active(lpi, true)?;
+        lab.expect_pending(lpi, true)?;
+        lab.pe.cdhm(lpi.into(), HandlingMode::Edge);
+        lab.ready(lpi, 4)?;
+        lab.expect_silence(0)?;
+        lab.finish(lpi)?;
+        lab.take(lpi)?;
         lab.expect_pending(lpi, false)
     }
 }

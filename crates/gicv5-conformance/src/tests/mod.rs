@@ -49,6 +49,7 @@ groups! {
     instructions,
     acknowledge,
     priority,
+    nmi,
     handling,
     irs,
     ist,

@@ -363,4 +363,15 @@ group! { "ppi";
         lab.expect_silence(0)?;
         lab.take_on(1, Ppi::SW_PPI)
     }
+
+    /// The bits of a priority field above its five do not matter.
+    fn reserved_bits_of_a_priority_are_ignored(lab) rules["PPI-1", "PRI-1"] needs[] {
+        lab.start()?;
+        lab.set_sysreg(SysReg::ICC_PPI_PRIORITYR0_EL1, (0xe0 | 8) << 24);
+        lab.set_sysreg(SysReg::ICC_PPI_ENABLER0_EL1, SW);
+        lab.mask(8);
+        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
+        lab.take(Ppi::SW_PPI)?;
+        expect("ICC_APR_EL1", 1 << 8, lab.sysreg(SysReg::ICC_APR_EL1))
+    }
 }

@@ -247,4 +247,38 @@ group! { "priority";
         lab.take(better)?;
         lab.expect_pending(one, true)
     }
+
+    /// Active priorities that software writes and takes back hold back a signalled interrupt at once, and let it through again.
+    fn written_active_priorities_take_the_signal_away(lab) rules["PRI-4", "PRI-5", "HPPI-3"] needs[Need::Spis(1)] {
+        let [spi] = ready(lab, [8])?;
+        lab.pend(spi)?;
+        lab.expect_signal(0)?;
+        lab.set_sysreg(SysReg::ICC_APR_EL1, 1 << 3 | 1 << 20);
+        lab.expect_silence(0)?;
+        lab.set_sysreg(SysReg::ICC_APR_EL1, 0);
+        lab.take(spi)
+    }
+
+    /// There are 32 active priorities: bits above them hold nothing back.
+    fn active_priorities_have_32_bits(lab) rules["PRI-5"] needs[Need::Spis(1)] {
+        let [spi] = ready(lab, [31])?;
+        lab.set_sysreg(SysReg::ICC_APR_EL1, u64::MAX << 32);
+        lab.pend(spi)?;
+        lab.take(spi)?;
+        expect("ICC_APR_EL1", 1 << 31, lab.sysreg(SysReg::ICC_APR_EL1) & 0xffff_ffff)
+    }
+
+    /// A drop below a pending interrupt signals it, although the interrupt that ran is still active.
+    fn drop_signals_what_was_held_back(lab) rules["PRI-4", "INS-4", "HPPI-9"] needs[Need::Spis(2)] {
+        let [first, second] = ready(lab, [4, 4])?;
+        lab.pend(first)?;
+        lab.take(first)?;
+        lab.pend(second)?;
+        lab.expect_silence(0)?;
+        lab.pe.cdeoi();
+        lab.sync();
+        lab.expect_active(first, true)?;
+        lab.take(second)?;
+        expect("ICC_APR_EL1", 1 << 4, lab.sysreg(SysReg::ICC_APR_EL1))
+    }
 }

@@ -91,4 +91,13 @@ group! { "reset";
         lab.expect_silence(0)?;
         lab.expect_nothing_to_take()
     }
+
+    /// An IRS that has not been enabled since the reset offers nothing to a CPU interface that is.
+    fn disabled_irs_offers_nothing_from_before(lab) rules["HPPI-9", "GEN-21"] needs[] {
+        lab.pe.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, 0);
+        lab.pe.write_raw(SysReg::ICC_PPI_ENABLER1_EL1, 0);
+        lab.start_pe(0)?;
+        lab.expect_silence(0)?;
+        lab.expect_nothing_to_take()
+    }
 }

@@ -165,4 +165,39 @@ group! { "selection";
         lab.expect_selectable(spi(lab.features.idr5.spi_range().value())?, false)?;
         expect("IRS_PE_STATUSR.V", true, lab.read::<IRS_PE_STATUSR>().v())
     }
+
+    /// Reserved bits of IRS_SPI_SELR do not matter.
+    fn reserved_bits_of_the_spi_selector_are_ignored(lab) rules["GEN-17", "SPI-2"] needs[Need::Spis(1)] {
+        let free = lab.spi()?;
+        lab.irs().write32(FRAME, IrsReg::IRS_SPI_SELR.offset(), 0xff00_0000 | free.id());
+        lab.idle(IrsReg::IRS_SPI_SELR)?;
+        expect("IRS_SPI_STATUSR.V", true, lab.read::<IRS_SPI_STATUSR>().v())
+    }
+
+    /// Writing the same trigger mode again samples nothing.
+    fn same_trigger_mode_again_changes_nothing(lab) rules["SPI-3"] needs[Need::Spis(1)] {
+        let free = lab.spi()?;
+        lab.trigger(free, TriggerMode::Level)?;
+        lab.pend(free)?;
+        lab.trigger(free, TriggerMode::Level)?;
+        lab.expect_pending(free, true)
+    }
+
+    /// A trigger mode can be changed while the interrupt is active, which stays so.
+    fn trigger_mode_changes_while_active(lab) rules["SPI-3", "SPI-7", "ISM-1"] needs[Need::Spis(1)] {
+        let free = lab.spi()?;
+        lab.start()?;
+        lab.ready(free, 8)?;
+        lab.pend(free)?;
+        lab.take(free)?;
+        for mode in [TriggerMode::Level, TriggerMode::Edge, TriggerMode::Level] {
+            lab.trigger(free, mode)?;
+            lab.expect_active(free, true)?;
+            lab.expect_pending(free, false)?;
+        }
+        lab.pend(free)?;
+        lab.expect_silence(0)?;
+        lab.finish(free)?;
+        lab.take(free)
+    }
 }

@@ -234,4 +234,58 @@ group! { "wires";
         lab.take_on(1, Ppi::CNTV)?;
         lab.expect_silence(0)
     }
+
+    /// A wire that moves while the interrupt is active and its trigger mode changes leaves Active alone.
+    fn trigger_mode_of_an_active_wire_changes(lab) rules["SPI-3", "SPI-7", "ISM-1"] needs[Need::Wire] {
+        let spi = wired(lab, TriggerMode::Level)?;
+        drive(lab, true);
+        lab.take(spi)?;
+        lab.trigger(spi, TriggerMode::Edge)?;
+        lab.expect_active(spi, true)?;
+        lab.expect_pending(spi, false)?;
+        lab.trigger(spi, TriggerMode::Level)?;
+        lab.expect_active(spi, true)?;
+        lab.expect_pending(spi, true)?;
+        lab.expect_silence(0)?;
+        drive(lab, false);
+        lab.expect_active(spi, true)?;
+        lab.finish(spi)?;
+        lab.expect_silence(0)
+    }
+
+    /// A resample while the interrupt is active is remembered for after the deactivation.
+    fn resampling_while_active_pends(lab) rules["SPI-5", "ISM-7"] needs[Need::Wire] {
+        let spi = wired(lab, TriggerMode::Level)?;
+        drive(lab, true);
+        lab.pe.cdhm(spi.into(), HandlingMode::Edge);
+        lab.sync();
+        lab.take(spi)?;
+        lab.write_raw(IrsReg::IRS_SPI_RESAMPLER, spi.id().into())?;
+        lab.linger();
+        lab.expect_silence(0)?;
+        lab.finish(spi)?;
+        lab.take(spi)
+    }
+
+    /// A falling wire takes the signal of a level interrupt away before anybody takes it.
+    fn falling_wire_recalls(lab) rules["SPI-4", "HPPI-2", "HPPI-6"] needs[Need::Wire] {
+        let spi = wired(lab, TriggerMode::Level)?;
+        drive(lab, true);
+        lab.expect_signal(0)?;
+        drive(lab, false);
+        lab.expect_silence(0)?;
+        lab.expect_nothing_to_take()?;
+        lab.expect_pending(spi, false)
+    }
+
+    /// Pending that software has set of a level interrupt goes with the next fall of its wire.
+    fn falling_wire_clears_what_software_has_pended(lab) rules["SPI-4", "ISM-4"] needs[Need::Wire] {
+        let spi = wired(lab, TriggerMode::Level)?;
+        lab.mask(0);
+        lab.pend(spi)?;
+        lab.expect_pending(spi, true)?;
+        drive(lab, true);
+        drive(lab, false);
+        lab.expect_pending(spi, false)
+    }
 }

@@ -8,7 +8,7 @@ use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IDR3, IRS_IDR4, IRS_IIDR};
 use gicv5_arch::sysreg::PpiSet;
 use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_arch::{Ppi, Spi};
-use gicv5_conformance::{Bench, BenchPe, Signals, Stopped, until};
+use gicv5_conformance::{Bench, BenchPe, Masked, Signals, Stopped, until};
 use gicv5_hal::{Lock, Locks, Platform};
 use gicv5_model::config::{ConfigError, MachineConfig};
 use gicv5_model::violation::{PeIndex, Violation};
@@ -151,6 +151,22 @@ impl Bench for ModelBench {
 
     fn wait_for_interrupt(&self, pe: &BenchPe<'_, Self>, limit: Duration) -> bool {
         until(&self.machine, limit, || self.signals(pe).irq)
+    }
+
+    fn has_nmi(&self) -> bool {
+        true
+    }
+
+    fn set_nmi(&self, pe: &BenchPe<'_, Self>, enable: bool) {
+        self.machine.set_nmi(Self::index(pe), enable);
+    }
+
+    fn set_guest_nmi(&self, pe: &BenchPe<'_, Self>, enable: bool) {
+        self.machine.set_guest_nmi(Self::index(pe), enable);
+    }
+
+    fn wait_for_nmi(&self, pe: &BenchPe<'_, Self>, masked: Masked, limit: Duration) -> bool {
+        until(&self.machine, limit, || masked == Masked::Irqs && self.machine.signals(Self::index(pe)).nmi)
     }
 
     fn signals(&self, pe: &BenchPe<'_, Self>) -> Signals {

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use gicv5_arch::insn::Form;
 use gicv5_arch::{Ppi, Spi};
-use gicv5_conformance::{Bench, BenchPe, Observer, Signals, Stopped, Test, Verdict, until};
+use gicv5_conformance::{Bench, BenchPe, Masked, Observer, Signals, Stopped, Test, Verdict, until};
 use gicv5_hal::Platform;
 use gicv5_model::meddle::{Access, MeddledMachine, MeddledPe, Meddler, Meddling};
 use gicv5_model::rng::Rng;
@@ -110,6 +110,22 @@ impl Bench for MeddledBench {
 
     fn wait_for_interrupt(&self, pe: &BenchPe<'_, Self>, limit: Duration) -> bool {
         until(&self.machine, limit, || self.signals(pe).irq)
+    }
+
+    fn has_nmi(&self) -> bool {
+        true
+    }
+
+    fn set_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
+        self.inner.machine.set_nmi(self.here(), enable);
+    }
+
+    fn set_guest_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
+        self.inner.machine.set_guest_nmi(self.here(), enable);
+    }
+
+    fn wait_for_nmi(&self, _: &BenchPe<'_, Self>, masked: Masked, limit: Duration) -> bool {
+        until(&self.machine, limit, || masked == Masked::Irqs && self.inner.machine.signals(self.here()).nmi)
     }
 
     fn signals(&self, _: &BenchPe<'_, Self>) -> Signals {

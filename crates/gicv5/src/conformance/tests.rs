@@ -258,3 +258,15 @@ fn hardly_anything_is_spoiled_that_no_test_notices() {
     assert!(answers.holds() && effects.holds(), "{answers:?}, {effects:?}");
     assert_eq!([answers.cases, effects.cases], [20, 20]);
 }
+
+#[test]
+fn the_state_that_a_machine_is_reset_from_is_a_legal_one() {
+    for (kind, pes) in [(Kind::Full, 1), (Kind::Qemu, 4)] {
+        let bench = ModelBench::new(config(kind, pes)).unwrap();
+        gicv5_conformance::disorder(&bench, &gicv5_hal::Pe::new(&bench.first)).unwrap();
+        assert_eq!(bench.violations(), []);
+        // Something is signalled, and it is not the only one that is pending.
+        let signals = bench.machine.signals(gicv5_model::violation::PeIndex(0));
+        assert!(signals.irq, "{signals:?}");
+    }
+}
