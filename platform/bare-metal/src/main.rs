@@ -48,6 +48,7 @@ use gicv5_conformance::drivers::{self, DriverError};
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Stopped, Test, Verdict};
 use gicv5_hal::Pe;
+use semihosting::sys::arm_compat::sys_writec;
 use smccc::psci::{system_off, system_reset};
 use smccc::{Hvc, Smc};
 
@@ -129,7 +130,10 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     guard::set_index(0);
     pe::prepare();
     let (tree, range) = device_tree(tree);
-    let Some(tree) = tree else { end(UNSUITABLE) };
+    let Some(tree) = tree else {
+        say_without_console("cannot run: there is no device tree at the address in x0\n");
+        end(UNSUITABLE)
+    };
     let image = (&raw const image_begin) as u64..(&raw const image_end) as u64;
     let found = board::read(tree, range, image, affinity());
     USE_SMC.store(matches!(found.conduit, Conduit::Smc), Ordering::Relaxed);
@@ -140,6 +144,10 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     // SAFETY: the device tree names a PL011, in the first GiB or it is not used; nobody else prints.
     let console = unsafe { Console::new(found.uart.filter(|uart| uart.base < GIB as u64)) };
     console.print(format_args!("gicv5 conformance at EL{}\n", pe::exception_level()));
+    if !console.is_there() {
+        say_without_console("cannot run: no node of the device tree below 1 GiB is compatible with arm,pl011\n");
+        end(UNSUITABLE);
+    }
     let patience = option("patience=").and_then(|seconds| seconds.parse().ok()).unwrap_or(PATIENCE);
     pes::set_limit(patience.saturating_mul(1_000_000_000));
     // A test may wait for each PE; that a PE does not answer is said by the one that waits for it.
@@ -435,6 +443,13 @@ fn affinity() -> u64 {
 fn refuse(console: &Console, why: &str) -> ! {
     console.print(format_args!("cannot run: {why}\n"));
     end(UNSUITABLE)
+}
+
+/// Says something where no console is known: by semihosting, if there is any. A guess at the address of a UART could hit
+/// anything.
+fn say_without_console(text: &str) {
+    // Without semihosting the call is an exception.
+    let _ = guard::attempt(&mut || text.bytes().for_each(sys_writec));
 }
 
 /// Ends the machine with a status, if there is something that takes it.

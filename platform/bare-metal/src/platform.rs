@@ -121,6 +121,11 @@ impl Console {
         Console(pointer.map(|pointer| RefCell::new(Uart::new(unsafe { UniqueMmioPointer::new(pointer) }))))
     }
 
+    /// Whether there is one.
+    pub(crate) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
     pub(crate) fn print(&self, text: fmt::Arguments<'_>) {
         if let Some(uart) = &self.0
             && let Ok(mut uart) = uart.try_borrow_mut()

@@ -17,6 +17,9 @@ use crate::bare_metal;
 /// that do other things too need some patience.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// Where the image lies (platform/bare-metal/image.ld).
+const LOAD: u64 = 0x4020_0000;
+
 /// Boots of one run that may end early.
 const BOOTS: usize = 40;
 
@@ -88,9 +91,13 @@ impl<'a> Machine<'a> {
         command
             .args(["-M", boot.machine, "-cpu", "max", "-accel", boot.accelerator, "-m", boot.memory])
             .args(["-smp", &self.pes.to_string(), "-display", "none", "-monitor", "none", "-serial", "stdio"])
-            .args(["-semihosting-config", "enable=on,target=native", "-kernel"])
-            .arg(&self.image)
-            .args(["-append", boot.arguments]);
+            .args(["-semihosting-config", "enable=on,target=native"]);
+        match boot.start {
+            Start::AsKernel => command.arg("-kernel").arg(&self.image).args(["-append", boot.arguments]),
+            Start::WithoutTree => {
+                command.arg("-device").arg(format!("loader,cpu-num=0,addr={LOAD:#x},file={}", self.image.display()))
+            }
+        };
         if let Some(tree) = boot.tree {
             command.arg("-dtb").arg(tree);
         }
@@ -203,9 +210,20 @@ impl Drop for Machine<'_> {
     }
 }
 
+/// How the image starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Start {
+    /// As a Linux kernel does, with the address of a device tree in x0.
+    AsKernel,
+    /// With x0 as it comes.
+    WithoutTree,
+}
+
 /// One boot.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Boot<'a> {
+    /// How the image starts.
+    pub(super) start: Start,
     /// QEMU's machine with its properties.
     pub(super) machine: &'a str,
     /// How QEMU runs the PEs.
@@ -223,6 +241,7 @@ pub(super) struct Boot<'a> {
 impl Boot<'_> {
     /// The machine that the suite is for. Each PE is a thread: they run at the same time.
     pub(super) const GICV5: Boot<'static> = Boot {
+        start: Start::AsKernel,
         machine: "virt,gic-version=x-5",
         accelerator: "tcg",
         memory: "64",
