@@ -51,9 +51,14 @@ fn is_compatible(node: &FdtNode<'_>, with: &str) -> bool {
     names.is_some_and(|names| names.value().split(|byte| *byte == 0).any(|name| name == with.as_bytes()))
 }
 
-/// Looks at a node and everything below it.
+/// Whether a node describes what may be used: it has no status, or that says so. The secure UART of a machine has another.
+fn is_okay(node: &FdtNode<'_>) -> bool {
+    node.property("status").is_none_or(|status| matches!(status.value(), b"okay\0" | b"ok\0"))
+}
+
+/// Looks at a node and everything below it for one that may be used.
 fn find<'a>(node: FdtNode<'a>, wanted: &impl Fn(&FdtNode<'a>) -> bool) -> Option<FdtNode<'a>> {
-    if wanted(&node) {
+    if wanted(&node) && is_okay(&node) {
         return Some(node);
     }
     node.children().find_map(|child| find(child, wanted))

@@ -131,7 +131,7 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     pe::prepare();
     let (tree, range) = device_tree(tree);
     let Some(tree) = tree else {
-        say_without_console("cannot run: there is no device tree at the address in x0\n");
+        say_without_console(format_args!("cannot run: there is no device tree at the address in x0\n"));
         end(UNSUITABLE)
     };
     let image = (&raw const image_begin) as u64..(&raw const image_end) as u64;
@@ -145,7 +145,9 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     let console = unsafe { Console::new(found.uart.filter(|uart| uart.base < GIB as u64)) };
     console.print(format_args!("gicv5 conformance at EL{}\n", pe::exception_level()));
     if !console.is_there() {
-        say_without_console("cannot run: no node of the device tree below 1 GiB is compatible with arm,pl011\n");
+        say_without_console(format_args!(
+            "cannot run: no node of the device tree below 1 GiB is compatible with arm,pl011\n"
+        ));
         end(UNSUITABLE);
     }
     let patience = option("patience=").and_then(|seconds| seconds.parse().ok()).unwrap_or(PATIENCE);
@@ -445,11 +447,23 @@ fn refuse(console: &Console, why: &str) -> ! {
     end(UNSUITABLE)
 }
 
+/// Prints by semihosting.
+struct Semihosting;
+
+impl Write for Semihosting {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(sys_writec);
+        Ok(())
+    }
+}
+
 /// Says something where no console is known: by semihosting, if there is any. A guess at the address of a UART could hit
 /// anything.
-fn say_without_console(text: &str) {
+fn say_without_console(text: fmt::Arguments<'_>) {
     // Without semihosting the call is an exception.
-    let _ = guard::attempt(&mut || text.bytes().for_each(sys_writec));
+    let _ = guard::attempt(&mut || {
+        let _ = Semihosting.write_fmt(text);
+    });
 }
 
 /// Ends the machine with a status, if there is something that takes it.
@@ -481,28 +495,38 @@ impl Write for LastWords {
     }
 }
 
+/// Says what ends the machine: by the UART once, because that may itself be what fails, and then in the other way.
+fn say_last_words(text: fmt::Arguments<'_>) {
+    static SPOKEN: AtomicBool = AtomicBool::new(false);
+    if SPOKEN.swap(true, Ordering::Relaxed) {
+        say_without_console(text);
+    } else {
+        let _ = LastWords.write_fmt(text);
+    }
+}
+
 /// An exception outside of any test.
 fn stop_outside(stopped: Stopped) -> ! {
     if !ENDING.load(Ordering::Relaxed) {
-        let _ = writeln!(LastWords, "\noutside of any test: {stopped}");
+        say_last_words(format_args!("\noutside of any test: {stopped}\n"));
     }
     end(BROKEN)
 }
 
 /// A PE has work that lives in a frame of this one's stack, and does not come back.
 fn stop_after_silence(pe: usize) -> ! {
-    let _ = writeln!(LastWords, "\nPE {pe} does not come back from its work");
+    say_last_words(format_args!("\nPE {pe} does not come back from its work\n"));
     end(BROKEN)
 }
 
 /// PE 0 does not get on.
 fn stop_after_hang(what: &str) -> ! {
-    let _ = writeln!(LastWords, "\nPE 0 hangs in {what}");
+    say_last_words(format_args!("\nPE 0 hangs in {what}\n"));
     end(BROKEN)
 }
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let _ = writeln!(LastWords, "\n{info}");
+    say_last_words(format_args!("\n{info}\n"));
     end(BROKEN)
 }

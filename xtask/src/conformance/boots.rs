@@ -109,6 +109,13 @@ pub(super) const CASES: &[Case] = &[
         lines: &["at EL2", "cannot run: the device tree describes an older interrupt controller"],
         ..ORDINARY
     },
+    // The device tree then names a UART of the Secure world first, which is disabled, and so is other RAM.
+    Case {
+        name: "a GICv3, below a Secure world",
+        machine: "virt,gic-version=3,secure=on",
+        lines: &["at EL1", "cannot run: the device tree describes an older interrupt controller"],
+        ..ORDINARY
+    },
     Case {
         name: "too little RAM",
         memory: "8",
@@ -166,6 +173,14 @@ pub(super) const CASES: &[Case] = &[
             "PE 2: 1000 more guests ran after all that",
             "PE 3: 1000 more guests ran after all that",
         ],
+        end: End::Exited(0),
+        ..ORDINARY
+    },
+    Case {
+        name: "guests below a Secure world",
+        machine: "virt,gic-version=3,virtualization=on,secure=on",
+        arguments: "provoke=guest",
+        lines: &["at EL2", "PE 0: 1000 more guests ran after all that"],
         end: End::Exited(0),
         ..ORDINARY
     },
