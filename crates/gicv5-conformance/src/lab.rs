@@ -315,10 +315,16 @@ impl<'a, B: Bench> Lab<'a, B> {
         expect("ICC_PCR_EL1 lets everything through", true, read >> 1 >= fewest)
     }
 
-    /// Sets the priority mask of PE 0 (PRI-3).
-    pub fn mask(&self, priority: u32) {
-        self.pe.write_raw(SysReg::ICC_PCR_EL1, priority.into());
-        self.pe.isb();
+    /// Sets the priority mask of PE 0 (PRI-3), as far as its bits go (PRI-2).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`].
+    pub fn mask(&self, priority: u32) -> Outcome {
+        let bits = self.features.icc_idr0.pri_bits().map_or(5, |bits| bits.count());
+        let kept = self.priority(priority).keep_high_bits(bits);
+        self.set_sysreg(SysReg::ICC_PCR_EL1, priority.into());
+        expect("ICC_PCR_EL1", kept.number().into(), self.sysreg(SysReg::ICC_PCR_EL1))
     }
 
     /// Reads a register of PE 0.

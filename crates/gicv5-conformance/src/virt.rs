@@ -548,7 +548,7 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Unequal`].
     pub fn expect_ring(&self, lpi: u32) -> Outcome {
         let lpi: Lpi = self.lpi(lpi)?;
-        let found = Cell::new(self.config(lpi));
+        let found = Cell::new(Ok(ICC_ICSR_EL1::ZERO));
         self.until(|| {
             found.set(self.config(lpi));
             found.get().map_or(true, |config| config.pending())
@@ -588,8 +588,9 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Unequal`] if it cannot be.
     pub fn load_with(&self, enable: bool, mask: u32, active: u64) -> Outcome {
         let vmcr = ICH_VMCR_EL2::ZERO.with_en(enable).with_vpmr(self.priority(mask));
-        let context = self.enter(0, Self::context(VM, VPES[0]), vmcr, active)?;
-        expect("ICH_CONTEXTR_EL2.F", false, context.f())
+        let asked = Self::context(VM, VPES[0]);
+        let context = self.enter(0, asked, vmcr, active)?;
+        expect("ICH_CONTEXTR_EL2", asked.raw_value(), context.raw_value())
     }
 
     fn enter(

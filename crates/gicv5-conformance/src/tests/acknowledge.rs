@@ -20,7 +20,7 @@ group! { "acknowledge";
     fn masked_interrupt_is_not_taken(lab) rules["INS-1", "PRI-3"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.mask(7);
+        lab.mask(7)?;
         lab.ready(spi, 8)?;
         lab.pend(spi)?;
         expect("GICR CDIA", 0, lab.pe.gic(GicInsn::GICR_CDIA, 0))?;
@@ -61,7 +61,7 @@ group! { "acknowledge";
     fn hppi_register_respects_the_mask(lab) rules["HPPI-9", "PRI-3"] needs[Need::Spis(1)] {
         let spi = lab.spi()?;
         lab.start()?;
-        lab.mask(7);
+        lab.mask(7)?;
         lab.ready(spi, 8)?;
         lab.pend(spi)?;
         lab.expect_silence(0)

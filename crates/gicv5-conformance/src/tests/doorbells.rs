@@ -46,6 +46,7 @@ group! { "doorbells";
         lab.load(0, VM, VPES[0])?;
         lab.put(0)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])
     }
 
@@ -91,6 +92,7 @@ group! { "doorbells";
         lab.load(0, OTHER, VPES[0])?;
         lab.put_asking(0, OWN)?;
         lab.inject(OTHER, vlpi(1), true);
+        lab.expect_candidate(OTHER, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])?;
         lab.expect_no_ring(0)
     }
@@ -102,6 +104,7 @@ group! { "doorbells";
         expect("IRS_VPE_DBR.DBV", false, lab.read::<IRS_VPE_DBR>().dbv())?;
         wait_for(lab, OWN)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])
     }
 
@@ -123,6 +126,7 @@ group! { "doorbells";
         lab.vd_priority(vlpi(2), 4)?;
         lab.put_asking(0, 8)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_ring(DOORBELLS[0])
@@ -137,11 +141,13 @@ group! { "doorbells";
         lab.vd_priority(vlpi(3), 31)?;
         lab.put_asking(0, 0)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_ring(DOORBELLS[0])?;
         lab.inject(VM, vlpi(1), false);
         lab.inject(VM, vlpi(2), false);
+        lab.expect_candidate(VM, VPES[0], None)?;
         wait_for(lab, 31)?;
         lab.inject(VM, vlpi(3), true);
         lab.expect_ring(DOORBELLS[0])
@@ -158,6 +164,7 @@ group! { "doorbells";
         lab.set_doorbell(VM, VPES[0], lab.doorbell(DOORBELLS[0])?)?;
         wait_for(lab, 0)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])
     }
 
@@ -231,6 +238,7 @@ group! { "doorbells";
         lab.load(0, VM, VPES[0])?;
         lab.put(0)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])
     }
 
@@ -242,6 +250,7 @@ group! { "doorbells";
         expect("ICH_CONTEXTR_EL2.F", false, context.f())?;
         lab.put(0)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])
     }
 
@@ -360,6 +369,7 @@ group! { "doorbells";
         lab.vm_with_ists(&world.table, OTHER)?;
         wait_for(lab, OWN)?;
         lab.inject(OTHER, vlpi(1), true);
+        lab.expect_candidate(OTHER, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])
     }
 
@@ -378,6 +388,7 @@ group! { "doorbells";
         lab.set_doorbell(VM, VPES[0], lab.doorbell(0x00ff_ffff)?)?;
         wait_for(lab, OWN)?;
         lab.inject(VM, vlpi(1), true);
+        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
         lab.expect_no_ring(DOORBELLS[0])?;
         lab.load(0, VM, VPES[0])?;
         lab.expect_virtual(0, vlpi(1))

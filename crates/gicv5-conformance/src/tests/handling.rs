@@ -78,6 +78,7 @@ group! { "handling";
         lab.start()?;
         lab.ready(spi, 8)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
+        expect("HM is level", true, lab.config(spi)?.hm() == HandlingMode::Level)?;
         lab.pend(spi)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Edge);
         lab.sync();
@@ -91,6 +92,7 @@ group! { "handling";
         lab.start()?;
         lab.pe.cdpri(spi.into(), lab.priority(8));
         lab.pe.cdaff(spi.into(), lab.iaffid(0));
+        expect("Priority", 8, lab.config(spi)?.priority().number())?;
         lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.expect_pending(spi, true)

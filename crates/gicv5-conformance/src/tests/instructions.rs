@@ -290,6 +290,7 @@ group! { "instructions";
         lab.pe.cdpri(IrsIntId::Spi(spi), lab.priority(8));
         lab.expect_pending(spi, false)?;
         lab.expect_pending(lpi, true)?;
+        expect("priority of the SPI", 8_u8, lab.config(spi)?.priority().number())?;
         expect("priority of the LPI", 0_u8, lab.config(lpi)?.priority().number())
     }
 
@@ -299,7 +300,9 @@ group! { "instructions";
         lab.pe.cdpri(one.into(), lab.priority(8));
         lab.pe.cdpri(other.into(), lab.priority(24));
         let mine = lab.config(one)?;
-        lab.on(1, |pe| crate::lab::config(pe, other.into()).raw_value())?;
+        expect("Priority of the one", 8, mine.priority().number())?;
+        let theirs = lab.on(1, |pe| crate::lab::config(pe, other.into()).raw_value())?;
+        expect("Priority of the other", 24, ICC_ICSR_EL1::new_with_raw_value(theirs).priority().number())?;
         expect("ICC_ICSR_EL1", mine.raw_value(), lab.sysreg(SysReg::ICC_ICSR_EL1))
     }
 

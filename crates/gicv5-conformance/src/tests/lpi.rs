@@ -111,10 +111,10 @@ group! { "lpi";
         let lpi = lab.lpi(21)?;
         lab.start()?;
         lab.ready(lpi, 16)?;
-        lab.mask(8);
+        lab.mask(8)?;
         lab.pend(lpi)?;
         lab.expect_silence(0)?;
-        lab.mask(16);
+        lab.mask(16)?;
         lab.take(lpi)
     }
 
@@ -176,7 +176,7 @@ group! { "lpi";
         lab.start()?;
         lab.ready(lpi, 8)?;
         lab.pe.cdhm(lpi.into(), HandlingMode::Level);
-        lab.sync();
+        expect("HM is level", true, lab.config(lpi)?.hm() == HandlingMode::Level)?;
         lab.irs().write_set_lpi(IRS, IRS_SETLPIR::ZERO.with_id(lpi));
         lab.take(lpi)?;
         expect("HM is level", false, lab.config(lpi)?.hm() == HandlingMode::Level)?;

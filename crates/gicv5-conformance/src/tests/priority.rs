@@ -23,7 +23,7 @@ group! { "priority";
     /// An interrupt whose priority equals the mask passes.
     fn mask_lets_its_own_priority_through(lab) rules["PRI-3"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.mask(16);
+        lab.mask(16)?;
         lab.pend(spi)?;
         lab.take(spi)
     }
@@ -31,7 +31,7 @@ group! { "priority";
     /// An interrupt less urgent than the mask waits.
     fn mask_holds_what_is_less_urgent(lab) rules["PRI-3"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.mask(8);
+        lab.mask(8)?;
         lab.pend(spi)?;
         lab.expect_silence(0)
     }
@@ -39,7 +39,7 @@ group! { "priority";
     /// A mask of 0 lets priority 0 through and nothing else.
     fn mask_of_zero_lets_priority_zero_through(lab) rules["PRI-3"] needs[Need::Spis(2)] {
         let [urgent, other] = ready(lab, [0, 8])?;
-        lab.mask(0);
+        lab.mask(0)?;
         lab.pend(other)?;
         lab.expect_silence(0)?;
         lab.pend(urgent)?;
@@ -49,10 +49,10 @@ group! { "priority";
     /// Opening the mask lets a waiting interrupt through.
     fn opening_the_mask_signals_what_waits(lab) rules["PRI-3", "SYN-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.mask(8);
+        lab.mask(8)?;
         lab.pend(spi)?;
         lab.expect_silence(0)?;
-        lab.mask(24);
+        lab.mask(24)?;
         lab.take(spi)
     }
 
@@ -61,9 +61,9 @@ group! { "priority";
         let [spi] = ready(lab, [16])?;
         lab.pend(spi)?;
         lab.expect_signal(0)?;
-        lab.mask(8);
+        lab.mask(8)?;
         lab.expect_silence(0)?;
-        lab.mask(31);
+        lab.mask(31)?;
         lab.take(spi)
     }
 
@@ -71,7 +71,7 @@ group! { "priority";
     fn mask_reads_back(lab) rules["PRI-2", "PRI-3"] needs[] {
         let bits = lab.features.icc_idr0.pri_bits().map_or(5, |bits| bits.count());
         for number in 0..32 {
-            lab.mask(number);
+            lab.mask(number)?;
             let kept = lab.priority(number).keep_high_bits(bits).number();
             expect("ICC_PCR_EL1", kept.into(), lab.sysreg(SysReg::ICC_PCR_EL1))?;
         }
@@ -81,10 +81,10 @@ group! { "priority";
     /// Of two pending interrupts the more urgent one is taken first.
     fn more_urgent_comes_first(lab) rules["HPPI-1", "PRI-1"] needs[Need::Spis(2)] {
         let [late, early] = ready(lab, [16, 8])?;
-        lab.mask(0);
+        lab.mask(0)?;
         lab.pend(late)?;
         lab.pend(early)?;
-        lab.mask(31);
+        lab.mask(31)?;
         lab.take(early)?;
         lab.finish(early)?;
         lab.take(late)
@@ -208,7 +208,7 @@ group! { "priority";
     /// A pending interrupt that becomes more urgent is signalled.
     fn raised_priority_is_noticed(lab) rules["HPPI-2"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [24])?;
-        lab.mask(16);
+        lab.mask(16)?;
         lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.pe.cdpri(spi.into(), lab.priority(8));
@@ -219,7 +219,7 @@ group! { "priority";
     /// A pending interrupt that becomes less urgent than the mask is recalled.
     fn lowered_priority_is_noticed(lab) rules["HPPI-2", "HPPI-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [8])?;
-        lab.mask(16);
+        lab.mask(16)?;
         lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.pe.cdpri(spi.into(), lab.priority(24));

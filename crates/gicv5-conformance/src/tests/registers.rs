@@ -1,7 +1,9 @@
 //! Access to the registers of the IRS: widths, halves, reserved offsets, read-only fields.
 
 use gicv5_arch::Iaffid;
-use gicv5_arch::irs::{FRAME_BYTES, IRS_CR1, IRS_IST_CFGR, IRS_PE_SELR, IRS_SPI_SELR, IRS_SYNCR, IrsReg};
+use gicv5_arch::irs::{
+    FRAME_BYTES, IRS_CR1, IRS_IST_CFGR, IRS_PE_SELR, IRS_PE_STATUSR, IRS_SPI_SELR, IRS_SYNCR, IrsReg,
+};
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::values::{Cacheability, Shareability};
 use gicv5_hal::Irs;
@@ -145,6 +147,7 @@ group! { "registers";
     /// Without 1-of-N routing IRS_PE_CR0 ignores writes.
     fn one_of_n_opt_out_ignores_writes(lab) rules["RTE-3"] needs[Need::NoOneOfN] {
         lab.write(IRS_PE_SELR::ZERO.with_iaffid(lab.iaffid(0)))?;
+        expect("IRS_PE_STATUSR.V", true, lab.read::<IRS_PE_STATUSR>().v())?;
         let before = lab.read_raw(IrsReg::IRS_PE_CR0);
         lab.write_raw(IrsReg::IRS_PE_CR0, before ^ 1)?;
         expect("IRS_PE_CR0", before, lab.read_raw(IrsReg::IRS_PE_CR0))

@@ -139,14 +139,14 @@ group! { "routing";
     fn masks_belong_to_a_pe(lab) rules["PRI-3", "PRI-7"] needs[Need::Spis(2), Need::Pes(2)] {
         let (here, there) = (lab.spi()?, lab.spi()?);
         start_all(lab)?;
-        lab.mask(4);
+        lab.mask(4)?;
         lab.ready_on(0, here, 8)?;
         lab.ready_on(1, there, 8)?;
         lab.pend(here)?;
         lab.pend(there)?;
         lab.expect_silence(0)?;
         lab.take_on(1, there)?;
-        lab.mask(31);
+        lab.mask(31)?;
         lab.take(here)
     }
 
@@ -199,7 +199,7 @@ group! { "routing";
         lab.linear_ist()?;
         let ipi = lab.lpi(40)?;
         start_all(lab)?;
-        lab.mask(0);
+        lab.mask(0)?;
         lab.ready(ipi, 8)?;
         for from in 0..lab.pes() {
             lab.on(from, |pe| {
@@ -208,7 +208,7 @@ group! { "routing";
                 0
             })?;
         }
-        lab.mask(31);
+        lab.mask(31)?;
         lab.take(ipi)?;
         lab.finish(ipi)?;
         lab.expect_silence(0)

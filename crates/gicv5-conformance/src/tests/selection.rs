@@ -131,7 +131,9 @@ group! { "selection";
     /// Every PE that runs can be selected by its affinity ID, and is online.
     fn running_pes_can_be_selected(lab) rules["GEN-17"] needs[] {
         for pe in 0..lab.pes() {
-            lab.write(IRS_PE_SELR::ZERO.with_iaffid(lab.iaffid(pe)))?;
+            let selector = IRS_PE_SELR::ZERO.with_iaffid(lab.iaffid(pe));
+            lab.write(selector)?;
+            expect("IRS_PE_SELR", selector.raw_value(), lab.read::<IRS_PE_SELR>().raw_value())?;
             let status = lab.read::<IRS_PE_STATUSR>();
             expect("IRS_PE_STATUSR.V", true, status.v())?;
             expect("IRS_PE_STATUSR.ONLINE", true, status.online())?;
@@ -143,6 +145,9 @@ group! { "selection";
     fn missing_pe_cannot_be_selected(lab) rules["GEN-17"] needs[] {
         let taken = |iaffid: Iaffid| (0..lab.pes()).any(|pe| lab.iaffid(pe) == iaffid);
         let missing = (0xff00..=0xffff).rev().map(Iaffid::new).find(|iaffid| !taken(*iaffid));
+        // From a PE that there is, so that V has something to become.
+        lab.write(IRS_PE_SELR::ZERO.with_iaffid(lab.iaffid(0)))?;
+        expect("IRS_PE_STATUSR.V", true, lab.read::<IRS_PE_STATUSR>().v())?;
         lab.write(IRS_PE_SELR::ZERO.with_iaffid(missing.unwrap_or(Iaffid::new(0xffff))))?;
         expect("IRS_PE_STATUSR.V", false, lab.read::<IRS_PE_STATUSR>().v())?;
         expect("IRS_PE_STATUSR.IDLE", true, lab.read::<IRS_PE_STATUSR>().idle())

@@ -253,10 +253,10 @@ fn a_random_program_repeats_itself_and_tells_machines_apart() {
 
 #[test]
 fn hardly_anything_is_spoiled_that_no_test_notices() {
-    let campaign = super::corrupt::campaign(Kind::Full, 2, &[], 40, 5, &AtomicBool::new(false)).unwrap();
+    let campaign = super::corrupt::campaign(Kind::Full, 2, &[], 400, 5, &AtomicBool::new(false)).unwrap();
     let [answers, effects] = [campaign.answers(), campaign.effects()];
     assert!(answers.holds() && effects.holds(), "{answers:?}, {effects:?}");
-    assert_eq!([answers.cases, effects.cases], [20, 20]);
+    assert_eq!([answers.cases, effects.cases], [200, 200]);
 }
 
 #[test]
