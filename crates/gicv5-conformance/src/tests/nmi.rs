@@ -211,7 +211,7 @@ group! { "nmi";
     /// NMIs pass the mask as priority 0 does: all masks let it through, and the CPU interface that is off does not.
     fn masks_hold_for_nmis(lab) rules["PRI-3", "PRI-8"] needs[Need::Nmi, Need::Spis(1)] {
         let spi = ready(lab, 0)?;
-        lab.mask(0);
+        lab.mask(0)?;
         lab.pend(spi)?;
         lab.expect_signal(0)?;
         lab.set_sysreg(SysReg::ICC_CR0_EL1, 0);

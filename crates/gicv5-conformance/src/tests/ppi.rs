@@ -373,7 +373,7 @@ group! { "ppi";
         lab.start()?;
         lab.set_sysreg(SysReg::ICC_PPI_PRIORITYR0_EL1, (0xe0 | 8) << 24);
         lab.set_sysreg(SysReg::ICC_PPI_ENABLER0_EL1, SW);
-        lab.mask(8);
+        lab.mask(8)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.take(Ppi::SW_PPI)?;
         expect("ICC_APR_EL1", 1 << 8, lab.sysreg(SysReg::ICC_APR_EL1))

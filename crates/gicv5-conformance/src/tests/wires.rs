@@ -281,7 +281,7 @@ group! { "wires";
     /// Pending that software has set of a level interrupt goes with the next fall of its wire.
     fn falling_wire_clears_what_software_has_pended(lab) rules["SPI-4", "ISM-4"] needs[Need::Wire] {
         let spi = wired(lab, TriggerMode::Level)?;
-        lab.mask(0);
+        lab.mask(0)?;
         lab.pend(spi)?;
         lab.expect_pending(spi, true)?;
         drive(lab, true);
