@@ -261,17 +261,14 @@ impl Tally {
     }
 
     /// How much was noticed, and how much if what had nothing to spoil counted as not noticed.
-    fn percentages(self) -> String {
+    fn percentages(self, why_nothing: &str) -> String {
         let percent = |of: usize| {
             let per_mille = self.noticed * 1000 / of.max(1);
             format!("{}.{} %", per_mille / 10, per_mille % 10)
         };
         let Tally { cases, noticed, nothing } = self;
-        format!(
-            "{noticed} of {cases} noticed, {}; {nothing} without, {} with them",
-            percent(cases),
-            percent(cases + nothing)
-        )
+        let (without, with) = (percent(cases), percent(cases + nothing));
+        format!("{noticed} of {cases} noticed, {without}; {nothing} more {why_nothing}, {with} with them")
     }
 }
 
@@ -331,8 +328,8 @@ impl Campaign {
             writeln!(out)?;
         }
         writeln!(out, "{} accesses of {} tests, {} of them spoiled", self.accesses, self.tests, self.cases)?;
-        writeln!(out, "answers: {} meaning", self.answers().percentages())?;
-        writeln!(out, "effects: {} difference", self.effects().percentages())
+        writeln!(out, "answers: {}", self.answers().percentages("have no bit that means anything"))?;
+        writeln!(out, "effects: {}", self.effects().percentages("make no difference"))
     }
 }
 
