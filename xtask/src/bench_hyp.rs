@@ -38,8 +38,8 @@ const LIFE: [u64; 2] = [9_000, 60_000];
 
 const WORKLOADS: [Workload; 12] = [
     workload("init and teardown, 1 vCPU", ["life", "1"], OFTEN, LIFE, 1),
-    workload("init and teardown, 8 vCPUs", ["life", "8"], [1_000, 100], [33_000, 260_000], 1),
-    workload("init and teardown, 512 vCPUs", ["life", "512"], [10, 2], [1_800_000, 16_000_000], 1),
+    workload("init and teardown, 8 vCPUs", ["life", "8"], [1_000, 100], [35_000, 260_000], 1),
+    workload("init and teardown, 512 vCPUs", ["life", "512"], [10, 2], [1_950_000, 16_000_000], 1),
     workload("init and teardown, 1 vCPU, among 10 other VMs", ["crowd", "10"], OFTEN, LIFE, 1),
     workload("init and teardown, 1 vCPU, among 4 096 other VMs", ["crowd", "4096"], OFTEN, LIFE, 1),
     workload("each of 16 VMs made and unmade", ["everybody", "16"], [100, 10], LIFE, 16),
