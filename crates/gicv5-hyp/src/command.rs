@@ -49,7 +49,8 @@ pub enum Command {
     MakeIstInvalid(VmId, IrsIntType),
     /// IRS_VMAP_VPER makes a VPE valid.
     MakeVpeValid(VmId, VpeId),
-    /// IRS_VPE_SELR selects a VPE.
+    /// IRS_VPE_SELR selects a VPE, after it has selected none: without an effect, an earlier selection would be taken for this
+    /// one.
     SelectVpe(VmId, VpeId),
     /// IRS_VPE_CR0 takes the selected VPE out of 1-of-N selection.
     ConfigureVpe(VmId, VpeId),
@@ -212,7 +213,8 @@ impl CommandError {
         }
     }
 
-    /// True if nothing was written, so that everything is as it was before.
+    /// True if nothing was written for this command. It is then as it was before, but for the VM table of a domain of several
+    /// IRSs, of which another may have been given it or have lost it.
     #[must_use]
     pub const fn nothing_was_written(&self) -> bool {
         matches!(self, CommandError::InFlight { .. } | CommandError::NotIdle { .. } | CommandError::Contended { .. })
@@ -261,7 +263,7 @@ impl PortKind {
 }
 
 /// A command that was started and has not been seen to end.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 struct UnderWay {
     command: Command,
     /// The IRS that was given it.
@@ -387,10 +389,22 @@ impl<H: Hypervisor> Host<H> {
 
     /// The command on a port that was given up and is still under way.
     pub(crate) fn unknown(&self, kind: PortKind) -> Option<Command> {
-        let unknown = self.ports.state(kind).with(|state| state.unknown)?;
-        match self.hypervisor.irs().is_idle(unknown.irs, kind.status()) {
-            (true, _) => None,
-            (false, _) => Some(unknown.command),
+        self.unknown_now(kind).map(|unknown| unknown.command)
+    }
+
+    fn unknown_now(&self, kind: PortKind) -> Option<UnderWay> {
+        let unknown = || self.ports.state(kind).with(|state| state.unknown);
+        let mut found = unknown()?;
+        loop {
+            if self.hypervisor.irs().is_idle(found.irs, kind.status()).0 {
+                return None;
+            }
+            // It may be over, and what the IRS is busy with be somebody else's.
+            let again = unknown()?;
+            if again == found {
+                return Some(found);
+            }
+            found = again;
         }
     }
 
@@ -398,10 +412,7 @@ impl<H: Hypervisor> Host<H> {
     pub(crate) async fn unknown_of(&self, kind: PortKind, vm: VmId) -> Option<Command> {
         loop {
             let now = self.hypervisor.wait().now();
-            let unknown = self.ports.state(kind).with(|state| state.unknown)?;
-            if unknown.command.vm() != Some(vm) || self.hypervisor.irs().is_idle(unknown.irs, kind.status()).0 {
-                return None;
-            }
+            let unknown = self.unknown_now(kind).filter(|unknown| unknown.command.vm() == Some(vm))?;
             if now >= unknown.deadline {
                 return Some(unknown.command);
             }

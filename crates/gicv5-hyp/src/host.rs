@@ -32,7 +32,9 @@ pub enum Phase {
     Down,
     /// Coming up, going down, or making the VM table anew.
     Changing,
-    /// Coming up or going down could not be finished. What the IRS may still touch is held; both may be tried again.
+    /// Coming up, going down or making the VM table anew could not be finished, or the future that did it was dropped. What
+    /// the IRS may still touch is held; coming up and going down may be tried again. No VM can be initialised until
+    /// [`Host::bring_up`] has succeeded.
     Partial,
     /// VMs may be initialised.
     Up,
@@ -111,16 +113,19 @@ pub enum BringUpCause {
 
 /// The host could not come up, and what became of what had been done till then.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the host could not come up: {cause}; {}", match cleanup {
-    Ok(()) => "no IRS has a VM table of this host's",
-    Err(_) => "what an IRS may still touch is held",
+#[error("the host could not come up: {cause}; {}", match (cause, cleanup) {
+    (BringUpCause::AlreadyUp | BringUpCause::Contended, _) => "nothing has changed",
+    (_, Ok(())) => "no IRS has a VM table of this host's",
+    (_, Err(_)) => "what an IRS may still touch is held",
 })]
 pub struct BringUpError {
     /// Why.
     pub cause: BringUpCause,
-    /// Whether everything was undone, so that the library holds nothing. A VM table of earlier software that was to be
-    /// [taken over](LiveTable::TakeOver) may be gone all the same. If not, the host is [partly](Phase::Partial) up;
-    /// [`Host::shut_down`] and the next [`Host::bring_up`] try again.
+    /// Whether everything that this attempt did was undone, so that it has left nothing with an IRS. What the host has from
+    /// before it still has: everything, if it is [up already](BringUpCause::AlreadyUp), and VM IDs and doorbells that
+    /// could not be given back yet. A VM table of earlier software that was to be [taken over](LiveTable::TakeOver) may be
+    /// gone all the same. If not, the host is [partly](Phase::Partial) up; [`Host::shut_down`] and the next
+    /// [`Host::bring_up`] try again.
     pub cleanup: Result<(), TearDownCause>,
 }
 
@@ -347,7 +352,7 @@ impl<H: Hypervisor> Host<H> {
     }
 
     /// [`bring_up`](Self::bring_up) step by step: each poll looks once whether the IRS has finished, and never waits. A future
-    /// that is dropped leaves the host [partly](Phase::Partial) up.
+    /// that is dropped after the first write leaves the host [partly](Phase::Partial) up.
     ///
     /// # Errors
     ///
@@ -522,7 +527,8 @@ impl<H: Hypervisor> Host<H> {
         block_on(self.hypervisor.wait(), self.start_shut_down())
     }
 
-    /// [`shut_down`](Self::shut_down) step by step. A future that is dropped leaves the host [partly](Phase::Partial) up.
+    /// [`shut_down`](Self::shut_down) step by step. A future that is dropped after the first
+    /// write leaves the host [partly](Phase::Partial) up.
     ///
     /// # Errors
     ///
@@ -609,7 +615,8 @@ impl<H: Hypervisor> Host<H> {
     /// waited for: this returns at once if it is still under way. Every init begins with this.
     ///
     /// If the IRS is idle and yet a VM cannot be made invalid, and no VM is initialised, the whole VM table is withdrawn and
-    /// made anew: it encloses everything.
+    /// made anew: it encloses everything. If that fails half-way, or the future is dropped there, the host is
+    /// [partly](Phase::Partial) up, and [`bring_up`](Self::bring_up) goes on.
     ///
     /// Waits and frees as [`Vm::tear_down`] does; allocates nothing.
     ///
@@ -643,10 +650,15 @@ impl<H: Hypervisor> Host<H> {
     /// The way out when a VM cannot be made invalid: the table that encloses all of them, with no VM running.
     async fn make_table_anew(&self) -> Result<(), ReclaimError> {
         let begun = self.core.with(|core| {
+            // Somebody else may have settled it meanwhile.
+            if !core.parked.iter().any(|record| record.parked == Parked::Quarantine) {
+                return Ok(None);
+            }
             let alone = core.ids.in_use() == core.parked.len();
-            if core.phase == Phase::Up && alone { Ok(self.begin(core)) } else { Err(core.parked.len()) }
+            if core.phase == Phase::Up && alone { Ok(Some(self.begin(core))) } else { Err(core.parked.len()) }
         });
-        let (mut change, mut batch) = begun.map_err(|left| ReclaimError { left, cause: TearDownCause::OthersRun })?;
+        let begun = begun.map_err(|left| ReclaimError { left, cause: TearDownCause::OthersRun })?;
+        let Some((mut change, mut batch)) = begun else { return Ok(()) };
         let anew = async {
             if let Some(cause) = batch.todo.iter().find_map(|record| self.cannot_go(record)) {
                 return Err(cause);

@@ -12,11 +12,11 @@ use gicv5_arch::entry::{L1_ISTE, L2_VMTE_IST};
 use gicv5_arch::geometry::{Footprint, GeometryError, IstGeometry};
 use gicv5_arch::irs::IRS_VMAP_VISTR;
 use gicv5_arch::values::MapAction;
-use gicv5_arch::{AddressError, IrsIntType, PhysAddr};
+use gicv5_arch::{AddressError, IrsIntType, PhysAddr, VmId};
 use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
 
 use crate::boxed::{Boxed, Heap};
-use crate::command::{Command, CommandError, Place, PortKind};
+use crate::command::{Command, CommandError, Place, Port, PortKind};
 use crate::error::{Fate, Fault};
 use crate::host::Host;
 use crate::memory::{Part, Structure, TableError, VmKey, allocate, allocate_many};
@@ -175,59 +175,95 @@ impl IstError {
     }
 }
 
+/// Nothing is at stake if the IRS was told nothing; otherwise nobody knows whether it uses the IST (IST-8).
+impl From<IstCause> for IstError {
+    fn from(cause: IstCause) -> IstError {
+        let fate = match &cause {
+            IstCause::Command(error) if !error.nothing_was_written() => Fate::Dead,
+            _ => Fate::Unchanged,
+        };
+        IstError { cause, fate }
+    }
+}
+
+impl From<CommandError> for IstError {
+    fn from(error: CommandError) -> IstError {
+        IstCause::from(error).into()
+    }
+}
+
+/// An IST that no record has yet. It goes back also if the future is dropped.
+struct Spare<'h, H: Hypervisor> {
+    host: &'h Host<H>,
+    ist: Option<Boxed<Ist<BlockOf<H>>>>,
+}
+
+impl<H: Hypervisor> Drop for Spare<'_, H> {
+    fn drop(&mut self) {
+        if let Some(ist) = self.ist.take() {
+            ist.into_inner().free(self.host.hypervisor.memory());
+        }
+    }
+}
+
+/// Several threads may want to make and remove the LPI IST of a VM at once. Whoever owns the port that the commands go through
+/// puts an IST into the record, and takes one out, and nobody else: what is there is what the commands are about.
 impl<H: Hypervisor> Host<H> {
     /// Gives a valid VM an IST for `2^id_bits` interrupts, or more if the IRS insists (IST-28).
     ///
-    /// If this fails before the IRS has heard of the IST, nothing has changed. Later, the IST stays lent.
+    /// The error says what must become of the VM. With [`Fate::Unchanged`] it has no IST by this; otherwise the IST stays
+    /// lent until the VM is invalid.
     pub(crate) async fn make_ist(
         &self,
         record: &Record<H>,
         int_type: IrsIntType,
         id_bits: u32,
-    ) -> Result<(), IstCause> {
-        let memory = self.hypervisor.memory();
-        let limits = &self.limits;
+    ) -> Result<(), IstError> {
+        // Memory is allocated before the port is taken, so that nobody waits for the allocator.
+        let mut spare = Spare { host: self, ist: Some(self.allocate_ist(record.key(), int_type, id_bits)?) };
+        let command = Command::MakeIstValid(record.vm, int_type);
+        let mut port = self.port(PortKind::Vmt, command).await?;
+        let word = record.ists.with(|ists| match (ists.part_mut(int_type), &spare.ist) {
+            (part @ Part::Absent, Some(ist)) => {
+                let word = ist.geometry.vmte_word(ist.base.address()).map_err(TableError::from)?;
+                *part = spare.ist.take().map_or(Part::Absent, Part::Draft);
+                part.lend();
+                Ok(word)
+            }
+            _ => Err(IstCause::Exists),
+        })?;
+        let Err(error) = self.make_ist_valid(&mut port, record.vm, int_type, word).await else { return Ok(()) };
+        if let CommandError::NoEffect { .. } = error {
+            // The IRS is idle and has not taken the IST, so that it can be had back.
+            let removed = self.take_ist(&mut port, record, int_type).await;
+            let fate = if removed.is_ok() { Fate::Unchanged } else { Fate::Dead };
+            return Err(IstError { cause: error.into(), fate });
+        }
+        Err(error.into())
+    }
+
+    fn allocate_ist(&self, key: VmKey, int_type: IrsIntType, id_bits: u32) -> Result<Boxed<Ist<BlockOf<H>>>, IstCause> {
+        let (memory, limits, heap) = (self.hypervisor.memory(), &self.limits, self.heap());
         let id_bits = match int_type {
             IrsIntType::Lpi => id_bits.max(limits.ist.min_lpi_id_bits()),
             IrsIntType::Spi => id_bits,
         };
         let geometry = limits.ist.choose(int_type, id_bits, self.contiguous_bytes)?;
-        let heap = self.heap();
-        let ist = Ist::allocate(&heap, memory, self.publish_for, limits.highest, record.key(), int_type, geometry)?;
-        let ist = Boxed::new(&heap, ist).map_err(|(error, ist)| {
+        let ist = Ist::allocate(&heap, memory, self.publish_for, limits.highest, key, int_type, geometry)?;
+        Boxed::new(&heap, ist).map_err(|(error, ist)| {
             ist.free(memory);
-            TableError::from(error)
-        })?;
-        // From here on the record has it, so that it is not lost with the future.
-        let refused = record.ists.with(|ists| match ists.part_mut(int_type) {
-            part @ Part::Absent => {
-                *part = Part::Draft(ist);
-                None
-            }
-            _ => Some(ist),
-        });
-        if let Some(ist) = refused {
-            ist.into_inner().free(memory);
-            return Err(IstCause::Exists);
-        }
-        let made = self.make_ist_valid(record, int_type).await;
-        if made.is_err() {
-            let draft = record.ists.with(|ists| ists.part_mut(int_type).take_draft());
-            if let Some(ist) = draft {
-                ist.into_inner().free(memory);
-            }
-        }
-        made
+            TableError::from(error).into()
+        })
     }
 
-    async fn make_ist_valid(&self, record: &Record<H>, int_type: IrsIntType) -> Result<(), IstCause> {
-        let vm = record.vm;
+    async fn make_ist_valid(
+        &self,
+        port: &mut Port<'_, H>,
+        vm: VmId,
+        int_type: IrsIntType,
+        word: L2_VMTE_IST,
+    ) -> Result<(), CommandError> {
         let command = Command::MakeIstValid(vm, int_type);
-        let mut port = self.port(PortKind::Vmt, command).await?;
-        let word = record.ists.with(|ists| {
-            let ist = ists.part_mut(int_type).lend().ok_or(IstCause::Absent)?;
-            ist.geometry.vmte_word(ist.base.address()).map_err(|error| IstCause::Table(error.into()))
-        })?;
         let filled = self.with_ist_word(vm, int_type, |memory, block, bytes| {
             memory.prepare(self.publish_for, block, bytes.clone());
             let found = memory.load64(block, bytes.start);
@@ -249,26 +285,27 @@ impl<H: Hypervisor> Host<H> {
         });
         let found = found.unwrap_or(0);
         if !L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
-            return Err(port.no_effect(command, Place::Entry("L2_VMTE"), found).into());
+            return Err(port.no_effect(command, Place::Entry("L2_VMTE"), found));
         }
         Ok(())
     }
 
     /// Takes an IST from a valid VM. If the IRS does not confirm, the IST stays lent until the VM is invalid (IST-8).
-    pub(crate) async fn remove_ist(&self, record: &Record<H>, int_type: IrsIntType) -> Result<(), IstCause> {
-        let command = Command::MakeIstInvalid(record.vm, int_type);
-        let mut port = self.port(PortKind::Vmt, command).await?;
-        // One that the IRS has not heard of is left by a future that was dropped.
-        let draft = record.ists.with(|ists| match ists.part_mut(int_type) {
-            Part::Absent => Err(IstCause::Absent),
-            part => Ok(part.take_draft()),
-        })?;
-        if let Some(ist) = draft {
-            ist.into_inner().free(self.hypervisor.memory());
-            return Ok(());
+    pub(crate) async fn remove_ist(&self, record: &Record<H>, int_type: IrsIntType) -> Result<(), IstError> {
+        let mut port = self.port(PortKind::Vmt, Command::MakeIstInvalid(record.vm, int_type)).await?;
+        if record.ists.with(|ists| matches!(ists.part_mut(int_type), Part::Absent)) {
+            return Err(IstCause::Absent.into());
         }
-        let proof = self.make_ist_invalid(&mut port, record.key(), int_type).await?;
-        drop(port);
+        Ok(self.take_ist(&mut port, record, int_type).await?)
+    }
+
+    async fn take_ist(
+        &self,
+        port: &mut Port<'_, H>,
+        record: &Record<H>,
+        int_type: IrsIntType,
+    ) -> Result<(), CommandError> {
+        let proof = self.make_ist_invalid(port, record.key(), int_type).await?;
         let ist = record.ists.with(|ists| ists.part_mut(int_type).end(&proof));
         if let Some(ist) = ist {
             ist.into_inner().free(self.hypervisor.memory());

@@ -12,6 +12,7 @@
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
+use core::marker::PhantomData;
 
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD};
 use gicv5_arch::geometry::Footprint;
@@ -228,10 +229,11 @@ impl<B> Proof<Boxed<Ist<B>>> for VmInvalid {
     }
 }
 
-/// Proof that an IST of a VM is invalid (IST-7).
-pub(crate) struct IstInvalid(VmKey, IrsIntType);
+/// Proof that an IST of a VM is invalid (IST-7). It holds as long as the port is not given back: then the VM may get
+/// another IST, which it would cover as well.
+pub(crate) struct IstInvalid<'p>(VmKey, IrsIntType, PhantomData<&'p ()>);
 
-impl<B> Proof<Boxed<Ist<B>>> for IstInvalid {
+impl<B> Proof<Boxed<Ist<B>>> for IstInvalid<'_> {
     fn covers(&self, ist: &Boxed<Ist<B>>) -> bool {
         (ist.key, ist.int_type) == (self.0, self.1)
     }
@@ -287,12 +289,12 @@ impl<H: Hypervisor> Host<H> {
     }
 
     /// Makes an IST of a valid VM invalid, sees that it is, and leaves its word of the VM's entry zero (IST-5).
-    pub(crate) async fn make_ist_invalid(
+    pub(crate) async fn make_ist_invalid<'p>(
         &self,
-        port: &mut Port<'_, H>,
+        port: &'p mut Port<'_, H>,
         key: VmKey,
         int_type: IrsIntType,
-    ) -> Result<IstInvalid, CommandError> {
+    ) -> Result<IstInvalid<'p>, CommandError> {
         let command = Command::MakeIstInvalid(key.vm(), int_type);
         let value = IRS_VMAP_VISTR::ZERO
             .with_m(true)
@@ -312,7 +314,7 @@ impl<H: Hypervisor> Host<H> {
             Ok(())
         });
         match cleared {
-            Some(Ok(())) => Ok(IstInvalid(key, int_type)),
+            Some(Ok(())) => Ok(IstInvalid(key, int_type, PhantomData)),
             Some(Err(word)) => Err(port.no_effect(command, Place::Entry("L2_VMTE"), word)),
             None => Err(port.no_effect(command, Place::Entry("L1_VMTE"), 0)),
         }

@@ -245,6 +245,11 @@ impl Context {
         for bank in ppis.banks() {
             of(&self.latch, bank).fetch_and(!ppis.edge.bits(bank), Ordering::Relaxed);
         }
+        self.stop_waiting();
+    }
+
+    /// The vCPU does not rely on its doorbell any more, and has something pending until it has been loaded.
+    pub(crate) fn stop_waiting(&self) {
         self.waiting.store(false, Ordering::Relaxed);
     }
 

@@ -57,8 +57,8 @@ pub enum TearDownCause {
         vpe: VpeId,
     },
     /// The IRS is idle and yet does not make the VM invalid, and the VM table cannot be made anew while other VMs are
-    /// initialised.
-    #[error("the VM table encloses other VMs, so that it cannot be made anew")]
+    /// initialised or being torn down, nor while the host is not up.
+    #[error("the VM table cannot be made anew while it encloses other VMs or is changing")]
     OthersRun,
 }
 

@@ -304,25 +304,28 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     /// As [`init`](Self::init).
     pub async fn start_init(&mut self, spec: &VmSpec<'_>) -> Result<(), InitError> {
         let host = self.host;
-        if let Some(record) = &self.record {
-            if record.state() != VmState::Initialising {
-                return Err(InitError::unchanged(InitCause::AlreadyInitialised));
-            }
+        if self.state().is_some_and(|state| state != VmState::Initialising) {
+            return Err(InitError::unchanged(InitCause::AlreadyInitialised));
+        }
+        let plan = Plan::new(host, spec).map_err(InitError::unchanged)?;
+        // What an earlier init has left half-way goes first.
+        let mut fate = Fate::Unchanged;
+        if self.record.is_some() {
             if let Err(TearDownError { cause, fate }) = self.start_tear_down().await {
                 return Err(InitError { cause: InitCause::NotSettled(cause), fate });
             }
+            fate = Fate::TornDown;
         }
-        let plan = Plan::new(host, spec).map_err(InitError::unchanged)?;
         if host.holdings_in_quarantine() {
             // If it fails the hardware still does not answer, and this init will see for itself.
             let _ = host.start_reclaim().await;
         }
-        let key = host.take_id().map_err(InitError::unchanged)?;
+        let key = host.take_id().map_err(|cause| InitError { cause, fate })?;
         let record = match Record::new(&host.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
             Ok(record) => self.record.insert(record),
             Err(error) => {
                 host.core.with(|core| core.ids.give(key.vm()));
-                return Err(InitError::unchanged(error.into()));
+                return Err(InitError { cause: error.into(), fate });
             }
         };
         match host.build_vm(record, &plan).await {
@@ -409,14 +412,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     pub async fn start_create_lpi_ist(&self, id_bits: u32) -> Result<(), IstError> {
         let not_live = IstError { cause: IstCause::NotLive, fate: Fate::Unchanged };
         let record = self.live_record().ok_or(not_live)?;
-        match self.host.make_ist(record, IrsIntType::Lpi, id_bits).await {
-            Err(cause @ IstCause::Command(CommandError::NoEffect { .. })) => {
-                // The IRS is idle and has not taken the IST, so that it can be had back.
-                let removed = self.host.remove_ist(record, IrsIntType::Lpi).await;
-                Err(IstError { cause, fate: if removed.is_ok() { Fate::Unchanged } else { dead(record) } })
-            }
-            outcome => outcome.map_err(|cause| ist_error(record, cause)),
-        }
+        settled(record, self.host.make_ist(record, IrsIntType::Lpi, id_bits).await)
     }
 
     /// Takes the LPI IST from the VM: when the guest disables LPIs. Its LPIs are forgotten.
@@ -438,7 +434,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     pub async fn start_remove_lpi_ist(&self) -> Result<(), IstError> {
         let not_live = IstError { cause: IstCause::NotLive, fate: Fate::Unchanged };
         let record = self.live_record().ok_or(not_live)?;
-        self.host.remove_ist(record, IrsIntType::Lpi).await.map_err(|cause| ist_error(record, cause))
+        settled(record, self.host.remove_ist(record, IrsIntType::Lpi).await)
     }
 
     /// Makes the hardware's settings of a vCPU right again, as init made them, and its saved state that of a vCPU that has never
@@ -455,7 +451,8 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         block_on(self.host.hypervisor.wait(), self.start_reset_vcpu(vcpu))
     }
 
-    /// [`reset_vcpu`](Self::reset_vcpu) step by step.
+    /// [`reset_vcpu`](Self::reset_vcpu) step by step. A future that is dropped leaves the vCPU's settings as they are at that
+    /// time: it is to be reset again. Its doorbell may not come, so that it [has something pending](Self::has_pending).
     ///
     /// # Errors
     ///
@@ -472,6 +469,8 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
             return Err(unchanged(ResetCause::Resident { vm, vpe: *vpe }));
         }
         let lpi = host.doorbells.lpi(host.hypervisor.lpis(), doorbell);
+        // The commands may end the request for the doorbell (open question 8), also if the future is dropped half-way.
+        context.stop_waiting();
         match host.configure_vpe(vm, *vpe, lpi).await {
             Ok(proof) => {
                 context.reset(&host.ppis, record.priorities(vcpu));
@@ -573,13 +572,13 @@ fn dead<H: Hypervisor>(record: &Record<H>) -> Fate {
     Fate::Dead
 }
 
-/// If the IRS was told of the IST, nobody knows whether it uses it (IST-8).
-fn ist_error<H: Hypervisor>(record: &Record<H>, cause: IstCause) -> IstError {
-    let fate = match &cause {
-        IstCause::Command(error) if !error.nothing_was_written() => dead(record),
-        _ => Fate::Unchanged,
-    };
-    IstError { cause, fate }
+/// A VM of whose IST nobody knows whether the IRS uses it may only be torn down (IST-8).
+fn settled<H: Hypervisor>(record: &Record<H>, outcome: Result<(), IstError>) -> Result<(), IstError> {
+    outcome.inspect_err(|error| {
+        if error.fate == Fate::Dead {
+            record.kill();
+        }
+    })
 }
 
 /// What init has found out before it takes anything.
@@ -652,7 +651,7 @@ impl<H: Hypervisor> Host<H> {
             self.doorbells.enable(lpis, doorbell, &proof);
         }
         if let Some(id_bits) = plan.spi_id_bits {
-            self.make_ist(record, IrsIntType::Spi, id_bits).await?;
+            self.make_ist(record, IrsIntType::Spi, id_bits).await.map_err(|error| error.cause)?;
         }
         Ok(())
     }

@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "common/guest.rs"]
+mod guest;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -14,10 +16,11 @@ use gicv5_arch::values::MapAction;
 use gicv5_arch::{VmId, VpeId};
 use gicv5_hal::IrsExt;
 use gicv5_hyp::{
-    BringUpCause, Command, CommandError, Config, Fate, Host, Phase, ReclaimError, ShutDownError, TearDownCause,
-    TearDownError, VcpuIndex, VmSpec, VmState,
+    BringUpCause, Command, CommandError, Config, Fate, Host, Idle, IstCause, Phase, ReclaimError, ShutDownError,
+    TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
 };
 use gicv5_model::fault::{Fault, Request};
+use guest::PE0;
 
 /// The time-out of the hosts here, in ticks.
 const TIMEOUT: u64 = 200;
@@ -392,4 +395,86 @@ fn a_selection_that_the_irs_ignores_gives_no_other_vpe_a_doorbell() {
         let account = lab.machine.account(&before);
         assert!(account.is_clean(), "{shape:?}: {account:#?}");
     }
+}
+
+/// IST-7: what is in the record while one of them is at work is not the others'.
+#[test]
+fn an_ist_that_is_being_made_is_nobody_elses_to_remove_or_to_make() {
+    for shape in SHAPES {
+        let (lab, host) = slow(shape);
+        let before = lab.machine.snapshot();
+        host.bring_up().unwrap();
+        let (vm, other) = (live(&host), live(&host));
+        {
+            // Something else has the port.
+            let mut busy = pin!(other.start_create_lpi_ist(14));
+            run_to(&lab, IrsReg::IRS_VMAP_VISTR, busy.as_mut());
+            let mut small = pin!(vm.start_create_lpi_ist(14));
+            assert!(poll(small.as_mut()).is_none());
+            // Whoever comes second finds the port first.
+            let mut remove = pin!(vm.start_remove_lpi_ist());
+            let mut large = pin!(vm.start_create_lpi_ist(16));
+            assert!(poll(remove.as_mut()).is_none() && poll(large.as_mut()).is_none());
+            finish(&lab, busy.as_mut()).unwrap();
+            let removed = finish(&lab, remove.as_mut()).unwrap_err();
+            assert!(matches!(removed.cause, IstCause::Absent), "{removed}");
+            assert_eq!(finish(&lab, large.as_mut()), Ok(()));
+            let made = finish(&lab, small.as_mut()).unwrap_err();
+            assert!(matches!(made.cause, IstCause::Exists), "{made}");
+        }
+        vm.remove_lpi_ist().unwrap();
+        drop((vm, other));
+        host.reap().unwrap();
+        host.shut_down().unwrap();
+        let account = lab.machine.account(&before);
+        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+    }
+}
+
+/// DB-10, open question 8: the commands of a reset may end the request for a doorbell.
+#[test]
+fn a_vcpu_whose_reset_was_given_up_half_way_does_not_rely_on_its_doorbell() {
+    for register in [IrsReg::IRS_VPE_SELR, IrsReg::IRS_VPE_CR0, IrsReg::IRS_VPE_DBR] {
+        let (lab, host) = slow(SHAPES[0]);
+        lab.open_traps();
+        host.bring_up().unwrap();
+        let vm = live(&host);
+        lab.load(PE0, &vm, VcpuIndex(1)).unwrap();
+        lab.guest(PE0).open();
+        assert_eq!(lab.idle(PE0, &vm, VcpuIndex(1)), Ok(Idle::Sleep));
+        assert_eq!(vm.has_pending(VcpuIndex(1)), Ok(false));
+        drop_at(&lab, register, vm.start_reset_vcpu(VcpuIndex(1)));
+        assert_eq!(vm.has_pending(VcpuIndex(1)), Ok(true), "{register}: it is loaded, and may ask again");
+        lab.machine.advance(100);
+        vm.reset_vcpu(VcpuIndex(1)).unwrap();
+        lab.assert_no_violations();
+    }
+}
+
+#[test]
+fn an_init_that_cannot_be_says_what_became_of_the_half_way_vm() {
+    let (lab, host) = slow(SHAPES[0]);
+    host.bring_up().unwrap();
+    let _other = live(&host);
+    let mut vm = host.new_vm();
+    drop_at(&lab, IrsReg::IRS_VMAP_VPER, vm.start_init(&SPEC));
+    let error = vm.init(&VmSpec::new(&[])).unwrap_err();
+    assert_eq!(
+        (error.fate, vm.state()),
+        (Fate::Unchanged, Some(VmState::Initialising)),
+        "nothing is looked at but the spec"
+    );
+    // The old VM goes, by a command and the release of three LPIs; then there is no heap for the new one.
+    lab.machine.advance(100);
+    lab.machine.plan_fault(lab.machine.fault_points_passed() + 4, Fault::Refused);
+    let error = vm.init(&SPEC).unwrap_err();
+    assert_eq!((error.fate, vm.state()), (Fate::TornDown, None), "{error}");
+    lab.assert_no_violations();
+}
+
+#[test]
+fn a_host_that_is_up_says_that_nothing_has_changed_when_it_is_brought_up() {
+    let (_lab, host) = SHAPES[0].up();
+    let text = host.bring_up().unwrap_err().to_string();
+    assert_eq!(text, "the host could not come up: the host is up already; nothing has changed");
 }
