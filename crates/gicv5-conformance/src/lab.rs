@@ -497,6 +497,23 @@ impl<'a, B: Bench> Lab<'a, B> {
         expect("an IRQ is signalled", true, came != 0)
     }
 
+    /// Wants the best interrupt of a PE to be this one, as ICC_HPPIR_EL1 has it, before it is taken. Each pending interrupt finds its
+    /// own way to the PE, so that a less urgent one may be there first, and be taken first (HPPI-5).
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    pub fn expect_best(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
+        let id = id.into();
+        let bench = self.bench;
+        let found = self.on(pe, |pe| {
+            let hppi = || pe.read_raw(SysReg::ICC_HPPIR_EL1);
+            until(bench.wait(), SOON, || HPPIR::new_with_raw_value(hppi()).int_id() == Some(id));
+            hppi()
+        })?;
+        expect_interrupt("ICC_HPPIR_EL1", Some(id), found)
+    }
+
     /// Wants nothing to be signalled at a PE, and the HPPI register to say so (HPPI-9).
     ///
     /// # Errors
@@ -588,7 +605,11 @@ impl<'a, B: Bench> Lab<'a, B> {
         let highest = self.features.idr0.pa_range().map_err(|_| NONE)?.highest();
         let layout = BlockLayout::for_footprint(footprint, highest).map_err(|_| NONE)?;
         let block = memory.allocate(layout).map_err(|_| NONE)?;
-        let mut blocks = self.blocks.borrow_mut();
+        // Whoever ran into an exception in the middle of an access has left the blocks borrowed for good.
+        let Ok(mut blocks) = self.blocks.try_borrow_mut() else {
+            memory.free(block);
+            return Err(NONE);
+        };
         match blocks.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
             Some((index, place)) => {
                 let table = Table { index, address: block.address(), size: block.size() };
@@ -788,7 +809,8 @@ impl<'a, B: Bench> Lab<'a, B> {
             self.write_raw(IrsReg::IRS_VMT_CFGR, cfgr)?;
         }
         // No IST and no VM table is valid any more, so no IRS knows any of this memory (LPI-1, VMT-7).
-        for place in self.blocks.borrow_mut().iter_mut() {
+        let blocks = self.blocks.try_borrow_mut();
+        for place in blocks.map_err(|_| Failure::Exhausted { what: "table memory" })?.iter_mut() {
             if let Some(block) = place.take() {
                 self.bench.memory().free(block);
             }

@@ -75,6 +75,7 @@ group! { "irs";
         lab.pend(one)?;
         lab.expect_silence(0)?;
         lab.irs_enable(true)?;
+        lab.expect_best(0, one)?;
         lab.take(one)?;
         lab.finish(one)?;
         lab.take(other)

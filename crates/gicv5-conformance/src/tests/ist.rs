@@ -67,6 +67,7 @@ fn tables_of<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
         lab.ready(lpi, priority)?;
         lab.pend(lpi)?;
     }
+    lab.expect_best(0, last)?;
     lab.take(last)?;
     lab.finish(last)?;
     lab.take(second)
@@ -116,6 +117,7 @@ group! { "ist";
     fn id_bits_are_raised_to_the_minimum(lab) rules["IST-28"] needs[Need::Lpis] {
         let ist = lab.features.smallest_ist().ok_or(NO_TABLE)?;
         let table = lab.memory(ist.base())?;
+        lab.write_attributes()?;
         lab.write(ist.cfgr().with_lpi_id_bits(u5::new(0)))?;
         let address = Addr55_6::new(table.address).map_err(|_| NO_TABLE)?;
         lab.write(IRS_IST_BASER::ZERO.with_addr(address).with_valid(true))?;
@@ -280,6 +282,7 @@ group! { "ist";
         let table = lab.memory(ist.base())?;
         let entry = L2_ISTE::ZERO.with_enable(true);
         lab.store32(table, 0, entry.raw_value());
+        lab.write_attributes()?;
         lab.write(ist.cfgr())?;
         lab.write_raw(IrsReg::IRS_IST_BASER, table.address.raw() | 0x40 | 1)?;
         expect("Enabled of LPI 0", true, lab.config(lab.lpi(0)?)?.enabled())
@@ -392,6 +395,7 @@ group! { "ist";
         }
         let level1 = lab.memory(ist.base())?;
         name_level2(lab, (ist, level1), 0, true)?;
+        lab.write_attributes()?;
         lab.write(ist.cfgr())?;
         lab.write_raw(IrsReg::IRS_IST_BASER, level1.address.raw() | mask | 1)?;
         expect_reachable(lab, lab.lpi(0)?, true)

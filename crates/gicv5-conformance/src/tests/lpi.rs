@@ -98,8 +98,10 @@ group! { "lpi";
         lab.pend(lpi)?;
         lab.pend(urgent)?;
         lab.start()?;
+        lab.expect_best(0, urgent)?;
         lab.take(urgent)?;
         lab.finish(urgent)?;
+        lab.expect_best(0, lpi)?;
         lab.take(lpi)?;
         lab.finish(lpi)?;
         lab.take(late)

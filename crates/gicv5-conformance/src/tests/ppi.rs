@@ -207,6 +207,7 @@ group! { "ppi";
         lab.pend(spi)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31)?;
+        lab.expect_best(0, spi)?;
         lab.take(spi)?;
         lab.finish(spi)?;
         lab.take(Ppi::SW_PPI)

@@ -85,6 +85,7 @@ group! { "priority";
         lab.pend(late)?;
         lab.pend(early)?;
         lab.mask(31)?;
+        lab.expect_best(0, early)?;
         lab.take(early)?;
         lab.finish(early)?;
         lab.take(late)
@@ -100,6 +101,7 @@ group! { "priority";
         lab.start()?;
         let [fourth, first, third, second] = spis;
         for spi in [first, second, third, fourth] {
+            lab.expect_best(0, spi)?;
             lab.take(spi)?;
             lab.finish(spi)?;
         }
@@ -243,7 +245,7 @@ group! { "priority";
         lab.pend(one)?;
         lab.expect_signal(0)?;
         lab.pend(better)?;
-        lab.until(|| lab.sysreg(SysReg::ICC_HPPIR_EL1) as u32 == gicv5_arch::IntId::Spi(better).raw());
+        lab.expect_best(0, better)?;
         lab.take(better)?;
         lab.expect_pending(one, true)
     }

@@ -214,6 +214,7 @@ group! { "wires";
         lab.bench().drive_timer(lab.pe, Ppi::CNTV, true);
         lab.bench().drive_timer(lab.pe, Ppi::CNTP, true);
         lab.mask(31)?;
+        lab.expect_best(0, Ppi::CNTP)?;
         lab.take(Ppi::CNTP)?;
         lab.bench().drive_timer(lab.pe, Ppi::CNTP, false);
         lab.finish(Ppi::CNTP)?;
