@@ -159,6 +159,13 @@ pub(crate) fn take_interrupted() -> bool {
     PLACES.get(index()).is_some_and(|place| place.interrupted.swap(false, Ordering::Relaxed))
 }
 
+/// Says that no work on this PE is to be come back from: the next exception is one outside of any test.
+pub(crate) fn disarm() {
+    if let Some(place) = PLACES.get(index()) {
+        place.armed.store(false, Ordering::Relaxed);
+    }
+}
+
 struct Exceptions;
 
 /// Has an exception return to where a context was saved.

@@ -87,7 +87,8 @@ pub(crate) fn prepare() {
     // TCR_EL1.IPS is what the PE has.
     let tcr = DEFAULT_TCR_EL1 & !(7 << 32) | (features & 7) << 32;
     // SAFETY: these registers act on EL1, where nothing runs yet; what will run there needs what the image needs: its page
-    // table, the counters and timers, and no traps (CPTR_EL2 has its RES1 bits and traps no floating point).
+    // table, the counters and timers, and no traps (CPTR_EL2 has its RES1 bits and traps no floating point). CNTHCTL_EL2 lets EL1
+    // at the physical counter and timer and has nothing else in it; an event stream comes later.
     unsafe {
         asm!(
             "mrs {t}, ttbr0_el2", "msr ttbr0_el1, {t}",
@@ -96,7 +97,7 @@ pub(crate) fn prepare() {
             "msr vbar_el1, {vectors}",
             "msr cpacr_el1, {cpacr}",
             "msr cptr_el2, {cptr}",
-            "mrs {t}, cnthctl_el2", "orr {t}, {t}, #3", "msr cnthctl_el2, {t}",
+            "msr cnthctl_el2, {cnthctl}",
             "msr cntvoff_el2, xzr",
             "msr hstr_el2, xzr",
             "mrs {t}, midr_el1", "msr vpidr_el2, {t}",
@@ -112,19 +113,24 @@ pub(crate) fn prepare() {
             vectors = in(reg) &raw const guest_vectors,
             cpacr = in(reg) 3_u64 << 20,
             cptr = in(reg) 0x33ff_u64,
+            cnthctl = in(reg) 3_u64,
             sctlr = in(reg) DEFAULT_SCTLR,
         );
     }
     let hcx: u64;
-    // SAFETY: as above. By number: HCRX_EL2 and the fine-grained traps HFGRTR_EL2, HFGWTR_EL2 and HFGITR_EL2 exist where
-    // FEAT_HCX and FEAT_FGT are, and firmware may have left anything there. Those of the GICv5 are the tests'.
+    // SAFETY: as above. By number: HCRX_EL2 and the fine-grained traps HFGRTR_EL2, HFGWTR_EL2, HFGITR_EL2, HDFGRTR_EL2 and
+    // HDFGWTR_EL2 exist where FEAT_HCX and FEAT_FGT are, and firmware may have left anything there. Those of the GICv5 are the
+    // tests'. What is left as it is traps nothing that a guest does here: MDCR_EL2 and HAFGRTR_EL2 (debug, performance and activity
+    // monitors) and the second set of fine-grained traps, of FEAT_FGT2.
     unsafe {
         asm!("mrs {mmfr1}, id_aa64mmfr1_el1", mmfr1 = out(reg) hcx, options(nomem, nostack));
         if hcx >> 40 & 0xf != 0 {
             asm!("msr s3_4_c1_c2_2, xzr");
         }
-        if features >> 56 != 0 {
+        // FGT. Above it is ECV, which a PE may have without it.
+        if features >> 56 & 0xf != 0 {
             asm!("msr s3_4_c1_c1_4, xzr", "msr s3_4_c1_c1_5, xzr", "msr s3_4_c1_c1_6, xzr");
+            asm!("msr s3_4_c3_c1_4, xzr", "msr s3_4_c3_c1_5, xzr");
         }
         asm!("isb");
     }

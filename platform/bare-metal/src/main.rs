@@ -1,9 +1,8 @@
 //! The conformance suite as a bare-metal image: it boots, finds the GIC in the device tree, starts the other PEs, runs
 //! the tests and prints a line for each.
 //!
-//! The image starts like a Linux kernel: at any address that is a multiple of 2 MiB plus nothing (the linker script says
-//! which), with the MMU off and the address of a flattened device tree in x0, at EL1 or EL2. `docs/conformance.md` says how
-//! to bring it to another machine.
+//! The image starts like a Linux kernel: at the address that the linker script says, with the MMU off and the address of a
+//! flattened device tree in x0, at EL1 or EL2. `docs/conformance.md` says how to bring it to another machine.
 //!
 //! # Arguments
 //!
@@ -64,8 +63,11 @@ const NORMAL: usize = 1 | 1 << 2 | 3 << 8 | 1 << 10;
 
 const GIB: usize = 1 << 30;
 
-// The first GiB is device memory, the next seven are RAM, one to one: what QEMU's virt machine and Arm's FVPs have. Memory
-// above 8 GiB is not used.
+/// Where the memory ends that is mapped.
+const MAPPED: u64 = 8 * GIB as u64;
+
+// The first GiB is device memory, the next seven are RAM, one to one: what QEMU's virt machine has. Memory above 8 GiB is not
+// used.
 initial_pagetable!(
     {
         let mut map = [0; 512];
@@ -90,10 +92,11 @@ core::arch::global_asm!(
     ".section .head, \"ax\"",
     "b entry",
     ".long 0",
-    // Offset from a 2 MiB boundary, size, and flags: little-endian, 4 KiB pages, anywhere.
+    // Offset from a 2 MiB boundary, size, and flags: little-endian, 4 KiB pages, and close to the start of RAM, because the image
+    // is linked at one address.
     ".quad 0",
     ".quad image_size",
-    ".quad 0xa",
+    ".quad 0x2",
     ".quad 0, 0, 0",
     ".ascii \"ARM\\x64\"",
     ".long 0",
@@ -149,6 +152,9 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
             "cannot run: no node of the device tree below 1 GiB is compatible with arm,pl011\n"
         ));
         end(UNSUITABLE);
+    }
+    if pe::exception_level() == 3 {
+        refuse(&console, "this is EL3: the image wants EL1 or EL2, below firmware with PSCI");
     }
     let patience = option("patience=").and_then(|seconds| seconds.parse().ok()).unwrap_or(PATIENCE);
     pes::set_limit(patience.saturating_mul(1_000_000_000));
@@ -288,8 +294,11 @@ fn provoke(board: &Board, what: &str) -> ! {
         }
         "exception" => pe::undefined(),
         "silence" => {
-            let _ = board.run_on(1, &|_| loop {
-                pe::relax();
+            // Within work that an exception would come back from, as in a test.
+            let _ = board.attempt(&mut || {
+                let _ = board.run_on(1, &|_| loop {
+                    pe::relax();
+                });
             });
         }
         _ => refuse(&board.console, "provoke= wants hang, exception, silence, guest or guest-hang"),
@@ -301,7 +310,7 @@ fn provoke(board: &Board, what: &str) -> ! {
 /// which a word at the end of RAM tells: a reset must not clear it.
 fn reset_once(board: &Board, ram: Range<u64>) {
     const MARK: u64 = u64::from_be_bytes(*b"in reset");
-    let address = ram.end.saturating_sub(8) & !7;
+    let address = ram.end.min(MAPPED).saturating_sub(8) & !7;
     if address < ram.start + board.pool.size() + (4 << 10) {
         refuse(&board.console, "too little RAM for a word that outlives a reset");
     }
@@ -417,7 +426,7 @@ impl fmt::Display for List {
 fn device_tree(address: u64) -> (Option<Fdt<'static>>, Range<u64>) {
     const MAGIC: u32 = 0xd00d_feed;
     // At most 2 MiB, as the boot protocol says, in RAM that is mapped.
-    if address < GIB as u64 || address >= 8 * GIB as u64 || !address.is_multiple_of(8) {
+    if address < GIB as u64 || address >= MAPPED || !address.is_multiple_of(8) {
         return (None, 0..0);
     }
     let word = |n: usize| {
@@ -468,9 +477,15 @@ fn say_without_console(text: fmt::Arguments<'_>) {
 
 /// Ends the machine with a status, if there is something that takes it.
 fn end(status: u8) -> ! {
-    // Where semihosting does not exist the call is an exception, which leads back here.
+    // Where semihosting does not exist the call is an exception, which leads back here, and nowhere else: not into the work
+    // that was under way, which would go on while another PE may still hold what it lent it.
+    guard::disarm();
     if !ENDING.swap(true, Ordering::Relaxed) && !USE_PSCI.load(Ordering::Relaxed) {
         semihosting::process::exit(status.into());
+    }
+    // At EL3 there is nobody to call: the call would be one more exception that leads back here.
+    while pe::exception_level() == 3 {
+        pe::relax();
     }
     let _ = match USE_SMC.load(Ordering::Relaxed) {
         true => system_off::<Smc>(),

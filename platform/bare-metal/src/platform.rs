@@ -257,7 +257,8 @@ impl Bench for Board {
     }
 
     fn has_timers(&self) -> bool {
-        true
+        // Where HCR_EL2.E2H stays 1, the names of EL1's timers are those of EL2's, which have other PPIs.
+        pe::exception_level() == 1 || guest::are_available()
     }
 
     fn drive_timer(&self, _: &BenchPe<'_, Self>, timer: Ppi, high: bool) {

@@ -175,7 +175,9 @@ impl Misdeed {
         });
         pes::on(pe, &|| set_pending(0)).map_err(wrong(pe, self.what))?;
         match ended {
-            Err(Stopped::Guest { esr, elr, far }) if esr >> 26 == self.class && (self.is_it)(esr & 0x1ff_ffff, far) => {
+            Err(Stopped::Guest { esr, elr, far })
+                if esr >> 26 & 0x3f == self.class && (self.is_it)(esr & 0x1ff_ffff, far) =>
+            {
                 Ok(Syndrome(esr, elr, far))
             }
             actual => Err(Unexpected { pe, what: self.what, actual }),
