@@ -21,8 +21,11 @@ pub(super) struct Case {
     renamed: Option<&'static str>,
     arguments: &'static str,
     patience: u64,
+    semihosting: bool,
     /// What is printed, among other lines and in this order.
     lines: &'static [&'static str],
+    /// What must not be printed.
+    never: Option<&'static str>,
     end: End,
 }
 
@@ -40,7 +43,9 @@ const ORDINARY: Case = Case {
     renamed: None,
     arguments: "",
     patience: 60,
+    semihosting: true,
     lines: &[],
+    never: None,
     end: End::Exited(UNSUITABLE),
 };
 
@@ -146,6 +151,17 @@ pub(super) const CASES: &[Case] = &[
         end: End::Exited(BROKEN),
         ..ORDINARY
     },
+    // The call of semihosting is an exception then, in the middle of work that comes back from one.
+    Case {
+        name: "another PE hangs, without semihosting",
+        pes: 2,
+        arguments: "patience=1 provoke=silence",
+        semihosting: false,
+        lines: &["PE 1 does not come back from its work"],
+        never: Some("cannot run"),
+        end: End::Exited(0),
+        ..ORDINARY
+    },
     Case {
         name: "an exception outside of any test",
         arguments: "provoke=exception",
@@ -212,6 +228,7 @@ pub(super) fn check(installation: &Installation, image: &[u8], case: &Case) -> R
         tree: tree.as_ref().map(|tree| tree.theirs.as_path()),
         arguments: case.arguments,
         patience: Duration::from_secs(case.patience),
+        semihosting: case.semihosting,
         ..Boot::GICV5
     };
     let mut lines = Vec::new();
@@ -226,6 +243,9 @@ fn judge(case: &Case, lines: &[String], end: &End) -> Result<()> {
     let mut rest = lines.iter();
     for wanted in case.lines {
         ensure!(rest.any(|line| line.contains(wanted)), "there is no line {wanted:?}, or not in its place");
+    }
+    if let Some(unwanted) = case.never {
+        ensure!(!lines.iter().any(|line| line.contains(unwanted)), "there is a line {unwanted:?}");
     }
     ensure!(*end == case.end, "it {end}; it should have been: {}", case.end);
     Ok(())
@@ -308,6 +328,9 @@ mod tests {
         assert!(judge(&case, &lines(&["one", "two"]), &End::Exited(0)).is_err());
         assert!(judge(&case, &lines(&["one", "two"]), &End::Hung).is_err());
         assert!(judge(&case, &lines(&["one"]), &End::Exited(3)).is_err());
+        let case = Case { never: Some("three"), ..case };
+        assert!(judge(&case, &lines(&["one", "two"]), &End::Exited(3)).is_ok());
+        assert!(judge(&case, &lines(&["one", "two", "a three"]), &End::Exited(3)).is_err());
     }
 
     #[test]

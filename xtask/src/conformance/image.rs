@@ -91,7 +91,7 @@ impl<'a> Machine<'a> {
         command
             .args(["-M", boot.machine, "-cpu", "max", "-accel", boot.accelerator, "-m", boot.memory])
             .args(["-smp", &self.pes.to_string(), "-display", "none", "-monitor", "none", "-serial", "stdio"])
-            .args(["-semihosting-config", "enable=on,target=native"]);
+            .args(boot.semihosting.then_some(["-semihosting-config", "enable=on,target=native"]).into_iter().flatten());
         match boot.start {
             Start::AsKernel => command.arg("-kernel").arg(&self.image).args(["-append", boot.arguments]),
             Start::WithoutTree => {
@@ -236,6 +236,8 @@ pub(super) struct Boot<'a> {
     pub(super) arguments: &'a str,
     /// After how long without a line it hangs.
     pub(super) patience: Duration,
+    /// Whether QEMU offers semihosting.
+    pub(super) semihosting: bool,
 }
 
 impl Boot<'_> {
@@ -248,6 +250,7 @@ impl Boot<'_> {
         tree: None,
         arguments: "",
         patience: PATIENCE,
+        semihosting: true,
     };
 
     /// The same, one PE at a time. Where PEs take turns anyway, that is faster by two orders of magnitude: a PE that
