@@ -7,6 +7,7 @@
 
 use crate::workspace::{self, Scratch};
 use anyhow::{Context, Result, bail, ensure};
+use gicv5_random::Rng;
 use std::fmt;
 use std::path::PathBuf;
 use xshell::Cmd;
@@ -35,9 +36,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut places = scratch.places()?;
     ensure!(!places.is_empty(), "no number to break in {SOURCES}: its form is not known here");
     let found = places.len();
-    let mut random = Random(args.seed);
+    let mut random = Rng::new(args.seed);
     if !args.all {
-        places = random.sample(places, args.sample);
+        places = sample(&mut random, places, args.sample);
     }
 
     eprintln!("running the test on the unchanged sources first");
@@ -48,8 +49,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
     let [mut by_test, mut by_compiler, mut survived] = [0_usize; 3];
     for place in &places {
-        let change = random.pick(place.declaration.changes());
-        let verdict = scratch.verdict_on(place, &change)?;
+        let changes = place.declaration.changes();
+        let change = random.pick(&changes).context("a number that cannot change")?;
+        let verdict = scratch.verdict_on(place, change)?;
         println!("{}:{}: {} -> {change}: {verdict}", place.file.display(), place.line, place.declaration);
         *match verdict {
             Verdict::Test(_) => &mut by_test,
@@ -281,41 +283,16 @@ impl Scratch {
     }
 }
 
-/// A small generator of numbers (SplitMix64), so that a seed draws the same places for ever.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// A number below `bound`, which is not 0.
-    fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    /// `count` of the items, or all if there are fewer, in their order.
-    fn sample<T>(&mut self, items: Vec<T>, count: usize) -> Vec<T> {
-        let mut left = items.len();
-        let mut wanted = count;
-        let chosen = items.into_iter().filter(|_| {
-            let take = self.below(left) < wanted;
-            left -= 1;
-            wanted -= usize::from(take);
-            take
-        });
-        chosen.collect()
-    }
-
-    /// One of the items; there is at least one.
-    fn pick<T>(&mut self, mut items: Vec<T>) -> T {
-        let index = self.below(items.len());
-        items.swap_remove(index)
-    }
+/// `count` of the items, or all if there are fewer, in their order.
+fn sample<T>(random: &mut Rng, items: Vec<T>, count: usize) -> Vec<T> {
+    let (mut left, mut wanted) = (items.len() as u64, count as u64);
+    let chosen = items.into_iter().filter(|_| {
+        let take = random.below(left) < wanted;
+        left -= 1;
+        wanted -= u64::from(take);
+        take
+    });
+    chosen.collect()
 }
 
 #[cfg(test)]
@@ -388,10 +365,10 @@ mod tests {
     #[test]
     fn a_sample_is_of_the_size_asked_for_and_in_order() {
         for seed in 0..100 {
-            let sample = Random(seed).sample((0..50).collect(), 7);
+            let sample = sample(&mut Rng::new(seed), (0..50).collect(), 7);
             assert_eq!(sample.len(), 7);
             assert!(sample.is_sorted());
         }
-        assert_eq!(Random(1).sample(vec![1, 2, 3], 9), [1, 2, 3]);
+        assert_eq!(sample(&mut Rng::new(1), vec![1, 2, 3], 9), [1, 2, 3]);
     }
 }

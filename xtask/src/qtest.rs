@@ -18,8 +18,8 @@ use gicv5_qtest::known::{self, CheckError, KNOWN, Side, explain};
 use gicv5_qtest::model::Model;
 use gicv5_qtest::operation::{from_text, to_text};
 use gicv5_qtest::qemu::{FirstPe, Qemu, Settings};
-use gicv5_qtest::shrink::shrink;
 use gicv5_qtest::{Frame, Operation};
+use gicv5_random::shrink;
 
 use crate::qemu;
 
@@ -214,12 +214,17 @@ fn shortened(
     let mut first = |candidate: &[Operation]| {
         compare(qemu, model, candidate, &mut Tally::default(), |so_far, on| explain(so_far, on).is_some())
     };
-    let shortest = shrink(sequence, SHRINK_BUDGET, |candidate| {
-        let found = first(candidate)?;
-        Ok::<_, anyhow::Error>(
-            found.is_some_and(|found| (found.operation, &found.on) == (original.operation, &original.on)),
-        )
-    })?;
+    let shortest = shrink(
+        sequence,
+        SHRINK_BUDGET,
+        |operation| operation.simpler(),
+        |candidate| {
+            let found = first(candidate)?;
+            Ok::<_, anyhow::Error>(
+                found.is_some_and(|found| (found.operation, &found.on) == (original.operation, &original.on)),
+            )
+        },
+    )?;
     let Some(difference) = first(&shortest)? else {
         bail!("the difference of seed {seed} does not show again: a machine is not deterministic");
     };

@@ -16,6 +16,7 @@ use gicv5_arch::irs::{IRS_PE_SELR, IRS_SPI_SELR, IRS_SYNCR, IrsReg};
 use gicv5_arch::sysreg::{ICC_CR0_EL1, PPI_PRIORITYR, SysReg};
 use gicv5_arch::values::{HandlingMode, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, Ppi, Priority, Spi};
+use gicv5_random::Rng;
 
 use crate::bench::{Bench, BenchPe};
 use crate::lab::Lab;
@@ -107,25 +108,9 @@ pub struct Program {
     pub avoid: Avoid,
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014): a seed means the same program for ever.
-struct Random(u64);
-
-impl Random {
-    fn bits(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        ((u128::from(self.bits()) * u128::from(bound)) >> 64) as u64
-    }
-
-    fn flag(&mut self) -> bool {
-        self.below(2) == 1
-    }
+/// True half the time.
+fn flag(random: &mut Rng) -> bool {
+    random.below(2) == 1
 }
 
 /// What programs work on: the same on every machine with the same ID registers.
@@ -141,7 +126,7 @@ struct Cast {
 
 impl Cast {
     /// An LPI or SPI, and its place among the interrupts.
-    fn irs_interrupt(&self, random: &mut Random) -> (IrsIntId, u64) {
+    fn irs_interrupt(&self, random: &mut Rng) -> (IrsIntId, u64) {
         let place = random.below(LPIS + SPIS + 1);
         let lpi = |id: u64| IrsIntId::Lpi(Lpi::new(id as u32).unwrap_or(self.beyond));
         match place.checked_sub(LPIS) {
@@ -155,11 +140,11 @@ impl Cast {
     }
 
     /// One of the two priorities that are an interrupt's own.
-    fn priority(random: &mut Random, place: u64) -> Priority {
+    fn priority(random: &mut Rng, place: u64) -> Priority {
         Priority::new((place * 2 + random.below(2)) as u32).unwrap_or(Priority::LEAST_URGENT)
     }
 
-    fn draw(&self, random: &mut Random, avoid: Avoid) -> Operation {
+    fn draw(&self, random: &mut Rng, avoid: Avoid) -> Operation {
         let (id, place) = self.irs_interrupt(random);
         let stuck = avoid.spi_disable_and_clear && matches!(id, IrsIntId::Spi(_));
         let target = match random.below(self.pes + 1) {
@@ -168,15 +153,13 @@ impl Cast {
         };
         let nobody = [IrsIntId::Lpi(self.beyond), IrsIntId::Spi(self.missing)];
         let nobody = nobody.get(random.below(2) as usize).copied().unwrap_or(id);
-        let pending = random.flag() || random.flag() || stuck;
-        let mode = if random.flag() { HandlingMode::Edge } else { HandlingMode::Level };
+        let pending = flag(random) || flag(random) || stuck;
+        let mode = if flag(random) { HandlingMode::Edge } else { HandlingMode::Level };
         let sw = Ppi::SW_PPI.mask();
         let ppis = sw | if self.timers { Ppi::CNTV.mask() } else { 0 };
         match random.below(40) {
             0..=6 => Operation::Gic(GicInsn::GIC_CDPEND, PendingOperand::naming(id).with_pending(pending).raw_value()),
-            7..=8 if !stuck && random.flag() => {
-                Operation::Gic(GicInsn::GIC_CDDIS, IntIdOperand::naming(id).raw_value())
-            }
+            7..=8 if !stuck && flag(random) => Operation::Gic(GicInsn::GIC_CDDIS, IntIdOperand::naming(id).raw_value()),
             7..=9 => Operation::Gic(GicInsn::GIC_CDEN, IntIdOperand::naming(id).raw_value()),
             10..=11 => {
                 let priority = Cast::priority(random, place);
@@ -202,11 +185,11 @@ impl Cast {
                 _ => Operation::Read(SysReg::ICC_APR_EL1, u64::MAX),
             },
             33 => match random.below(3) {
-                0 => Operation::Write(SysReg::ICC_PPI_ENABLER0_EL1, random.bits() & ppis),
-                1 => Operation::Write(SysReg::ICC_PPI_SACTIVER0_EL1, random.bits() & random.bits() & ppis),
+                0 => Operation::Write(SysReg::ICC_PPI_ENABLER0_EL1, random.next() & ppis),
+                1 => Operation::Write(SysReg::ICC_PPI_SACTIVER0_EL1, random.next() & random.next() & ppis),
                 _ => Operation::Write(SysReg::ICC_PPI_CACTIVER0_EL1, ppis),
             },
-            34 => match random.flag() {
+            34 => match flag(random) {
                 true => Operation::Write(SysReg::ICC_PPI_SPENDR0_EL1, ppis),
                 false => Operation::Write(SysReg::ICC_PPI_CPENDR0_EL1, ppis),
             },
@@ -220,7 +203,7 @@ impl Cast {
                 1 => Operation::Trigger(TriggerMode::Level),
                 n => Operation::Wire(n == 2),
             },
-            37 if self.timers => Operation::Timer(random.flag()),
+            37 if self.timers => Operation::Timer(flag(random)),
             38 => match random.below(5) {
                 0 => Operation::IrsWrite(IrsReg::IRS_CR0, 0),
                 1 | 2 => Operation::IrsWrite(IrsReg::IRS_CR0, 1),
@@ -233,7 +216,7 @@ impl Cast {
                 2 => Operation::IrsWrite(
                     IrsReg::IRS_SPI_SELR,
                     IRS_SPI_SELR::ZERO
-                        .with_id(if random.flag() { self.missing } else { self.spis[0] })
+                        .with_id(if flag(random) { self.missing } else { self.spis[0] })
                         .raw_value()
                         .into(),
                 ),
@@ -271,7 +254,7 @@ impl<'a, B: Bench> Programs<'a, B> {
     ) -> Result<(), Failure> {
         self.lab.put_back()?;
         let cast = self.prepare()?;
-        let mut random = Random(program.seed);
+        let mut random = Rng::new(program.seed);
         let mut last = [None; crate::lab::MAX_PES];
         let mut outcome: Result<(), Failure> = Ok(());
         let ended = self.lab.bench().attempt(&mut || {

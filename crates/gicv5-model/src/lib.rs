@@ -87,7 +87,6 @@ pub mod meddle;
 pub mod memory;
 pub mod report;
 mod residency;
-pub mod rng;
 mod swerr;
 mod switches;
 mod table_memory;
@@ -96,5 +95,6 @@ mod virt;
 
 pub use config::Tie;
 pub use cpu::{CpuConfig, Fate, Level, Signals};
+pub use gicv5_random as rng;
 pub use host::ModelHost;
 pub use machine::{CPU_1, CPU_2, Machine, MachineState, ModelPe};

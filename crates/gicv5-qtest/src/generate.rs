@@ -12,10 +12,10 @@
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::irs::IrsReg;
 use gicv5_arch::sysreg::SysReg;
+use gicv5_random::Rng;
 
 use crate::layout::{FRAME_BYTES, RESET, SPIS, TABLES, offset};
 use crate::operation::{Level, Operation, Width, pieces};
-use crate::random::Random;
 
 /// The registers that have an effect or show one, hit often.
 const ACTIVE: &[IrsReg] = &[
@@ -106,7 +106,7 @@ fn alignment(shape: u64) -> u64 {
 /// Makes sequences from a seed.
 #[derive(Debug, Clone)]
 pub struct Generator {
-    random: Random,
+    random: Rng,
     out: Vec<Operation>,
     /// `IRS_IST_CFGR` as a correct IRS holds it.
     cfgr: u64,
@@ -134,7 +134,7 @@ const PRIORITYRS: [SysReg; 4] = [
 impl Generator {
     /// The generator that belongs to `seed`. Its first sequence depends on nothing else.
     pub fn new(seed: u64) -> Self {
-        Self { random: Random::new(seed), out: Vec::new(), cfgr: 0, baser: 0, executes: false }
+        Self { random: Rng::new(seed), out: Vec::new(), cfgr: 0, baser: 0, executes: false }
     }
 
     /// The generator that belongs to `seed` for a machine whose first PE executes instructions.
@@ -248,7 +248,7 @@ impl Generator {
     }
 
     fn value(&mut self, at: u64) -> u64 {
-        let random = self.random.bits();
+        let random = self.random.next();
         let small = self.random.below(32);
         match at {
             offset::SPI_SELR | offset::SPI_RESAMPLER => self.spi_id(),
@@ -295,7 +295,7 @@ impl Generator {
         let two_level = u64::from(self.random.chance(3, 4));
         let l2_size = if self.random.chance(2, 3) { 0 } else { self.random.below(4) };
         let entry_size = if self.random.chance(2, 3) { 0 } else { self.random.below(4) };
-        let reserved = if self.random.chance(1, 16) { self.random.bits() & 0xfffe_fe00 } else { 0 };
+        let reserved = if self.random.chance(1, 16) { self.random.next() & 0xfffe_fe00 } else { 0 };
         two_level << 16 | entry_size << 7 | l2_size << 5 | id_bits | reserved
     }
 
@@ -315,14 +315,14 @@ impl Generator {
             0..6 => self.random.below(1 << 14),
             6 => self.random.below(SURVEYED_ENTRIES << 10),
             // Bits above the ID, which mean nothing.
-            _ => self.random.below(1 << 14) | (self.random.bits() & 0xff00_0000),
+            _ => self.random.below(1 << 14) | (self.random.next() & 0xff00_0000),
         }
     }
 
     /// Writes to registers that are not there.
     fn absent(&mut self) {
         let (at, width) = place(self.random.pick(ABSENT).copied().unwrap_or(IrsReg::IRS_VMT_BASER));
-        let value = self.random.bits();
+        let value = self.random.next();
         self.write(at, width, value);
         self.read(at, width);
     }
@@ -380,7 +380,7 @@ impl Generator {
                 self.read(offset::CR0, Width::W32);
             }
             2 => {
-                let value = self.random.bits() & 0xffff;
+                let value = self.random.next() & 0xffff;
                 self.write(offset::CR1, Width::W32, value);
                 self.read(offset::CR1, Width::W32);
             }

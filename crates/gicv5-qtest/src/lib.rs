@@ -3,13 +3,13 @@
 //! A model that only its own author has tested agrees with its author's misunderstandings. QEMU 11.1 has an
 //! independent GICv5; this crate drives its IRS directly, without a guest, with random accesses from a printed
 //! seed, so that a model that answers the same accesses can be compared answer by answer. A difference is
-//! either one of the [known ones](known::KNOWN), or it is shortened by [`shrink`](shrink::shrink) and reported.
+//! either one of the [known ones](known::KNOWN), or it is shortened by [`gicv5_random::shrink`] and reported.
 //!
 //! - [`install`] finds QEMU 11.1 or installs it;
 //! - [`qemu`] starts it under qtest and speaks its protocols;
 //! - [`operation`] is what a sequence consists of, and the trait [`Frame`] that both machines implement;
-//! - [`generate`] makes sequences, [`random`] the numbers for them;
-//! - [`compare`] runs a sequence on two machines, [`shrink`] shortens it, [`known`] explains;
+//! - [`generate`] makes sequences;
+//! - [`compare`] runs a sequence on two machines, [`known`] explains;
 //! - [`model`] is the model as the other machine.
 //!
 //! # What QEMU's machine is
@@ -81,8 +81,6 @@ pub mod layout;
 pub mod model;
 pub mod operation;
 pub mod qemu;
-pub mod random;
-pub mod shrink;
 mod stub;
 mod trace;
 

@@ -159,6 +159,40 @@ impl Operation {
             _ => None,
         }
     }
+
+    /// Simpler forms of an operation, the simplest first: value 0, one bit less, SPI 0, wire low.
+    pub fn simpler(self) -> Vec<Self> {
+        let values = |width: Width, value: u64| {
+            let zero = (value != 0).then_some(0);
+            let fewer = (0..width.bits()).rev().map(move |bit| value & !(1_u64 << bit));
+            zero.into_iter().chain(fewer.filter(move |&fewer| fewer != value))
+        };
+        match self {
+            // An operand with a bit less is another operation, which may differ for another reason.
+            Self::Read { .. }
+            | Self::Load { .. }
+            | Self::Gic { .. }
+            | Self::ReadSysreg { .. }
+            | Self::WriteSysreg { .. } => Vec::new(),
+            Self::Write { offset, width, value } => {
+                values(width, value).map(|value| Self::Write { offset, width, value }).collect()
+            }
+            Self::Store { address, width, value } => {
+                values(width, value).map(|value| Self::Store { address, width, value }).collect()
+            }
+            Self::Line { spi, level } => {
+                let mut forms = Vec::new();
+                if spi != 0 {
+                    forms.push(Self::Line { spi: 0, level });
+                    forms.push(Self::Line { spi: spi / 2, level });
+                }
+                if level == Level::High {
+                    forms.push(Self::Line { spi, level: Level::Low });
+                }
+                forms
+            }
+        }
+    }
 }
 
 impl fmt::Display for Operation {
@@ -435,6 +469,21 @@ mod tests {
             (any::<u32>(), prop::bool::ANY)
                 .prop_map(|(spi, high)| Operation::Line { spi, level: if high { Level::High } else { Level::Low } }),
         ]
+    }
+
+    #[test]
+    fn a_write_loses_every_bit_that_does_not_matter() {
+        let write = |value| Operation::Write { offset: 0x140, width: Width::W32, value };
+        let short = gicv5_random::shrink(
+            &[write(0xdead_beef)],
+            usize::MAX,
+            |operation| operation.simpler(),
+            |candidate| {
+                let fails = matches!(candidate, [Operation::Write { value, .. }] if value & 0x8001 == 0x8001);
+                Ok::<_, std::convert::Infallible>(fails)
+            },
+        );
+        assert_eq!(short, Ok(vec![write(0x8001)]));
     }
 
     proptest! {

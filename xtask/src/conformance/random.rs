@@ -4,6 +4,7 @@
 //! answer, and shortened: operations are left out as long as the same operation goes on answering differently.
 
 use anyhow::{Context, Result, ensure};
+use gicv5_random::shrink;
 use xshell::Shell;
 
 use super::image::{Boot, End, Machine};
@@ -145,57 +146,25 @@ fn shortened(shell: &Shell, machine: &Machine<'_>, plan: Plan) -> Result<Differe
     let (last, mut shown) = first_difference(shell, machine, plan, &all)?
         .with_context(|| format!("program {} differs once only", plan.seed))?;
     let before: Vec<usize> = (0..=last).collect();
-    shorten(&before, SHRINK_BUDGET, |candidate| {
-        let found = first_difference(shell, machine, plan, candidate)?.filter(|(number, _)| *number == last);
-        Ok(found.map(|(_, lines)| shown = lines).is_some())
-    })?;
+    shrink(
+        &before,
+        SHRINK_BUDGET,
+        |_| Vec::new(),
+        |candidate| {
+            // An empty list means all operations to both machines.
+            if candidate.is_empty() {
+                return Ok(false);
+            }
+            let found = first_difference(shell, machine, plan, candidate)?.filter(|(number, _)| *number == last);
+            anyhow::Ok(found.map(|(_, lines)| shown = lines).is_some())
+        },
+    )?;
     Ok(Difference { seed: plan.seed, shown })
-}
-
-/// Leaves out pieces, halves first, as long as what is left still shows it.
-fn shorten(all: &[usize], budget: usize, mut shows: impl FnMut(&[usize]) -> Result<bool>) -> Result<Vec<usize>> {
-    let mut best = all.to_vec();
-    let mut piece = best.len() / 2;
-    let mut left = budget;
-    while piece != 0 {
-        let mut start = 0;
-        while start < best.len() && left != 0 {
-            let without: Vec<usize> =
-                best.iter().enumerate().filter(|(n, _)| !(start..start + piece).contains(n)).map(|(_, n)| *n).collect();
-            // A single operation that is answered differently is as short as can be; to both machines an empty list means all.
-            if without.is_empty() {
-                break;
-            }
-            left -= 1;
-            if shows(&without)? {
-                best = without;
-            } else {
-                start += piece;
-            }
-        }
-        piece /= 2;
-    }
-    Ok(best)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_matters_is_left() {
-        let all: Vec<usize> = (0..100).collect();
-        let shows = |kept: &[usize]| Ok([7, 40, 99].iter().all(|n| kept.contains(n)));
-        assert_eq!(shorten(&all, 1_000, shows).unwrap(), [7, 40, 99]);
-        assert_eq!(shorten(&all, 0, shows).unwrap().len(), 100);
-    }
-
-    #[test]
-    fn one_operation_is_left_where_one_is_enough() {
-        // To the machines an empty list of operations means all of them.
-        let shows = |kept: &[usize]| Ok(kept.is_empty() || kept.contains(&2));
-        assert_eq!(shorten(&[0, 1, 2], 1_000, shows).unwrap(), [2]);
-    }
 
     #[test]
     fn a_short_program_about_an_spi_that_is_disabled_or_cleared_is_known() {

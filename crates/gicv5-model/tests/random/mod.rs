@@ -1,8 +1,9 @@
 //! Random operations on the model and on something naive beside it, which have to agree.
 
+use std::convert::Infallible;
 use std::fmt::Debug;
 
-use gicv5_model::rng::Rng;
+use gicv5_random::{Rng, shrink};
 
 /// Operations in a run, which has a seed and a setting of its own.
 const OPS_PER_RUN: u64 = 1_000;
@@ -25,34 +26,16 @@ pub(crate) fn agree<S: Copy + Debug, Op: Copy + Debug>(
         let mut ops: Vec<Op> = (0..OPS_PER_RUN).map(|_| some_op(&mut rng)).collect();
         if let Some((n, difference)) = run(setting, seed, &ops) {
             ops.truncate(n);
-            let (ops, shortest) = shorten(|ops| run(setting, seed, ops), ops);
-            let difference = if shortest.is_empty() { difference } else { shortest };
-            return Err(format!("seed {seed}: {difference}\nafter {ops:#?}\nunder {setting:#?}"));
+            let mut shortest = difference;
+            let shows = |ops: &[Op]| {
+                let found = run(setting, seed, ops).map(|(_, difference)| shortest = difference);
+                Ok::<_, Infallible>(found.is_some())
+            };
+            let Ok(ops) = shrink(&ops, usize::MAX, |_| Vec::new(), shows);
+            return Err(format!("seed {seed}: {shortest}\nafter {ops:#?}\nunder {setting:#?}"));
         }
     }
     Ok(())
-}
-
-/// The shortest part of the operations that still shows a difference, by leaving out ever smaller runs of them.
-fn shorten<Op: Copy>(run: impl Fn(&[Op]) -> Difference, mut ops: Vec<Op>) -> (Vec<Op>, String) {
-    let mut difference = String::new();
-    let mut length = ops.len();
-    while length > 0 {
-        let mut start = 0;
-        while start < ops.len() {
-            let mut shorter = ops.clone();
-            shorter.drain(start..(start + length).min(ops.len()));
-            match run(&shorter) {
-                Some((n, why)) => {
-                    shorter.truncate(n);
-                    (ops, difference) = (shorter, why);
-                }
-                None => start += length,
-            }
-        }
-        length /= 2;
-    }
-    (ops, difference)
 }
 
 /// A number that may be set from outside.

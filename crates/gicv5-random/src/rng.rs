@@ -1,10 +1,7 @@
-//! The model's random numbers.
+//! The generator of random numbers.
 //!
-//! Whatever the model chooses by chance it chooses with this generator, which is written out here, so that a seed in a
-//! bug report means the same for ever, on every machine and with every version of every library.
-//!
-//! It is SplitMix64: a counter that steps by the golden ratio, and a mixing function over it. It is small, passes the
-//! usual test batteries, has no bad seeds, and its state is one number.
+//! It is SplitMix64 (Steele, Lea and Flood, 2014): a counter that steps by the golden ratio, and a mixing function over
+//! it. It is small, passes the usual test batteries, has no bad seeds, and its state is one number.
 
 /// A seeded generator of random numbers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,7 +16,7 @@ impl Rng {
         Rng { state: seed }
     }
 
-    /// A generator of its own for a part of the machine, named by a number.
+    /// A separate generator for one part of a machine, named by a number.
     ///
     /// It depends on this generator's position and on the number, and this generator does not move: what one part draws
     /// never changes what another part gets.
@@ -44,6 +41,11 @@ impl Rng {
     pub const fn chance(&mut self, num: u64, den: u64) -> bool {
         self.below(den) < num
     }
+
+    /// One of the choices, or `None` if the slice is empty.
+    pub fn pick<'a, T>(&mut self, choices: &'a [T]) -> Option<&'a T> {
+        choices.get(self.below(choices.len() as u64) as usize)
+    }
 }
 
 /// 2^64 divided by the golden ratio, made odd.
@@ -64,7 +66,7 @@ mod tests {
     fn a_seed_means_the_same_sequence_for_ever() {
         // The published test vector of SplitMix64 for seed 1234567.
         let mut rng = Rng::new(1_234_567);
-        let drawn: Vec<u64> = (0..5).map(|_| rng.next()).collect();
+        let drawn = [(); 5].map(|()| rng.next());
         assert_eq!(
             drawn,
             [
@@ -97,6 +99,7 @@ mod tests {
         }
         assert!(count.iter().all(|&n| (900..1_100).contains(&n)), "{count:?}");
         assert_eq!(rng.below(0), 0);
+        assert_eq!(rng.pick::<u8>(&[]), None);
     }
 
     #[test]
