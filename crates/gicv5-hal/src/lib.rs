@@ -15,6 +15,8 @@
 //! | [`Locks`], [`Lock`] | mutual exclusion | each method says |
 //! | [`Platform`] | all of these but the host LPIs, in one value | |
 //!
+//! Each is implemented for `&T` and `Arc<T>` too, but the locks, which are no values.
+//!
 //! # What is visible when
 //!
 //! The traits keep the three kinds of "done" apart that the architecture keeps apart, and imply none of them:
@@ -37,6 +39,9 @@
 #![no_std]
 #![deny(unsafe_code)]
 
+extern crate alloc;
+
+mod forward;
 mod frame;
 mod lock;
 mod lpi;

@@ -236,6 +236,8 @@ extern crate alloc;
 #[cfg(any(test, loom))]
 extern crate std;
 
+use alloc::sync::Arc;
+
 use gicv5_hal::{HostLpis, Locks, Platform, TableMemory};
 
 mod boxed;
@@ -280,6 +282,22 @@ pub trait Hypervisor: Platform {
 
     /// The supply of LPIs for doorbells.
     fn lpis(&self) -> &Self::Lpis;
+}
+
+impl<T: Hypervisor + ?Sized> Hypervisor for &T {
+    type Lpis = T::Lpis;
+
+    fn lpis(&self) -> &T::Lpis {
+        T::lpis(self)
+    }
+}
+
+impl<T: Hypervisor + Send + ?Sized> Hypervisor for Arc<T> {
+    type Lpis = T::Lpis;
+
+    fn lpis(&self) -> &T::Lpis {
+        T::lpis(self)
+    }
 }
 
 /// A block of the hypervisor's table memory.
