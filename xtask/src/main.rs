@@ -3,6 +3,7 @@
 #![allow(clippy::print_stdout, reason = "a chore reports to the person or the gate that runs it")]
 #![allow(clippy::print_stderr, reason = "progress and findings go to standard error")]
 
+mod arrows;
 mod bare_metal;
 mod bench;
 mod bench_hyp;
@@ -38,6 +39,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Chore {
+    Arrows(arrows::Args),
     BareMetal(bare_metal::Args),
     Bench(bench::Args),
     BreakFacts(break_facts::Args),
@@ -58,6 +60,7 @@ enum Chore {
 
 fn main() -> ExitCode {
     let result = match Args::parse().chore {
+        Chore::Arrows(args) => arrows::run(&args),
         Chore::BareMetal(args) => bare_metal::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::BreakFacts(args) => break_facts::run(&args),

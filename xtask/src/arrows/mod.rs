@@ -1,0 +1,49 @@
+//! Which way the arrows run: crates that must not know each other, and files of a crate that must not know each other.
+//!
+//! The model is a peer of the drivers: code that both share could let both make one mistake, and no test would see it. And
+//! files that know each other can only be read, tested and moved together.
+
+mod crates;
+mod modules;
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+
+use crate::workspace;
+use crates::Crates;
+use modules::Arrows;
+
+/// Show arrows that run the wrong way: crates that must not depend on each other, and files that know each other
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// The crates whose files to look at, instead of those that the gate looks at
+    #[arg(value_name = "CRATE")]
+    crates: Vec<String>,
+}
+
+/// How many files of a crate may know each other; 1 says that none may know another that knows it.
+const CIRCLES: [(&str, usize); 4] = [("gicv5-irs", 1), ("gicv5-phys", 1), ("gicv5-hyp", 1), ("gicv5-model", 4)];
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut wrong = Crates::of_workspace()?.wrong();
+    let named = args.crates.iter().map(|name| (name.as_str(), 1));
+    let looked_at: Vec<(&str, usize)> = if args.crates.is_empty() { CIRCLES.to_vec() } else { named.collect() };
+    for (name, allowed) in looked_at {
+        wrong.extend(circles(name, allowed)?);
+    }
+    wrong.iter().for_each(|wrong| println!("{wrong}"));
+    ensure!(wrong.is_empty(), "{} arrows or circles of arrows run the wrong way", wrong.len());
+    println!("no arrow runs the wrong way");
+    Ok(())
+}
+
+/// The circles of a crate.
+fn circles(name: &str, allowed: usize) -> Result<Vec<String>> {
+    let source = workspace::root()?.join("crates").join(name).join("src");
+    if !source.exists() {
+        return Ok(Vec::new());
+    }
+    let arrows = Arrows::of(|path: &Path| std::fs::read_to_string(source.join(path)).ok())?;
+    Ok(arrows.circles(allowed).iter().map(|circle| format!("{name}: {circle}")).collect())
+}
