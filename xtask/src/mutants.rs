@@ -28,17 +28,17 @@ use xshell::{Shell, cmd};
 
 const PACKAGE: &str = "gicv5-model";
 const FILES: &[&str] = &[
-    "src/interrupts.rs",
-    "src/cpu.rs",
+    "src/parts/interrupts.rs",
+    "src/cpu/mod.rs",
     "src/cpu/interface.rs",
     "src/cpu/el2.rs",
     "src/cpu/registers.rs",
-    "src/machine.rs",
-    "src/residency.rs",
-    "src/virt.rs",
-    "src/irs.rs",
-    "src/ist_memory.rs",
-    "src/swerr.rs",
+    "src/engine/machine.rs",
+    "src/engine/residency.rs",
+    "src/engine/virt.rs",
+    "src/engine/irs.rs",
+    "src/engine/ist_memory.rs",
+    "src/parts/swerr.rs",
     "src/memory/mod.rs",
     "src/memory/owner.rs",
 ];
@@ -53,7 +53,7 @@ const EXCEPTIONS: &str = "docs/mutant-exceptions.toml";
 /// Change the model in every small way and see whether its tests notice
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Change only this file, as `src/virt.rs`; may be given several times
+    /// Change only this file, as `src/engine/virt.rs`; may be given several times
     #[arg(long, value_name = "FILE")]
     file: Vec<String>,
     /// Run only this many of the mutants, spread evenly over all
@@ -176,7 +176,7 @@ type Exceptions = exceptions::Exceptions<Exception>;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Exception {
-    /// As a run prints them, without the lines, which move: `src/virt.rs: forget_doorbell: condition …`.
+    /// As a run prints them, without the lines, which move: `src/engine/virt.rs: forget_doorbell: condition …`.
     mutants: Vec<String>,
     reason: String,
 }

@@ -102,7 +102,7 @@ fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources:
 
     let mut page = format!(
         "# Switches of the model\n\n\
-         Made by `{COMMAND}` from `Switches` in `crates/gicv5-model/src/switches.rs`, `{}`, `{EXCEPTIONS}` and the test \
+         Made by `{COMMAND}` from `Switches` in `crates/gicv5-model/src/words/switches/mod.rs`, `{}`, `{EXCEPTIONS}` and the test \
          functions that name a position; not to be edited.\n\n\
          What the rules leave open is a switch: {} with {} positions. The first position of each is the default. \
          `Switches::pairs()` yields {} settings in which every two positions of any two switches meet.\n",

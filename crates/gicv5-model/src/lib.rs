@@ -69,32 +69,18 @@
 //! - *To write a test by hand*: [`hand`], as above.
 #![deny(unsafe_code)]
 
-pub mod account;
-pub mod clock;
-pub mod config;
 mod cpu;
-pub mod event;
-pub mod fault;
-pub mod hand;
-pub mod host;
-mod id_map;
-mod interrupts;
-mod irs;
-pub mod isolation;
-mod ist_memory;
-mod machine;
-pub mod meddle;
+mod engine;
+mod handles;
+mod instruments;
 pub mod memory;
-pub mod report;
-mod residency;
-mod swerr;
-mod switches;
-mod table_memory;
-pub mod violation;
-mod virt;
+mod parts;
+mod words;
 
-pub use config::Tie;
 pub use cpu::{CpuConfig, Fate, Level, Signals};
+pub use engine::machine::{CPU_1, CPU_2, Machine, MachineState, ModelPe};
 pub use gicv5_random as rng;
-pub use host::ModelHost;
-pub use machine::{CPU_1, CPU_2, Machine, MachineState, ModelPe};
+pub use instruments::host::ModelHost;
+pub use instruments::{account, fault, hand, host, isolation, meddle};
+pub use words::config::Tie;
+pub use words::{clock, config, event, report, violation};

@@ -7,8 +7,8 @@ use gicv5_arch::sysreg::{PPI_PRIORITYR, PpiSet};
 use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Ppi, PpiBank, Priority};
 
 use super::CpuConfig;
-use crate::config::Tie;
-use crate::event::Change;
+use crate::words::config::Tie;
+use crate::words::event::Change;
 
 /// What a PE's interrupt outputs show.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]

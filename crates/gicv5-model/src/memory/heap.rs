@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use gicv5_arch::PhysAddr;
 use gicv5_hal::BlockLayout;
 
-use crate::rng::Rng;
+use gicv5_random::Rng;
 
 /// A block of table memory, by a number that no other block of the machine has ever had.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -63,11 +63,11 @@ use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, IrsIndex};
 pub use heap::{Accounts, BlockId, BlockRecord, ModelBlock, Placement};
 pub use owner::{Claim, Owner, Structure, StructureRules};
 
-use crate::event::{Event, Maintenance, Width};
-use crate::report::Report;
-use crate::rng::Rng;
-use crate::violation::{MEM_1, MEM_2, MEM_4, Place};
+use crate::words::event::{Event, Maintenance, Width};
+use crate::words::report::Report;
+use crate::words::violation::{MEM_1, MEM_2, MEM_4, Place};
 use buffer::{StoreBuffer, Waiting};
+use gicv5_random::Rng;
 use heap::Heap;
 use owner::Code;
 use page::{Cached, Clobbered, GRANULES, Halves, Lines, PAGE, Page};

@@ -6,7 +6,7 @@ use gicv5_hal::Coherency;
 use proptest::prelude::*;
 
 use super::*;
-use crate::violation::Violation;
+use crate::words::violation::Violation;
 
 const IRS: IrsIndex = IrsIndex(0);
 const PAGES: usize = 2;

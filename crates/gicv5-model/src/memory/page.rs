@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::owner::{Claim, Claims};
-use crate::rng::Rng;
+use gicv5_random::Rng;
 
 /// Bytes in a page.
 pub(super) const PAGE: u64 = 4096;

@@ -4,7 +4,7 @@ use gicv5_hal::Coherency::{Coherent, NonCoherent};
 
 use super::page::POISON;
 use super::*;
-use crate::violation::Violation;
+use crate::words::violation::Violation;
 
 const TOP: PhysAddr = match PhysAddr::new(u64::MAX >> 8) {
     Ok(top) => top,
@@ -982,7 +982,7 @@ fn an_observer_sees_what_happens_and_changes_nothing() {
     let (id, owner) = (BlockId(0), Owner::vm(Structure::Vpete, VM));
     let violation = observed.report.checker.violations()[0].clone();
     let mut seen = Vec::new();
-    observed.report.log.drain_to(&mut |tick: crate::clock::Tick, event: &Event| {
+    observed.report.log.drain_to(&mut |tick: crate::words::clock::Tick, event: &Event| {
         assert_eq!(tick.0, 0);
         seen.push(event.clone());
     });

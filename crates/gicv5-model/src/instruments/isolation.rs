@@ -15,11 +15,11 @@
 //! every state change of the VM's interrupts, what the IRS offers and forwards to its VPEs, their residency, that a doorbell
 //! rang, which of its memory the IRS has taken and in which sizes, and what became of each command that names the VM.
 //!
-//! With [`Effects::Random`](crate::config::Effects::Random) the luck of a VM is its own: each VM, and the host on each PE, draws
+//! With [`Effects::Random`](crate::words::config::Effects::Random) the luck of a VM is its own: each VM, and the host on each PE, draws
 //! its moments from a stream of its own, so what one does shifts nobody else's. Two things that software may share still join
 //! VMs. A GSB completes everything that its PE has begun, for whomever; so a host that lets a VM's effect wait over the end of its
 //! run leaves it to the next VM there. And an effect that nobody waits for comes with time
-//! ([`effect_latency`](crate::config::MachineConfig::effect_latency)), which passes as the host polls: a script in which
+//! ([`effect_latency`](crate::words::config::MachineConfig::effect_latency)), which passes as the host polls: a script in which
 //! guests look before they wait sets it to `u64::MAX`.
 //!
 //! ```
@@ -49,8 +49,8 @@ use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::IrsIndex;
 
 use crate::cpu::Level;
-use crate::event::{Event, Signal, Space};
-use crate::violation::PeIndex;
+use crate::words::event::{Event, Signal, Space};
+use crate::words::violation::PeIndex;
 
 /// Where what a VM sees depends on what another VM does.
 #[derive(Clone, Debug, PartialEq, Eq)]

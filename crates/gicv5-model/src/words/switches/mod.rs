@@ -4,7 +4,7 @@
 //! [`Switches::pairs`] yields a few settings in which every two positions of any two switches meet; [`Switches::ALL`] lists
 //! the switches with their rules and positions, for a table (`docs/switches.md`) and for code that walks over them.
 
-use crate::rng::Rng;
+use gicv5_random::Rng;
 
 /// An open choice: what it is called, which rules leave it open, and how to set it by number.
 #[derive(Clone, Copy, Debug)]
@@ -575,7 +575,7 @@ choice! {
     /// When an effect that the architecture lets come late takes place.
     Effects {
         /// As late as the architecture allows: when the barrier that completes it comes, or after
-        /// [`MachineConfig::effect_latency`](crate::config::MachineConfig::effect_latency) ticks where it must come in finite
+        /// [`MachineConfig::effect_latency`](crate::words::config::MachineConfig::effect_latency) ticks where it must come in finite
         /// time (SYN-4). Software that forgets a barrier sees the difference.
         Late,
         /// At once, whatever barriers follow.
@@ -967,7 +967,7 @@ fn candidate(sizes: &[usize], uncovered: &Uncovered, rng: &mut Rng) -> (usize, V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rng::Rng;
+    use gicv5_random::Rng;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 

@@ -20,16 +20,18 @@ use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, IrsIntType, Spi, VmId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
-use crate::clock::Tick;
-use crate::config::{DpsWithoutOneOfN, EmptySelection, SetLpi, SpiSampling, SpiStateAtAssignment, VmTableProgramming};
-use crate::event::{Event, Outcome, Space, Width};
-use crate::fault::{Fault, Request, Selected};
-use crate::interrupts::{Backing, Ist, WritingBack};
-use crate::ist_memory::{AskedIst, IstOwners};
-use crate::machine::MachineState;
-use crate::swerr::ErrorRecord;
-use crate::violation::Place;
-use crate::virt::VmtRegisters;
+use crate::engine::ist_memory::{AskedIst, IstOwners};
+use crate::engine::machine::MachineState;
+use crate::engine::virt::VmtRegisters;
+use crate::instruments::fault::{Fault, Request, Selected};
+use crate::parts::interrupts::{Backing, Ist, WritingBack};
+use crate::parts::swerr::ErrorRecord;
+use crate::words::clock::Tick;
+use crate::words::config::{
+    DpsWithoutOneOfN, EmptySelection, SetLpi, SpiSampling, SpiStateAtAssignment, VmTableProgramming,
+};
+use crate::words::event::{Event, Outcome, Space, Width};
+use crate::words::violation::Place;
 
 /// A command that has not completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

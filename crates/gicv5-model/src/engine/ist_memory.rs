@@ -5,13 +5,13 @@ use gicv5_arch::geometry::{IstGeometry, IstLimits};
 use gicv5_arch::values::{IstSize, L2Size, Structure as Layout};
 use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 
-use crate::config::{Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
-use crate::event::{Outcome, Space};
-use crate::interrupts::Ist;
-use crate::machine::MachineState;
+use crate::engine::machine::MachineState;
 use crate::memory::{Owner, Structure};
-use crate::swerr::{ErrorCode, SoftwareError};
-use crate::violation::Place;
+use crate::parts::interrupts::Ist;
+use crate::parts::swerr::{ErrorCode, SoftwareError};
+use crate::words::config::{Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
+use crate::words::event::{Outcome, Space};
+use crate::words::violation::Place;
 
 /// Whose the parts of an IST are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -23,20 +23,20 @@ use gicv5_arch::values::{Domain, HandlingMode, Levels, MapAction, Structure};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Frame, IrsIndex};
 
-use crate::config::{
+use crate::engine::ist_memory::{AskedIst, IstOwners};
+use crate::engine::machine::MachineState;
+use crate::memory::{Owner, Structure as Owned};
+use crate::parts::id_map::IdMap;
+use crate::parts::interrupts::{Backing, Change, Interrupts, Ist, Unreachable, WritingBack};
+use crate::words::config::{
     DirtyDescriptor, Disturbance, DoorbellMask, DoorbellsOfDisabledIrs, EndOfStates, InvalidTarget, IstValid,
     Level1Valid, LiveRegisters, MergedDoorbell, ReqDbReads, RequestAtCr0, RequestAtRewrite, RequestMask,
     RequestWhileResident, SaveVerdict, SettingsWhileResident, UnsupportedVmTable, VmTableProgramming, VpeDps, VpeHppir,
     VpeState, VpeValid, WithoutDbv,
 };
-use crate::event::{Event, Outcome, Space};
-use crate::id_map::IdMap;
-use crate::interrupts::{Backing, Change, Interrupts, Ist, Unreachable, WritingBack};
-use crate::ist_memory::{AskedIst, IstOwners};
-use crate::machine::MachineState;
-use crate::memory::{Owner, Structure as Owned};
-use crate::rng::Rng;
-use crate::violation::{PeIndex, Place};
+use crate::words::event::{Event, Outcome, Space};
+use crate::words::violation::{PeIndex, Place};
+use gicv5_random::Rng;
 
 /// The VM table as it was when it became valid, and what is behind it. It is the same for all IRSs of the domain (GEN-13).
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -110,7 +110,7 @@ pub(crate) struct Vpe {
     selects: bool,
     /// The mask of the doorbell that is asked for, if one is (DB-5, DB-10).
     pub(crate) requested: Option<Priority>,
-    /// IRICHPPIDIS keeps its doorbell from ringing ([`IrichppidisDoorbell::Silent`](crate::config::IrichppidisDoorbell)).
+    /// IRICHPPIDIS keeps its doorbell from ringing ([`IrichppidisDoorbell::Silent`](crate::words::config::IrichppidisDoorbell)).
     pub(crate) silent: bool,
     /// Where it is resident.
     pub(crate) resident: Option<PeIndex>,

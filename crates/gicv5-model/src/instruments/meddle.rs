@@ -26,9 +26,9 @@ use gicv5_hal::{
     AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, FrameKind, Irs, IrsIndex, Pe, PeOps, TableMemory, Wait,
 };
 
-use crate::machine::{Machine, ModelPe};
+use crate::engine::machine::{Machine, ModelPe};
 use crate::memory::ModelBlock;
-use crate::violation::PeIndex;
+use crate::words::violation::PeIndex;
 
 /// Ticks after which everything that is under way has come to its end.
 const SETTLED: u64 = 100_000;

@@ -13,7 +13,7 @@ use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
 use super::{Barrier, Change, Event, Maintenance, Outcome, RegisterName, Signal, Space, Width};
 use crate::cpu::Level;
-use crate::fault::{Request, Selected};
+use crate::instruments::fault::{Request, Selected};
 
 /// The fields of a value, of which only the bits in `seen` are known. With a space before them if there is one to tell.
 struct Fields {
@@ -299,10 +299,10 @@ mod tests {
     use gicv5_arch::{Iaffid, Lpi, PhysAddr, Ppi, Spi, VmId, VpeId};
 
     use super::*;
-    use crate::clock::Tick;
-    use crate::fault::{Fault, FaultPoint};
+    use crate::instruments::fault::{Fault, FaultPoint};
     use crate::memory::{BlockId, Owner, Structure};
-    use crate::violation::{PeIndex, Place, Violation};
+    use crate::words::clock::Tick;
+    use crate::words::violation::{PeIndex, Place, Violation};
 
     const IRS: IrsIndex = IrsIndex(1);
     const PE: PeIndex = PeIndex(2);

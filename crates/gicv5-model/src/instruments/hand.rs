@@ -9,7 +9,7 @@ use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR};
 use gicv5_arch::{AddressError, IrsIntId, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Block, BlockLayout, CurrentPe, HostLpis, IrsExt, IrsIndex, TableMemory};
 
-use crate::host::{HostError, ModelHost, ModelLpi};
+use crate::instruments::host::{HostError, ModelHost, ModelLpi};
 use crate::memory::ModelBlock;
 
 /// The shape of a structure that an IRS walks.

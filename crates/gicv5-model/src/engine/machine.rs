@@ -24,20 +24,20 @@ use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi, VmId, VpeId};
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
-use crate::account::AccessLog;
-use crate::clock::{Clock, Tick};
-use crate::config::{AnswerForNobody, ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
 use crate::cpu::{Acknowledge, Cpu, Fate, Level, Register, Side, Signals};
-use crate::event::{Barrier, Change as Changed, Event, Signal, Space};
-use crate::fault::FaultPlan;
-use crate::host::LpiBooks;
-use crate::interrupts::{Backing, Change, Interrupts, Preset, Unreachable, WritingBack};
-use crate::irs::{IrsState, IstRegisters};
+use crate::engine::irs::{IrsState, IstRegisters};
+use crate::engine::virt::Virtual;
+use crate::instruments::account::AccessLog;
+use crate::instruments::fault::FaultPlan;
+use crate::instruments::host::LpiBooks;
 use crate::memory::Memory;
-use crate::report::Report;
-use crate::rng::Rng;
-use crate::violation::{PeIndex, Place, Violation};
-use crate::virt::Virtual;
+use crate::parts::interrupts::{Backing, Change, Interrupts, Preset, Unreachable, WritingBack};
+use crate::words::clock::{Clock, Tick};
+use crate::words::config::{AnswerForNobody, ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
+use crate::words::event::{Barrier, Change as Changed, Event, Signal, Space};
+use crate::words::report::Report;
+use crate::words::violation::{PeIndex, Place, Violation};
+use gicv5_random::Rng;
 
 /// An instruction or an access that the PE does not have at this exception level.
 pub const CPU_1: &str = "CPU-1";

@@ -33,10 +33,10 @@ use gicv5_hal::{
     LpiError, NotReleased, Pe, Platform, Route, TableMemory,
 };
 
-use crate::fault::Request;
-use crate::machine::{Machine, MachineState, ModelPe};
-use crate::report::Report;
-use crate::violation::{PeIndex, Place};
+use crate::engine::machine::{Machine, MachineState, ModelPe};
+use crate::instruments::fault::Request;
+use crate::words::report::Report;
+use crate::words::violation::{PeIndex, Place};
 
 /// An LPI released twice, or released in a machine that did not hand it out.
 pub const POOL_1: &str = "POOL-1";
@@ -415,13 +415,13 @@ impl Platform for ModelHost {
         &self.machine
     }
 
-    /// Yes, unless the [fault plan](crate::fault) says no.
+    /// Yes, unless the [fault plan](crate::instruments::fault) says no.
     fn may_allocate(&self, bytes: usize) -> bool {
         self.machine.pass_fault_point(Request::Heap { size: bytes as u64 }).is_none()
     }
 }
 
-/// Each request for an LPI, and each release, is a [fault point](crate::fault). A release that is refused leaves the LPI
+/// Each request for an LPI, and each release, is a [fault point](crate::instruments::fault). A release that is refused leaves the LPI
 /// disabled.
 impl HostLpis for ModelHost {
     type Lpi = ModelLpi;
@@ -499,8 +499,8 @@ impl MachineState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::MachineConfig;
-    use crate::fault::Fault;
+    use crate::instruments::fault::Fault;
+    use crate::words::config::MachineConfig;
     use gicv5_arch::Iaffid;
 
     fn host(lpis: Range<u32>) -> ModelHost {

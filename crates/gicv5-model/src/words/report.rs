@@ -1,8 +1,8 @@
 //! Where every part of the machine reports to.
 
-use crate::clock::{Clock, Tick};
-use crate::event::{Event, EventLog};
-use crate::violation::{Checker, Place, Violation};
+use crate::words::clock::{Clock, Tick};
+use crate::words::event::{Event, EventLog};
+use crate::words::violation::{Checker, Place, Violation};
 
 /// The clock, the checker and the event log of a machine: what every part of it is handed when it may have something to
 /// report.

@@ -63,9 +63,9 @@ use gicv5_arch::values::MapAction;
 use gicv5_arch::{IrsIntType, Lpi, Spi, VmId, VpeId};
 use gicv5_hal::{Cookie, IrsIndex};
 
-use crate::event::Event;
-use crate::machine::{Machine, MachineState};
-use crate::violation::PeIndex;
+use crate::engine::machine::{Machine, MachineState};
+use crate::words::event::Event;
+use crate::words::violation::PeIndex;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

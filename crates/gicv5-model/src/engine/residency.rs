@@ -11,15 +11,15 @@
 use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 use gicv5_arch::{Iaffid, IntId, Priority, VmId, VpeId};
 
-use crate::config::{
+use crate::cpu::{Level, Register, Side, VirtualCpu};
+use crate::engine::machine::{Asker, MachineState};
+use crate::instruments::fault::Request;
+use crate::words::config::{
     ContextFault, DoorbellRequest, FailedContext, ForwardingOfDisabledIrs, IrichppidisDoorbell, ReplacedVpe,
     RequestWithV, ResidentElsewhere, WithdrawnCandidate,
 };
-use crate::cpu::{Level, Register, Side, VirtualCpu};
-use crate::event::Event;
-use crate::fault::Request;
-use crate::machine::{Asker, MachineState};
-use crate::violation::{PeIndex, Place};
+use crate::words::event::Event;
+use crate::words::violation::{PeIndex, Place};
 use gicv5_arch::sysreg::SysReg;
 
 impl MachineState {

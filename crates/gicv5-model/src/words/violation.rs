@@ -13,11 +13,11 @@
 //! |---|---|
 //! | [`MEM_1`] | an access to what is no memory or not inside its block, or not aligned to its width |
 //! | [`MEM_2`] | a block freed twice, or freed in a machine that does not know it |
-//! | [`MEM_3`] | a block that was not freed, in an [`Account`](crate::account::Account) only |
+//! | [`MEM_3`] | a block that was not freed, in an [`Account`](crate::instruments::account::Account) only |
 //! | [`MEM_4`] | a structure that an IRS is given where there is no memory |
-//! | [`POOL_1`](crate::host::POOL_1) | an LPI released twice, or in a machine that did not hand it out |
-//! | [`POOL_2`](crate::host::POOL_2) | an LPI used by somebody who does not hold it |
-//! | [`POOL_3`](crate::host::POOL_3) | an LPI that was not released, in an [`Account`](crate::account::Account) only |
+//! | [`POOL_1`](crate::instruments::host::POOL_1) | an LPI released twice, or in a machine that did not hand it out |
+//! | [`POOL_2`](crate::instruments::host::POOL_2) | an LPI used by somebody who does not hold it |
+//! | [`POOL_3`](crate::instruments::host::POOL_3) | an LPI that was not released, in an [`Account`](crate::instruments::account::Account) only |
 
 use core::fmt;
 
@@ -26,8 +26,8 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::Frame;
 
-use crate::clock::Tick;
 use crate::memory::{BlockId, Owner};
+use crate::words::clock::Tick;
 
 /// An access through a block that is not inside it, or not aligned to its width.
 pub const MEM_1: &str = "MEM-1";
@@ -70,20 +70,26 @@ pub const OWN_RULES: [OwnRule; 9] = [
         text: "A structure that an IRS is given is in memory, all of it. Broken by a wrong address in a base register or an \
                entry of a table; what the IRS then reads there is 0, or a software error.",
     },
-    OwnRule { id: crate::host::POOL_1, text: "An LPI is released once, in the machine that handed it out." },
-    OwnRule { id: crate::host::POOL_2, text: "An LPI is enabled, routed and released only by who holds it." },
     OwnRule {
-        id: crate::host::POOL_3,
+        id: crate::instruments::host::POOL_1,
+        text: "An LPI is released once, in the machine that handed it out.",
+    },
+    OwnRule {
+        id: crate::instruments::host::POOL_2,
+        text: "An LPI is enabled, routed and released only by who holds it.",
+    },
+    OwnRule {
+        id: crate::instruments::host::POOL_3,
         text: "An LPI that was handed out is released before the account is closed; only an account of a machine reports \
                it.",
     },
     OwnRule {
-        id: crate::machine::CPU_1,
+        id: crate::engine::machine::CPU_1,
         text: "An instruction or a register access is one that the PE has at its exception level. On hardware it is \
                UNDEFINED and an exception is taken; the model reports it and does nothing.",
     },
     OwnRule {
-        id: crate::machine::CPU_2,
+        id: crate::engine::machine::CPU_2,
         text: "Who executes an instruction or an access of a guest asks first what becomes of it. On hardware it traps to \
                EL2 where the hypervisor has asked for that; the model has no hypervisor to trap to, reports it and does \
                nothing.",
@@ -136,7 +142,7 @@ impl fmt::Display for Place {
             Place::Structure(address, owner) => write!(f, "address {address} in {owner}"),
             Place::Block(block, offset) => write!(f, "offset {offset:#x} of {block}"),
             Place::Register(frame, offset) => {
-                write!(f, "{} of {}", crate::event::RegisterName(*frame, *offset), frame.irs)
+                write!(f, "{} of {}", crate::words::event::RegisterName(*frame, *offset), frame.irs)
             }
             Place::SysReg(pe, register) => write!(f, "{register} of {pe}"),
             Place::Insn(pe, insn) => write!(f, "{insn} on {pe}"),
@@ -253,9 +259,9 @@ impl Default for Checker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::Event;
     use crate::memory::Structure;
-    use crate::report::Report;
+    use crate::words::event::Event;
+    use crate::words::report::Report;
     use gicv5_arch::irs::{IrsReg, SetLpiReg};
     use gicv5_hal::IrsIndex;
 

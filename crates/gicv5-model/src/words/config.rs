@@ -15,7 +15,7 @@ use arbitrary_int::{u3, u4, u5, u6, u12, u25};
 use crate::cpu::CpuConfig;
 use crate::memory::{MemoryConfig, MemoryConfigError};
 
-pub use crate::switches::*;
+pub use crate::words::switches::*;
 
 /// An IRS, as its ID registers describe it, and the PEs attached to it.
 #[derive(Clone, PartialEq, Eq, Debug)]

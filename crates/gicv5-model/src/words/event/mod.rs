@@ -19,11 +19,11 @@ use gicv5_arch::values::{Domain, HandlingMode, RoutingMode};
 use gicv5_arch::{Iaffid, IntId, Lpi, PhysAddr, Ppi, Priority, Spi, VmId, VpeId};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
-use crate::clock::Tick;
 use crate::cpu::Level;
-use crate::fault::{Fault, FaultPoint};
+use crate::instruments::fault::{Fault, FaultPoint};
 use crate::memory::{BlockId, Owner};
-use crate::violation::{PeIndex, Violation};
+use crate::words::clock::Tick;
+use crate::words::violation::{PeIndex, Violation};
 
 /// The width of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -527,7 +527,7 @@ impl EventLog {
         self.observed = false;
     }
 
-    /// Adds an event. [`Report::event`](crate::report::Report::event) is the way to do it that costs nothing when nobody
+    /// Adds an event. [`Report::event`](crate::words::report::Report::event) is the way to do it that costs nothing when nobody
     /// observes.
     #[cold]
     pub fn push(&mut self, tick: Tick, event: Event) {
@@ -572,7 +572,7 @@ impl EventLog {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::Report;
+    use crate::words::report::Report;
 
     #[test]
     fn an_event_is_not_even_made_when_nobody_observes() {

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsIndex, TableMemory};
 
-use crate::event::{Event, Width};
-use crate::fault::Request;
-use crate::machine::Machine;
+use crate::engine::machine::Machine;
+use crate::instruments::fault::Request;
 use crate::memory::ModelBlock;
+use crate::words::event::{Event, Width};
 
 // SAFETY: the model's addresses name bytes of the model's own memory, which is a value in Rust's hands: no address that is
 // written into a register or a table can make the model touch anything else. The allocator hands out disjoint, zeroed

@@ -7,7 +7,7 @@
 //! PPI from the physical side (PPI-7).
 //!
 //! A register write acts when it is synchronised. Writes wait in the order of the program; the machine lets them act,
-//! because a write of ICH_CONTEXTR_EL2 asks the IRS ([`crate::residency`]).
+//! because a write of ICH_CONTEXTR_EL2 asks the IRS ([`crate::engine::residency`]).
 
 mod el2;
 mod interface;
@@ -35,7 +35,7 @@ pub use registers::Level;
 use registers::{PpiRow, View};
 pub(crate) use registers::{Register, Side};
 
-use crate::config::{HiddenPpi, Switches, Tie, VirtualEnable};
+use crate::words::config::{HiddenPpi, Switches, Tie, VirtualEnable};
 
 /// What a PE's CPU interface is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

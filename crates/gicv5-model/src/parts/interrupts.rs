@@ -24,10 +24,10 @@ use gicv5_arch::values::RoutingMode;
 use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, Spi};
 use gicv5_hal::IrsIndex;
 
-use crate::config::{Equals, PresetPending, Switches};
-use crate::event::Event;
 use crate::memory::Memory;
-use crate::report::Report;
+use crate::words::config::{Equals, PresetPending, Switches};
+use crate::words::event::Event;
+use crate::words::report::Report;
 
 /// Memory as the IRS reads and writes it.
 pub(crate) trait IrsMemory {

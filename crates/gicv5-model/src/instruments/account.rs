@@ -28,11 +28,11 @@ use gicv5_arch::Lpi;
 use gicv5_arch::irs::IrsReg;
 use gicv5_hal::Frame;
 
-use crate::host::{LpiRecord, POOL_3};
-use crate::machine::Machine;
+use crate::engine::machine::Machine;
+use crate::instruments::host::{LpiRecord, POOL_3};
 use crate::memory::{Accounts, Counters};
-use crate::report::Report;
-use crate::violation::{MEM_3, Place, Violation};
+use crate::words::report::Report;
+use crate::words::violation::{MEM_3, Place, Violation};
 
 /// How often software has read and written a register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -156,9 +156,9 @@ impl Machine {
 mod tests {
     use super::*;
     use crate::ModelHost;
-    use crate::config::MachineConfig;
-    use crate::fault::Fault;
+    use crate::instruments::fault::Fault;
     use crate::memory::{ModelBlock, Owner, Structure};
+    use crate::words::config::MachineConfig;
     use gicv5_arch::irs::{IRS_CR0, IRS_IST_BASER};
     use gicv5_arch::{PhysAddr, VmId};
     use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, Irs, IrsExt, IrsIndex, TableMemory};
@@ -234,7 +234,7 @@ mod tests {
     fn violations_beyond_what_the_checker_keeps_are_not_forgotten() {
         let machine = Machine::new(MachineConfig::new(1, 0)).unwrap();
         let before = machine.snapshot();
-        machine.state().report.checker = crate::violation::Checker::new(0);
+        machine.state().report.checker = crate::words::violation::Checker::new(0);
         let block = allocate(&machine);
         machine.load64(&block, 1);
         machine.free(block);

@@ -1,0 +1,3 @@
+//! Floor 5: the handles that software and tests hold.
+
+mod table_memory;

@@ -1,0 +1,8 @@
+//! Floor 6: instruments for tests, which use a machine through its handle.
+
+pub mod account;
+pub mod fault;
+pub mod hand;
+pub mod host;
+pub mod isolation;
+pub mod meddle;
