@@ -15,6 +15,7 @@ mod failure;
 mod faults;
 mod number;
 mod output;
+mod progress;
 mod replay;
 mod run;
 mod suggest;
@@ -28,7 +29,8 @@ pub use run::{check_device_tree, check_scenario};
 pub fn main() -> ExitCode {
     let columns = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
     let mut stdout = anstream::stdout().lock();
-    let mut stderr = anstream::stderr().lock();
+    // Not locked: the worker threads of a command draw on it.
+    let mut stderr = anstream::stderr();
     let mut console = output::Console::new(&mut stdout, columns);
     ExitCode::from(cli::run(std::env::args_os(), &mut console, &mut stderr))
 }

@@ -7,8 +7,9 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::unix::ffi::OsStringExt;
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
@@ -112,7 +113,6 @@ fn ctrl_c_ends_a_replay_with_the_summary_so_far() {
     let (first, rest) = trace.split_at(2_000_000);
     stdin.write_all(first.as_bytes()).unwrap();
     kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    sleep(Duration::from_millis(300));
     // It does not read to the end.
     let written = stdin.write_all(rest.as_bytes());
     drop(stdin);
@@ -129,21 +129,166 @@ fn ctrl_c_ends_a_replay_with_the_summary_so_far() {
 fn a_second_ctrl_c_ends_a_replay_that_waits_for_input() {
     let (mut child, mut stdin) = replay(Stdio::piped());
     stdin.write_all(long_trace(1000).as_bytes()).unwrap();
+    wait_for_handler(&child);
     for _ in 0..2 {
-        sleep(Duration::from_millis(500));
         kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+        // Two signals at once would be one.
+        sleep(Duration::from_millis(300));
     }
     assert_eq!(child.wait().unwrap().code(), Some(130));
     drop(stdin);
 }
 
-/// Replays a trace that takes its time to come, more than a busy machine takes to start a program, and gives what was said on standard output.
+/// How long a command may take to end after Ctrl-C.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long a command may take to show how far it is, on a busy machine.
+const UNTIL_SHOWN: Duration = Duration::from_secs(60);
+
+/// A terminal, and what has been written to it.
+struct Terminal {
+    side: File,
+    written: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Terminal {
+    fn open() -> Terminal {
+        let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&terminal).unwrap();
+        unlockpt(&terminal).unwrap();
+        let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
+        let side = File::options().read(true).write(true).open(name).unwrap();
+        let written = Arc::new(Mutex::new(Vec::new()));
+        let (sink, mut terminal) = (written.clone(), File::from(terminal));
+        std::thread::spawn(move || {
+            let mut part = [0; 4096];
+            while let Ok(count @ 1..) = terminal.read(&mut part) {
+                sink.lock().unwrap().extend_from_slice(&part[..count]);
+            }
+        });
+        Terminal { side, written }
+    }
+
+    fn shown(&self) -> String {
+        String::from_utf8_lossy(&self.written.lock().unwrap()).into_owned()
+    }
+
+    /// Waits until this text has been written.
+    fn wait_for(&self, text: &str) {
+        let start = Instant::now();
+        while !self.shown().contains(text) {
+            assert!(start.elapsed() < UNTIL_SHOWN, "no {text:?} on the terminal: {:?}", self.shown());
+            sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+/// Presses Ctrl-C, and gives the exit status of a command and what it wrote to its standard output.
+fn interrupt(mut child: Child) -> (Option<i32>, String) {
+    let mut stdout = child.stdout.take().unwrap();
+    let reader = std::thread::spawn(move || {
+        let mut text = String::new();
+        stdout.read_to_string(&mut text).unwrap();
+        text
+    });
+    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        if start.elapsed() > PATIENCE {
+            child.kill().unwrap();
+            panic!("it still runs {PATIENCE:?} after Ctrl-C");
+        }
+        sleep(Duration::from_millis(5));
+    }
+    (child.wait().unwrap().code(), reader.join().unwrap())
+}
+
+/// A command that takes minutes draws a bar on a terminal that says this; after Ctrl-C its summary says that.
+fn a_long_command(args: &[&str], bar: &str, summary: &str) {
+    let terminal = Terminal::open();
+    let mut command = gicv5();
+    // Without a name, a terminal is taken for one that shows nothing.
+    command.args(args).stdout(Stdio::piped()).stderr(terminal.side.try_clone().unwrap()).env("TERM", "xterm");
+    let child = command.spawn().unwrap();
+    terminal.wait_for(bar);
+    let (status, text) = interrupt(child);
+    assert_eq!(status, Some(130), "{args:?}: {text}");
+    assert!(text.contains(summary), "{args:?}: {text}");
+}
+
+/// A scenario of an hour.
+fn endless() -> String {
+    let path = scratch("endless.toml");
+    let text = "title = \"endless\"\nduration = \"3600s\"\n[machine]\n[[vm]]\nname = \"vm0\"\nprogram = [\"run 1us\", \"again\"]\n";
+    std::fs::write(&path, text).unwrap();
+    path.into_os_string().into_string().unwrap()
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_ends_a_run_with_its_summary() {
+    a_long_command(&["run", &endless(), "--json"], "% of the simulated time", "\"leaks\": 0");
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_ends_the_faults_with_their_summary() {
+    a_long_command(&["faults", "--depth", "3"], "% of the first faults", "interrupted");
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_ends_random_programs_with_those_so_far() {
+    a_long_command(&["conformance", "--random", "10000000"], "% of the programs", "program 0 ");
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_ends_the_corrupted_tests_with_those_so_far() {
+    a_long_command(&["conformance", "--corrupt", "1000000"], "% of the accesses", "effects: ");
+}
+
+#[test]
+fn ctrl_c_on_a_terminal_ends_a_replay_with_its_summary() {
+    let path = scratch("long.trace");
+    std::fs::write(&path, long_trace(2_000_000)).unwrap();
+    a_long_command(
+        &["replay", path.to_str().unwrap()],
+        " lines, ",
+        "interrupted: the trace has not been read to its end",
+    );
+    std::fs::remove_file(path).unwrap();
+}
+
+#[test]
+fn ctrl_c_ends_the_conformance_tests_with_those_so_far() {
+    let mut child = gicv5();
+    let child = child.args(["conformance", "--json"]).stdout(Stdio::piped()).spawn().unwrap();
+    // Long enough for the handler to be there, and shorter than all the tests take.
+    wait_for_handler(&child);
+    let (status, text) = interrupt(child);
+    assert_eq!(status, Some(130), "{text}");
+    assert!(text.contains("\"interrupted\": true"), "{text}");
+}
+
+/// Waits until a child catches SIGINT.
+fn wait_for_handler(child: &Child) {
+    let start = Instant::now();
+    let caught = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap();
+        let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim().to_owned();
+        u64::from_str_radix(&mask, 16).unwrap() & 1 << (Signal::INT.as_raw() - 1) != 0
+    };
+    while !caught() {
+        assert!(start.elapsed() < UNTIL_SHOWN, "it does not catch SIGINT");
+        sleep(Duration::from_millis(1));
+    }
+}
+
+/// Replays a trace that comes in two parts, more than half a second apart, and gives what was said on standard output.
 fn slow_replay(stderr: Stdio) -> (Output, String) {
     let (child, mut stdin) = replay(stderr);
     let trace = long_trace(5000);
     let (first, rest) = trace.split_at(trace.len() / 2);
+    wait_for_handler(&child);
     stdin.write_all(first.as_bytes()).unwrap();
-    sleep(Duration::from_millis(2000));
+    sleep(Duration::from_millis(1000));
     stdin.write_all(rest.as_bytes()).unwrap();
     drop(stdin);
     let output = child.wait_with_output().unwrap();
@@ -156,23 +301,12 @@ fn progress_is_shown_on_a_terminal_and_nowhere_else() {
     let (output, text) = slow_replay(Stdio::piped());
     assert_eq!((output.status.code(), output.stderr.as_slice()), (Some(0), &[][..]), "{text}");
 
-    let terminal = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
-    grantpt(&terminal).unwrap();
-    unlockpt(&terminal).unwrap();
-    let name = ptsname(&terminal, Vec::new()).unwrap().into_string().unwrap();
-    let side = File::options().read(true).write(true).open(name).unwrap();
-    let (output, text) = slow_replay(side.into());
+    let terminal = Terminal::open();
+    let (output, text) = slow_replay(terminal.side.try_clone().unwrap().into());
     assert_eq!(output.status.code(), Some(0), "{text}");
     assert!(!text.contains("lines, "), "progress is not part of the output: {text}");
-    // All ends on the other side are closed now, and what was written is there to read.
-    let mut shown = Vec::new();
-    let mut part = [0; 4096];
-    let mut terminal = File::from(terminal);
-    while let Ok(count @ 1..) = terminal.read(&mut part) {
-        shown.extend_from_slice(&part[..count]);
-    }
-    let shown = String::from_utf8_lossy(&shown);
-    assert!(shown.contains(" lines, ") && shown.contains("0 divergences"), "{shown:?}");
+    terminal.wait_for(" lines, ");
+    terminal.wait_for("0 divergences");
 }
 
 /// A file in the folder for what tests write.
@@ -252,20 +386,6 @@ fn a_picture_that_cannot_be_written_is_noticed_before_anything_is_done() {
     assert!(text.contains("cannot write \"/no such folder/a\""), "{text}");
     let text = one_line_error(&gicv5().args(["run", scenario, "--dtb", scenario]).output().unwrap());
     assert!(text.contains("no device tree"), "{text}");
-}
-
-#[test]
-fn a_run_that_is_interrupted_sums_up_what_there_was() {
-    let path = scratch("endless.toml");
-    let text = "title = \"endless\"\nduration = \"3600s\"\n[machine]\n[[vm]]\nname = \"vm0\"\nprogram = [\"run 1us\", \"again\"]\n";
-    std::fs::write(&path, text).unwrap();
-    let child = gicv5().arg("run").arg(&path).arg("--json").stdout(Stdio::piped()).spawn().unwrap();
-    sleep(Duration::from_millis(1000));
-    kill_process(Pid::from_child(&child), Signal::INT).unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130));
-    let text = String::from_utf8(output.stdout).unwrap();
-    assert!(text.contains("\"interrupted\": true") && text.contains("\"leaks\": 0"), "{text}");
 }
 
 #[test]

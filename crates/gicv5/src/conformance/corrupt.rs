@@ -29,6 +29,7 @@ use super::bench::{Kind, ModelBench, Mutexes, config};
 use super::{Args, is_chosen_name};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, HEADING, NAME, styled};
+use crate::progress::Progress;
 
 /// Of how many cases in a thousand a test has to fail, of answers and of effects.
 const PER_MILLE: usize = 950;
@@ -367,6 +368,9 @@ pub(super) fn campaign(
         if !is_chosen_name(test.name, test.rules, filters) {
             continue;
         }
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
         let ended = run_one(kind, pes, test.name, None, 0)?;
         if ended.verdict == Some(Verdict::Pass) {
             total += ended.accesses;
@@ -379,11 +383,15 @@ pub(super) fn campaign(
     let mut tallies = BTreeMap::from([(What::Answer, Tally::default()), (What::Effect, Tally::default())]);
     let mut survivors: BTreeMap<(What, String, &'static str), (usize, String)> = BTreeMap::new();
     let mut was_interrupted = false;
+    let progress = Progress::new(Some(count as u64), "{bar:30} {percent}% of the accesses, {msg}, {eta} left");
     for _ in 0..count.saturating_mul(DRAWS) {
         was_interrupted = interrupted.load(Ordering::Relaxed);
         if was_interrupted || total == 0 || tallies.iter().all(|(what, tally)| tally.cases >= wanted(*what)) {
             break;
         }
+        let [cases, noticed] = [|tally: &Tally| tally.cases, |tally: &Tally| tally.noticed]
+            .map(|count| tallies.values().map(count).sum::<usize>() as u64);
+        progress.show(cases, || format!("{} not noticed", cases - noticed));
         let (k, bit) = (rng.below(total), rng.next());
         let n = tests.partition_point(|(_, end)| *end <= k);
         let Some(&(name, end)) = tests.get(n) else { continue };
@@ -409,6 +417,7 @@ pub(super) fn campaign(
             survivors.entry((what, access.to_string(), name)).or_insert((0, place)).0 += 1;
         }
     }
+    drop(progress);
     let [answers, effects] = [What::Answer, What::Effect].map(|what| tallies.get(&what).copied().unwrap_or_default());
     let list = survivors.into_iter().map(|((what, access, test), (cases, example))| Survivor {
         what,

@@ -21,6 +21,7 @@ use gicv5_model::config::MachineConfig;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, quote};
+use crate::progress::catch_ctrl_c;
 use bench::{Kind, ModelBench};
 use report::{Report, Status, TestReport};
 
@@ -97,11 +98,9 @@ fn is_chosen_name(name: &str, rules: &[&str], filters: &[String]) -> bool {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    // Where no handler can be set, Ctrl-C ends the program as it always does.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let interrupted = catch_ctrl_c();
     if let Some(count) = args.random {
-        return random::run(args, count, &INTERRUPTED, out);
+        return random::run(args, count, interrupted, out);
     }
     let chosen: Vec<_> =
         gicv5_conformance::tests::<ModelBench>().filter(|test| is_chosen(test, &args.filter)).collect();
@@ -114,9 +113,9 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
         return Ok(Outcome::Held);
     }
     if let Some(count) = args.corrupt {
-        return corrupt::run(args, count, &INTERRUPTED, out);
+        return corrupt::run(args, count, interrupted, out);
     }
-    let report = on_the_model(args.machine, args.pes, &args.filter, &INTERRUPTED)?;
+    let report = on_the_model(args.machine, args.pes, &args.filter, interrupted)?;
     if let Some(path) = &args.junit {
         let failed = |error| Failure::BadInput(format!("cannot write {}: {error}", quote(&path.to_string_lossy())));
         std::fs::write(path, report.junit()).map_err(failed)?;

@@ -10,6 +10,7 @@ use super::Args;
 use super::bench::{Kind, ModelBench, config};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console};
+use crate::progress::Progress;
 
 /// What a program has shown.
 #[derive(Serialize)]
@@ -45,10 +46,12 @@ pub(super) fn run(
     // What QEMU is known to do otherwise.
     let avoid = Avoid { spi_disable_and_clear: args.machine == Kind::Qemu && !args.everything };
     let mut program_list = Vec::new();
+    let progress = Progress::new(Some(count), "{bar:30} {percent}% of the programs, {eta} left");
     for seed in (0..count).map(|n| args.seed.wrapping_add(n)) {
         if interrupted.load(Ordering::Relaxed) {
             break;
         }
+        progress.show(program_list.len() as u64, String::new);
         let program = Program { seed, length: args.length, avoid };
         let failed = |error: gicv5_conformance::Failure| Failure::BadInput(format!("program {seed}: {error}"));
         let shown = if args.trace {
@@ -66,6 +69,7 @@ pub(super) fn run(
         };
         program_list.push(shown);
     }
+    drop(progress);
     let interrupted = interrupted.load(Ordering::Relaxed);
     if args.json {
         let (machine, pes, length) = (args.machine.name(), args.pes, args.length);

@@ -16,19 +16,19 @@ mod report;
 #[cfg(test)]
 mod tests;
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
 use gicv5_model::config::{DoorbellMask, Switches};
 use gicv5_model::fault::FaultPoint;
 use gicv5_model::rng::Rng;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, quote};
+use crate::progress::{Progress, catch_ctrl_c};
 use case::{CaseId, Harm, MOST, Strike};
 use complaint::Step;
 use geometry::Geometry;
@@ -136,12 +136,11 @@ struct Job {
 }
 
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     if args.list {
         list(args, out)?;
         return Ok(Outcome::Held);
     }
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
+    let interrupted = catch_ctrl_c();
     if let Some(case) = &args.case {
         return one(args, case, out);
     }
@@ -149,10 +148,10 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     let grounds = grounds(args)?;
     let geometries = grounds.iter().filter(|ground| ground.switches == 0).count();
     let settings = grounds.len() / geometries.max(1);
-    let (jobs, mut tally) = jobs(&grounds, args.shard)?;
-    tally.add(matrix(&grounds, &jobs, args.depth, &INTERRUPTED));
+    let (jobs, mut tally) = jobs(&grounds, args.shard, interrupted)?;
+    tally.add(matrix(&grounds, &jobs, args.depth, interrupted));
     let summary =
-        report::Summary::new(geometries, settings, tally, start.elapsed(), INTERRUPTED.load(Ordering::Relaxed));
+        report::Summary::new(geometries, settings, tally, start.elapsed(), interrupted.load(Ordering::Relaxed));
     if args.json {
         output::json(out, &summary.document())?;
     } else {
@@ -209,9 +208,12 @@ fn harms(point: &FaultPoint) -> impl Iterator<Item = Harm> + use<> {
 }
 
 /// All first strikes of a shard, and what was found while they were numbered.
-fn jobs(grounds: &[Ground], shard: Shard) -> Result<(Vec<Job>, Tally), Failure> {
+fn jobs(grounds: &[Ground], shard: Shard, interrupted: &AtomicBool) -> Result<(Vec<Job>, Tally), Failure> {
     let (mut jobs, mut tally) = (Vec::new(), Tally::default());
     for (ground, Ground { setting, name, switches }) in grounds.iter().enumerate() {
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
         let case = CaseId { geometry: name.clone(), switches: *switches, strikes: Vec::new() };
         let verdict = life::live(setting, &[], false).map_err(|why| Failure::BadInput(format!("{case}: {why}")))?;
         // A life in which nothing fails must go well, or the matrix says nothing; it is the first case.
@@ -233,7 +235,17 @@ fn jobs(grounds: &[Ground], shard: Shard) -> Result<(Vec<Job>, Tally), Failure> 
 
 fn matrix(grounds: &[Ground], jobs: &[Job], depth: u8, interrupted: &AtomicBool) -> Tally {
     let (next, tally) = (AtomicUsize::new(0), Mutex::new(Tally::default()));
-    let bar = bar(jobs.len());
+    let so_far = || tally.lock().unwrap_or_else(PoisonError::into_inner);
+    let template = "{bar:30} {percent}% of the first faults, {msg}, {eta} left";
+    let progress = Progress::new(Some(jobs.len() as u64), template);
+    let done = AtomicU64::new(0);
+    let goes_on = || {
+        progress.show(done.load(Ordering::Relaxed), || {
+            let tally = so_far();
+            format!("{} cases, {}", tally.cases, output::count(tally.bad(), "problem"))
+        });
+        !interrupted.load(Ordering::Relaxed)
+    };
     // A panic is counted, and what it says is in the report.
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
@@ -243,14 +255,10 @@ fn matrix(grounds: &[Ground], jobs: &[Job], depth: u8, interrupted: &AtomicBool)
             scope.spawn(|| {
                 while let Some(job) = jobs.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let Some(ground) = grounds.get(job.ground) else { continue };
-                    let found = work(ground, job, depth, interrupted);
-                    let mut tally = tally.lock().unwrap_or_else(PoisonError::into_inner);
-                    tally.add(found);
-                    if let Some(bar) = &bar {
-                        bar.inc(1);
-                        bar.set_message(format!("{} cases, {}", tally.cases, output::count(tally.bad(), "problem")));
-                    }
-                    if interrupted.load(Ordering::Relaxed) {
+                    let found = work(ground, job, depth, &goes_on);
+                    so_far().add(found);
+                    done.fetch_add(1, Ordering::Relaxed);
+                    if !goes_on() {
                         break;
                     }
                 }
@@ -258,25 +266,12 @@ fn matrix(grounds: &[Ground], jobs: &[Job], depth: u8, interrupted: &AtomicBool)
         }
     });
     std::panic::set_hook(hook);
-    if let Some(bar) = bar {
-        bar.finish_and_clear();
-    }
+    drop(progress);
     tally.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn bar(len: usize) -> Option<ProgressBar> {
-    if !std::io::stderr().is_terminal() {
-        return None;
-    }
-    let bar = ProgressBar::with_draw_target(Some(len as u64), ProgressDrawTarget::stderr());
-    Some(match ProgressStyle::with_template("{bar:30} {percent}% of the first faults, {msg}, {eta} left") {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    })
-}
-
 /// A first fault, and then all that can follow it.
-fn work(ground: &Ground, job: &Job, depth: u8, interrupted: &AtomicBool) -> Tally {
+fn work(ground: &Ground, job: &Job, depth: u8, goes_on: &dyn Fn() -> bool) -> Tally {
     let mut tally = Tally::default();
     let case = CaseId { geometry: ground.name.clone(), switches: ground.switches, strikes: vec![job.first] };
     if let Some(verdict) = run_case(ground, &case, &mut tally) {
@@ -284,22 +279,22 @@ fn work(ground: &Ground, job: &Job, depth: u8, interrupted: &AtomicBool) -> Tall
         if ground.switches == 0 {
             tally.compare(&case, expected::judge(job.step, &job.point, job.first.harm, &verdict));
         }
-        further(ground, &case, verdict, depth - 1, interrupted, &mut tally);
+        further(ground, &case, verdict, depth - 1, goes_on, &mut tally);
     }
     tally
 }
 
 /// Up to `depth` faults more, after those of a case: each at each point that was passed then.
-fn further(ground: &Ground, case: &CaseId, verdict: Verdict, depth: u8, interrupted: &AtomicBool, tally: &mut Tally) {
+fn further(ground: &Ground, case: &CaseId, verdict: Verdict, depth: u8, goes_on: &dyn Fn() -> bool, tally: &mut Tally) {
     let (1.., Some(last)) = (depth, case.strikes.last()) else { return };
     for (_, point) in verdict.points.into_iter().flatten().filter(|(_, point)| point.index > last.at) {
         for harm in harms(&point) {
-            if interrupted.load(Ordering::Relaxed) {
+            if !goes_on() {
                 return;
             }
             let case = case.and(Strike { at: point.index, harm });
             if let Some(verdict) = run_case(ground, &case, tally) {
-                further(ground, &case, verdict, depth - 1, interrupted, tally);
+                further(ground, &case, verdict, depth - 1, goes_on, tally);
             }
         }
     }

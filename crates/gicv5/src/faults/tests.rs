@@ -17,7 +17,7 @@ fn ground(geometry: Geometry, number: usize, switches: Switches) -> Ground {
 }
 
 fn run(grounds: &[Ground], shard: Shard, depth: u8) -> serde_json::Value {
-    let (jobs, mut tally) = jobs(grounds, shard).unwrap();
+    let (jobs, mut tally) = jobs(grounds, shard, &AtomicBool::new(false)).unwrap();
     tally.add(matrix(grounds, &jobs, depth, &AtomicBool::new(false)));
     let summary = Summary::new(grounds.len(), 1, tally, std::time::Duration::ZERO, false);
     serde_json::to_value(summary.document()).unwrap()
@@ -60,7 +60,7 @@ fn it_holds_under_every_setting_of_the_models_switches() {
 fn every_row_of_the_table_is_met() {
     let grounds: Vec<Ground> =
         Geometry::all().into_iter().map(|geometry| ground(geometry, 0, Switches::default())).collect();
-    let (jobs, _) = jobs(&grounds, Shard { number: 1, of: 1 }).unwrap();
+    let (jobs, _) = jobs(&grounds, Shard { number: 1, of: 1 }, &AtomicBool::new(false)).unwrap();
     let met: std::collections::BTreeSet<usize> =
         jobs.iter().filter_map(|job| expected::row(job.step, &job.point.request, job.first.harm)).collect();
     assert_eq!(met, (0..expected::tests::ROWS).collect());
@@ -69,7 +69,9 @@ fn every_row_of_the_table_is_met() {
 #[test]
 fn shards_are_the_matrix_in_parts() {
     let grounds = [ground(Geometry::all()[0], 0, Switches::default())];
-    let strikes = |shard| jobs(&grounds, shard).unwrap().0.iter().map(|job| job.first).collect::<Vec<Strike>>();
+    let strikes = |shard| {
+        jobs(&grounds, shard, &AtomicBool::new(false)).unwrap().0.iter().map(|job| job.first).collect::<Vec<Strike>>()
+    };
     let mut parts: Vec<Strike> = (1..=3).flat_map(|number| strikes(Shard { number, of: 3 })).collect();
     parts.sort();
     let mut whole = strikes(Shard { number: 1, of: 1 });

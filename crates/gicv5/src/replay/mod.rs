@@ -15,16 +15,16 @@ mod tally;
 mod tests;
 mod worlds;
 
-use std::io::{BufReader, IsTerminal};
+use std::io::BufReader;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use gicv5_trace::{Foreign, TraceReader};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, quote};
+use crate::progress::{Progress, catch_ctrl_c};
 use engine::{Engine, Stop};
 use source::{Reader, Source};
 
@@ -60,21 +60,11 @@ pub(crate) struct Args {
 /// Operations between two looks at the clock and at whether somebody pressed Ctrl-C.
 const BETWEEN_LOOKS: u32 = 1024;
 
-/// Shorter traces need no progress.
-const PROGRESS_AFTER: Duration = Duration::from_millis(500);
-
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
-    // Where no handler can be set, Ctrl-C ends the program as it always does. So does the second one: while standard input
-    // has nothing to read, nobody looks whether there was a first.
-    let _ = ctrlc::set_handler(|| {
-        if INTERRUPTED.swap(true, Ordering::Relaxed) {
-            std::process::exit(Outcome::Interrupted.status().into());
-        }
-    });
+    let interrupted = catch_ctrl_c();
     let name = if args.trace == "-" { "standard input" } else { &args.trace };
     let reader = open(&args.trace)?;
-    let summary = replay(name, reader, &INTERRUPTED).map_err(|stop| {
+    let summary = replay(name, reader, interrupted).map_err(|stop| {
         let why = match stop {
             Stop::Trace(error) => error.to_string(),
             Stop::Input(why) => why,
@@ -102,7 +92,7 @@ fn open(trace: &str) -> Result<Reader, Failure> {
 fn replay(name: &str, reader: Reader, interrupted: &AtomicBool) -> Result<report::Summary, Stop> {
     let start = Instant::now();
     let mut engine = Engine::new(Source::new(reader))?;
-    let mut progress: Option<ProgressBar> = None;
+    let progress = Progress::new(None, "{human_pos} lines, {per_sec}, {msg}");
     let mut stopped = false;
     'all: loop {
         for _ in 0..BETWEEN_LOOKS {
@@ -114,23 +104,8 @@ fn replay(name: &str, reader: Reader, interrupted: &AtomicBool) -> Result<report
             stopped = true;
             break;
         }
-        if start.elapsed() >= PROGRESS_AFTER && std::io::stderr().is_terminal() {
-            let bar = progress.get_or_insert_with(bar);
-            bar.set_position(engine.tally.events);
-            bar.set_message(output::count(engine.tally.divergences, "divergence"));
-        }
+        progress.show(engine.tally.events, || output::count(engine.tally.divergences, "divergence"));
     }
-    if let Some(bar) = progress {
-        bar.finish_and_clear();
-    }
+    drop(progress);
     Ok(report::Summary::new(name, engine, start.elapsed(), stopped))
-}
-
-fn bar() -> ProgressBar {
-    let style = ProgressStyle::with_template("{human_pos} lines, {per_sec}, {msg}");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
 }

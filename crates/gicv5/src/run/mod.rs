@@ -18,10 +18,10 @@ mod tally;
 mod tests;
 
 use std::fs::File;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{Read, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4};
 use gicv5_arch::values::{BitsMinusOne, Levels};
@@ -31,10 +31,10 @@ use gicv5_model::Machine;
 use gicv5_model::config::MachineConfig;
 use gicv5_model::fault::Fault;
 use gicv5_phys::Phys;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::failure::{Failure, Outcome, chain};
 use crate::output::{self, Console, quote};
+use crate::progress::{Progress, catch_ctrl_c};
 use engine::{Engine, IRS, OBSERVED};
 use lab::{Base, Lab};
 use picture::Picture;
@@ -88,11 +88,7 @@ pub(crate) struct Args {
     json: bool,
 }
 
-/// Shorter runs need no progress.
-const PROGRESS_AFTER: Duration = Duration::from_millis(500);
-
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
     let Some(path) = &args.scenario else { return shelf::list(args.json, out).map(|()| Outcome::Held) };
     let text = read(path)?;
     let topology = args.dtb.as_deref().map(read_topology).transpose()?;
@@ -110,16 +106,16 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
         (_, _, true) => Telling::All,
         _ => Telling::IfShort,
     };
-    // Where no handler can be set, Ctrl-C ends the program as it always does.
-    let _ = ctrlc::set_handler(|| INTERRUPTED.store(true, Ordering::Relaxed));
-    let mut progress = Progress::new(scenario.duration);
-    let look = |now, tally: &tally::Tally| progress.look(now, tally.events);
+    let interrupted = catch_ctrl_c();
+    let template = "{bar:30} {percent}% of the simulated time, {msg}, {elapsed}";
+    let progress = Progress::new(Some(scenario.duration), template);
+    let look = |now, tally: &tally::Tally| progress.show(now, || output::count(tally.events, "event"));
     let mut summary =
-        perform(name, &scenario, telling, trace.is_some(), &INTERRUPTED, look).map_err(|why| match why {
+        perform(name, &scenario, telling, trace.is_some(), interrupted, look).map_err(|why| match why {
             Impossible::Here(problem) => Failure::Diagnostic(problem.render(name, &text)),
             Impossible::Machine(why) => Failure::BadInput(format!("{}: {why}", quote(name))),
         })?;
-    progress.finish();
+    drop(progress);
     if let Some((path, mut file)) = trace {
         let picture = summary.picture();
         picture.write(&mut file).and_then(|()| file.flush()).map_err(|error| cannot_write(path, &error))?;
@@ -250,7 +246,7 @@ fn perform<'a>(
     interrupted: &AtomicBool,
     look: impl FnMut(u64, &tally::Tally),
 ) -> Result<Summary<'a>, Impossible> {
-    let faults = place_faults(scenario)?;
+    let faults = place_faults(scenario, interrupted)?;
     let picture = if draw { Picture::new(scenario) } else { Picture::none() };
     let (ending, commands) = perform_once(scenario, &faults, Story::new(telling), picture, interrupted, look, false)?.0;
     Ok(Summary::new(path, scenario, ending, commands))
@@ -258,12 +254,14 @@ fn perform<'a>(
 
 /// The points at which the faults of a scenario strike. A fault is named by what is asked for, and the machine counts what it
 /// is asked for; as it does the same each time, a run without the fault tells its number.
-fn place_faults(scenario: &Scenario) -> Result<Vec<(u64, Fault)>, Impossible> {
+fn place_faults(scenario: &Scenario, interrupted: &AtomicBool) -> Result<Vec<(u64, Fault)>, Impossible> {
     let mut faults = Vec::new();
     for spec in &scenario.faults {
-        let never = AtomicBool::new(false);
         let story = Story::new(Telling::Nothing);
-        let (_, points) = perform_once(scenario, &faults, story, Picture::none(), &never, |_, _| {}, true)?;
+        let (_, points) = perform_once(scenario, &faults, story, Picture::none(), interrupted, |_, _| {}, true)?;
+        if interrupted.load(Ordering::Relaxed) {
+            break;
+        }
         let named = points.iter().filter(|point| point.request.to_string().contains(&spec.request));
         let mut count = 0;
         let mut found = None;
@@ -358,38 +356,4 @@ fn perform_once(
     let ending = engine.run(interrupted, look).map_err(|error| impossible(&error))?;
     let commands = host.counters().commands;
     Ok(((ending, commands), machine.take_fault_points()))
-}
-
-/// Shows how far a long run is, if somebody sits at a terminal.
-struct Progress {
-    start: Instant,
-    duration: u64,
-    bar: Option<ProgressBar>,
-}
-
-impl Progress {
-    fn new(duration: u64) -> Progress {
-        Progress { start: Instant::now(), duration, bar: None }
-    }
-
-    fn look(&mut self, now: u64, events: u64) {
-        if self.start.elapsed() < PROGRESS_AFTER || !std::io::stderr().is_terminal() {
-            return;
-        }
-        let bar = self.bar.get_or_insert_with(|| {
-            let bar = ProgressBar::with_draw_target(Some(self.duration), ProgressDrawTarget::stderr());
-            match ProgressStyle::with_template("{bar:30} {percent}% of the simulated time, {msg}, {elapsed}") {
-                Ok(style) => bar.with_style(style),
-                Err(_) => bar,
-            }
-        });
-        bar.set_position(now.min(self.duration));
-        bar.set_message(output::count(events, "event"));
-    }
-
-    fn finish(self) {
-        if let Some(bar) = self.bar {
-            bar.finish_and_clear();
-        }
-    }
 }

@@ -283,7 +283,7 @@ fn a_fault_that_cannot_strike_is_underlined_with_what_could() {
     ];
     for (text, place, help) in cases {
         let scenario = scenario::read(&text, None).unwrap();
-        let Err(Impossible::Here(problem)) = place_faults(&scenario) else { panic!("{text}") };
+        let Err(Impossible::Here(problem)) = place_faults(&scenario, &AtomicBool::new(false)) else { panic!("{text}") };
         let underlined = text.get(problem.span.clone()).unwrap();
         assert_eq!(underlined.trim_matches('"'), place.trim_matches('"'), "{problem:?}");
         assert!(problem.help.contains(help), "{problem:?}");
