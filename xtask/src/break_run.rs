@@ -38,8 +38,8 @@ struct Break {
 }
 
 const ENGINE: &str = "crates/gicv5/src/run/engine.rs";
-const RUNNING: &str = "crates/gicv5-hyp/src/run.rs";
-const DOORBELL: &str = "crates/gicv5-hyp/src/doorbell.rs";
+const RUNNING: &str = "crates/gicv5-hyp/src/vcpu/run.rs";
+const DOORBELL: &str = "crates/gicv5-hyp/src/doorbell/mod.rs";
 const INTERRUPTS: &str = "crates/gicv5-model/src/parts/interrupts.rs";
 const VIRT: &str = "crates/gicv5-model/src/engine/virt.rs";
 const MACHINE: &str = "crates/gicv5-model/src/engine/machine.rs";

@@ -26,7 +26,7 @@ use gicv5_arch::register::Register;
 use gicv5_arch::{IrsIntType, VmId, VpeId};
 use gicv5_hal::{IrsExt, IrsIndex, Lock, Wait};
 
-use crate::host::Host;
+use crate::host::host::Host;
 use crate::{Hypervisor, MutexOf};
 
 /// What an IRS is asked to do, and to what.

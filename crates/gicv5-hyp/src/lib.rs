@@ -247,33 +247,28 @@ mod doorbell;
 mod error;
 mod host;
 mod ids;
-mod ist;
 mod memory;
-mod ppi;
 mod probe;
-mod record;
-mod run;
 mod sync;
-mod table;
-mod teardown;
+mod tables;
+mod vcpu;
 mod vm;
-mod vpe;
 
 pub use command::{Command, CommandError, Place};
 pub use config::{Config, LiveTable};
 pub use doorbell::{DoorbellError, DoorbellMask, Wake};
 pub use error::{Fate, Fault};
-pub use host::{BringUpCause, BringUpError, Counters, Holdings, Host, Phase, ReclaimError, ShutDownError};
-pub use ist::{IstCause, IstError};
+pub use host::host::{BringUpCause, BringUpError, Counters, Holdings, Host, Phase, ReclaimError, ShutDownError};
 pub use memory::TableError;
-pub use ppi::PpiMask;
 pub use probe::ProbeError;
-pub use record::VmState;
-pub use run::{Idle, InjectError, Pending, PpiError, RunError};
-pub use teardown::{TearDownCause, TearDownError};
-pub use vm::{
+pub use tables::ist::{IstCause, IstError};
+pub use vcpu::ppi::PpiMask;
+pub use vcpu::run::{Idle, InjectError, Pending, PpiError, RunError};
+pub use vm::handle::{
     InitCause, InitError, Nesting, NotLive, ReferenceError, ResetCause, ResetError, VcpuIndex, Vm, VmReference, VmSpec,
 };
+pub use vm::record::VmState;
+pub use vm::teardown::{TearDownCause, TearDownError};
 
 /// All that the library needs of the hypervisor that it is a part of.
 pub trait Hypervisor: Platform {

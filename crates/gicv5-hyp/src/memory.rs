@@ -25,10 +25,10 @@ use crate::Hypervisor;
 use crate::boxed::{Boxed, Heap, OutOfMemory, reserve};
 use crate::command::{Command, CommandError, Place, Port};
 use crate::error::Fault;
-use crate::host::Host;
-use crate::ist::Ist;
-use crate::table::VmTable;
-use crate::vpe::Tables;
+use crate::host::host::Host;
+use crate::tables::ist::Ist;
+use crate::tables::vm_table::VmTable;
+use crate::tables::vpe_table::Tables;
 
 /// A VM over its life: no other VM has the same, whatever its ID. Its ID in bits 15 to 0, its generation above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,13 +8,13 @@ use gicv5_hal::Lock;
 
 use crate::boxed::{Boxed, Heap, OutOfMemory, boxed_slice};
 use crate::doorbell::Doorbell;
-use crate::ist::Ists;
 use crate::memory::{Part, Structure, VmKey};
-use crate::ppi::PpiMask;
-use crate::run::{Context, GuestIrs};
 use crate::sync::{AtomicU8, Ordering};
-use crate::vm::VcpuIndex;
-use crate::vpe::Tables;
+use crate::tables::ist::Ists;
+use crate::tables::vpe_table::Tables;
+use crate::vcpu::ppi::PpiMask;
+use crate::vcpu::run::{Context, GuestIrs};
+use crate::vm::handle::VcpuIndex;
 use crate::{BlockOf, Hypervisor, LpiOf, MutexOf};
 
 /// How far a VM is.

@@ -32,10 +32,10 @@ use gicv5_hal::{Cookie, HostLpis, Locks, Pe, PeOps};
 
 use crate::doorbell::{Doorbell, Doorbells, Refused, Wake};
 use crate::error::{Fate, Fault};
-use crate::host::Host;
-use crate::ppi::{PpiMask, VirtualPpis};
-use crate::record::{Life, VmState};
-use crate::vm::{VcpuIndex, Vm};
+use crate::host::host::Host;
+use crate::vcpu::ppi::{PpiMask, VirtualPpis};
+use crate::vm::handle::{VcpuIndex, Vm};
+use crate::vm::record::{Life, VmState};
 use crate::{Hypervisor, sync};
 
 /// A vCPU cannot be loaded, put or asked.

@@ -18,9 +18,9 @@ use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
 use crate::boxed::{Boxed, Heap};
 use crate::command::{Command, CommandError, Place, Port, PortKind};
 use crate::error::{Fate, Fault};
-use crate::host::Host;
+use crate::host::host::Host;
 use crate::memory::{Part, Structure, TableError, VmKey, allocate, allocate_many};
-use crate::record::Record;
+use crate::vm::record::Record;
 use crate::{BlockOf, Hypervisor};
 
 /// An IST.

@@ -17,7 +17,7 @@ use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
 
 use crate::boxed::{Heap, boxed_slice};
 use crate::command::{Command, CommandError, Place, Port, PortKind};
-use crate::host::Host;
+use crate::host::host::Host;
 use crate::memory::{Structure, TableError, allocate};
 use crate::{BlockOf, Hypervisor};
 

@@ -13,10 +13,10 @@ use gicv5_hal::Lock;
 use crate::Hypervisor;
 use crate::command::{Command, CommandError, PortKind};
 use crate::error::{Fate, Fault};
-use crate::host::Host;
-use crate::ist::free_all;
+use crate::host::host::Host;
 use crate::memory::{Structure, TableWithdrawn};
-use crate::record::{Record, VmState};
+use crate::tables::ist::free_all;
+use crate::vm::record::{Record, VmState};
 
 /// Why a VM could not be torn down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

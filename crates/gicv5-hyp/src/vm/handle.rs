@@ -15,14 +15,14 @@ use crate::boxed::{Boxed, OutOfMemory, reserve};
 use crate::command::{Command, CommandError, Place, PortKind, block_on};
 use crate::doorbell::DoorbellError;
 use crate::error::{Fate, Fault};
-use crate::host::{Host, Phase};
-use crate::ist::{IstCause, IstError};
+use crate::host::host::{Host, Phase};
 use crate::memory::{Part, TableError, VmKey};
-use crate::ppi::PpiMask;
-use crate::record::{Parked, Record, Vcpu, VmState};
-use crate::table::ReachError;
-use crate::teardown::TearDownError;
-use crate::vpe::{NO_VPE, Tables};
+use crate::tables::ist::{IstCause, IstError};
+use crate::tables::vm_table::ReachError;
+use crate::tables::vpe_table::{NO_VPE, Tables};
+use crate::vcpu::ppi::PpiMask;
+use crate::vm::record::{Parked, Record, Vcpu, VmState};
+use crate::vm::teardown::TearDownError;
 
 /// A vCPU of a VM, counted from 0 in the order in which init was given their VPE IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -17,12 +17,12 @@ use crate::doorbell::Doorbells;
 use crate::error::Fault;
 use crate::ids::VmIds;
 use crate::memory::{Part, Structure, TableError, TableWithdrawn};
-use crate::ppi::VirtualPpis;
 use crate::probe::{self, Limits, ProbeError};
-use crate::record::{Parked, Record, Records};
-use crate::table::VmTable;
-use crate::teardown::TearDownCause;
-use crate::vm::Vm;
+use crate::tables::vm_table::VmTable;
+use crate::vcpu::ppi::VirtualPpis;
+use crate::vm::handle::Vm;
+use crate::vm::record::{Parked, Record, Records};
+use crate::vm::teardown::TearDownCause;
 use crate::{BlockOf, Hypervisor, MutexOf};
 
 /// How far the host is.

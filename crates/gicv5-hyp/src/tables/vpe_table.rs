@@ -12,7 +12,7 @@ use crate::Hypervisor;
 use crate::boxed::Heap;
 use crate::command::{Command, CommandError, Place, PortKind};
 use crate::doorbell::DoorbellSet;
-use crate::host::Host;
+use crate::host::host::Host;
 use crate::memory::{Structure, TableError, VmKey, allocate, allocate_many};
 use crate::probe::Limits;
 
