@@ -10,7 +10,7 @@ use gicv5_arch::{Ppi, Spi};
 use gicv5_hal::{Frame, Irs, IrsExt, IrsIndex, PeOps};
 use gicv5_model::Machine;
 use gicv5_model::config::{Effects, MachineConfig};
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 use libfuzzer_sys::fuzz_target;
 
 #[derive(Arbitrary, Debug)]

@@ -16,8 +16,8 @@ use gicv5_hyp::{
     BringUpCause, Command, CommandError, Config, Fate, Host, InitCause, LiveTable, Phase, ProbeError, ReclaimError,
     ShutDownError, TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
 };
+use gicv5_model::PeIndex;
 use gicv5_model::fault::{Fault, Request};
-use gicv5_model::violation::PeIndex;
 
 const TWO_LEVEL: Shape = SHAPES[1];
 

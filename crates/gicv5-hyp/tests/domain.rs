@@ -20,8 +20,8 @@ use gicv5_hyp::{
 };
 use gicv5_model::config::{IrsConfig, MachineConfig, Switches, VmTableProgramming};
 
+use gicv5_model::PeIndex;
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{CpuConfig, Machine, ModelHost};
 use guest::{FIRST, SECOND, spi};
 

@@ -9,9 +9,9 @@ use std::error::Error;
 use common::{Lab, SHAPES, SPEC, Shape, VPES, selects_nothing, vpes};
 use gicv5_arch::irs::IrsReg;
 use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
+use gicv5_model::config::Eagerness;
 use gicv5_model::config::Switches;
 use gicv5_model::fault::{Fault, FaultPoint, Request};
-use gicv5_model::memory::Eagerness;
 
 /// Everything this library does with commands and memory, from nothing to nothing. Stops at the first failure.
 fn a_life(host: &Host<Lab>) -> Result<(), Box<dyn Error>> {

@@ -19,9 +19,9 @@ use gicv5_arch::irs::IRS_IDR1;
 use gicv5_arch::{Iaffid, IntId, Ppi};
 use gicv5_hyp::{DoorbellMask, Fate, Host, Idle, Pending, PpiMask, RunError, VcpuIndex, Vm, VmSpec, VmState};
 use gicv5_model::CpuConfig;
+use gicv5_model::PeIndex;
 use gicv5_model::config::{DoorbellMask as ModelMask, MachineConfig, Switches};
 use gicv5_model::fault::Fault;
-use gicv5_model::violation::PeIndex;
 use guest::spi;
 use proptest::prelude::*;
 

@@ -20,10 +20,10 @@ use std::task::{Context, Poll, Waker};
 
 use common::{Lab, SHAPES, SPEC, Shape, VPES};
 use gicv5_hyp::{DoorbellMask, Host, Phase, VcpuIndex, Vm};
+use gicv5_model::PeIndex;
 use gicv5_model::config::{DoorbellMask as ModelMask, Switches};
 use gicv5_model::fault::Fault;
 use gicv5_model::rng::Rng;
-use gicv5_model::violation::PeIndex;
 use guest::PE0;
 
 const VMS: usize = 3;

@@ -22,10 +22,10 @@ use gicv5_arch::irs::IRS_IDR1;
 use gicv5_arch::{Iaffid, IntId};
 use gicv5_hyp::{DoorbellMask, Host, Idle, Pending, Phase, VcpuIndex, Vm, VmState};
 use gicv5_model::CpuConfig;
+use gicv5_model::PeIndex;
 use gicv5_model::config::{DoorbellMask as ModelMask, Switches};
 use gicv5_model::fault::Fault;
 use gicv5_model::rng::Rng;
-use gicv5_model::violation::PeIndex;
 use guest::spi;
 
 const VMS: usize = 3;

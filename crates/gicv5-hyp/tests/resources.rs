@@ -21,9 +21,9 @@ use gicv5_hal::{
     NotReleased, Pe, Platform, Route, TableMemory, Wait,
 };
 use gicv5_hyp::{Host, Hypervisor, VcpuIndex, VmSpec};
+use gicv5_model::PeIndex;
 use gicv5_model::host::ModelLpi;
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelHost};
 
 thread_local! {

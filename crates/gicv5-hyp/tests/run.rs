@@ -817,7 +817,7 @@ fn no_wake_up_is_lost_under_any_setting_of_the_switches() {
 }
 
 /// Where the first vCPU of a VM is.
-fn pe_of(lab: &Lab, vm: &Vm<'_, Lab>) -> gicv5_model::violation::PeIndex {
+fn pe_of(lab: &Lab, vm: &Vm<'_, Lab>) -> gicv5_model::PeIndex {
     let first = vm.id().map(|vm| (vm, VPES[0]));
     if lab.machine.resident(PE0) == first { PE0 } else { PE1 }
 }

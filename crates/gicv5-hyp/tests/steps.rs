@@ -16,8 +16,8 @@ use gicv5_arch::irs::IrsReg;
 use gicv5_arch::{IntId, Lpi, Spi};
 use gicv5_hal::Coherency;
 use gicv5_hyp::{Host, Pending, Vm, VmSpec};
+use gicv5_model::PeIndex;
 use gicv5_model::fault::Fault;
-use gicv5_model::violation::PeIndex;
 
 /// Touches an interrupt in every piece of memory of the ISTs.
 fn inject(lab: &Lab, vm: &Vm<'_, Lab>, lpi_id_bits: u32) -> Result<(), Box<dyn Error>> {

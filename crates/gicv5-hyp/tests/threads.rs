@@ -20,7 +20,7 @@ use common::{Lab, SHAPES, Shape, VPES, live};
 use gicv5_arch::{Iaffid, IntId};
 use gicv5_hyp::{Host, Idle, VcpuIndex, Vm, Wake};
 use gicv5_model::CpuConfig;
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 use guest::spi;
 
 const PES: u16 = 2;

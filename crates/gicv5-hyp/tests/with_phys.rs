@@ -12,7 +12,7 @@ use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR
 use gicv5_arch::{IntId, Lpi};
 use gicv5_hal::{Pe, Platform};
 use gicv5_hyp::{Host, Hypervisor, Idle, Pending, VcpuIndex, Wake};
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 use gicv5_model::{Machine, ModelHost, ModelPe};
 use gicv5_phys::{Phys, Source};
 

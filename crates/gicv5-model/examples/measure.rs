@@ -25,8 +25,8 @@ use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
 use gicv5_arch::values::IstSize;
 use gicv5_arch::{Addr55_6, IntId, Lpi, PhysAddr, Priority, VmId};
 use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_model::PeIndex;
 use gicv5_model::config::{Effects, MachineConfig};
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelPe};
 use hand::{Farm, doorbell};
 

@@ -19,7 +19,7 @@
 //! use gicv5_arch::irs::{IRS_VMAP_VMR, IRS_VMAP_VPER};
 //! use gicv5_arch::{IrsIntType, Lpi, VmId, VpeId, values::IstSize};
 //! use gicv5_hal::{Cookie, HostLpis};
-//! use gicv5_model::{Machine, ModelHost, config::MachineConfig, violation::PeIndex};
+//! use gicv5_model::{Machine, ModelHost, PeIndex, config::MachineConfig};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let machine = Machine::new(MachineConfig::new(1, 0).with_virtualisation())?;
@@ -77,10 +77,11 @@ pub mod memory;
 mod parts;
 mod words;
 
-pub use cpu::{CpuConfig, Fate, Level, Signals};
-pub use engine::machine::{CPU_1, CPU_2, Machine, MachineState, ModelPe};
+pub use engine::machine::{Machine, MachineState, ModelPe};
 pub use gicv5_random as rng;
 pub use instruments::host::ModelHost;
-pub use instruments::{account, fault, hand, host, isolation, meddle};
-pub use words::config::Tie;
-pub use words::{clock, config, event, report, violation};
+pub use instruments::{account, hand, host, isolation, meddle};
+pub use words::cpu::{CpuConfig, Fate, Level, Signals};
+pub use words::ids::{BlockId, PeIndex, RegisterName};
+pub use words::owner::{Owner, StructureKind, StructureRules};
+pub use words::{clock, config, event, fault, report, rules, violation};

@@ -7,8 +7,8 @@ use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
 use gicv5_arch::{Ppi, Priority, Spi};
 use gicv5_hal::{IrsExt, IrsIndex, Pe};
 use gicv5_model::Machine;
+use gicv5_model::PeIndex;
 use gicv5_model::config::MachineConfig;
-use gicv5_model::violation::PeIndex;
 
 const IRS: IrsIndex = IrsIndex(0);
 const PE: PeIndex = PeIndex(0);

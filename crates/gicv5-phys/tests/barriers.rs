@@ -19,7 +19,7 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::TriggerMode;
 use gicv5_arch::{IrsIntId, Ppi, Priority, Spi};
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsIndex, Pe};
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 use gicv5_phys::{IpiKind, Phys, ppi};
 
 /// What a scenario saw, in order.

@@ -16,8 +16,8 @@ use gicv5_arch::sysreg::{PpiSet, SysReg};
 use gicv5_arch::values::{HandlingMode, RoutingMode, TriggerMode};
 use gicv5_arch::{IntId, IrsIntId, Ppi, Priority, Spi};
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError, NotReleased, Pe, Route};
+use gicv5_model::PeIndex as ModelPeIndex;
 use gicv5_model::fault::Fault;
-use gicv5_model::violation::PeIndex as ModelPeIndex;
 use gicv5_phys::ppi::{self, PpiError};
 use gicv5_phys::{
     Acknowledged, Active, Config, IpiError, IpiKind, OwnedLpi, PeError, Phys, Source, SpiError, Unreachable, WrongPe,

@@ -10,8 +10,8 @@ use common::{Lab, Op, Shape, config, down, driver, up};
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IrsReg};
 use gicv5_arch::values::Levels;
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError};
+use gicv5_model::config::Eagerness;
 use gicv5_model::fault::{Fault, Request};
-use gicv5_model::memory::Eagerness;
 use gicv5_phys::{BringUpCause, CommandError, IpiKind, OwnedLpi, PeError, Phase, Phys, SpiError, Step, TearDownError};
 
 /// LPIs enough to need several level-2 ISTs of 4 KiB with entries of 16 bytes.

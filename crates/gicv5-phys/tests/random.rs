@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use common::{Lab, Shape, config, down, iaffid};
 use gicv5_hal::{Coherency, Cookie, HostLpis, LpiError, Route};
+use gicv5_model::config::Eagerness;
 use gicv5_model::config::Effects;
 use gicv5_model::fault::Fault;
-use gicv5_model::memory::Eagerness;
 use gicv5_phys::{Config, IpiKind, OwnedLpi, PeIndex, Phys, Source};
 use proptest::prelude::*;
 
@@ -139,7 +139,7 @@ impl World {
             }
             !here
         });
-        assert_eq!(self.lab.machine.signals(gicv5_model::violation::PeIndex(pe as u16)).irq, !expected.is_empty());
+        assert_eq!(self.lab.machine.signals(gicv5_model::PeIndex(pe as u16)).irq, !expected.is_empty());
         let mut taken = BTreeMap::new();
         self.lab.on(pe, |pe| {
             self.phys.take_interrupts(pe, |_, active| {

@@ -10,9 +10,10 @@ use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IIDR, IrsReg};
 use gicv5_arch::sysreg::{PpiSet, SysReg};
 use gicv5_arch::{IrsIntId, PhysAddr, Ppi, Spi};
 use gicv5_hal::{AllocError, BlockLayout, BlockLayoutError, Frame as HalFrame, Irs, IrsIndex, PeOps, TableMemory};
+use gicv5_model::PeIndex;
 use gicv5_model::config::{ConfigError, Effects, MachineConfig};
-use gicv5_model::memory::{Eagerness, MemoryConfig, ModelBlock};
-use gicv5_model::violation::PeIndex;
+use gicv5_model::config::{Eagerness, MemoryConfig};
+use gicv5_model::memory::ModelBlock;
 use gicv5_model::{Machine, MachineState, ModelPe};
 use gicv5_trace::{Candidate, Event, NoCandidate};
 

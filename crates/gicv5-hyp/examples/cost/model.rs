@@ -7,8 +7,8 @@ use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR
 use gicv5_arch::{Iaffid, IrsIntId, Priority};
 use gicv5_hal::{Cookie, Pe, Platform};
 use gicv5_hyp::Hypervisor;
+use gicv5_model::PeIndex;
 use gicv5_model::config::{Effects, MachineConfig};
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelHost, ModelPe};
 
 use crate::{LPIS, Stage, WatchedLocks};

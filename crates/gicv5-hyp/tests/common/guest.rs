@@ -8,7 +8,7 @@ use gicv5_arch::{IntId, IrsIntId, Lpi, Ppi, PpiBank, Priority, Spi, VpeId};
 use gicv5_hal::Pe;
 use gicv5_hyp::{Host, Idle, RunError, VcpuIndex, Vm, Wake};
 use gicv5_model::ModelPe;
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 
 use super::Lab;
 

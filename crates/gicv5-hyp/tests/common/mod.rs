@@ -12,9 +12,10 @@ use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IRS_VPE_SELR, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, Irs, IrsIndex, Platform, TableMemory};
 use gicv5_hyp::{Config, Host, Hypervisor, Vm, VmSpec};
+use gicv5_model::config::Eagerness;
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::fault::Request;
-use gicv5_model::memory::{Eagerness, ModelBlock};
+use gicv5_model::memory::ModelBlock;
 use gicv5_model::{Machine, ModelHost};
 
 pub const IRS: IrsIndex = IrsIndex(0);

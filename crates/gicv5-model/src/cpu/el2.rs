@@ -4,20 +4,9 @@ use gicv5_arch::insn::GicInsn;
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_VCTLR_EL2, Trap};
 use gicv5_arch::{VmId, VpeId};
 
-use super::CpuConfig;
 use super::interface::{Bits, Interface};
 use super::registers::{PpiRow, Register};
-
-/// What becomes of an access or an instruction.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub enum Fate {
-    /// It executes.
-    Executes,
-    /// It traps to EL2, by one of ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_HFGITR_EL2 (INS-20).
-    Traps,
-    /// It is UNDEFINED at the exception level it is made from.
-    Undefined,
-}
+use crate::words::cpu::CpuConfig;
 
 /// What the checker remembers about software at EL2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

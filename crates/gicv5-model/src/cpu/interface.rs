@@ -3,23 +3,13 @@
 //! There is one of these for the physical domain of a PE and one for the virtual domain. Neither knows which it is: what
 //! competes at a moment, the pending PPIs and the IRS's candidate, is handed in as a [`Contest`].
 
+use crate::words::cpu::Signals;
 use gicv5_arch::sysreg::{PPI_PRIORITYR, PpiSet};
 use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Ppi, PpiBank, Priority};
 
-use super::CpuConfig;
 use crate::words::config::Tie;
+use crate::words::cpu::CpuConfig;
 use crate::words::event::Change;
-
-/// What a PE's interrupt outputs show.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
-pub struct Signals {
-    /// An interrupt of the current domain is signalled.
-    pub irq: bool,
-    /// An interrupt of another domain is signalled. With one domain there is none.
-    pub fiq: bool,
-    /// The signalled interrupt is an NMI: it has priority 0 and SCTLR.NMI is 1 (INS-2, HPPI-8).
-    pub nmi: bool,
-}
 
 /// Which acknowledge instruction.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -13,68 +13,29 @@ mod el2;
 mod interface;
 mod registers;
 
+use crate::words::cpu::CpuConfig;
+use crate::words::cpu::Fate;
+use crate::words::cpu::Level;
+use crate::words::cpu::Signals;
 use std::collections::VecDeque;
 
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::register::Access;
 use gicv5_arch::sysreg::{
-    APR, CpuIdBits, CpuPriBits, Gcie, GcieLegacy, HPPIR, ICC_CR0_EL1, ICC_IAFFIDR_EL1, ICC_ICSR_EL1, ICC_IDR0_EL1,
-    ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, ID_AA64PFR2_EL1,
-    PCR, PPI_PRIORITYR, PpiSet, SysReg,
+    APR, Gcie, HPPIR, ICC_CR0_EL1, ICC_IAFFIDR_EL1, ICC_ICSR_EL1, ICC_IDR0_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2,
+    ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, ID_AA64PFR2_EL1, PCR, PPI_PRIORITYR, SysReg,
 };
-use gicv5_arch::{ActivePriorities, Iaffid, IntId, IrsIntId, Ppi, Priority};
+use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Ppi, Priority};
 
-pub use el2::Fate;
 pub(crate) use el2::VirtualCpu;
 pub(crate) use interface::Acknowledge;
 pub(crate) use interface::Ppis;
-pub use interface::Signals;
 use interface::{Bits, Contest, Interface, assign, bank, test};
-pub use registers::Level;
 use registers::{PpiRow, View};
 pub(crate) use registers::{Register, Side};
 
 use crate::words::config::{HiddenPpi, Switches, Tie, VirtualEnable};
-
-/// What a PE's CPU interface is like.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct CpuConfig {
-    /// The PE's affinity ID.
-    pub iaffid: Iaffid,
-    /// Number of priority bits.
-    pub pri_bits: CpuPriBits,
-    /// Number of interrupt ID bits.
-    pub id_bits: CpuIdBits,
-    /// The PPIs that are implemented, by bank.
-    pub ppis: [PpiSet; 2],
-    /// Those of them that are edge-handled. PPI 3 is, and no other architected one but perhaps 24 (PPI-3).
-    pub edge_ppis: [PpiSet; 2],
-    /// Whether guests can have a GICv3 virtual CPU interface instead. The model does not have that interface; it has what
-    /// a hypervisor needs to switch between the two, ICH_VCTLR_EL2.V3. Where it is absent V3 reads as zero.
-    pub legacy: GcieLegacy,
-}
-
-impl CpuConfig {
-    /// A PE with five priority bits, 24 ID bits, and the PPIs that the architecture numbers (PPI-2), but for 25, which comes
-    /// with the legacy feature only (PPI-26).
-    #[must_use]
-    pub fn new(iaffid: Iaffid) -> CpuConfig {
-        let ppis = Ppi::ARCHITECTED.iter().fold(PpiSet::EMPTY, |set, (ppi, ..)| set.with(*ppi)).without(Ppi::GICMNT);
-        CpuConfig {
-            iaffid,
-            pri_bits: CpuPriBits::Five,
-            id_bits: CpuIdBits::Bits24,
-            ppis: [ppis, PpiSet::EMPTY],
-            edge_ppis: [PpiSet::EMPTY.with(Ppi::SW_PPI), PpiSet::EMPTY],
-            legacy: GcieLegacy::Absent,
-        }
-    }
-
-    fn has_legacy(&self) -> bool {
-        self.legacy == GcieLegacy::Present
-    }
-}
 
 /// The CPU interfaces of one PE.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -558,6 +519,9 @@ const HFGITR_FIELDS: u64 = fields_mask(ICH_HFGITR_EL2::FIELDS);
 #[cfg(test)]
 mod tests {
     use super::*;
+    use gicv5_arch::Iaffid;
+    use gicv5_arch::sysreg::CpuPriBits;
+    use gicv5_arch::sysreg::PpiSet;
     use gicv5_arch::{Lpi, PpiBank, Spi};
 
     fn priority(number: u32) -> Priority {

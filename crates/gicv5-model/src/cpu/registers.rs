@@ -1,17 +1,9 @@
 //! Which register a name means: what a guest calls ICC_CR0_EL1 is ICV_CR0_EL1.
 
+use crate::words::cpu::Level;
 use arbitrary_int::u4;
 use gicv5_arch::PpiBank;
 use gicv5_arch::sysreg::{Reached, SysReg};
-
-/// Who executes on a PE.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Hash)]
-pub enum Level {
-    /// The host, at EL2: its current domain is the physical one (GEN-5).
-    Host,
-    /// A guest, at EL1 with HCR_EL2.IMO=1: its current domain is the virtual one, unless ICH_VCTLR_EL2.V3=1 (GEN-5).
-    Guest,
-}
 
 /// Which of the two interfaces of a PE.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

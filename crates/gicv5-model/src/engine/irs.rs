@@ -23,7 +23,6 @@ use gicv5_hal::{Frame, FrameKind, IrsIndex};
 use crate::engine::ist_memory::{AskedIst, IstOwners};
 use crate::engine::machine::MachineState;
 use crate::engine::virt::VmtRegisters;
-use crate::instruments::fault::{Fault, Request, Selected};
 use crate::parts::interrupts::{Backing, Ist, WritingBack};
 use crate::parts::swerr::ErrorRecord;
 use crate::words::clock::Tick;
@@ -31,6 +30,8 @@ use crate::words::config::{
     DpsWithoutOneOfN, EmptySelection, SetLpi, SpiSampling, SpiStateAtAssignment, VmTableProgramming,
 };
 use crate::words::event::{Event, Outcome, Space, Width};
+use crate::words::fault::{Fault, Request, Selected};
+use crate::words::rules;
 use crate::words::violation::Place;
 
 /// A command that has not completed.
@@ -345,7 +346,7 @@ impl MachineState {
         if let Some(status) = register.status() {
             if !self.is_idle(irs, status.register) {
                 let old = self.stored(irs, register);
-                self.report.violate("GEN-18", Place::Register(frame(irs), register.offset()), old, value, || {
+                self.report.violate(rules::GEN_18, Place::Register(frame(irs), register.offset()), old, value, || {
                     format!("{register} is written while {} reads IDLE=0", status.register)
                 });
                 return;
@@ -466,12 +467,10 @@ impl MachineState {
     // --- commands -----------------------------------------------------------------------------------------------
 
     fn start_command(&mut self, irs: usize, register: IrsReg, value: u64) {
-        let fault = self.pass(Request::Command {
-            irs: IrsIndex(irs as u16),
-            register,
-            value,
-            selected: self.selected(irs, register),
-        });
+        let selected = self.selected(irs, register);
+        let fault = self
+            .faults
+            .pass(&mut self.report, Request::Command { irs: IrsIndex(irs as u16), register, value, selected });
         let without_fault = self.report.now().after(self.config.command_latency);
         let due = match fault {
             Some(Fault::Never) => Tick::NEVER,
@@ -706,7 +705,7 @@ impl MachineState {
         let Some(geometry) = geometry else { return };
         // Hardware takes the bits below the alignment as zero (IST-12, IST-13).
         let (address, alignment) = (baser.addr().address(), geometry.base().alignment());
-        let Some(base) = self.aligned(address, alignment, "IST-12", place(IrsReg::IRS_IST_BASER)) else { return };
+        let Some(base) = self.aligned(address, alignment, rules::IST_12, place(IrsReg::IRS_IST_BASER)) else { return };
         let ist = Ist { irs: IrsIndex(irs as u16), base, geometry };
         self.own_ist(ist, IstOwners::PHYSICAL);
         self.interrupts.adopt(IrsIntType::Lpi, ist);

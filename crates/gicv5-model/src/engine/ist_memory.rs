@@ -2,15 +2,16 @@
 
 use gicv5_arch::entry::L1_ISTE;
 use gicv5_arch::geometry::{IstGeometry, IstLimits};
-use gicv5_arch::values::{IstSize, L2Size, Structure as Layout};
+use gicv5_arch::values::{IstSize, L2Size, Structure};
 use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 
 use crate::engine::machine::MachineState;
-use crate::memory::{Owner, Structure};
 use crate::parts::interrupts::Ist;
 use crate::parts::swerr::{ErrorCode, SoftwareError};
 use crate::words::config::{Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
 use crate::words::event::{Outcome, Space};
+use crate::words::owner::{Owner, StructureKind};
+use crate::words::rules;
 use crate::words::violation::Place;
 
 /// Whose the parts of an IST are.
@@ -24,16 +25,16 @@ pub(crate) struct IstOwners {
 impl IstOwners {
     /// The physical LPI IST.
     pub(crate) const PHYSICAL: IstOwners = IstOwners {
-        linear: Owner::domain(Structure::PhysicalIst),
-        level1: Owner::domain(Structure::PhysicalL1Iste),
-        level2: Owner::domain(Structure::PhysicalL2Ist),
+        linear: Owner::domain(StructureKind::PhysicalIst),
+        level1: Owner::domain(StructureKind::PhysicalL1Iste),
+        level2: Owner::domain(StructureKind::PhysicalL2Ist),
     };
 
     /// An IST of a VM.
     pub(crate) const fn of_vm(vm: VmId, int_type: IrsIntType) -> IstOwners {
         let (linear, level1, level2) = match int_type {
-            IrsIntType::Lpi => (Structure::LpiIst, Structure::LpiL1Iste, Structure::LpiL2Ist),
-            IrsIntType::Spi => (Structure::SpiIst, Structure::SpiL1Iste, Structure::SpiL2Ist),
+            IrsIntType::Lpi => (StructureKind::LpiIst, StructureKind::LpiL1Iste, StructureKind::LpiL2Ist),
+            IrsIntType::Spi => (StructureKind::SpiIst, StructureKind::SpiL1Iste, StructureKind::SpiL2Ist),
         };
         IstOwners { linear: Owner::vm(linear, vm), level1: Owner::vm(level1, vm), level2: Owner::vm(level2, vm) }
     }
@@ -45,7 +46,7 @@ pub(crate) struct AskedIst {
     pub(crate) id_bits: u32,
     /// `None` if the size is reserved.
     pub(crate) istsz: Option<IstSize>,
-    pub(crate) structure: Layout,
+    pub(crate) structure: Structure,
     /// `None` if the size is reserved.
     pub(crate) l2sz: Option<L2Size>,
     /// The whole description.
@@ -69,7 +70,7 @@ impl MachineState {
         let id_bits = asked.id_bits.clamp(fewest, limits.id_bits());
         if asked.id_bits != id_bits {
             let refused = switches.id_bits == UnsupportedIdBits::Refused && space != Space::Physical;
-            self.report.violate("IST-28", place, asked.raw, id_bits.into(), || match refused {
+            self.report.violate(rules::IST_28, place, asked.raw, id_bits.into(), || match refused {
                 true => format!("an IST with {} ID bits is not taken", asked.id_bits),
                 false => format!("{} ID bits are taken as {id_bits}", asked.id_bits),
             });
@@ -79,7 +80,7 @@ impl MachineState {
         }
         let required = limits.entry_size(id_bits);
         if asked.istsz != Some(required) {
-            self.report.violate("IST-10", place, asked.raw, required.raw_value().value().into(), || {
+            self.report.violate(rules::IST_10, place, asked.raw, required.raw_value().value().into(), || {
                 format!("ISTSZ is not the {} that this IRS needs for {id_bits} ID bits", required.meaning())
             });
         }
@@ -96,12 +97,12 @@ impl MachineState {
             supported.find(|size| asked.l2sz == Some(*size)).or(other).unwrap_or(L2Size::KiB4)
         });
         let geometry = match (asked.structure, l2_size) {
-            (Layout::TwoLevel, Some(l2_size)) => IstGeometry::two_level(id_bits, entry, l2_size),
+            (Structure::TwoLevel, Some(l2_size)) => IstGeometry::two_level(id_bits, entry, l2_size),
             _ => IstGeometry::linear(id_bits, entry),
         };
         let geometry = geometry.ok()?;
-        if asked.structure == Layout::TwoLevel && (l2_size.is_none() || asked.l2sz != l2_size) {
-            self.report.violate("IST-15", place, asked.raw, geometry.cfgr().raw_value().into(), || {
+        if asked.structure == Structure::TwoLevel && (l2_size.is_none() || asked.l2sz != l2_size) {
+            self.report.violate(rules::IST_15, place, asked.raw, geometry.cfgr().raw_value().into(), || {
                 "STRUCTURE or L2SZ is not supported by this IRS".into()
             });
         }

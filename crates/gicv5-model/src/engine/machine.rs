@@ -24,26 +24,23 @@ use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi, VmId, VpeId};
 use gicv5_hal::{Frame, IrsIndex, PeOps, Wait};
 
-use crate::cpu::{Acknowledge, Cpu, Fate, Level, Register, Side, Signals};
+use crate::cpu::{Acknowledge, Cpu, Register, Side};
 use crate::engine::irs::{IrsState, IstRegisters};
 use crate::engine::virt::Virtual;
 use crate::instruments::account::AccessLog;
-use crate::instruments::fault::FaultPlan;
 use crate::instruments::host::LpiBooks;
 use crate::memory::Memory;
+use crate::parts::fault_plan::FaultPlan;
 use crate::parts::interrupts::{Backing, Change, Interrupts, Preset, Unreachable, WritingBack};
 use crate::words::clock::{Clock, Tick};
 use crate::words::config::{AnswerForNobody, ConfigError, EdgeResample, Effects, IrsConfig, MachineConfig, SetPending};
+use crate::words::cpu::{Fate, Level, Signals};
 use crate::words::event::{Barrier, Change as Changed, Event, Signal, Space};
+use crate::words::ids::PeIndex;
 use crate::words::report::Report;
-use crate::words::violation::{PeIndex, Place, Violation};
+use crate::words::rules;
+use crate::words::violation::{Place, Violation};
 use gicv5_random::Rng;
-
-/// An instruction or an access that the PE does not have at this exception level.
-pub const CPU_1: &str = "CPU-1";
-/// An instruction or an access of a guest that traps to EL2, executed by somebody who did not ask what becomes of it
-/// ([`ModelPe::fate_of_insn`] and its kin).
-pub const CPU_2: &str = "CPU-2";
 
 /// What a PE has started and what is not complete yet.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -276,7 +273,7 @@ impl MachineState {
             Some(claim) => Place::Structure(address, claim.owner()),
             None => Place::Memory(address),
         };
-        self.report.violate("IST-22", place, 0, entry.raw_value().into(), || {
+        self.report.violate(rules::IST_22, place, 0, entry.raw_value().into(), || {
             "an IST became valid with an entry that had Pending or bits for the IRS's own use set".into()
         });
     }
@@ -505,10 +502,10 @@ impl MachineState {
     fn not_executed(&mut self, fate: Fate, place: Place, value: u64, what: std::fmt::Arguments<'_>) {
         match fate {
             Fate::Executes => {}
-            Fate::Undefined => self.report.violate(CPU_1, place, 0, value, || {
+            Fate::Undefined => self.report.violate(rules::CPU_1, place, 0, value, || {
                 format!("{what} not defined at this exception level of this machine")
             }),
-            Fate::Traps => self.report.violate(CPU_2, place, 0, value, || format!("{what} trapped to EL2")),
+            Fate::Traps => self.report.violate(rules::CPU_2, place, 0, value, || format!("{what} trapped to EL2")),
         }
     }
 

@@ -11,15 +11,18 @@
 use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 use gicv5_arch::{Iaffid, IntId, Priority, VmId, VpeId};
 
-use crate::cpu::{Level, Register, Side, VirtualCpu};
+use crate::cpu::{Register, Side, VirtualCpu};
 use crate::engine::machine::{Asker, MachineState};
-use crate::instruments::fault::Request;
 use crate::words::config::{
     ContextFault, DoorbellRequest, FailedContext, ForwardingOfDisabledIrs, IrichppidisDoorbell, ReplacedVpe,
     RequestWithV, ResidentElsewhere, WithdrawnCandidate,
 };
+use crate::words::cpu::Level;
 use crate::words::event::Event;
-use crate::words::violation::{PeIndex, Place};
+use crate::words::fault::Request;
+use crate::words::ids::PeIndex;
+use crate::words::rules;
+use crate::words::violation::Place;
 use gicv5_arch::sysreg::SysReg;
 
 impl MachineState {
@@ -60,7 +63,7 @@ impl MachineState {
         if resident != Some(named) {
             if let Some((vm, vpe)) = resident {
                 self.report.violate(
-                    "RES-22",
+                    rules::RES_22,
                     Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2),
                     old.raw_value(),
                     new.raw_value(),
@@ -109,12 +112,12 @@ impl MachineState {
     /// The IRS is asked to make a VPE resident. False if it cannot be (RES-3).
     fn make_resident(&mut self, pe: usize, vm: VmId, vpe: VpeId, may: bool) -> bool {
         let index = PeIndex(pe as u16);
-        let fails = self.pass(Request::Residency { pe: index, vm, vpe }).is_some();
+        let fails = self.faults.pass(&mut self.report, Request::Residency { pe: index, vm, vpe }).is_some();
         let switches = self.config.switches.residency;
         let known = self.pes.get(pe).is_some_and(|pe| self.has_vm_table(pe.irs));
         let Some(state) = self.vpe(vm, vpe).filter(|_| may && !fails && known) else { return false };
         if let Some(other) = state.resident {
-            self.report.violate("RES-4", Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), 0, 0, || {
+            self.report.violate(rules::RES_4, Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), 0, 0, || {
                 format!("{vpe} of {vm} is made resident on {index} while it is on {other}")
             });
             match switches.elsewhere {
@@ -171,7 +174,7 @@ impl MachineState {
 
     /// A VM is taken away from under a resident VPE (RES-23). The PE is not told.
     pub(crate) fn drop_residency(&mut self, pe: PeIndex, vm: VmId, vpe: VpeId) {
-        self.report.violate("RES-23", Place::Vm(vm), 0, 0, || {
+        self.report.violate(rules::RES_23, Place::Vm(vm), 0, 0, || {
             format!("{vm} is made invalid while its {vpe} is resident on {pe}")
         });
         match self.config.switches.residency.withdrawn {
@@ -276,7 +279,7 @@ impl MachineState {
             _ => {}
         }
         if let Some(what) = out_of_order {
-            self.report.violate("RES-15", place, 0, value, || format!("{name} {what}"));
+            self.report.violate(rules::RES_15, place, 0, value, || format!("{name} {what}"));
         }
     }
 
@@ -286,10 +289,10 @@ impl MachineState {
         let index = usize::from(pe.0);
         match (level, register) {
             (Level::Host, Register::Contextr) => match self.el2(index).and_then(|el2| el2.remembered.context_written) {
-                Some(true) => self.report.violate("RES-1", place, 0, 0, || {
+                Some(true) => self.report.violate(rules::RES_1, place, 0, 0, || {
                     "F is read before an ISB, and does not tell whether the request has worked".into()
                 }),
-                Some(false) => self.report.violate("RES-14", place, 0, 0, || {
+                Some(false) => self.report.violate(rules::RES_14, place, 0, 0, || {
                     "ICH_CONTEXTR_EL2 is read before an ISB that lets its write act".into()
                 }),
                 None => {}
@@ -298,7 +301,7 @@ impl MachineState {
                 let reader = self.el2(index).and_then(|el2| el2.resident).map(|(vm, vpe)| Asker::Vpe(vm, vpe));
                 let asker = self.pes.get(index).and_then(|pe| pe.icsr_of);
                 if asker.is_some() && asker != reader {
-                    self.report.violate("INS-14", place, 0, 0, || {
+                    self.report.violate(rules::INS_14, place, 0, 0, || {
                         "a guest reads the answer to a question that it did not ask".into()
                     });
                 }
@@ -319,7 +322,7 @@ impl MachineState {
         let context = virt.context.raw_value();
         let index = PeIndex(pe as u16);
         if failed {
-            self.report.violate("RES-19", Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), context, 0, || {
+            self.report.violate(rules::RES_19, Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), context, 0, || {
                 "a guest is entered although its VPE could not be made resident".into()
             });
         }
@@ -329,12 +332,12 @@ impl MachineState {
             if let Some(&both) = both.get(n)
                 && both != 0
             {
-                self.report.violate("PPI-11", place, 0, both, || {
+                self.report.violate(rules::PPI_11, place, 0, both, || {
                     "a guest is entered with a PPI injected directly that the host has enabled as well".into()
                 });
             }
             if stale.get(n) == Some(&true) {
-                self.report.violate("PPI-13", place, 0, 0, || {
+                self.report.violate(rules::PPI_13, place, 0, 0, || {
                     "a guest is entered with the direct injection of the VPE that ran before it".into()
                 });
             }

@@ -25,7 +25,6 @@ use gicv5_hal::{Frame, IrsIndex};
 
 use crate::engine::ist_memory::{AskedIst, IstOwners};
 use crate::engine::machine::MachineState;
-use crate::memory::{Owner, Structure as Owned};
 use crate::parts::id_map::IdMap;
 use crate::parts::interrupts::{Backing, Change, Interrupts, Ist, Unreachable, WritingBack};
 use crate::words::config::{
@@ -35,7 +34,10 @@ use crate::words::config::{
     VpeState, VpeValid, WithoutDbv,
 };
 use crate::words::event::{Event, Outcome, Space};
-use crate::words::violation::{PeIndex, Place};
+use crate::words::ids::PeIndex;
+use crate::words::owner::{Owner, StructureKind};
+use crate::words::rules::{self, RuleId};
+use crate::words::violation::Place;
 use gicv5_random::Rng;
 
 /// The VM table as it was when it became valid, and what is behind it. It is the same for all IRSs of the domain (GEN-13).
@@ -236,7 +238,7 @@ impl MachineState {
         let mut two_level = asks_for_levels && idr3.vmt_levels() == Levels::TwoLevel;
         if id_bits != u32::from(cfgr.vm_id_bits()) || two_level != asks_for_levels {
             self.report.violate(
-                "VMT-11",
+                rules::VMT_11,
                 place(IrsReg::IRS_VMT_CFGR),
                 cfgr.raw_value().into(),
                 idr3.raw_value().into(),
@@ -253,7 +255,8 @@ impl MachineState {
         let Ok(geometry) = geometry else { return };
         let address = baser.addr().address();
         let footprint = geometry.base();
-        let Some(base) = self.aligned(address, footprint.alignment(), "VMT-10", place(IrsReg::IRS_VMT_BASER)) else {
+        let Some(base) = self.aligned(address, footprint.alignment(), rules::VMT_10, place(IrsReg::IRS_VMT_BASER))
+        else {
             return;
         };
         let by = IrsIndex(irs as u16);
@@ -265,7 +268,7 @@ impl MachineState {
                 return;
             }
             Some(other) => {
-                self.report.violate("GEN-13", place(IrsReg::IRS_VMT_BASER), other.base.raw(), base.raw(), || {
+                self.report.violate(rules::GEN_13, place(IrsReg::IRS_VMT_BASER), other.base.raw(), base.raw(), || {
                     "an IRS is given another VM table than the other IRSs of its domain have".into()
                 });
                 return;
@@ -275,12 +278,23 @@ impl MachineState {
         self.adopted(irs, true);
         match geometry.level2() {
             None => {
-                let _ =
-                    self.memory.fill(&mut self.report, by, base, footprint.size(), Owner::domain(Owned::LinearVmte));
+                let _ = self.memory.fill(
+                    &mut self.report,
+                    by,
+                    base,
+                    footprint.size(),
+                    Owner::domain(StructureKind::LinearVmte),
+                );
                 self.revalidate(0..1 << id_bits);
             }
             Some(level2) => {
-                let _ = self.memory.fill(&mut self.report, by, base, footprint.size(), Owner::domain(Owned::L1Vmte));
+                let _ = self.memory.fill(
+                    &mut self.report,
+                    by,
+                    base,
+                    footprint.size(),
+                    Owner::domain(StructureKind::L1Vmte),
+                );
                 for (n, entry, level1) in self.valid_level1_vmtes() {
                     self.own_level2_vm_table(entry, level1, level2.size());
                     self.revalidate(n * 128..(n + 1) * 128);
@@ -323,8 +337,14 @@ impl MachineState {
 
     fn own_level2_vm_table(&mut self, entry: PhysAddr, level1: L1_VMTE, size: u64) {
         let by = self.vm_owner();
-        let _ = self.memory.own(&mut self.report, by, entry, L1_VMTE::BYTES, Owner::domain(Owned::L1Vmte));
-        let _ = self.memory.fill(&mut self.report, by, level1.l2_addr().address(), size, Owner::domain(Owned::L2Vmte));
+        let _ = self.memory.own(&mut self.report, by, entry, L1_VMTE::BYTES, Owner::domain(StructureKind::L1Vmte));
+        let _ = self.memory.fill(
+            &mut self.report,
+            by,
+            level1.l2_addr().address(),
+            size,
+            Owner::domain(StructureKind::L2Vmte),
+        );
     }
 
     /// The VM table becomes invalid, and everything behind it (VMT-6).
@@ -386,7 +406,7 @@ impl MachineState {
         &mut self,
         address: PhysAddr,
         alignment: u64,
-        rule: &'static str,
+        rule: RuleId,
         place: Place,
     ) -> Option<PhysAddr> {
         let used = PhysAddr::new(address.raw() & !(alignment - 1)).ok()?;
@@ -473,14 +493,15 @@ impl MachineState {
         let Ok(limits) = VpeTableLimits::from_idr4(idr4) else { return false };
         let used = bits.clamp(1, limits.vpe_id_bits());
         if used != bits {
-            self.report.violate("VPE-4", structure(Owned::L2Vmte), bits.into(), used.into(), || {
+            self.report.violate(rules::VPE_4, structure(StructureKind::L2Vmte), bits.into(), used.into(), || {
                 format!("VPE_ID_BITS of {vm} is {bits}, which this IRS takes as {used}")
             });
         }
         let Ok(vpet_geometry) = VpeTableGeometry::new(used) else { return false };
         let footprint = vpet_geometry.footprint();
         let vpet = vmte.vpet().vpet_addr().address();
-        let Some(vpet) = self.aligned(vpet, footprint.alignment(), "VPE-1", structure(Owned::L2Vmte)) else {
+        let Some(vpet) = self.aligned(vpet, footprint.alignment(), rules::VPE_1, structure(StructureKind::L2Vmte))
+        else {
             return false;
         };
         // The VM descriptor, if the IRS wants one (VM-10).
@@ -488,10 +509,10 @@ impl MachineState {
             idr3.vmd().then(|| (vmte.vmd().vmd_addr().address(), 1u64 << u32::from(idr3.vmd_sz()).min(12)));
         let mut clean = true;
         if let Some((address, size)) = descriptor {
-            (clean, _) = self.judge_descriptor(address, size, "VM-11", Owner::vm(Owned::VmDescriptor, vm));
-            let _ = self.memory.own(&mut self.report, by, address, size, Owner::vm(Owned::VmDescriptor, vm));
+            (clean, _) = self.judge_descriptor(address, size, rules::VM_11, Owner::vm(StructureKind::VmDescriptor, vm));
+            let _ = self.memory.own(&mut self.report, by, address, size, Owner::vm(StructureKind::VmDescriptor, vm));
         }
-        let _ = self.memory.fill(&mut self.report, by, vpet, footprint.size(), Owner::vm(Owned::Vpete, vm));
+        let _ = self.memory.fill(&mut self.report, by, vpet, footprint.size(), Owner::vm(StructureKind::Vpete, vm));
         let (owner, ist_owner) = self.vmte_owner();
         let _ = self.memory.own(&mut self.report, by, entry, 16, Owner::vm(owner, vm));
         for int_type in [IrsIntType::Lpi, IrsIntType::Spi] {
@@ -528,22 +549,16 @@ impl MachineState {
     }
 
     /// Whose the words of a VM table entry are: the first two, and the IST words.
-    fn vmte_owner(&self) -> (Owned, Owned) {
+    fn vmte_owner(&self) -> (StructureKind, StructureKind) {
         match self.virt.table.map(|table| table.geometry.structure()) {
-            Some(Structure::TwoLevel) => (Owned::L2Vmte, Owned::L2VmteIst),
-            _ => (Owned::LinearVmte, Owned::LinearVmteIst),
+            Some(Structure::TwoLevel) => (StructureKind::L2Vmte, StructureKind::L2VmteIst),
+            _ => (StructureKind::LinearVmte, StructureKind::LinearVmteIst),
         }
     }
 
     /// Whether a descriptor is as it has to be when it becomes the IRS's, and what it holds of an earlier time. Reports the first
     /// word that is wrong (VM-11, VPE-8).
-    fn judge_descriptor(
-        &mut self,
-        address: PhysAddr,
-        size: u64,
-        rule: &'static str,
-        owner: Owner,
-    ) -> (bool, LeftBehind) {
+    fn judge_descriptor(&mut self, address: PhysAddr, size: u64, rule: RuleId, owner: Owner) -> (bool, LeftBehind) {
         let by = self.vm_owner();
         let survives = self.config.switches.vm.vpe_state == VpeState::Survives;
         let mut left = LeftBehind::NOTHING;
@@ -656,10 +671,10 @@ impl MachineState {
         let by = self.vm_owner();
         let descriptor = vpete.vped_addr().address();
         let size = self.vped_bytes();
-        let owner = Owner::vm(Owned::VpeDescriptor, vm);
-        let (clean, left) = self.judge_descriptor(descriptor, size, "VPE-8", owner);
+        let owner = Owner::vm(StructureKind::VpeDescriptor, vm);
+        let (clean, left) = self.judge_descriptor(descriptor, size, rules::VPE_8, owner);
         let _ = self.memory.own(&mut self.report, by, descriptor, size, owner);
-        let _ = self.memory.own(&mut self.report, by, entry, VPETE::BYTES, Owner::vm(Owned::Vpete, vm));
+        let _ = self.memory.own(&mut self.report, by, entry, VPETE::BYTES, Owner::vm(StructureKind::Vpete, vm));
         let never = self.config.switches.vpe.dirty_descriptor == DirtyDescriptor::NeverSelects;
         if let Some(state) = self.virt.vms.get_mut(&vm) {
             let clean = clean && state.descriptor_was_clean;
@@ -721,7 +736,7 @@ impl MachineState {
         if dbr.dbv() {
             let other = self.virt.rung_by(dbr.intid()).find(|other| *other != (vm, vpe));
             if let Some((other_vm, other)) = other {
-                self.report.violate("DB-14", place, before.raw_value(), dbr.raw_value(), || {
+                self.report.violate(rules::DB_14, place, before.raw_value(), dbr.raw_value(), || {
                     format!("the doorbell of {vm} {vpe} is set to {}, which is that of {other_vm} {other}", dbr.intid())
                 });
             }
@@ -822,7 +837,7 @@ impl MachineState {
         };
         let Some(geometry) = self.supported_ist(0, Space::Vm(vm), int_type, asked, place) else { return false };
         let footprint = geometry.base();
-        let Some(base) = self.aligned(word.ist_addr().address(), footprint.alignment(), "IST-12", place) else {
+        let Some(base) = self.aligned(word.ist_addr().address(), footprint.alignment(), rules::IST_12, place) else {
             return false;
         };
         let ist = Ist { irs: self.vm_owner(), base, geometry };

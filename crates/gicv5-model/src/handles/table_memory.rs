@@ -5,9 +5,9 @@ use std::ops::Range;
 use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsIndex, TableMemory};
 
 use crate::engine::machine::Machine;
-use crate::instruments::fault::Request;
 use crate::memory::ModelBlock;
 use crate::words::event::{Event, Width};
+use crate::words::fault::Request;
 
 // SAFETY: the model's addresses name bytes of the model's own memory, which is a value in Rust's hands: no address that is
 // written into a register or a table can make the model touch anything else. The allocator hands out disjoint, zeroed
@@ -19,7 +19,7 @@ unsafe impl TableMemory for Machine {
     fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
         let state = &mut *self.state();
         let (size, alignment) = (layout.size(), layout.alignment());
-        if state.pass(Request::Table { size, alignment }).is_some() {
+        if state.faults.pass(&mut state.report, Request::Table { size, alignment }).is_some() {
             state.report.event(|| Event::AllocationFailed { size, alignment });
             return Err(AllocError { layout });
         }

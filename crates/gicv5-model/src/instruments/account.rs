@@ -29,10 +29,11 @@ use gicv5_arch::irs::IrsReg;
 use gicv5_hal::Frame;
 
 use crate::engine::machine::Machine;
-use crate::instruments::host::{LpiRecord, POOL_3};
+use crate::instruments::host::LpiRecord;
 use crate::memory::{Accounts, Counters};
 use crate::words::report::Report;
-use crate::words::violation::{MEM_3, Place, Violation};
+use crate::words::rules;
+use crate::words::violation::{Place, Violation};
 
 /// How often software has read and written a register.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -80,7 +81,7 @@ pub struct Snapshot {
 /// What there is to say of the time since a [`Snapshot`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
-    /// What is held now and was not then: blocks as [`MEM_3`], LPIs as [`POOL_3`].
+    /// What is held now and was not then: blocks as [`rules::MEM_3`], LPIs as [`rules::POOL_3`].
     pub leaks: Vec<Violation>,
     /// The rules broken, oldest first.
     pub violations: Vec<Violation>,
@@ -122,7 +123,7 @@ impl Machine {
         let mut leaks = Report { clock: state.report.clock.clone(), ..Report::default() };
         for block in state.memory.accounts().leaks_since(&since.blocks) {
             let claim = state.memory.first_claim_of(&block);
-            leaks.violate(MEM_3, Place::Block(block.id, 0), 0, 0, || {
+            leaks.violate(rules::MEM_3, Place::Block(block.id, 0), 0, 0, || {
                 let size = block.layout.size();
                 match claim {
                     Some(claim) => format!("a block of {size:#x} bytes is left, and is the IRS's: {}", claim.owner()),
@@ -132,7 +133,7 @@ impl Machine {
         }
         for (lpi, record) in state.lpis.live() {
             if since.lpis.get(lpi).is_none_or(|before| before.id != record.id) {
-                leaks.violate(POOL_3, Place::Lpi(*lpi), 0, 0, || {
+                leaks.violate(rules::POOL_3, Place::Lpi(*lpi), 0, 0, || {
                     format!("the LPI with cookie {:#x} was not released", record.cookie.0)
                 });
             }
@@ -156,9 +157,10 @@ impl Machine {
 mod tests {
     use super::*;
     use crate::ModelHost;
-    use crate::instruments::fault::Fault;
-    use crate::memory::{ModelBlock, Owner, Structure};
+    use crate::memory::ModelBlock;
     use crate::words::config::MachineConfig;
+    use crate::words::fault::Fault;
+    use crate::words::owner::{Owner, StructureKind};
     use gicv5_arch::irs::{IRS_CR0, IRS_IST_BASER};
     use gicv5_arch::{PhysAddr, VmId};
     use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, Irs, IrsExt, IrsIndex, TableMemory};
@@ -184,7 +186,7 @@ mod tests {
         assert!(machine.account(&before).is_clean());
         let (block, lpi) = (allocate(machine), host.allocate(Cookie(2)).unwrap());
         let account = machine.account(&before);
-        assert_eq!((rules(&account.leaks), account.is_clean()), (vec![MEM_3, POOL_3], false));
+        assert_eq!((rules(&account.leaks), account.is_clean()), (vec!["MEM-3", "POOL-3"], false));
         machine.free(block);
         host.release(lpi).unwrap();
         assert!(machine.account(&before).is_clean());
@@ -193,7 +195,7 @@ mod tests {
         host.release(old_lpi).unwrap();
         assert!(machine.account(&before).is_clean(), "to give back more than was asked for is no leak");
         let (block, lpi) = (allocate(machine), host.allocate(Cookie(3)).unwrap());
-        assert_eq!(rules(&machine.account(&before).leaks), [MEM_3, POOL_3]);
+        assert_eq!(rules(&machine.account(&before).leaks), ["MEM-3", "POOL-3"]);
         drop((block, lpi));
     }
 
@@ -204,7 +206,7 @@ mod tests {
         let block = allocate(&machine);
         let leak = |machine: &Machine| machine.account(&before).leaks.pop().unwrap().what;
         assert_eq!(leak(&machine), "a block of 0x1000 bytes is left, and is software's");
-        let owner = Owner::vm(Structure::VpeDescriptor, VmId::new(3));
+        let owner = Owner::vm(StructureKind::VpeDescriptor, VmId::new(3));
         {
             let state = &mut *machine.state();
             state.memory.own(&mut state.report, IrsIndex(0), block.address().offset(64).unwrap(), 64, owner).unwrap();

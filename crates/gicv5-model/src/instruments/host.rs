@@ -34,16 +34,11 @@ use gicv5_hal::{
 };
 
 use crate::engine::machine::{Machine, MachineState, ModelPe};
-use crate::instruments::fault::Request;
+use crate::words::fault::Request;
+use crate::words::ids::PeIndex;
 use crate::words::report::Report;
-use crate::words::violation::{PeIndex, Place};
-
-/// An LPI released twice, or released in a machine that did not hand it out.
-pub const POOL_1: &str = "POOL-1";
-/// An LPI used by somebody who does not hold it.
-pub const POOL_2: &str = "POOL-2";
-/// An LPI that was not released.
-pub const POOL_3: &str = "POOL-3";
+use crate::words::rules::{self, RuleId};
+use crate::words::violation::Place;
 
 /// The priority of an LPI that nobody has given another: in the middle.
 const PRIORITY: u32 = 16;
@@ -119,7 +114,7 @@ impl LpiBooks {
     pub(crate) fn judge_doorbell(&self, report: &mut Report, place: Place, settings: IRS_VPE_DBR) {
         let lpi = settings.intid();
         if self.range.contains(&lpi.id()) && !self.live.contains_key(&lpi) {
-            report.violate(POOL_2, place, 0, settings.raw_value(), || {
+            report.violate(rules::POOL_2, place, 0, settings.raw_value(), || {
                 format!("the doorbell of a VPE is set to {lpi}, which nobody has allocated")
             });
         }
@@ -302,7 +297,7 @@ impl ModelHost {
     }
 
     /// Whether the caller holds an LPI. Reports if it does not.
-    fn holds(&self, lpi: &ModelLpi, rule: &'static str, what: &str) -> bool {
+    fn holds(&self, lpi: &ModelLpi, rule: RuleId, what: &str) -> bool {
         let state = &mut *self.machine.state();
         if state.lpis.held(lpi).is_some() {
             return true;
@@ -428,8 +423,8 @@ impl HostLpis for ModelHost {
 
     fn allocate(&self, cookie: Cookie) -> Result<ModelLpi, LpiError> {
         let owned = {
-            let mut state = self.machine.state();
-            if state.pass(Request::Lpi { cookie }).is_some() {
+            let state = &mut *self.machine.state();
+            if state.faults.pass(&mut state.report, Request::Lpi { cookie }).is_some() {
                 return Err(LpiError::NoneFree);
             }
             state.lpis.take(cookie).ok_or(LpiError::NoneFree)?
@@ -453,13 +448,13 @@ impl HostLpis for ModelHost {
     }
 
     fn enable(&self, lpi: &ModelLpi) {
-        if self.holds(lpi, POOL_2, "enables") {
+        if self.holds(lpi, rules::POOL_2, "enables") {
             self.on_this_pe(|pe| pe.cden(lpi.lpi.into()));
         }
     }
 
     fn route(&self, lpi: &ModelLpi, to: Route) {
-        if self.holds(lpi, POOL_2, "routes") {
+        if self.holds(lpi, rules::POOL_2, "routes") {
             self.on_this_pe(|pe| {
                 let target = match to {
                     Route::To(target) => target,
@@ -471,10 +466,10 @@ impl HostLpis for ModelHost {
     }
 
     fn release(&self, lpi: ModelLpi) -> Result<(), NotReleased<ModelLpi>> {
-        if !self.holds(&lpi, POOL_1, "releases") {
+        if !self.holds(&lpi, rules::POOL_1, "releases") {
             return Ok(());
         }
-        let refused = self.machine.state().pass(Request::LpiRelease { lpi: lpi.lpi }).is_some();
+        let refused = self.machine.pass_fault_point(Request::LpiRelease { lpi: lpi.lpi }).is_some();
         if !self.bring_to_rest(&lpi) || refused {
             return Err(NotReleased { lpi });
         }
@@ -489,7 +484,7 @@ impl MachineState {
     /// Reports an LPI that is given back while a VPE may still ring it (DB-25).
     fn judge_release(&mut self, lpi: Lpi) {
         if let Some((vm, vpe)) = self.virt.rung_by(lpi).next() {
-            self.report.violate("DB-25", Place::Lpi(lpi), 0, 0, || {
+            self.report.violate(rules::DB_25, Place::Lpi(lpi), 0, 0, || {
                 format!("the LPI was released while {vm} is valid and {vpe} of it may still ring it")
             });
         }
@@ -499,8 +494,8 @@ impl MachineState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::instruments::fault::Fault;
     use crate::words::config::MachineConfig;
+    use crate::words::fault::Fault;
     use gicv5_arch::Iaffid;
 
     fn host(lpis: Range<u32>) -> ModelHost {
@@ -605,13 +600,13 @@ mod tests {
         host.enable(&twin);
         host.route(&twin, Route::ThisPe);
         host.release(twin).unwrap();
-        assert_eq!(rules(&host), [POOL_2, POOL_2, POOL_1]);
+        assert_eq!(rules(&host), ["POOL-2", "POOL-2", "POOL-1"]);
         host.machine.advance(100);
         assert!(!host.machine.interrupt(next.lpi.into()).unwrap().enable());
         // In another machine nobody knows it.
         let elsewhere = super::ModelHost::start(&Machine::new(MachineConfig::new(1, 0)).unwrap(), 0..8).unwrap();
         elsewhere.release(late).unwrap();
-        assert_eq!(rules(&elsewhere), [POOL_1]);
+        assert_eq!(rules(&elsewhere), ["POOL-1"]);
         host.release(next).unwrap();
         assert_eq!(rules(&host), [""; 0]);
     }

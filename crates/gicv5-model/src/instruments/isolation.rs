@@ -48,9 +48,9 @@ use gicv5_arch::irs::{
 use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::IrsIndex;
 
-use crate::cpu::Level;
+use crate::words::cpu::Level;
 use crate::words::event::{Event, Signal, Space};
-use crate::words::violation::PeIndex;
+use crate::words::ids::PeIndex;
 
 /// Where what a VM sees depends on what another VM does.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -28,7 +28,7 @@ use gicv5_hal::{
 
 use crate::engine::machine::{Machine, ModelPe};
 use crate::memory::ModelBlock;
-use crate::words::violation::PeIndex;
+use crate::words::ids::PeIndex;
 
 /// Ticks after which everything that is under way has come to its end.
 const SETTLED: u64 = 100_000;

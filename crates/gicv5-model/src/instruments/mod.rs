@@ -1,7 +1,7 @@
 //! Floor 6: instruments for tests, which use a machine through its handle.
 
 pub mod account;
-pub mod fault;
+mod fault_points;
 pub mod hand;
 pub mod host;
 pub mod isolation;

@@ -1,28 +1,13 @@
 //! The allocator of table memory, and its books.
 
-use core::fmt;
+use crate::words::config::Placement;
+use crate::words::ids::BlockId;
 use std::collections::BTreeMap;
 
 use gicv5_arch::PhysAddr;
 use gicv5_hal::BlockLayout;
 
 use gicv5_random::Rng;
-
-/// A block of table memory, by a number that no other block of the machine has ever had.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlockId(pub u64);
-
-impl fmt::Debug for BlockId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "block {}", self.0)
-    }
-}
-
-impl fmt::Display for BlockId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
 
 /// A block of table memory, in the hands of whoever allocated it.
 #[derive(Debug, PartialEq, Eq)]
@@ -48,15 +33,6 @@ impl gicv5_hal::Block for ModelBlock {
     fn size(&self) -> u64 {
         self.size
     }
-}
-
-/// Where the allocator puts a block.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Placement {
-    /// At the lowest address that fits, next to its neighbours, so that freed memory is soon used again.
-    Lowest,
-    /// Anywhere that fits.
-    Random,
 }
 
 /// What the books say about a live block.

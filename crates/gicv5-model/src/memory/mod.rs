@@ -49,109 +49,32 @@
 //! differs from memory costs 4 KiB and a little.
 
 mod buffer;
+mod claims;
 mod heap;
-mod owner;
 mod page;
 
+use crate::words::config::Eagerness;
+use crate::words::config::MemoryConfig;
+use crate::words::config::MemoryConfigError;
+use crate::words::owner::Owner;
 use core::fmt;
 use core::ops::Range;
-use std::collections::BTreeMap;
 
 use gicv5_arch::PhysAddr;
 use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, IrsIndex};
 
-pub use heap::{Accounts, BlockId, BlockRecord, ModelBlock, Placement};
-pub use owner::{Claim, Owner, Structure, StructureRules};
+pub use claims::Claim;
+pub use heap::{Accounts, BlockRecord, ModelBlock};
 
 use crate::words::event::{Event, Maintenance, Width};
 use crate::words::report::Report;
-use crate::words::violation::{MEM_1, MEM_2, MEM_4, Place};
+use crate::words::rules;
+use crate::words::violation::Place;
 use buffer::{StoreBuffer, Waiting};
+use claims::Code;
 use gicv5_random::Rng;
 use heap::Heap;
-use owner::Code;
 use page::{Cached, Clobbered, GRANULES, Halves, Lines, PAGE, Page};
-
-/// When effects happen that the architecture allows to happen earlier than it requires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Eagerness {
-    /// As late as is allowed, so that what is missing shows.
-    Strict,
-    /// At moments drawn from the seed.
-    Random,
-    /// At once.
-    Early,
-}
-
-/// What memory a machine has, and how it behaves.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MemoryConfig {
-    /// The first byte of RAM, a multiple of 4 KiB.
-    pub base: PhysAddr,
-    /// The size of RAM in bytes, a multiple of 4 KiB, at most 1 TiB. Memory that is not used costs nothing.
-    pub size: u64,
-    /// How much at the start of RAM the allocator leaves alone, in bytes, a multiple of 4 KiB.
-    pub reserved: u64,
-    /// Whether the IRSs see the caches of the PEs: those that [`coherency_of`](Self::coherency_of) does not name.
-    pub coherency: Coherency,
-    /// IRSs of which something else is true.
-    pub coherency_of: BTreeMap<IrsIndex, Coherency>,
-    /// The cache line in bytes, a power of two from 32 to 2048.
-    pub cache_line: u64,
-    /// When effects happen that may happen early.
-    pub eagerness: Eagerness,
-    /// Where the allocator puts blocks.
-    pub placement: Placement,
-    /// The seed of everything that memory chooses by chance.
-    pub seed: u64,
-}
-
-impl Default for MemoryConfig {
-    /// 4 GiB at 2 GiB, coherent, lines of 64 bytes, strict.
-    fn default() -> MemoryConfig {
-        MemoryConfig {
-            base: PhysAddr::new(0x8000_0000).unwrap_or(ZERO),
-            size: 4 << 30,
-            reserved: 0,
-            coherency: Coherency::Coherent,
-            coherency_of: BTreeMap::new(),
-            cache_line: 64,
-            eagerness: Eagerness::Strict,
-            placement: Placement::Lowest,
-            seed: 0,
-        }
-    }
-}
-
-const ZERO: PhysAddr = match PhysAddr::new(0) {
-    Ok(zero) => zero,
-    Err(_) => unreachable!(),
-};
-
-/// A [`MemoryConfig`] that makes no sense.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum MemoryConfigError {
-    /// RAM does not start or end at a page, or is empty, or too big, or ends above the highest address.
-    #[error("RAM of {size:#x} bytes at {base}: it must be 1 to 2^40 bytes in whole pages of 4 KiB, and end below 2^56")]
-    Ram {
-        /// Where it would start.
-        base: PhysAddr,
-        /// Its size in bytes.
-        size: u64,
-    },
-    /// What the allocator leaves alone is not in whole pages, or is all there is.
-    #[error("{reserved:#x} bytes withheld from the allocator: it must be whole pages of 4 KiB, and less than RAM")]
-    Reserved {
-        /// How many bytes.
-        reserved: u64,
-    },
-    /// The cache line is no power of two, or not from 32 to 2048.
-    #[error("cache line of {cache_line} bytes: it must be a power of two from 32 to 2048")]
-    CacheLine {
-        /// How many bytes.
-        cache_line: u64,
-    },
-}
 
 /// There is no memory where the IRS wanted to access it, or the address is not a multiple of the width.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -651,7 +574,7 @@ impl Memory {
             Claim::Fillable(_) => {
                 let forbidden = rules.forbidden.get(granule & 3).copied().unwrap_or_default() >> (offset % 8 * 8);
                 if width == Width::W32 {
-                    report.violate("COH-8", place, old, new, || {
+                    report.violate(rules::COH_8, place, old, new, || {
                         "software stored half of an entry of a table in use".into()
                     });
                 }
@@ -667,7 +590,9 @@ impl Memory {
 
 #[cold]
 fn no_memory(report: &mut Report, address: PhysAddr) -> u64 {
-    report.violate(MEM_1, Place::Memory(address), 0, 0, || "software accessed what is not there or not aligned".into());
+    report.violate(rules::MEM_1, Place::Memory(address), 0, 0, || {
+        "software accessed what is not there or not aligned".into()
+    });
     0
 }
 
@@ -753,7 +678,7 @@ impl Memory {
         let after = words.start.max(asked.end)..words.end;
         if let Some(lost) = cached.first_dirty(before).or_else(|| cached.first_dirty(after)) {
             let place = self.place(page * PAGE + lost as u64 * 8);
-            report.violate("COH-7", place, cached.get(lost), page_ref.get(lost), || {
+            report.violate(rules::COH_7, place, cached.get(lost), page_ref.get(lost), || {
                 "software invalidated a line and lost its own store to a neighbour, which was not cleaned".into()
             });
         }
@@ -871,7 +796,7 @@ impl Memory {
             return;
         }
         if stale {
-            report.violate("VMT-21", self.place(offset), memory, word, || {
+            report.violate(rules::VMT_21, self.place(offset), memory, word, || {
                 "a line written back carried old bytes next to those that software stored, over what the IRS had written"
                     .into()
             });
@@ -1025,7 +950,7 @@ impl Memory {
         claim: Claim,
     ) -> Result<(), BusError> {
         let Some(bytes) = self.range(address, size) else {
-            report.violate(MEM_4, Place::Structure(address, claim.owner()), 0, 0, || {
+            report.violate(rules::MEM_4, Place::Structure(address, claim.owner()), 0, 0, || {
                 format!("the IRS was given a structure of {size:#x} bytes that is not, or not all, in memory")
             });
             return Err(BusError { address });
@@ -1098,8 +1023,8 @@ impl Memory {
             let old = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
             let new = halves.merge(old, value);
             let (rule, missing) = match through_cache {
-                true => ("COH-2", "clean, or the barrier after it"),
-                false => ("COH-1", "barrier"),
+                true => (rules::COH_2, "clean, or the barrier after it"),
+                false => (rules::COH_1, "barrier"),
             };
             report.violate(rule, Place::Structure(self.address(offset), owner), old, new, || {
                 format!("the IRS took memory over before a store of software had reached it: there was no {missing}")
@@ -1112,7 +1037,7 @@ impl Memory {
             });
             let on_its_own = !owner.structure.rules().whole_lines || bytes.start.is_multiple_of(line);
             if !inside_its_block || !on_its_own {
-                report.violate("COH-6", Place::Structure(self.address(bytes.start), owner), 0, 0, || {
+                report.violate(rules::COH_6, Place::Structure(self.address(bytes.start), owner), 0, 0, || {
                     "the IRS took over a structure that shares a cache line with something else".into()
                 });
             }
@@ -1158,7 +1083,7 @@ impl Memory {
         let ModelBlock { id, address, size } = block;
         let record = self.offset(address, 1).and_then(|offset| Some((offset, self.heap.free(offset, id)?)));
         let Some((offset, record)) = record else {
-            report.violate(MEM_2, Place::Block(id, 0), 0, 0, || "a block was freed that is not live".into());
+            report.violate(rules::MEM_2, Place::Block(id, 0), 0, 0, || "a block was freed that is not live".into());
             return;
         };
         report.event(|| Event::Freed { block: id, address, size });
@@ -1228,7 +1153,7 @@ impl Memory {
         let inside = offset.checked_add(width.bytes()).is_some_and(|end| end <= block.size());
         if !inside || !offset.is_multiple_of(width.bytes()) {
             let size = block.size();
-            report.violate(MEM_1, Place::Block(block.id(), offset), 0, 0, || {
+            report.violate(rules::MEM_1, Place::Block(block.id(), offset), 0, 0, || {
                 format!("software accessed {} bytes outside a block of {size:#x} bytes, or not aligned", width.bytes())
             });
             return None;
@@ -1241,7 +1166,7 @@ impl Memory {
     pub fn bytes_in_block(&self, report: &mut Report, block: &ModelBlock, bytes: Range<u64>) -> (PhysAddr, u64) {
         let inside = bytes.start.min(block.size())..bytes.end.min(block.size());
         if inside != bytes {
-            report.violate(MEM_1, Place::Block(block.id(), bytes.start), 0, 0, || {
+            report.violate(rules::MEM_1, Place::Block(block.id(), bytes.start), 0, 0, || {
                 format!(
                     "software asked for maintenance up to offset {:#x} of a block of {:#x} bytes",
                     bytes.end,

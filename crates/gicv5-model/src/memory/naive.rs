@@ -1,9 +1,12 @@
 //! Strict memory, written down byte by byte from the module's documentation, as slowly as it takes to be obvious; and the
 //! property that [`Memory`] does the same.
 
+use crate::words::owner::StructureKind;
+use crate::words::owner::StructureRules;
 use gicv5_arch::VmId;
 use gicv5_hal::Coherency;
 use proptest::prelude::*;
+use std::collections::BTreeMap;
 
 use super::*;
 use crate::words::violation::Violation;
@@ -143,7 +146,7 @@ impl Naive {
 
     fn judge_store(&mut self, at: usize, width: usize, value: u64) {
         match self.claims[at] {
-            Some(Claim::Owned(owner)) => self.broken.push((owner.structure.rules().stored, at)),
+            Some(Claim::Owned(owner)) => self.broken.push((owner.structure.rules().stored.id(), at)),
             Some(Claim::Fillable(owner)) => {
                 let rules = owner.structure.rules();
                 if width == 4 {
@@ -152,7 +155,7 @@ impl Naive {
                 let forbidden =
                     (0..width).any(|i| value.to_le_bytes()[i] & Self::of_mask(rules.forbidden, at + i) != 0);
                 if forbidden {
-                    self.broken.push((rules.filled, at));
+                    self.broken.push((rules.filled.id(), at));
                 }
             }
             None => {}
@@ -321,7 +324,7 @@ fn size() -> impl Strategy<Value = usize> {
 }
 
 fn owner() -> impl Strategy<Value = Owner> {
-    (proptest::sample::select(Structure::ALL), proptest::option::of(0..3u16))
+    (proptest::sample::select(StructureKind::ALL), proptest::option::of(0..3u16))
         .prop_map(|(structure, vm)| Owner { structure, vm: vm.map(VmId::new) })
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::owner::{Claim, Claims};
+use super::claims::{Claim, Claims};
 use gicv5_random::Rng;
 
 /// Bytes in a page.

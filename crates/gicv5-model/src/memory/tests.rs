@@ -1,9 +1,14 @@
+use crate::words::config::Placement;
+use crate::words::ids::BlockId;
+use crate::words::owner::StructureKind;
 use gicv5_arch::VmId;
 use gicv5_arch::entry::{L1_VMTE, L2_VMTE_VMD};
 use gicv5_hal::Coherency::{Coherent, NonCoherent};
+use std::collections::BTreeMap;
 
 use super::page::POISON;
 use super::*;
+use crate::words::rules::RuleId;
 use crate::words::violation::Violation;
 
 const TOP: PhysAddr = match PhysAddr::new(u64::MAX >> 8) {
@@ -70,11 +75,11 @@ impl Bench {
         self.memory.irs_store64(IRS, at, value).unwrap();
     }
 
-    fn own(&mut self, at: PhysAddr, size: u64, structure: Structure) {
+    fn own(&mut self, at: PhysAddr, size: u64, structure: StructureKind) {
         self.memory.own(&mut self.report, IRS, at, size, Owner::vm(structure, VM)).unwrap();
     }
 
-    fn fill(&mut self, at: PhysAddr, size: u64, structure: Structure) {
+    fn fill(&mut self, at: PhysAddr, size: u64, structure: StructureKind) {
         self.memory.fill(&mut self.report, IRS, at, size, Owner::vm(structure, VM)).unwrap();
     }
 
@@ -110,7 +115,7 @@ fn what_an_irs_needs_to_see_a_store_is_its_own_matter() {
             let address = at(&block, offset);
             bench.store(address, 7);
             prepare(&mut bench, address);
-            let owner = Owner::vm(Structure::VpeDescriptor, VM);
+            let owner = Owner::vm(StructureKind::VpeDescriptor, VM);
             bench.memory.own(&mut bench.report, irs, address, 64, owner).unwrap();
             (bench.memory.irs_load64(irs, address).unwrap(), bench.broken())
         };
@@ -128,7 +133,7 @@ fn what_software_needs_to_see_what_an_irs_has_written_is_that_irs_matter() {
         let block = bench.allocate(64);
         bench.store(at(&block, 0), 1);
         bench.clean(at(&block, 0), 64);
-        bench.memory.own(&mut bench.report, irs, at(&block, 0), 64, Owner::vm(Structure::LpiIst, VM)).unwrap();
+        bench.memory.own(&mut bench.report, irs, at(&block, 0), 64, Owner::vm(StructureKind::LpiIst, VM)).unwrap();
         // Speculation fetches the line while the IRS has it.
         bench.clean(at(&block, 0), 64);
         bench.memory.irs_store64(irs, at(&block, 0), 9).unwrap();
@@ -147,7 +152,7 @@ fn what_an_irs_shows_is_seen_at_once_if_it_is_coherent_and_after_an_invalidate_i
         let mut bench = mixed();
         let block = bench.allocate(128);
         let (ist, neighbour) = (block.address(), at(&block, 64));
-        let owner = Owner::vm(Structure::LpiIst, VM);
+        let owner = Owner::vm(StructureKind::LpiIst, VM);
         bench.memory.own(&mut bench.report, irs, ist, 64, owner).unwrap();
         bench.memory.irs_store64(irs, ist, 5).unwrap();
         bench.store(neighbour, 7);
@@ -170,7 +175,7 @@ fn a_coherent_irs_takes_a_dirty_line_over_and_no_later_write_back_of_it_hurts() 
     let block = bench.allocate(64);
     bench.store(at(&block, 0), 1);
     bench.barrier();
-    bench.memory.own(&mut bench.report, IRS, at(&block, 0), 32, Owner::vm(Structure::L2Vmte, VM)).unwrap();
+    bench.memory.own(&mut bench.report, IRS, at(&block, 0), 32, Owner::vm(StructureKind::L2Vmte, VM)).unwrap();
     bench.irs_store(at(&block, 0), 3);
     // A neighbour in the same line.
     bench.store(at(&block, 32), 5);
@@ -200,7 +205,7 @@ fn an_irs_that_takes_memory_over_before_the_barrier_gets_the_old_contents_and_co
     let mut bench = Bench::new(Coherent);
     let block = bench.allocate(64);
     bench.store(at(&block, 8), 7);
-    bench.own(at(&block, 8), 8, Structure::Vpete);
+    bench.own(at(&block, 8), 8, StructureKind::Vpete);
     assert_eq!(bench.broken(), ["COH-1"]);
     bench.barrier();
     assert_eq!(bench.irs(at(&block, 8)), 0);
@@ -213,7 +218,7 @@ fn a_store_next_to_what_the_irs_takes_over_may_still_wait() {
         let block = bench.allocate(64);
         bench.store(at(&block, 0), 7);
         bench.store(at(&block, 16), 7);
-        bench.own(at(&block, 8), 8, Structure::Vpete);
+        bench.own(at(&block, 8), 8, StructureKind::Vpete);
         assert_eq!(bench.broken(), NO_RULE);
     }
 }
@@ -253,14 +258,14 @@ fn an_irs_that_takes_over_what_was_not_cleaned_or_not_completed_breaks_coh_2() {
         if cleaned {
             bench.memory.clean_invalidate(&mut bench.report, at(&block, 0), 8);
         }
-        bench.own(at(&block, 0), 8, Structure::Vpete);
+        bench.own(at(&block, 0), 8, StructureKind::Vpete);
         assert_eq!(bench.broken(), ["COH-2"]);
     }
     let mut bench = Bench::new(NonCoherent);
     let block = bench.allocate(64);
     bench.store(at(&block, 0), 7);
     bench.clean(at(&block, 0), 8);
-    bench.own(at(&block, 0), 8, Structure::Vpete);
+    bench.own(at(&block, 0), 8, StructureKind::Vpete);
     assert_eq!(bench.broken(), NO_RULE);
 }
 
@@ -314,10 +319,10 @@ fn an_invalidate_loses_the_stores_in_its_lines_and_coh_7_is_reported_for_neighbo
 fn fill_next_to_a_valid_vm(prepared: bool) -> (Bench, ModelBlock) {
     let mut bench = Bench::new(NonCoherent);
     let block = bench.allocate(4096);
-    bench.fill(at(&block, 0), 4096, Structure::L2Vmte);
+    bench.fill(at(&block, 0), 4096, StructureKind::L2Vmte);
     bench.store(at(&block, 0), 0x8000_1000);
     bench.clean(at(&block, 0), 32);
-    bench.own(at(&block, 0), 32, Structure::L2Vmte);
+    bench.own(at(&block, 0), 32, StructureKind::L2Vmte);
     bench.irs_store(at(&block, 0), 0x8000_1001);
     if prepared {
         bench.clean(at(&block, 32), 32);
@@ -333,7 +338,7 @@ fn a_line_that_was_not_cleaned_before_its_change_carries_a_stale_valid_bit_to_me
     let violations = bench.report.checker.drain();
     let [violation] = &violations[..] else { panic!("{violations:?}") };
     assert_eq!((violation.rule, violation.old, violation.new), ("VMT-21", 0x8000_1001, 0x8000_1000));
-    assert_eq!(violation.place, Place::Structure(at(&block, 0), Owner::vm(Structure::L2Vmte, VM)));
+    assert_eq!(violation.place, Place::Structure(at(&block, 0), Owner::vm(StructureKind::L2Vmte, VM)));
     bench.invalidate(at(&block, 0), 32);
     assert_eq!(bench.load(at(&block, 0)) & 1, 0, "memory has the stale bit");
     assert_eq!(bench.irs(at(&block, 0)), 0x8000_1001, "the IRS has its own copy");
@@ -352,7 +357,7 @@ fn a_line_that_was_cleaned_before_its_change_does_no_harm() {
 fn a_stale_valid_bit_that_comes_back_to_memory_that_is_free_again_is_vmt_21_and_the_irs_sees_it() {
     let mut bench = Bench::new(NonCoherent);
     let block = bench.allocate(64);
-    bench.own(at(&block, 0), 32, Structure::L2Vmte);
+    bench.own(at(&block, 0), 32, StructureKind::L2Vmte);
     bench.irs_store(at(&block, 0), 1);
     bench.clean(at(&block, 32), 32);
     bench.irs_store(at(&block, 0), 0);
@@ -370,18 +375,18 @@ fn a_structure_of_its_own_has_whole_lines_coh_6() {
     let mut bench = Bench::with(config.clone());
     let (first, second) = (bench.allocate(64), bench.allocate(64));
     for block in [&first, &second] {
-        bench.own(at(block, 0), 64, Structure::VpeDescriptor);
+        bench.own(at(block, 0), 64, StructureKind::VpeDescriptor);
         assert_eq!(bench.broken(), ["COH-6"]);
     }
     let whole = bench.allocate(128);
-    bench.own(at(&whole, 0), 64, Structure::VpeDescriptor);
+    bench.own(at(&whole, 0), 64, StructureKind::VpeDescriptor);
     assert_eq!(bench.broken(), NO_RULE);
-    bench.own(at(&whole, 64), 64, Structure::VpeDescriptor);
+    bench.own(at(&whole, 64), 64, StructureKind::VpeDescriptor);
     assert_eq!(bench.broken(), ["COH-6"], "two in one line");
 
     let mut bench = Bench::with(MemoryConfig { coherency: Coherent, ..config });
     let block = bench.allocate(64);
-    bench.own(at(&block, 0), 64, Structure::VpeDescriptor);
+    bench.own(at(&block, 0), 64, StructureKind::VpeDescriptor);
     assert_eq!(bench.broken(), NO_RULE, "a coherent IRS does not mind");
 }
 
@@ -390,7 +395,7 @@ fn a_structure_of_its_own_has_whole_lines_coh_6() {
 #[test]
 fn every_structure_blames_its_own_rule_for_a_store_and_no_rule_for_a_store_next_to_it() {
     for coherency in [Coherent, NonCoherent] {
-        for &structure in Structure::ALL {
+        for &structure in StructureKind::ALL {
             let mut bench = Bench::new(coherency);
             let block = bench.allocate(512);
             bench.store(at(&block, 128), 0x1110);
@@ -406,12 +411,12 @@ fn every_structure_blames_its_own_rule_for_a_store_and_no_rule_for_a_store_next_
                 bench.store(at(&block, offset), 0x2220);
                 let violations = bench.report.checker.drain();
                 let [Violation { rule, place, old, new, .. }] = &violations[..] else { panic!("{violations:?}") };
-                assert_eq!(*rule, structure.rules().stored);
+                assert_eq!(*rule, structure.rules().stored.id());
                 assert_eq!(*place, Place::Structure(at(&block, offset), Owner::vm(structure, VM)));
                 assert_eq!((*old, *new), (if offset == 128 { 0x1110 } else { 0 }, 0x2220));
             }
             bench.memory.store32(&mut bench.report, at(&block, 132), 1);
-            assert_eq!(bench.broken(), [structure.rules().stored]);
+            assert_eq!(bench.broken(), [structure.rules().stored.id()]);
             bench.clean(at(&block, 0), 512);
             assert_eq!((bench.irs(at(&block, 128)), bench.irs(at(&block, 248))), (0x1110, 0), "{structure:?}");
             assert_eq!(bench.broken(), NO_RULE);
@@ -422,7 +427,7 @@ fn every_structure_blames_its_own_rule_for_a_store_and_no_rule_for_a_store_next_
 #[test]
 fn every_structure_shows_its_valid_bits_and_poison_while_it_is_owned_and_its_contents_afterwards() {
     for coherency in [Coherent, NonCoherent] {
-        for &structure in Structure::ALL {
+        for &structure in StructureKind::ALL {
             let mut bench = Bench::new(coherency);
             let block = bench.allocate(512);
             for word in 0..4 {
@@ -451,7 +456,7 @@ fn every_structure_shows_its_valid_bits_and_poison_while_it_is_owned_and_its_con
 
 #[test]
 fn an_invalid_entry_of_a_live_table_may_be_filled_but_not_made_valid() {
-    for &structure in Structure::ALL {
+    for &structure in StructureKind::ALL {
         let mut bench = Bench::new(Coherent);
         let block = bench.allocate(512);
         bench.fill(at(&block, 0), 512, structure);
@@ -461,7 +466,7 @@ fn an_invalid_entry_of_a_live_table_may_be_filled_but_not_made_valid() {
             assert_eq!(bench.broken(), NO_RULE, "{structure:?}");
             assert_eq!(bench.load(at(&block, 64 + word * 8)), !forbidden, "no poison");
             bench.store(at(&block, 64 + word * 8), 1);
-            let expected: &[_] = if forbidden == 0 { &[] } else { &[structure.rules().filled] };
+            let expected: &[_] = if forbidden == 0 { &[] } else { &[structure.rules().filled.id()] };
             assert_eq!(bench.broken(), expected, "{structure:?}");
         }
     }
@@ -474,7 +479,7 @@ fn an_entry_of_a_table_in_use_is_stored_whole_coh_8() {
     bench.memory.store32(&mut bench.report, at(&block, 0), 0x1000);
     assert_eq!(bench.broken(), NO_RULE, "nobody uses it yet");
     bench.barrier();
-    bench.fill(at(&block, 0), 64, Structure::L1Vmte);
+    bench.fill(at(&block, 0), 64, StructureKind::L1Vmte);
     bench.memory.store32(&mut bench.report, at(&block, 4), 1);
     assert_eq!(bench.broken(), ["COH-8"]);
     bench.memory.store32(&mut bench.report, at(&block, 0), 1);
@@ -485,11 +490,11 @@ fn an_entry_of_a_table_in_use_is_stored_whole_coh_8() {
 fn the_ist_words_of_a_valid_vm_are_filled_with_their_valid_bit_clear_and_of_an_invalid_one_as_software_likes() {
     let mut bench = Bench::new(Coherent);
     let block = bench.allocate(4096);
-    bench.fill(at(&block, 0), 4096, Structure::L2Vmte);
+    bench.fill(at(&block, 0), 4096, StructureKind::L2Vmte);
     bench.store(at(&block, 16), 0x8000_1001);
     assert_eq!(bench.broken(), NO_RULE, "IST-3");
-    bench.own(at(&block, 32), 16, Structure::L2Vmte);
-    bench.fill(at(&block, 48), 16, Structure::L2VmteIst);
+    bench.own(at(&block, 32), 16, StructureKind::L2Vmte);
+    bench.fill(at(&block, 48), 16, StructureKind::L2VmteIst);
     bench.store(at(&block, 48), 0x8000_1000);
     assert_eq!(bench.broken(), NO_RULE, "IST-2");
     bench.store(at(&block, 48), 0x8000_1001);
@@ -502,12 +507,12 @@ fn the_ist_words_of_a_valid_vm_are_filled_with_their_valid_bit_clear_and_of_an_i
 fn a_hand_over_by_the_book_breaks_no_rule_and_a_violation_reads_as_a_sentence() {
     let mut bench = Bench::new(Coherent);
     let block = bench.allocate(4096);
-    bench.memory.fill(&mut bench.report, IRS, block.address(), 64, Owner::domain(Structure::L1Vmte)).unwrap();
+    bench.memory.fill(&mut bench.report, IRS, block.address(), 64, Owner::domain(StructureKind::L1Vmte)).unwrap();
     let entry = L1_VMTE::new_with_raw_value(0x8001_0000);
     bench.store(at(&block, 8), entry.raw_value());
     bench.barrier();
     assert_eq!(bench.irs(at(&block, 8)), entry.raw_value());
-    bench.memory.own(&mut bench.report, IRS, at(&block, 8), 8, Owner::domain(Structure::L1Vmte)).unwrap();
+    bench.memory.own(&mut bench.report, IRS, at(&block, 8), 8, Owner::domain(StructureKind::L1Vmte)).unwrap();
     bench.irs_store(at(&block, 8), entry.with_valid(true).raw_value());
     assert!(L1_VMTE::new_with_raw_value(bench.load(at(&block, 8))).valid());
     assert_eq!(bench.report.checker.count(), 0);
@@ -526,7 +531,7 @@ fn a_store_to_owned_memory_is_lost_when_the_irs_gives_the_memory_back() {
     for coherency in [Coherent, NonCoherent] {
         let mut bench = Bench::new(coherency);
         let block = bench.allocate(4096);
-        bench.own(at(&block, 0), 32, Structure::L2Vmte);
+        bench.own(at(&block, 0), 32, StructureKind::L2Vmte);
         bench.irs_store(at(&block, 0), L2_VMTE_VMD::ZERO.with_valid(true).raw_value());
         bench.store(at(&block, 0), 0);
         bench.clean(at(&block, 0), 8);
@@ -544,18 +549,18 @@ fn claims_are_by_the_word_over_page_borders_and_go_as_they_came() {
     let base = bench.memory.config().base;
     let pa = |offset: u64| base.offset(offset).unwrap();
     let untouched = bench.clone();
-    bench.own(pa(8), 3 * 4096, Structure::LpiIst);
+    bench.own(pa(8), 3 * 4096, StructureKind::LpiIst);
     assert_eq!(bench.memory.claim_on(pa(7)), None);
     for offset in [8, 4095, 4096, 8191, 3 * 4096, 3 * 4096 + 7] {
         assert_eq!(
             bench.memory.claim_on(pa(offset)),
-            Some(Claim::Owned(Owner::vm(Structure::LpiIst, VM))),
+            Some(Claim::Owned(Owner::vm(StructureKind::LpiIst, VM))),
             "{offset:#x}"
         );
     }
     assert_eq!(bench.memory.claim_on(pa(3 * 4096 + 8)), None);
-    bench.fill(pa(4096), 1, Structure::Vpete);
-    assert_eq!(bench.memory.claim_on(pa(4103)), Some(Claim::Fillable(Owner::vm(Structure::Vpete, VM))));
+    bench.fill(pa(4096), 1, StructureKind::Vpete);
+    assert_eq!(bench.memory.claim_on(pa(4103)), Some(Claim::Fillable(Owner::vm(StructureKind::Vpete, VM))));
     bench.disown(pa(0), 5 * 4096);
     assert_eq!(bench.memory.first_claim(0..5 * 4096), None);
     assert!(bench.memory.page(0).is_some_and(|page| *page == Page::default()), "no trace is left");
@@ -568,7 +573,7 @@ fn memory_that_is_not_there_is_a_bus_error_to_the_irs_and_mem_1_to_software() {
     let end = bench.memory.config().base.offset(8192).unwrap();
     let last = bench.memory.config().base.offset(8184).unwrap();
     let below = PhysAddr::new(bench.memory.config().base.raw() - 8).unwrap();
-    for address in [end, below, ZERO, TOP] {
+    for address in [end, below, PhysAddr::new(0).unwrap(), TOP] {
         assert_eq!(bench.memory.irs_load64(IRS, address), Err(BusError { address }));
         assert_eq!(bench.memory.irs_load32(IRS, address), Err(BusError { address }));
         assert_eq!(bench.memory.irs_store64(IRS, address, 1), Err(BusError { address }));
@@ -577,10 +582,10 @@ fn memory_that_is_not_there_is_a_bus_error_to_the_irs_and_mem_1_to_software() {
         bench.store(address, 1);
         bench.memory.clean_invalidate(&mut bench.report, address, 8);
         assert_eq!(bench.broken(), ["MEM-1"; 3]);
-        assert!(bench.memory.own(&mut bench.report, IRS, address, 8, Owner::domain(Structure::Vpete)).is_err());
+        assert!(bench.memory.own(&mut bench.report, IRS, address, 8, Owner::domain(StructureKind::Vpete)).is_err());
         assert_eq!(bench.broken(), ["MEM-4"]);
     }
-    assert!(bench.memory.own(&mut bench.report, IRS, last, 16, Owner::domain(Structure::Vpete)).is_err());
+    assert!(bench.memory.own(&mut bench.report, IRS, last, 16, Owner::domain(StructureKind::Vpete)).is_err());
     assert_eq!(bench.broken(), ["MEM-4"]);
     assert_eq!(bench.memory.claim_on(last), None, "nothing of it was taken");
     assert_eq!(bench.memory.irs_store64(IRS, last, 1), Ok(()));
@@ -600,7 +605,7 @@ fn memory_that_is_not_there_is_a_bus_error_to_the_irs_and_mem_1_to_software() {
 #[test]
 fn every_structure_blames_its_own_rule_for_memory_that_is_freed_and_reused_too_early() {
     for coherency in [Coherent, NonCoherent] {
-        for &structure in Structure::ALL {
+        for &structure in StructureKind::ALL {
             let mut bench = Bench::new(coherency);
             let (block, neighbour) = (bench.allocate(8192), bench.allocate(8192));
             bench.own(at(&block, 8192 - 64), 64, structure);
@@ -608,13 +613,13 @@ fn every_structure_blames_its_own_rule_for_memory_that_is_freed_and_reused_too_e
             bench.free(neighbour);
             assert_eq!(bench.broken(), NO_RULE);
             bench.free(block);
-            assert_eq!(bench.broken(), [structure.rules().freed]);
+            assert_eq!(bench.broken(), [structure.rules().freed.id()]);
             // The IRS still has it, and does not see that it is somebody else's.
             let block = bench.allocate(8192);
-            assert_eq!(bench.broken(), [structure.rules().freed]);
+            assert_eq!(bench.broken(), [structure.rules().freed.id()]);
             assert_eq!(bench.irs(at(&block, 8192 - 64)), 0x1110);
             bench.store(at(&block, 8192 - 64), 3);
-            assert_eq!(bench.broken(), [structure.rules().stored]);
+            assert_eq!(bench.broken(), [structure.rules().stored.id()]);
             bench.disown(at(&block, 8192 - 64), 64);
             bench.free(block);
             bench.allocate(8192);
@@ -627,7 +632,7 @@ fn every_structure_blames_its_own_rule_for_memory_that_is_freed_and_reused_too_e
 fn an_entry_that_is_merely_fillable_keeps_its_table_from_being_freed() {
     let mut bench = Bench::new(Coherent);
     let block = bench.allocate(4096);
-    bench.fill(at(&block, 0), 4096, Structure::L2Vmte);
+    bench.fill(at(&block, 0), 4096, StructureKind::L2Vmte);
     bench.free(block);
     assert_eq!(bench.broken(), ["VMT-16"]);
 }
@@ -795,7 +800,7 @@ fn come_and_go(config: MemoryConfig, omit: Omit, rounds: u32) -> (u32, u64) {
     let mut rng = Rng::new(config.seed).fork(1);
     let mut bench = Bench::with(config);
     let table = bench.allocate(256);
-    bench.fill(at(&table, 0), 256, Structure::L2Vmte);
+    bench.fill(at(&table, 0), 256, StructureKind::L2Vmte);
     let mut contents = [None; 8];
     let mut wrong = 0;
     for round in 0..rounds {
@@ -829,7 +834,7 @@ fn come_and_go(config: MemoryConfig, omit: Omit, rounds: u32) -> (u32, u64) {
                 for word in 0..4 {
                     wrong += u32::from(bench.irs(entry.offset(word * 8).unwrap()) != value + word * 0x100);
                 }
-                bench.own(entry, 32, Structure::L2Vmte);
+                bench.own(entry, 32, StructureKind::L2Vmte);
                 let first = bench.irs(entry);
                 bench.irs_store(entry, first | 1);
                 if rng.chance(1, 2) {
@@ -842,7 +847,7 @@ fn come_and_go(config: MemoryConfig, omit: Omit, rounds: u32) -> (u32, u64) {
                 // The IRS makes the VM invalid.
                 let first = bench.irs(entry);
                 bench.irs_store(entry, first & !1);
-                bench.fill(entry, 32, Structure::L2Vmte);
+                bench.fill(entry, 32, StructureKind::L2Vmte);
                 if rng.chance(1, 2) {
                     acquire(&mut bench);
                     for word in 0..4 {
@@ -969,7 +974,7 @@ fn an_observer_sees_what_happens_and_changes_nothing() {
         let block = bench.allocate(64);
         bench.store(at(&block, 0), 7);
         bench.clean(at(&block, 0), 8);
-        bench.own(at(&block, 0), 8, Structure::Vpete);
+        bench.own(at(&block, 0), 8, StructureKind::Vpete);
         bench.store(at(&block, 0), 8);
         bench.disown(at(&block, 0), 8);
         bench.free(block);
@@ -979,7 +984,7 @@ fn an_observer_sees_what_happens_and_changes_nothing() {
     play(&mut silent);
     play(&mut observed);
     let address = silent.memory.config().base;
-    let (id, owner) = (BlockId(0), Owner::vm(Structure::Vpete, VM));
+    let (id, owner) = (BlockId(0), Owner::vm(StructureKind::Vpete, VM));
     let violation = observed.report.checker.violations()[0].clone();
     let mut seen = Vec::new();
     observed.report.log.drain_to(&mut |tick: crate::words::clock::Tick, event: &Event| {
@@ -1023,16 +1028,16 @@ fn what_software_does_is_counted() {
 #[test]
 fn every_rule_that_memory_reports_is_in_the_book_of_rules() {
     let book = include_str!("../../../../docs/rules.md");
-    let structures = Structure::ALL.iter().flat_map(|structure| {
+    let structures = StructureKind::ALL.iter().flat_map(|structure| {
         let rules = structure.rules();
         // What software may look at is an entry of a table, and the rest has no neighbours.
         assert_eq!(rules.whole_lines, rules.visible == [0; 4], "{structure:?}");
-        [rules.stored, rules.filled, rules.freed]
+        [rules.stored, rules.filled, rules.freed].map(RuleId::id)
     });
     for rule in structures.chain(["COH-1", "COH-2", "COH-6", "COH-7", "COH-8", "VMT-21"]) {
         assert!(book.contains(&format!("- **{rule}** ")), "{rule}");
     }
-    for &structure in Structure::ALL {
+    for &structure in StructureKind::ALL {
         for claim in [Claim::Owned(Owner::vm(structure, VmId::new(0))), Claim::Fillable(Owner::domain(structure))] {
             assert_eq!(Code::new(claim).claim(), Some(claim));
         }
@@ -1044,7 +1049,7 @@ fn every_rule_that_memory_reports_is_in_the_book_of_rules() {
 fn sixteen_million_entries_are_owned_and_given_back_without_a_page_of_memory() {
     let mut bench = Bench::new(Coherent);
     let block = bench.allocate(64 << 20);
-    bench.own(at(&block, 0), 64 << 20, Structure::LpiIst);
+    bench.own(at(&block, 0), 64 << 20, StructureKind::LpiIst);
     bench.irs_store(at(&block, 0), 1);
     assert!(format!("{:?}", bench.memory).contains("pages: 1,"), "{:?}", bench.memory);
     bench.disown(at(&block, 0), 64 << 20);

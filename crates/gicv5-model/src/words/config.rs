@@ -12,9 +12,9 @@ use gicv5_hal::IrsIndex;
 use arbitrary_int::traits::Integer;
 use arbitrary_int::{u3, u4, u5, u6, u12, u25};
 
-use crate::cpu::CpuConfig;
-use crate::memory::{MemoryConfig, MemoryConfigError};
+use crate::words::cpu::CpuConfig;
 
+pub use super::memory_config::{Eagerness, MemoryConfig, MemoryConfigError, Placement};
 pub use crate::words::switches::*;
 
 /// An IRS, as its ID registers describe it, and the PEs attached to it.

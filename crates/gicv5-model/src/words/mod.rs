@@ -4,7 +4,13 @@
 
 pub mod clock;
 pub mod config;
+pub(crate) mod cpu;
 pub mod event;
+pub mod fault;
+pub(crate) mod ids;
+mod memory_config;
+pub(crate) mod owner;
 pub mod report;
+pub mod rules;
 mod switches;
 pub mod violation;

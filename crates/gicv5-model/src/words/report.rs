@@ -2,6 +2,7 @@
 
 use crate::words::clock::{Clock, Tick};
 use crate::words::event::{Event, EventLog};
+use crate::words::rules::RuleId;
 use crate::words::violation::{Checker, Place, Violation};
 
 /// The clock, the checker and the event log of a machine: what every part of it is handed when it may have something to
@@ -34,11 +35,11 @@ impl Report {
     /// Reports that a rule is broken. `what` is called only if the checker takes it; it says what happened, in a clause
     /// that `at` and the place can follow.
     #[cold]
-    pub fn violate(&mut self, rule: &'static str, place: Place, old: u64, new: u64, what: impl FnOnce() -> String) {
+    pub fn violate(&mut self, rule: RuleId, place: Place, old: u64, new: u64, what: impl FnOnce() -> String) {
         if !self.checker.is_enabled() {
             return;
         }
-        let violation = Violation { rule, tick: self.clock.now(), place, old, new, what: what() };
+        let violation = Violation { rule: rule.id(), tick: self.clock.now(), place, old, new, what: what() };
         self.event(|| Event::Violation(Box::new(violation.clone())));
         self.checker.take(violation);
     }

@@ -3,21 +3,6 @@
 //! A violation is a value: the rule that was broken, when, where, what stood there and what was about to, and why that is
 //! wrong. The model goes on after one, in the way the documentation of the method says, so that one run finds more than
 //! the first mistake.
-//!
-//! # Rules that are the model's own
-//!
-//! Most rules are those of `docs/rules.md`. The mistakes that no hardware could notice, because they are made with the
-//! model's allocator or its supply of LPIs, have ids of their own:
-//!
-//! | rule | is broken by |
-//! |---|---|
-//! | [`MEM_1`] | an access to what is no memory or not inside its block, or not aligned to its width |
-//! | [`MEM_2`] | a block freed twice, or freed in a machine that does not know it |
-//! | [`MEM_3`] | a block that was not freed, in an [`Account`](crate::instruments::account::Account) only |
-//! | [`MEM_4`] | a structure that an IRS is given where there is no memory |
-//! | [`POOL_1`](crate::instruments::host::POOL_1) | an LPI released twice, or in a machine that did not hand it out |
-//! | [`POOL_2`](crate::instruments::host::POOL_2) | an LPI used by somebody who does not hold it |
-//! | [`POOL_3`](crate::instruments::host::POOL_3) | an LPI that was not released, in an [`Account`](crate::instruments::account::Account) only |
 
 use core::fmt;
 
@@ -26,91 +11,10 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::Frame;
 
-use crate::memory::{BlockId, Owner};
 use crate::words::clock::Tick;
-
-/// An access through a block that is not inside it, or not aligned to its width.
-pub const MEM_1: &str = "MEM-1";
-/// A block freed twice, or freed in a machine that does not know it.
-pub const MEM_2: &str = "MEM-2";
-/// A block that was not freed.
-pub const MEM_3: &str = "MEM-3";
-/// A structure that an IRS is given where there is no memory.
-pub const MEM_4: &str = "MEM-4";
-
-/// A rule of the model's own: the architecture does not know it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct OwnRule {
-    /// The id: `MEM-1`.
-    pub id: &'static str,
-    /// What holds, and who breaks it how.
-    pub text: &'static str,
-}
-
-/// Every rule of the model's own.
-pub const OWN_RULES: [OwnRule; 9] = [
-    OwnRule {
-        id: MEM_1,
-        text: "An access through a block of table memory is inside the block, aligned to its width, and there is memory \
-               where it goes. Broken by the caller of a load, a store or a maintenance operation; a load reads as 0 then, \
-               and a store does nothing.",
-    },
-    OwnRule {
-        id: MEM_2,
-        text: "A block is freed once, in the machine that it was allocated in. Broken by freeing it a second time, for \
-               instance in a machine restored to before the allocation.",
-    },
-    OwnRule {
-        id: MEM_3,
-        text: "A block that was allocated is freed before the account is closed. Broken by whoever dropped it or still \
-               holds it; only an account of a machine reports it.",
-    },
-    OwnRule {
-        id: MEM_4,
-        text: "A structure that an IRS is given is in memory, all of it. Broken by a wrong address in a base register or an \
-               entry of a table; what the IRS then reads there is 0, or a software error.",
-    },
-    OwnRule {
-        id: crate::instruments::host::POOL_1,
-        text: "An LPI is released once, in the machine that handed it out.",
-    },
-    OwnRule {
-        id: crate::instruments::host::POOL_2,
-        text: "An LPI is enabled, routed and released only by who holds it.",
-    },
-    OwnRule {
-        id: crate::instruments::host::POOL_3,
-        text: "An LPI that was handed out is released before the account is closed; only an account of a machine reports \
-               it.",
-    },
-    OwnRule {
-        id: crate::engine::machine::CPU_1,
-        text: "An instruction or a register access is one that the PE has at its exception level. On hardware it is \
-               UNDEFINED and an exception is taken; the model reports it and does nothing.",
-    },
-    OwnRule {
-        id: crate::engine::machine::CPU_2,
-        text: "Who executes an instruction or an access of a guest asks first what becomes of it. On hardware it traps to \
-               EL2 where the hypervisor has asked for that; the model has no hypervisor to trap to, reports it and does \
-               nothing.",
-    },
-];
-
-/// Which PE, in the order in which the machine counts them from 0. Not its affinity ID, which the configuration chooses.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PeIndex(pub u16);
-
-impl fmt::Debug for PeIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PE {}", self.0)
-    }
-}
-
-impl fmt::Display for PeIndex {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+use crate::words::ids::BlockId;
+use crate::words::ids::{PeIndex, RegisterName};
+use crate::words::owner::Owner;
 
 /// Where a rule was broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -142,7 +46,7 @@ impl fmt::Display for Place {
             Place::Structure(address, owner) => write!(f, "address {address} in {owner}"),
             Place::Block(block, offset) => write!(f, "offset {offset:#x} of {block}"),
             Place::Register(frame, offset) => {
-                write!(f, "{} of {}", crate::words::event::RegisterName(*frame, *offset), frame.irs)
+                write!(f, "{} of {}", RegisterName(*frame, *offset), frame.irs)
             }
             Place::SysReg(pe, register) => write!(f, "{register} of {pe}"),
             Place::Insn(pe, insn) => write!(f, "{insn} on {pe}"),
@@ -259,14 +163,15 @@ impl Default for Checker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::memory::Structure;
     use crate::words::event::Event;
+    use crate::words::owner::StructureKind;
     use crate::words::report::Report;
+    use crate::words::rules;
     use gicv5_arch::irs::{IrsReg, SetLpiReg};
     use gicv5_hal::IrsIndex;
 
     fn violate(report: &mut Report, new: u64) {
-        report.violate("GEN-18", Place::Machine, 0, new, || format!("number {new}"));
+        report.violate(rules::GEN_18, Place::Machine, 0, new, || format!("number {new}"));
     }
 
     #[test]
@@ -288,7 +193,7 @@ mod tests {
         let mut report = Report::default();
         report.log.observe(10);
         report.checker.set_enabled(false);
-        report.violate("GEN-18", Place::Machine, 0, 0, || panic!("nobody wants to read this"));
+        report.violate(rules::GEN_18, Place::Machine, 0, 0, || panic!("nobody wants to read this"));
         assert_eq!((report.checker.count(), report.log.len()), (0, 0));
         report.checker.set_enabled(true);
         violate(&mut report, 1);
@@ -304,7 +209,7 @@ mod tests {
         let places = [
             (Place::Memory(address), "address 0x80000040"),
             (
-                Place::Structure(address, Owner::vm(Structure::Vpete, VmId::new(7))),
+                Place::Structure(address, Owner::vm(StructureKind::Vpete, VmId::new(7))),
                 "address 0x80000040 in the VPE table of VM 7",
             ),
             (Place::Block(BlockId(3), 16), "offset 0x10 of block 3"),

@@ -12,9 +12,9 @@ use gicv5_arch::irs::*;
 use gicv5_arch::values::{IstSize, MapAction};
 use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Block, IrsExt, IrsIndex, TableMemory};
+use gicv5_model::PeIndex;
 use gicv5_model::hand::Table;
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelHost};
 
 pub(crate) type Outcome<T> = Result<T, Box<dyn Error>>;

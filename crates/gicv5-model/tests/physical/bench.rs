@@ -8,9 +8,10 @@ use gicv5_arch::sysreg::{HPPIR, ICC_CR0_EL1, PPI_PRIORITYR, SysReg};
 use gicv5_arch::values::{IstSize, L2Size, TriggerMode};
 use gicv5_arch::{Addr55_6, Addr55_12, Iaffid, IntId, IrsIntId, Lpi, PhysAddr, Ppi, Priority, Spi};
 use gicv5_hal::{Block, BlockLayout, Coherency, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_model::PeIndex;
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::{PeIndex, Place, Violation};
+use gicv5_model::violation::{Place, Violation};
 use gicv5_model::{Machine, ModelPe};
 
 /// The first IRS, the only one of most machines.

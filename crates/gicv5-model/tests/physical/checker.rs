@@ -11,11 +11,11 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{IstSize, L2Size, Levels, Structure};
 use gicv5_arch::{Iaffid, PhysAddr, Priority};
 use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, TableMemory};
-use gicv5_model::CPU_1;
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::fault::Fault;
-use gicv5_model::memory::{ModelBlock, Owner, Structure as Owned};
-use gicv5_model::violation::{MEM_1, MEM_2, Place};
+use gicv5_model::memory::ModelBlock;
+use gicv5_model::violation::Place;
+use gicv5_model::{Owner, StructureKind};
 
 use crate::bench::{Bench, IRS, PE0, baser, lpi, pointing_to, spi, two_level, wire};
 
@@ -23,7 +23,7 @@ fn register(register: IrsReg) -> Place {
     Place::Register(Frame::config(IRS), register.offset())
 }
 
-fn structure(owned: Owned, block: &ModelBlock, offset: u64) -> Place {
+fn structure(owned: StructureKind, block: &ModelBlock, offset: u64) -> Place {
     Place::Structure(block.address().offset(offset).unwrap(), Owner::domain(owned))
 }
 
@@ -88,7 +88,7 @@ fn coh_1_and_coh_2_go_by_the_irs_that_is_given_the_ist() {
         let seen = given_to == IRS || published_for == other;
         assert_eq!(bench.state(lpi(5)).enable(), seen, "published for {published_for}, given to {given_to}");
         if !seen {
-            bench.assert_broken("COH-2", structure(Owned::PhysicalIst, &block, 16), 0, 8 << 32);
+            bench.assert_broken("COH-2", structure(StructureKind::PhysicalIst, &block, 16), 0, 8 << 32);
         }
         bench.assert_clean();
         // What comes back is to be looked at in the same way.
@@ -207,7 +207,7 @@ fn ist_22_an_entry_that_is_pending_or_carries_bits_of_the_irs_when_its_ist_becom
     bench.assert_clean();
     for (id, raw) in [(1, u64::from(enabled.with_pending(true).raw_value())), (2, 1 << 9), (3, 1 << 10)] {
         bench.pe(PE0).cdrcfg(lpi(id));
-        bench.assert_broken("IST-22", structure(Owned::PhysicalIst, &block, u64::from(id) * 4), 0, raw);
+        bench.assert_broken("IST-22", structure(StructureKind::PhysicalIst, &block, u64::from(id) * 4), 0, raw);
         bench.pe(PE0).cdrcfg(lpi(id));
         bench.assert_clean();
     }
@@ -221,13 +221,13 @@ fn cpu_1_what_the_pe_does_not_have() {
     let bench = Bench::small();
     let pe = bench.pe(PE0);
     assert_eq!(pe.gic(GicInsn::GIC_VDPEND, 7), 0);
-    bench.assert_broken(CPU_1, Place::Insn(PE0, GicInsn::GIC_VDPEND), 0, 7);
+    bench.assert_broken("CPU-1", Place::Insn(PE0, GicInsn::GIC_VDPEND), 0, 7);
     assert_eq!(pe.read_raw(SysReg::ICC_PCR_EL3), 0);
-    bench.assert_broken(CPU_1, Place::SysReg(PE0, SysReg::ICC_PCR_EL3), 0, 0);
+    bench.assert_broken("CPU-1", Place::SysReg(PE0, SysReg::ICC_PCR_EL3), 0, 0);
     pe.write_raw(SysReg::ICC_PCR_EL3, 9);
-    bench.assert_broken(CPU_1, Place::SysReg(PE0, SysReg::ICC_PCR_EL3), 0, 9);
+    bench.assert_broken("CPU-1", Place::SysReg(PE0, SysReg::ICC_PCR_EL3), 0, 9);
     pe.write_raw(SysReg::ICC_IDR0_EL1, 9);
-    bench.assert_broken(CPU_1, Place::SysReg(PE0, SysReg::ICC_IDR0_EL1), 0, 9);
+    bench.assert_broken("CPU-1", Place::SysReg(PE0, SysReg::ICC_IDR0_EL1), 0, 9);
     let _ = pe.read_raw(SysReg::ICC_IDR0_EL1);
     pe.write_raw(SysReg::ICC_PCR_EL1, 9);
     pe.gic(GicInsn::GIC_CDEN, IntIdOperand::naming(spi(5)).raw_value());
@@ -258,11 +258,11 @@ fn ist_18_software_sets_valid_in_a_level_1_entry_of_a_live_ist() {
     bench.assert_clean();
     let valid = entry.with_valid(true);
     bench.machine.store64(&level1, 16, valid.raw_value());
-    bench.assert_broken("IST-18", structure(Owned::PhysicalL1Iste, &level1, 16), 0, valid.raw_value());
+    bench.assert_broken("IST-18", structure(StructureKind::PhysicalL1Iste, &level1, 16), 0, valid.raw_value());
     // Once the IRS has set VALID, any store is one too many.
     bench.map_level2(IRS, 1024);
     bench.machine.store64(&level1, 8, 0);
-    bench.assert_broken("IST-18", structure(Owned::PhysicalL1Iste, &level1, 8), valid.raw_value(), 0);
+    bench.assert_broken("IST-18", structure(StructureKind::PhysicalL1Iste, &level1, 8), valid.raw_value(), 0);
     bench.clear_ist(IRS);
     bench.machine.store64(&level1, 8, 0);
     bench.assert_clean();
@@ -277,7 +277,7 @@ fn ist_26_software_stores_to_an_ist_that_is_valid() {
     bench.set_ist(IRS, linear(14), block.address());
     bench.assert_clean();
     bench.machine.store32(&block, 20, 1);
-    bench.assert_broken("IST-26", structure(Owned::PhysicalIst, &block, 20), 8, 1);
+    bench.assert_broken("IST-26", structure(StructureKind::PhysicalIst, &block, 20), 8, 1);
     assert!(bench.state(lpi(5)).enable(), "the IRS does not see it");
     let beyond = bench.block(64, 64);
     bench.machine.store32(&beyond, 0, 1);
@@ -292,14 +292,14 @@ fn ist_26_software_stores_to_an_ist_that_is_valid() {
     bench.assert_clean();
     bench.map_level2(IRS, 0);
     bench.machine.store32(&level2, 4, 9);
-    bench.assert_broken("IST-26", structure(Owned::PhysicalL2Ist, &level2, 4), 0, 9);
+    bench.assert_broken("IST-26", structure(StructureKind::PhysicalL2Ist, &level2, 4), 0, 9);
 }
 
 #[test]
 fn lpi_1_the_memory_of_a_valid_ist_is_freed() {
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
-    let place = structure(Owned::PhysicalIst, &block, 0);
+    let place = structure(StructureKind::PhysicalIst, &block, 0);
     bench.machine.free(block);
     bench.assert_broken("LPI-1", place, 0, 0);
     bench.clear_ist(IRS);
@@ -311,7 +311,7 @@ fn lpi_1_the_memory_of_a_valid_ist_is_freed() {
     bench.assert_clean();
 
     let (level1, level2) = bench.live_level1();
-    let place = structure(Owned::PhysicalL1Iste, &level1, 0);
+    let place = structure(StructureKind::PhysicalL1Iste, &level1, 0);
     bench.machine.free(level1);
     bench.assert_broken("LPI-1", place, 0, 0);
     bench.machine.free(level2);
@@ -323,7 +323,7 @@ fn memory_is_freed_before_the_command_that_gives_it_back_has_completed() {
     // LPI-1: the write of VALID=0 alone gives nothing back.
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
-    let place = structure(Owned::PhysicalIst, &block, 0);
+    let place = structure(StructureKind::PhysicalIst, &block, 0);
     bench.machine.fault_next(Fault::Never);
     let base = bench.machine.read::<gicv5_arch::irs::IRS_IST_BASER>(IRS);
     bench.machine.write(IRS, base.with_valid(false));
@@ -337,7 +337,7 @@ fn ist_20_a_level_2_ist_is_freed_while_its_ist_is_valid() {
     let (level1, level2) = bench.live_level1();
     bench.point(&level1, 0, level2.address());
     bench.map_level2(IRS, 0);
-    let place = structure(Owned::PhysicalL2Ist, &level2, 0);
+    let place = structure(StructureKind::PhysicalL2Ist, &level2, 0);
     bench.machine.free(level2);
     bench.assert_broken("IST-20", place, 0, 0);
     // Close: one that was never published, and any when the IST is invalid.
@@ -356,7 +356,7 @@ fn coh_1_an_ist_becomes_valid_before_a_store_has_reached_the_irs() {
     let block = bench.ist_block(linear(14));
     bench.machine.store32(&block, 16, 8);
     bench.set_ist(IRS, linear(14), block.address());
-    bench.assert_broken("COH-1", structure(Owned::PhysicalIst, &block, 16), 0, 8);
+    bench.assert_broken("COH-1", structure(StructureKind::PhysicalIst, &block, 16), 0, 8);
 
     let bench = Bench::small();
     let block = bench.ist_block(linear(14));
@@ -378,7 +378,7 @@ fn coh_5_the_level_2_ist_is_published_before_the_entry_that_points_to_it() {
     bench.machine.barrier();
     bench.machine.store32(&level2, 8, 8);
     bench.map_level2(IRS, 0);
-    bench.assert_broken("COH-1", structure(Owned::PhysicalL2Ist, &level2, 8), 0, 8);
+    bench.assert_broken("COH-1", structure(StructureKind::PhysicalL2Ist, &level2, 8), 0, 8);
     assert!(bench.state(lpi(0)).enable() && !bench.state(lpi(2)).enable());
 }
 
@@ -389,7 +389,7 @@ fn coh_2_an_ist_becomes_valid_before_a_store_has_been_cleaned_to_memory() {
     bench.machine.store32(&block, 16, 8);
     bench.machine.barrier();
     bench.set_ist(IRS, linear(14), block.address());
-    bench.assert_broken("COH-2", structure(Owned::PhysicalIst, &block, 16), 0, 8);
+    bench.assert_broken("COH-2", structure(StructureKind::PhysicalIst, &block, 16), 0, 8);
 
     let bench = Bench::non_coherent(64);
     let block = bench.ist_block(linear(14));
@@ -413,7 +413,7 @@ fn small_ist(bench: &Bench, size: u64) -> ModelBlock {
 fn coh_6_a_structure_shares_a_line_with_something_else() {
     let bench = Bench::non_coherent(128);
     let block = small_ist(&bench, 64);
-    bench.assert_broken("COH-6", structure(Owned::PhysicalIst, &block, 0), 0, 0);
+    bench.assert_broken("COH-6", structure(StructureKind::PhysicalIst, &block, 0), 0, 0);
     let bench = Bench::non_coherent(128);
     small_ist(&bench, 128);
     bench.assert_clean();
@@ -432,7 +432,7 @@ fn coh_7_an_invalidate_loses_a_store_to_a_neighbour() {
     let entry = pointing_to(level2.address()).raw_value();
     bench.machine.store64(&level1, 8, entry);
     bench.machine.acquire(IRS, &level1, 0..8);
-    bench.assert_broken("COH-7", structure(Owned::PhysicalL1Iste, &level1, 8), entry, 0);
+    bench.assert_broken("COH-7", structure(StructureKind::PhysicalL1Iste, &level1, 8), entry, 0);
     assert_eq!(bench.machine.load64(&level1, 8), 0);
     // Close: cleaned before, or in another line.
     bench.machine.store64(&level1, 8, entry);
@@ -451,7 +451,7 @@ fn coh_8_half_an_entry_of_a_live_table_is_stored() {
     let (level1, level2) = bench.live_level1();
     let entry = pointing_to(level2.address()).raw_value();
     bench.machine.store32(&level1, 12, (entry >> 32) as u32 | 1 << 8);
-    bench.assert_broken("COH-8", structure(Owned::PhysicalL1Iste, &level1, 12), 0, entry >> 32 | 1 << 8);
+    bench.assert_broken("COH-8", structure(StructureKind::PhysicalL1Iste, &level1, 12), 0, entry >> 32 | 1 << 8);
     bench.machine.store64(&level1, 8, entry);
     // Close: a table that is not in use may be written in any way.
     let idle = bench.ist_block(two_level());
@@ -479,7 +479,7 @@ fn vmt_21_a_line_written_back_carries_an_old_valid_bit_of_a_neighbour() {
             bench.assert_clean();
         } else {
             let (is, stale) = (entry.with_valid(true).raw_value(), entry.raw_value());
-            bench.assert_broken("VMT-21", structure(Owned::PhysicalL1Iste, &level1, 0), is, stale);
+            bench.assert_broken("VMT-21", structure(StructureKind::PhysicalL1Iste, &level1, 0), is, stale);
         }
     }
 }
@@ -489,11 +489,11 @@ fn mem_1_an_access_outside_its_block() {
     let bench = Bench::small();
     let block = bench.block(64, 64);
     assert_eq!(bench.machine.load64(&block, 64), 0);
-    bench.assert_broken(MEM_1, Place::Block(block.id(), 64), 0, 0);
+    bench.assert_broken("MEM-1", Place::Block(block.id(), 64), 0, 0);
     bench.machine.store32(&block, 62, 1);
-    bench.assert_broken(MEM_1, Place::Block(block.id(), 62), 0, 0);
+    bench.assert_broken("MEM-1", Place::Block(block.id(), 62), 0, 0);
     bench.machine.clean_invalidate(&block, 0..65);
-    bench.assert_broken(MEM_1, Place::Block(block.id(), 0), 0, 0);
+    bench.assert_broken("MEM-1", Place::Block(block.id(), 0), 0, 0);
     bench.machine.store64(&block, 56, 1);
     bench.machine.store32(&block, 60, 1);
     bench.machine.invalidate(&block, 0..64);
@@ -506,7 +506,7 @@ fn mem_2_a_block_is_freed_in_a_machine_that_does_not_know_it() {
     let block = bench.block(64, 64);
     let id = block.id();
     other.machine.free(block);
-    other.assert_broken(MEM_2, Place::Block(id, 0), 0, 0);
+    other.assert_broken("MEM-2", Place::Block(id, 0), 0, 0);
     let block = bench.block(64, 64);
     bench.machine.free(block);
     bench.assert_clean();

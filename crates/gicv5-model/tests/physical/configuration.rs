@@ -9,10 +9,10 @@ use gicv5_arch::sysreg::{PpiSet, SysReg};
 use gicv5_arch::values::{BitsMinusOne, Domain, HandlingMode, RoutingMode, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, Ppi, Spi};
 use gicv5_hal::{Frame, Irs, IrsExt, IrsIndex, TableMemory};
+use gicv5_model::config::Eagerness;
 use gicv5_model::config::{ConfigError, Effects, IrsConfig, MachineConfig};
 use gicv5_model::event::{Barrier, Change, Event, Outcome, Signal, Space, Width};
 use gicv5_model::fault::Fault;
-use gicv5_model::memory::Eagerness;
 use gicv5_model::{CpuConfig, Machine};
 
 use crate::bench::{Bench, IRS, PE0, lpi, ppi, priority, spi, wire};

@@ -5,8 +5,9 @@ use gicv5_arch::sysreg::{
 };
 use gicv5_arch::{Iaffid, IntId, Ppi, PpiBank};
 use gicv5_hal::CurrentPe;
+use gicv5_model::Signals;
+use gicv5_model::config::Tie;
 use gicv5_model::config::{Effects, MachineConfig};
-use gicv5_model::{Signals, Tie};
 
 use crate::bench::{Bench, PE0, PE1, lpi, ppi, priority, spi};
 

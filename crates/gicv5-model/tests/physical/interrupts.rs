@@ -222,7 +222,7 @@ fn an_interrupt_reaches_the_pe_it_is_routed_to_and_no_other() {
     bench.linear_ist();
     for id in [lpi(7), spi(7)] {
         bench.pend(id, 3, 2);
-        let offered = || [0, 1, 2].map(|n| bench.candidate(gicv5_model::violation::PeIndex(n)));
+        let offered = || [0, 1, 2].map(|n| bench.candidate(gicv5_model::PeIndex(n)));
         assert_eq!(offered(), [None, None, Some(id)]);
         bench.pe(PE0).cdaff(id, Iaffid::new(1));
         assert_eq!(offered(), [None, Some(id), None]);

@@ -17,10 +17,10 @@ use gicv5_arch::values::{HandlingMode, IstSize, L2Size, TriggerMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, Ppi, PpiBank, Spi};
 use gicv5_hal::{Block, IrsExt, IrsIndex, TableMemory};
 use gicv5_model::CpuConfig;
+use gicv5_model::PeIndex;
 use gicv5_model::config::{Effects, Equals, IrsConfig, MachineConfig};
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::rng::Rng;
-use gicv5_model::violation::PeIndex;
 
 use crate::bench::{Bench, priority};
 use crate::random::{Difference, agree, pick};

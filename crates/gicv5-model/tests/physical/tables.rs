@@ -9,9 +9,10 @@ use gicv5_arch::irs::{
 use gicv5_arch::values::{HandlingMode, IstSize, L2Size, L2SizeSet, Levels, Structure};
 use gicv5_arch::{Addr55_12, Iaffid, IntType, Lpi, PhysAddr};
 use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, TableMemory};
+use gicv5_model::config::Eagerness;
 use gicv5_model::config::{Effects, MachineConfig, PresetPending};
 use gicv5_model::fault::Fault;
-use gicv5_model::memory::{Eagerness, ModelBlock};
+use gicv5_model::memory::ModelBlock;
 
 use crate::bench::{Bench, IRS, PE0, PE1, baser, lpi, priority, spi};
 

@@ -13,9 +13,10 @@ use gicv5_arch::{
     Addr55_3, Addr55_6, Iaffid, IntId, IrsIntId, IrsIntType, Lpi, PhysAddr, Ppi, Priority, Spi, VmId, VpeId,
 };
 use gicv5_hal::{Block, BlockLayout, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_model::PeIndex;
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::{PeIndex, Place};
+use gicv5_model::violation::Place;
 use gicv5_model::{Machine, ModelPe};
 
 pub(crate) const IRS: IrsIndex = IrsIndex(0);

@@ -13,9 +13,9 @@ use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, VmId, VpeId};
 use gicv5_hal::{IrsExt, Pe};
 use gicv5_model::ModelPe;
+use gicv5_model::PeIndex;
 use gicv5_model::config::*;
 use gicv5_model::rng::Rng;
-use gicv5_model::violation::PeIndex;
 
 use crate::bench::{Bench, IRS, OTHER, VM, VPE0, VPE3, config, lpi, priority, spi};
 use crate::random::{Difference, agree, pick};

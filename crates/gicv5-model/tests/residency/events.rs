@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::{Iaffid, IntId, Ppi, Priority, VmId, VpeId};
 use gicv5_model::Level;
+use gicv5_model::PeIndex;
 use gicv5_model::event::{Change, Event, Signal, Space};
 use gicv5_model::fault::Fault;
 use gicv5_model::rng::Rng;
-use gicv5_model::violation::PeIndex;
 
 use crate::bench::{Bench, OTHER, PE0, PE1, VM, VPE0, VPE3, affinity, config, lpi, priority, spi};
 

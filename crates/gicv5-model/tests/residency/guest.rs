@@ -10,7 +10,7 @@ use gicv5_arch::{IntId, IrsIntId};
 use gicv5_hal::IrsExt;
 use gicv5_model::config::{AnswerForNobody, Effects, MachineConfig, SetPending};
 use gicv5_model::violation::Place;
-use gicv5_model::{CPU_1, CPU_2, Fate, Level, Signals};
+use gicv5_model::{Fate, Level, Signals};
 
 use crate::bench::{Bench, IRS, OTHER, PE0, PE1, VM, VPE0, VPE3, affinity, both, config, eager, lpi, priority, spi};
 
@@ -532,17 +532,17 @@ fn what_traps_is_not_executed_and_whoever_does_not_ask_is_told() {
     bench.host(PE0).write_raw(SysReg::ICH_HFGRTR_EL2, 0);
     bench.inject(VM, lpi(1));
     assert_eq!(bench.guest(PE0).cdia().int_id(), None);
-    bench.broken_at(CPU_2, Place::Insn(PE0, GicInsn::GICR_CDIA));
+    bench.broken_at("CPU-2", Place::Insn(PE0, GicInsn::GICR_CDIA));
     bench.guest(PE0).write_raw(SysReg::ICC_PCR_EL1, 3);
-    bench.broken_at(CPU_2, Place::SysReg(PE0, SysReg::ICC_PCR_EL1));
+    bench.broken_at("CPU-2", Place::SysReg(PE0, SysReg::ICC_PCR_EL1));
     assert_eq!(bench.guest(PE0).read_raw(SysReg::ICC_PCR_EL1), 0);
-    bench.broken_at(CPU_2, Place::SysReg(PE0, SysReg::ICC_PCR_EL1));
+    bench.broken_at("CPU-2", Place::SysReg(PE0, SysReg::ICC_PCR_EL1));
     assert_eq!(bench.host(PE0).read::<ICH_VMCR_EL2>().vpmr(), priority(31));
     assert!(bench.virq(PE0));
     bench.guest(PE0).gic(GicInsn::GIC_VDEN, 0);
-    bench.broken_at(CPU_1, Place::Insn(PE0, GicInsn::GIC_VDEN));
+    bench.broken_at("CPU-1", Place::Insn(PE0, GicInsn::GIC_VDEN));
     let _ = bench.guest(PE0).read_raw(SysReg::ICH_APR_EL2);
-    bench.broken_at(CPU_1, Place::SysReg(PE0, SysReg::ICH_APR_EL2));
+    bench.broken_at("CPU-1", Place::SysReg(PE0, SysReg::ICH_APR_EL2));
 }
 
 #[test]

@@ -2,8 +2,8 @@
 
 use gicv5_arch::sysreg::{PPI_PRIORITYR, SysReg};
 use gicv5_arch::{IntId, Ppi, PpiBank};
-use gicv5_model::Tie;
 use gicv5_model::config::HiddenPpi;
+use gicv5_model::config::Tie;
 use gicv5_model::violation::Place;
 
 use crate::bench::{Bench, OTHER, PE0, PE1, VM, VPE0, both, config, lpi, priority};

@@ -12,12 +12,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, PPI_PRIORITYR, SysReg};
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank, VmId, VpeId};
+use gicv5_model::PeIndex;
 use gicv5_model::Signals;
 use gicv5_model::config::{
     Effects, HiddenPpi, ReplacedVpe, ResidentElsewhere, SetPending, Switches, Tie, VirtualEnable,
 };
 use gicv5_model::rng::Rng;
-use gicv5_model::violation::PeIndex;
 
 use crate::bench::{Bench, OTHER, VM, VPE0, VPE3, config, lpi, priority, spi};
 use crate::random::{from_environment, pick};

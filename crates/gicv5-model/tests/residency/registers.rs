@@ -4,9 +4,9 @@ use gicv5_arch::layout::fields_mask;
 use gicv5_arch::register::Access;
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, PpiSet, Reached, SysReg};
 use gicv5_arch::{Ppi, PpiBank};
+use gicv5_model::Fate;
 use gicv5_model::config::{Effects, HiddenPpi, MachineConfig};
 use gicv5_model::violation::Place;
-use gicv5_model::{CPU_1, Fate};
 
 use crate::bench::{Bench, PE0, VM, VPE0, VPE3, config, eager};
 
@@ -53,12 +53,12 @@ fn every_register_is_where_the_facts_have_it_and_nowhere_else() {
             if there {
                 bench.clean();
             } else {
-                bench.broken_at(CPU_1, place);
+                bench.broken_at("CPU-1", place);
                 assert_eq!(value, 0);
             }
             if !there || read_only {
                 handle.write_raw(register, 1);
-                bench.broken_at(CPU_1, place);
+                bench.broken_at("CPU-1", place);
             }
         }
     }

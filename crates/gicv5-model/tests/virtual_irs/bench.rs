@@ -9,9 +9,9 @@ use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 use gicv5_arch::values::{BitsMinusOne, IstSize, L2Size, Levels, MapAction};
 use gicv5_arch::{Addr51_12, Addr55_3, Addr55_6, Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Block, BlockLayout, Coherency, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_model::PeIndex;
 use gicv5_model::config::{DoorbellMask, MachineConfig, Switches};
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelPe};
 use std::sync::LazyLock;
 

@@ -10,9 +10,9 @@ use gicv5_arch::values::{IstSize, L2Size, MapAction};
 use gicv5_arch::{Addr55_3, IrsIntId, IrsIntType, Spi, VmId, VpeId};
 use gicv5_hal::{Block, IrsExt, Pe, PeOps, TableMemory};
 use gicv5_model::Machine;
+use gicv5_model::PeIndex;
 use gicv5_model::config::*;
 use gicv5_model::fault::Fault;
-use gicv5_model::violation::PeIndex;
 
 #[test]
 fn a_vm_made_valid_by_hand_rings_the_doorbell_of_its_sleeping_vpe() {

@@ -9,9 +9,9 @@ use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 use gicv5_arch::values::{HandlingMode, IstSize, L2Size, L2SizeSet, MapAction, TriggerMode};
 use gicv5_arch::{Addr55_3, Iaffid, IrsIntType, Lpi, Spi, VmId, VpeId};
 use gicv5_hal::{Block, IrsExt, IrsIndex, Pe, TableMemory};
+use gicv5_model::PeIndex;
 use gicv5_model::config::*;
 use gicv5_model::event::Event;
-use gicv5_model::violation::PeIndex;
 
 /// Every setting with this change in it: what a switch does does not depend on the others.
 fn each(change: impl Fn(&mut Switches)) -> Vec<Setting> {

@@ -13,8 +13,8 @@ use gicv5_hal::{Block, IrsExt, IrsIndex, Pe, TableMemory};
 use gicv5_model::config::*;
 use gicv5_model::event::{Event, Outcome};
 use gicv5_model::fault::Fault;
-use gicv5_model::memory::{Owner, Structure as Owned};
 use gicv5_model::violation::Place;
+use gicv5_model::{Owner, StructureKind};
 
 /// What belongs to a VM that was put together while nothing was valid.
 struct LaidOut {
@@ -229,8 +229,8 @@ fn the_words_of_an_entry_belong_to_a_table_of_the_kind_that_there_is() {
         let (mut bench, ..) = Bench::ready(setting);
         let two_level = bench.shape.two_level;
         let (entry, ist) = match two_level {
-            true => (Owned::L2Vmte, Owned::L2VmteIst),
-            false => (Owned::LinearVmte, Owned::LinearVmteIst),
+            true => (StructureKind::L2Vmte, StructureKind::L2VmteIst),
+            false => (StructureKind::LinearVmte, StructureKind::LinearVmteIst),
         };
         for (n, rule, owned) in [(1, "VMT-18", entry), (2, "IST-2", ist)] {
             bench.store_vmte_word(n, 0);

@@ -19,9 +19,10 @@ use gicv5_hal::{
     AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsExt, IrsIndex, Lock, Locks, Pe, PeOps,
     Platform, TableMemory,
 };
+use gicv5_model::PeIndex;
+use gicv5_model::config::Eagerness;
 use gicv5_model::config::{IrsConfig, MachineConfig};
-use gicv5_model::memory::{Eagerness, ModelBlock};
-use gicv5_model::violation::PeIndex;
+use gicv5_model::memory::ModelBlock;
 use gicv5_model::{CpuConfig, Machine, ModelPe};
 use gicv5_phys::{Config, Phys};
 

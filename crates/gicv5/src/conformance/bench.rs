@@ -10,8 +10,9 @@ use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_arch::{Ppi, Spi};
 use gicv5_conformance::{Bench, BenchPe, Masked, Signals, Stopped, until};
 use gicv5_hal::{Lock, Locks, Platform};
+use gicv5_model::PeIndex;
 use gicv5_model::config::{ConfigError, MachineConfig};
-use gicv5_model::violation::{PeIndex, Violation};
+use gicv5_model::violation::Violation;
 use gicv5_model::{Machine, ModelPe};
 
 /// The SPI whose wire the tests may drive; on QEMU's machine the one of the UART.

@@ -20,9 +20,9 @@ use gicv5_arch::insn::Form;
 use gicv5_arch::{Ppi, Spi};
 use gicv5_conformance::{Bench, BenchPe, Masked, Observer, Signals, Stopped, Test, Verdict, until};
 use gicv5_hal::Platform;
+use gicv5_model::PeIndex;
 use gicv5_model::meddle::{Access, MeddledMachine, MeddledPe, Meddler, Meddling};
 use gicv5_model::rng::Rng;
-use gicv5_model::violation::PeIndex;
 use serde::Serialize;
 
 use super::bench::{Kind, ModelBench, Mutexes, config};

@@ -90,8 +90,8 @@ pub(super) fn run(
 mod tests {
     use super::*;
     use gicv5_hal::Coherency;
+    use gicv5_model::config::Eagerness;
     use gicv5_model::config::{Effects, MachineConfig};
-    use gicv5_model::memory::Eagerness;
 
     /// The digests of programs on a machine.
     fn digests(pes: u16, programs: std::ops::Range<u64>, change: impl Fn(&mut MachineConfig)) -> Vec<u64> {

@@ -6,9 +6,9 @@ use std::sync::atomic::AtomicBool;
 use gicv5_arch::irs::IRS_IDR0;
 use gicv5_facts::RuleBook;
 use gicv5_hal::Coherency;
-use gicv5_model::Tie;
+use gicv5_model::config::Eagerness;
+use gicv5_model::config::Tie;
 use gicv5_model::config::{DpsWithoutOneOfN, Effects, MachineConfig, SetPending, Switch, Switches};
-use gicv5_model::memory::Eagerness;
 
 use super::bench::{Kind, ModelBench, config};
 use super::report::{Report, Status};
@@ -266,7 +266,7 @@ fn the_state_that_a_machine_is_reset_from_is_a_legal_one() {
         gicv5_conformance::disorder(&bench, &gicv5_hal::Pe::new(&bench.first)).unwrap();
         assert_eq!(bench.violations(), []);
         // Something is signalled, and it is not the only one that is pending.
-        let signals = bench.machine.signals(gicv5_model::violation::PeIndex(0));
+        let signals = bench.machine.signals(gicv5_model::PeIndex(0));
         assert!(signals.irq, "{signals:?}");
     }
 }

@@ -15,11 +15,11 @@ use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IntId, IrsIntId, Lpi, PhysAddr, Priority, Spi, VpeId};
 use gicv5_hal::{Block, BlockLayout, Cookie, IrsExt, IrsIndex, Pe, TableMemory};
 use gicv5_hyp::{Config, Host, Idle, LiveTable, Pending, VcpuIndex, Vm, VmSpec, Wake};
+use gicv5_model::PeIndex;
 use gicv5_model::clock::Tick;
 use gicv5_model::config::Switches;
 use gicv5_model::event::Event;
 use gicv5_model::fault::{Fault, FaultPoint};
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelHost};
 
 use super::complaint::{After, Cause, Complaint, Step};

@@ -36,9 +36,9 @@ use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, ICH_CONTEXTR_EL2, PCR, SysReg};
 use gicv5_arch::values::{HandlingMode, MapAction};
 use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Lpi, Priority, VmId, VpeId};
 use gicv5_model::Level;
+use gicv5_model::PeIndex;
 use gicv5_model::clock::Tick;
 use gicv5_model::event::{Event, Outcome};
-use gicv5_model::violation::PeIndex;
 
 /// More findings are counted and not kept.
 const KEPT: usize = 100;

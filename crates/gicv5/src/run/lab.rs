@@ -8,9 +8,9 @@ use std::time::Duration;
 use gicv5_arch::Lpi;
 use gicv5_hal::{Cookie, CurrentPe, HostLpis, LpiError, NotReleased, Pe, Platform, Route, Wait};
 use gicv5_hyp::Hypervisor;
+use gicv5_model::PeIndex;
 use gicv5_model::fault::Request;
 use gicv5_model::host::StdLocks;
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelPe};
 use gicv5_phys::{OwnedLpi, Phys};
 

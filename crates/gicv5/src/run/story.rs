@@ -5,7 +5,8 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 use gicv5_hal::FrameKind;
-use gicv5_model::event::{Barrier, Event, Outcome, RegisterName};
+use gicv5_model::RegisterName;
+use gicv5_model::event::{Barrier, Event, Outcome};
 
 use super::scenario::Ns;
 use crate::output::{Console, FAINT, NAME, PROBLEM, REMARK, styled};

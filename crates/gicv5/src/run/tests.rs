@@ -7,8 +7,8 @@ use std::sync::atomic::AtomicBool;
 use gicv5_arch::insn::{AcknowledgeResult, GicInsn, PendingOperand, VmPendingOperand};
 use gicv5_arch::{IntId, VpeId};
 use gicv5_model::Level;
+use gicv5_model::PeIndex;
 use gicv5_model::event::Event;
-use gicv5_model::violation::PeIndex;
 use prost::Message;
 
 use super::judge::{Heard, Judge};

@@ -11,9 +11,10 @@ use gicv5_arch::layout::FieldInfo;
 use gicv5_arch::{IntId, Priority};
 use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
-use super::{Barrier, Change, Event, Maintenance, Outcome, RegisterName, Signal, Space, Width};
-use crate::cpu::Level;
-use crate::instruments::fault::{Request, Selected};
+use super::{Barrier, Change, Event, Maintenance, Outcome, Signal, Space, Width};
+use crate::words::cpu::Level;
+use crate::words::fault::{Request, Selected};
+use crate::words::ids::RegisterName;
 
 /// The fields of a value, of which only the bits in `seen` are known. With a space before them if there is one to tell.
 struct Fields {
@@ -299,10 +300,11 @@ mod tests {
     use gicv5_arch::{Iaffid, Lpi, PhysAddr, Ppi, Spi, VmId, VpeId};
 
     use super::*;
-    use crate::instruments::fault::{Fault, FaultPoint};
-    use crate::memory::{BlockId, Owner, Structure};
     use crate::words::clock::Tick;
-    use crate::words::violation::{PeIndex, Place, Violation};
+    use crate::words::fault::{Fault, FaultPoint};
+    use crate::words::ids::{BlockId, PeIndex};
+    use crate::words::owner::{Owner, StructureKind};
+    use crate::words::violation::{Place, Violation};
 
     const IRS: IrsIndex = IrsIndex(1);
     const PE: PeIndex = PeIndex(2);
@@ -454,7 +456,7 @@ mod tests {
         let done = |outcome| Event::CommandDone { irs, register, value, outcome };
         let error = |address| Event::SoftwareError { irs, code: 2, address };
         let (address, size, block) = (PhysAddr::new(0x8000_0040).unwrap(), 0x1000, BlockId(6));
-        let owner = Owner::vm(Structure::Vpete, VM);
+        let owner = Owner::vm(StructureKind::Vpete, VM);
         let point = FaultPoint { index: 12, request: Request::Residency { pe: PE, vm: VM, vpe: VPE } };
         let violation = Violation {
             rule: "VMT-15",

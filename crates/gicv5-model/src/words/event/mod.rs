@@ -13,17 +13,18 @@ use core::fmt;
 use std::collections::VecDeque;
 
 use gicv5_arch::insn::GicInsn;
-use gicv5_arch::irs::{IrsReg, SetLpiReg};
+use gicv5_arch::irs::IrsReg;
 use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{Domain, HandlingMode, RoutingMode};
 use gicv5_arch::{Iaffid, IntId, Lpi, PhysAddr, Ppi, Priority, Spi, VmId, VpeId};
-use gicv5_hal::{Frame, FrameKind, IrsIndex};
+use gicv5_hal::{Frame, IrsIndex};
 
-use crate::cpu::Level;
-use crate::instruments::fault::{Fault, FaultPoint};
-use crate::memory::{BlockId, Owner};
 use crate::words::clock::Tick;
-use crate::words::violation::{PeIndex, Violation};
+use crate::words::cpu::Level;
+use crate::words::fault::{Fault, FaultPoint};
+use crate::words::ids::{BlockId, PeIndex};
+use crate::words::owner::Owner;
+use crate::words::violation::Violation;
 
 /// The width of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -41,28 +42,6 @@ impl Width {
         match self {
             Width::W32 => 4,
             Width::W64 => 8,
-        }
-    }
-}
-
-/// A register of an IRS by its place, which prints as its name if it has one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RegisterName(pub Frame, pub u16);
-
-impl fmt::Display for RegisterName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let RegisterName(frame, offset) = *self;
-        let upper = offset.wrapping_sub(4);
-        match frame.kind {
-            FrameKind::Config => match (IrsReg::at(offset), IrsReg::at(upper)) {
-                (Some(register), _) => write!(f, "{register}"),
-                (None, Some(register)) if register.width() == 64 => write!(f, "{register}[63:32]"),
-                _ => write!(f, "reserved offset {offset:#x} of the configuration frame"),
-            },
-            FrameKind::SetLpi => match SetLpiReg::at(offset) {
-                Some(register) => write!(f, "{register}"),
-                None => write!(f, "reserved offset {offset:#x} of the SETLPI frame"),
-            },
         }
     }
 }

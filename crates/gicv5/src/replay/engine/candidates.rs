@@ -3,7 +3,7 @@
 use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::values::{HandlingMode, RoutingMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, Priority, Spi};
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 use gicv5_trace::{Candidate, Event, Interrupt, Line, NoCandidate};
 
 use super::{CONTRADICTED, Engine, Stop, Suspicion, shown};

@@ -5,7 +5,7 @@ use gicv5_arch::values::{Domain, HandlingMode};
 use gicv5_arch::{IntId, IrsIntId, Priority};
 use gicv5_hal::Pe;
 use gicv5_model::ModelPe;
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 use gicv5_trace::{AcknowledgeFailure, Event, Interrupt, Line, Space};
 
 use super::candidates::describe;

@@ -6,7 +6,7 @@ use gicv5_arch::values::Domain;
 use gicv5_arch::{ActivePriorities, IntId, Ppi, PpiBank, Priority};
 use gicv5_hal::Pe;
 use gicv5_model::ModelPe;
-use gicv5_model::violation::PeIndex;
+use gicv5_model::PeIndex;
 use gicv5_trace::{Candidate, Event, Line};
 
 use super::registers::register_at;

@@ -4,8 +4,8 @@ use gicv5_arch::irs::{IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IIDR};
 use gicv5_arch::sysreg::PpiSet;
 use gicv5_arch::{Iaffid, PhysAddr, Ppi};
 use gicv5_model::CpuConfig;
+use gicv5_model::config::{Eagerness, MemoryConfig};
 use gicv5_model::config::{EdgeResample, Effects, IrsConfig, MachineConfig};
-use gicv5_model::memory::{Eagerness, MemoryConfig};
 
 /// Physical memory from address 0 on: enough for any of QEMU's machines.
 pub(super) const MEMORY: u64 = 1 << 40;

@@ -18,8 +18,8 @@ use std::collections::{BTreeMap, HashMap};
 use gicv5_arch::values::Domain;
 use gicv5_arch::{IntId, IrsIntId, PhysAddr};
 use gicv5_hal::{Frame, IrsIndex, Pe};
+use gicv5_model::PeIndex;
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::PeIndex;
 use gicv5_model::{Machine, ModelPe};
 use gicv5_trace::{Candidate, Event, Interrupt, Line, Space, TraceError};
 

@@ -63,9 +63,7 @@ use gicv5_arch::values::MapAction;
 use gicv5_arch::{IrsIntType, Lpi, Spi, VmId, VpeId};
 use gicv5_hal::{Cookie, IrsIndex};
 
-use crate::engine::machine::{Machine, MachineState};
-use crate::words::event::Event;
-use crate::words::violation::PeIndex;
+use crate::words::ids::PeIndex;
 
 /// What can go wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -306,100 +304,6 @@ impl fmt::Display for FaultPoint {
     }
 }
 
-/// The points passed and the faults to come.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct FaultPlan {
-    passed: u64,
-    /// What shall strike, and from which point on, in the order in which it was planned.
-    planned: Vec<(u64, Fault)>,
-    struck: Vec<(FaultPoint, Fault)>,
-    recorded: Option<Vec<FaultPoint>>,
-}
-
-impl FaultPlan {
-    /// Passes a point. The fault that strikes, if one does.
-    fn pass(&mut self, request: Request) -> Option<(FaultPoint, Fault)> {
-        let point = FaultPoint { index: self.passed, request };
-        self.passed += 1;
-        if let Some(recorded) = &mut self.recorded {
-            recorded.push(point);
-        }
-        let kind = request.kind();
-        let n = self.planned.iter().position(|(from, fault)| *from <= point.index && kind.can_have(*fault))?;
-        let (_, fault) = self.planned.remove(n);
-        self.struck.push((point, fault));
-        Some((point, fault))
-    }
-}
-
-impl MachineState {
-    /// Passes a fault point. The fault that strikes, if one does.
-    pub(crate) fn pass(&mut self, request: Request) -> Option<Fault> {
-        let (point, fault) = self.faults.pass(request)?;
-        self.report.event(|| Event::Fault { point, fault });
-        Some(fault)
-    }
-}
-
-impl Machine {
-    /// How many fault points the machine has passed: the number of the next.
-    #[must_use]
-    pub fn fault_points_passed(&self) -> u64 {
-        self.state().faults.passed
-    }
-
-    /// From now on keeps every fault point that is passed, until it is [taken](Self::take_fault_points). At first none is
-    /// kept, because a machine that runs for long passes many.
-    pub fn record_fault_points(&self) {
-        self.state().faults.recorded.get_or_insert_default();
-    }
-
-    /// Hands out the fault points kept since the last time, in the order in which they were passed.
-    #[must_use]
-    pub fn take_fault_points(&self) -> Vec<FaultPoint> {
-        self.state().faults.recorded.as_mut().map(std::mem::take).unwrap_or_default()
-    }
-
-    /// Plans a fault: it strikes at the first point from `from` on that can have it. Of several that could strike at a point
-    /// the one planned first does, and the others wait.
-    pub fn plan_fault(&self, from: u64, fault: Fault) {
-        self.state().faults.planned.push((from, fault));
-    }
-
-    /// Plans a fault for the next point that can have it.
-    pub fn fault_next(&self, fault: Fault) {
-        let mut state = self.state();
-        let next = state.faults.passed;
-        state.faults.planned.push((next, fault));
-    }
-
-    /// The planned faults that have not struck.
-    #[must_use]
-    pub fn planned_faults(&self) -> Vec<(u64, Fault)> {
-        self.state().faults.planned.clone()
-    }
-
-    /// Hands out the faults that have struck since the last time, and where.
-    #[must_use]
-    pub fn take_struck_faults(&self) -> Vec<(FaultPoint, Fault)> {
-        std::mem::take(&mut self.state().faults.struck)
-    }
-
-    /// Passes a fault point for a request that the machine does not see. Returns the fault that the caller must let strike,
-    /// if there is one. Not from a global allocator, because the machine allocates too.
-    #[must_use]
-    pub fn pass_fault_point(&self, request: Request) -> Option<Fault> {
-        self.state().pass(request)
-    }
-
-    /// The hardware recovers: every command that never completes does so now, and planned faults are forgotten.
-    pub fn recover(&self) {
-        let mut state = self.state();
-        state.faults.planned.clear();
-        state.recover();
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -411,23 +315,6 @@ mod tests {
     const LPI: Request = Request::Lpi { cookie: Cookie(1) };
     const SYNC: Request =
         Request::Command { irs: IrsIndex(0), register: IrsReg::IRS_SYNCR, value: 1, selected: Selected::Nothing };
-
-    #[test]
-    fn a_fault_strikes_at_its_point_and_never_again() {
-        let mut plan = FaultPlan::default();
-        plan.planned.push((1, Fault::Refused));
-        let struck: Vec<_> = (0..4).map(|_| plan.pass(LPI).map(|(point, fault)| (point.index, fault))).collect();
-        assert_eq!(struck, [None, Some((1, Fault::Refused)), None, None]);
-        assert_eq!((plan.passed, plan.struck.len(), plan.planned.len()), (4, 1, 0));
-    }
-
-    #[test]
-    fn a_fault_waits_for_a_point_that_can_have_it_and_lets_another_go_first() {
-        let mut plan = FaultPlan::default();
-        plan.planned.extend([(0, Fault::Never), (0, Fault::Refused), (1, Fault::Late(3))]);
-        let struck: Vec<_> = [LPI, SYNC, LPI, SYNC].map(|request| plan.pass(request).map(|(_, fault)| fault)).into();
-        assert_eq!(struck, [Some(Fault::Refused), Some(Fault::Never), None, Some(Fault::Late(3))]);
-    }
 
     #[test]
     fn what_can_go_wrong_follows_from_what_was_asked_for() {
