@@ -1,23 +1,10 @@
-//! The list of tests, and what runs it.
+//! What runs the tests.
 
 use crate::bench::{Bench, BenchPe};
-use crate::features::Need;
 use crate::lab::{Lab, MAX_PES};
 use crate::outcome::{Outcome, Verdict};
 use crate::survey::{IrsState, PeState};
-
-/// A test.
-pub struct Test<B: Bench> {
-    /// Its name, `group::what_holds`, which never changes its meaning.
-    pub name: &'static str,
-    /// What it shows, in a sentence.
-    pub about: &'static str,
-    /// The rules it checks, by id (`docs/rules.md`).
-    pub rules: &'static [&'static str],
-    /// What it needs of the machine.
-    pub needs: &'static [Need],
-    pub(crate) body: fn(&Lab<'_, B>) -> Outcome,
-}
+use crate::test::Test;
 
 /// Hears of each test.
 pub trait Observer<B: Bench> {

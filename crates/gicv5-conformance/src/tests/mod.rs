@@ -1,7 +1,7 @@
 //! The tests, a file for each group.
 
 use crate::bench::Bench;
-use crate::suite::Test;
+use crate::test::Test;
 
 /// Declares the tests of a group: for each a function, and an entry in the group's list.
 macro_rules! group {
