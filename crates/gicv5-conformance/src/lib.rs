@@ -2,8 +2,7 @@
 //!
 //! The tests are written over [`gicv5_hal`] and a [`Bench`] of a few methods, so that the same code runs on the
 //! executable model, on an emulator as a bare-metal image, and on a chip. The crate is `no_std`, has no unsafe code and
-//! allocates nothing but table memory, except with its feature `drivers`: the module of that name runs `gicv5-phys` and
-//! `gicv5-hyp` on the same benches.
+//! allocates only table memory. `gicv5-conformance-drivers` runs `gicv5-phys` and `gicv5-hyp` on the same benches.
 //!
 //! # Running them
 //!
@@ -58,8 +57,6 @@
 
 mod bench;
 mod disorder;
-#[cfg(feature = "drivers")]
-pub mod drivers;
 mod features;
 mod lab;
 mod outcome;

@@ -43,9 +43,9 @@ use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use aarch64_rt::{DEFAULT_MAIR, InitialPagetable, entry, initial_pagetable};
 use dtoolkit::fdt::Fdt;
-use gicv5_conformance::drivers::{self, DriverError};
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Stopped, Test, Verdict};
+use gicv5_conformance_drivers::DriverError;
 use gicv5_hal::Pe;
 use semihosting::sys::arm_compat::sys_writec;
 use smccc::psci::{system_off, system_reset};
@@ -342,7 +342,7 @@ fn run_drivers(board: &Board) -> ! {
     watchdog::started("the drivers");
     let mut outcome = Ok(());
     let ended = board.attempt(&mut || {
-        outcome = drivers::run(board, &Pe::new(&pe::ThisPe), &mut |line| {
+        outcome = gicv5_conformance_drivers::run(board, &Pe::new(&pe::ThisPe), &mut |line| {
             watchdog::started("the drivers");
             board.console.print(format_args!("{line}\n"));
         });

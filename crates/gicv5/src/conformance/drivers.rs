@@ -3,7 +3,7 @@
 use arbitrary_int::{u5, u6};
 use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4};
 use gicv5_arch::values::BitsMinusOne;
-use gicv5_conformance::drivers::{self, DriverError};
+use gicv5_conformance_drivers::{self as drivers, DriverError};
 use gicv5_model::config::{Effects, MachineConfig};
 
 use super::bench::{Kind, ModelBench, config};

@@ -6,6 +6,8 @@
 //! virtualisation, and says which register says that there is none, where there is not.
 //!
 //! It wants a machine on which nothing is pending or enabled: one that has just started, not one on which tests have failed.
+#![no_std]
+#![forbid(unsafe_code)]
 
 extern crate alloc;
 
@@ -18,13 +20,10 @@ use gicv5_arch::irs::IRS_IDR0;
 use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
 use gicv5_arch::values::TriggerMode;
 use gicv5_arch::{IntId, Lpi, Ppi, Spi, VpeId};
+use gicv5_conformance::{Bench, BenchPe, IRS, MAX_PES, SOON, Stopped};
 use gicv5_hal::{Cookie, HostLpis, IrsExt, Lock, Locks, Platform, Route};
 use gicv5_hyp::{Host, Hypervisor, Idle, Pending, ProbeError, VcpuIndex, Vm, VmSpec, Wake};
 use gicv5_phys::{IpiKind, PeIndex, Phys, Source, ppi};
-
-use crate::bench::{Bench, BenchPe, Stopped};
-use crate::features::IRS;
-use crate::lab::{MAX_PES, SOON};
 
 /// LPIs of the host.
 const LPIS: u32 = 16;
