@@ -88,37 +88,10 @@ fn refused<E: Error + Send + Sync + 'static>(step: &'static str) -> impl FnOnce(
     move |error| DriverError::Refused { step, cause: Box::new(error) }
 }
 
-/// A bench that a driver may have.
-struct Borrowed<'a, B>(&'a B);
-
-impl<B: Bench> Platform for Borrowed<'_, B> {
-    type Irs = B::Irs;
-    type Memory = B::Memory;
-    type CurrentPe = B::CurrentPe;
-    type Wait = B::Wait;
-    type Locks = B::Locks;
-
-    fn irs(&self) -> &B::Irs {
-        self.0.irs()
-    }
-
-    fn memory(&self) -> &B::Memory {
-        self.0.memory()
-    }
-
-    fn current_pe(&self) -> &B::CurrentPe {
-        self.0.current_pe()
-    }
-
-    fn wait(&self) -> &B::Wait {
-        self.0.wait()
-    }
-}
-
 /// A hypervisor is the bench and its physical driver.
 struct Whole<'a, B: Bench> {
-    bench: Borrowed<'a, B>,
-    phys: &'a Phys<Borrowed<'a, B>>,
+    bench: &'a B,
+    phys: &'a Phys<&'a B>,
 }
 
 impl<B: Bench> Platform for Whole<'_, B> {
@@ -146,7 +119,7 @@ impl<B: Bench> Platform for Whole<'_, B> {
 }
 
 impl<'a, B: Bench> Hypervisor for Whole<'a, B> {
-    type Lpis = Phys<Borrowed<'a, B>>;
+    type Lpis = Phys<&'a B>;
 
     fn lpis(&self) -> &Self::Lpis {
         self.phys
@@ -166,7 +139,7 @@ pub fn run<B: Bench>(
 ) -> Result<(), DriverError> {
     let irss = [IRS];
     let config = gicv5_phys::Config { ipi_kinds: 1, timeout: SOON, ..gicv5_phys::Config::new(&irss, LPIS) };
-    let phys = Phys::new(Borrowed(bench), &config).map_err(refused("gicv5-phys looks at the machine"))?;
+    let phys = Phys::new(bench, &config).map_err(refused("gicv5-phys looks at the machine"))?;
     phys.bring_up().map_err(refused("gicv5-phys brings the IRS up"))?;
     let drivers = Drivers { bench, pe, phys: &phys };
     let pes = bench.pe_count().min(MAX_PES);
@@ -195,7 +168,7 @@ pub fn run<B: Bench>(
 struct Drivers<'a, B: Bench> {
     bench: &'a B,
     pe: &'a BenchPe<'a, B>,
-    phys: &'a Phys<Borrowed<'a, B>>,
+    phys: &'a Phys<&'a B>,
 }
 
 impl<B: Bench> Drivers<'_, B> {
@@ -305,7 +278,7 @@ impl<B: Bench> Drivers<'_, B> {
             return Ok(());
         }
         let config = gicv5_hyp::Config { timeout: SOON, ..gicv5_hyp::Config::new(IRS, 4, 8) };
-        let host = match Host::new(Whole { bench: Borrowed(bench), phys }, &config) {
+        let host = match Host::new(Whole { bench, phys }, &config) {
             Ok(host) => host,
             Err(error @ ProbeError::NoVirtualisation { .. }) => {
                 tell(format_args!("gicv5-hyp: {error}"));
