@@ -1,4 +1,17 @@
-//! Who plays in the tests of the virtual half: the VMs, VPEs, doorbells and interrupts.
+//! The cast of the virtual half: VMs, VPEs, doorbells and interrupts, as [`World`](crate::World) sets them up.
+//!
+//! ```text
+//! VM table (2^8 VMs)
+//! |-- VM, valid
+//! |   |-- VPE table
+//! |   |   |-- VPES[0], valid ........ DOORBELLS[0] --+
+//! |   |   '-- VPES[1], valid ........ DOORBELLS[1] --+-- LPIs in the host's IST: mask open, not requested
+//! |   |-- LPI IST: vlpi(0..INTERRUPTS) --+
+//! |   '-- SPI IST: vspi(0..INTERRUPTS) --+-- enabled, priority 10, target VPES[0]
+//! '-- OTHER, not valid: a test makes it with `lab.vm` or `lab.vm_with_ists`, with the same VPES
+//! ```
+//!
+//! The IRS is enabled, and no VPE is resident.
 
 use arbitrary_int::u24;
 use gicv5_arch::entry::L2_ISTE;
