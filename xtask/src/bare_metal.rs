@@ -13,8 +13,15 @@ use std::path::{Path, PathBuf};
 use xshell::{Cmd, Shell, cmd};
 
 /// The packages that must build without an operating system.
-const PACKAGES: &[&str] =
-    &["gicv5-arch", "gicv5-conformance", "gicv5-conformance-drivers", "gicv5-hal", "gicv5-hyp", "gicv5-phys"];
+const PACKAGES: &[&str] = &[
+    "gicv5-arch",
+    "gicv5-conformance",
+    "gicv5-conformance-drivers",
+    "gicv5-guest",
+    "gicv5-hal",
+    "gicv5-hyp",
+    "gicv5-phys",
+];
 
 /// EL2 code that leaves the floating-point registers alone.
 const TARGET: &str = "aarch64-unknown-none-softfloat";

@@ -7,7 +7,7 @@ use crate::workspace;
 use anyhow::{Context, Result, ensure};
 
 /// The packages with such tests.
-const PACKAGES: &[&str] = &["gicv5-hyp", "gicv5-phys"];
+const PACKAGES: &[&str] = &["gicv5-guest", "gicv5-hyp", "gicv5-phys"];
 
 /// Run the tests that explore how the lock-free code may interleave
 #[derive(clap::Args)]
