@@ -7,7 +7,7 @@ use core::convert::Infallible;
 use std::vec::Vec;
 
 fn spi(id: u32) -> Spi {
-    Spi::new(id).unwrap()
+    Spi::new_with_raw_value(u24::new(id))
 }
 
 /// Makes one call, and returns what the hardware was told.
