@@ -41,8 +41,9 @@ const ENGINE: &str = "crates/gicv5/src/run/engine.rs";
 const RUNNING: &str = "crates/gicv5-hyp/src/vcpu/run.rs";
 const DOORBELL: &str = "crates/gicv5-hyp/src/doorbell/mod.rs";
 const INTERRUPTS: &str = "crates/gicv5-model/src/parts/interrupts.rs";
-const VIRT: &str = "crates/gicv5-model/src/engine/virt.rs";
-const MACHINE: &str = "crates/gicv5-model/src/engine/machine.rs";
+const DOORBELLS: &str = "crates/gicv5-model/src/engine/doorbells.rs";
+const CANDIDATES: &str = "crates/gicv5-model/src/engine/virtual_interrupts.rs";
+const INSTRUCTIONS: &str = "crates/gicv5-model/src/engine/instructions.rs";
 
 const BREAKS: &[Break] = &[
     Break {
@@ -139,28 +140,28 @@ const BREAKS: &[Break] = &[
     Break {
         part: "model's selection",
         what: "each VPE is offered the candidates of VPE 0",
-        file: VIRT,
+        file: CANDIDATES,
         from: "let candidate = state.interrupts.candidate(Iaffid::from(vpe));",
         to: "let candidate = state.interrupts.candidate(Iaffid::new(0));",
     },
     Break {
         part: "model's selection",
         what: "an acknowledged edge stays pending",
-        file: MACHINE,
+        file: INSTRUCTIONS,
         from: "HandlingMode::Edge => entry.with_active(true).with_pending(false),",
         to: "HandlingMode::Edge => entry.with_active(true),",
     },
     Break {
         part: "model's doorbells",
         what: "a doorbell rings again without a new request",
-        file: VIRT,
+        file: DOORBELLS,
         from: "                vpe.requested = None;\n            }\n            if disturbs",
         to: "                let _ = &vpe.requested;\n            }\n            if disturbs",
     },
     Break {
         part: "model's doorbells",
         what: "no doorbell rings that has been set up",
-        file: VIRT,
+        file: DOORBELLS,
         from: "if !settings.dbv() || state",
         to: "if settings.dbv() || state",
     },

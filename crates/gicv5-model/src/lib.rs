@@ -77,8 +77,10 @@ pub mod memory;
 mod parts;
 mod words;
 
-pub use engine::machine::{Machine, MachineState, ModelPe};
+pub use engine::state::MachineState;
 pub use gicv5_random as rng;
+pub use handles::machine::Machine;
+pub use handles::pe::ModelPe;
 pub use instruments::host::ModelHost;
 pub use instruments::{account, hand, host, isolation, meddle};
 pub use words::cpu::{CpuConfig, Fate, Level, Signals};

@@ -1,7 +1,26 @@
 //! Floor 4: the engine, which alone sees every part.
+//!
+//! Each file is one subject: what happens to all parts when something of that subject happens. What the parts know by
+//! themselves is a floor below.
 
-pub(crate) mod irs;
-pub(crate) mod ist_memory;
-pub(crate) mod machine;
-pub(crate) mod residency;
-pub(crate) mod virt;
+mod commands;
+mod doorbells;
+mod instructions;
+mod irs_frame;
+mod ists;
+mod judge;
+pub(crate) mod pe_state;
+mod physical;
+mod physical_ist;
+mod registers;
+mod residency;
+mod save;
+mod signals;
+pub(crate) mod state;
+mod time;
+mod virtual_interrupts;
+mod virtual_ists;
+mod vm_table;
+mod vms;
+mod vpes;
+mod wires;

@@ -1,3 +1,7 @@
 //! Floor 5: the handles that software and tests hold.
+//!
+//! A handle locks the state, lets the engine do one thing, and keeps nothing itself.
 
+pub(crate) mod machine;
+pub(crate) mod pe;
 mod table_memory;

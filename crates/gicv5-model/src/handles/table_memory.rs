@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsIndex, TableMemory};
 
-use crate::engine::machine::Machine;
+use crate::handles::machine::Machine;
 use crate::memory::ModelBlock;
 use crate::words::event::{Event, Width};
 use crate::words::fault::Request;

@@ -26,48 +26,15 @@ use std::collections::BTreeMap;
 
 use gicv5_arch::Lpi;
 use gicv5_arch::irs::IrsReg;
-use gicv5_hal::Frame;
 
-use crate::engine::machine::Machine;
-use crate::instruments::host::LpiRecord;
+use crate::handles::machine::Machine;
 use crate::memory::{Accounts, Counters};
+use crate::parts::access_log::AccessLog;
+pub use crate::parts::access_log::Accesses;
+use crate::parts::lpi_books::LpiRecord;
 use crate::words::report::Report;
 use crate::words::rules;
 use crate::words::violation::{Place, Violation};
-
-/// How often software has read and written a register.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Accesses {
-    /// Reads.
-    pub reads: u64,
-    /// Writes.
-    pub writes: u64,
-}
-
-/// The registers of all configuration frames, and how often software has accessed each.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct AccessLog(BTreeMap<IrsReg, Accesses>);
-
-impl AccessLog {
-    /// The register at a place of a configuration frame, one half of it or all.
-    fn at(&mut self, frame: Frame, offset: u16) -> Option<&mut Accesses> {
-        let upper = || IrsReg::at(offset.wrapping_sub(4)).filter(|register| register.width() == 64);
-        let register = (frame.kind == gicv5_hal::FrameKind::Config).then(|| IrsReg::at(offset).or_else(upper));
-        Some(self.0.entry(register.flatten()?).or_default())
-    }
-
-    pub(crate) fn read(&mut self, frame: Frame, offset: u16) {
-        if let Some(accesses) = self.at(frame, offset) {
-            accesses.reads += 1;
-        }
-    }
-
-    pub(crate) fn write(&mut self, frame: Frame, offset: u16) {
-        if let Some(accesses) = self.at(frame, offset) {
-            accesses.writes += 1;
-        }
-    }
-}
 
 /// What was outstanding at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -163,7 +130,7 @@ mod tests {
     use crate::words::owner::{Owner, StructureKind};
     use gicv5_arch::irs::{IRS_CR0, IRS_IST_BASER};
     use gicv5_arch::{PhysAddr, VmId};
-    use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, Irs, IrsExt, IrsIndex, TableMemory};
+    use gicv5_hal::{Block, BlockLayout, Cookie, Frame, HostLpis, Irs, IrsExt, IrsIndex, TableMemory};
 
     fn host() -> ModelHost {
         ModelHost::start(&Machine::new(MachineConfig::new(1, 0)).unwrap(), 0..8).unwrap()

@@ -1,6 +1,6 @@
 //! Fault points of a machine: recorded, planned, struck. What they are, [`fault`](crate::fault) says.
 
-use crate::engine::machine::Machine;
+use crate::handles::machine::Machine;
 use crate::words::fault::{Fault, FaultPoint, Request};
 
 impl Machine {

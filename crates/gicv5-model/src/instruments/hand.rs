@@ -3,13 +3,14 @@
 //! For tests that write down what a hypervisor's library would do, step by step, and do some of it wrong: a [`Table`] knows its
 //! shape and its place, so that an entry that points to it takes one call.
 
+use crate::parts::lpi_books::ModelLpi;
 use gicv5_arch::entry::{L2_VMTE_IST, L2_VMTE_VPET, VPETE};
 use gicv5_arch::geometry::{DescriptorGeometry, Footprint, IstGeometry, VmTableGeometry, VpeTableGeometry};
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR};
 use gicv5_arch::{AddressError, IrsIntId, PhysAddr, Priority, VmId, VpeId};
 use gicv5_hal::{Block, BlockLayout, CurrentPe, HostLpis, IrsExt, IrsIndex, TableMemory};
 
-use crate::instruments::host::{HostError, ModelHost, ModelLpi};
+use crate::instruments::host::{HostError, ModelHost};
 use crate::memory::ModelBlock;
 
 /// The shape of a structure that an IRS walks.

@@ -18,12 +18,11 @@
 //! its next owner.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
 use gicv5_arch::geometry::{GeometryError, IstGeometry, IstLimits};
-use gicv5_arch::irs::{IRS_CR0, IRS_IDR0, IRS_IDR2, IRS_IST_BASER, IRS_VPE_DBR, IrsReg};
+use gicv5_arch::irs::{IRS_CR0, IRS_IDR0, IRS_IDR2, IRS_IST_BASER, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICC_CR0_EL1, ICC_ICSR_EL1, SysReg};
 use gicv5_arch::values::HandlingMode;
@@ -33,93 +32,18 @@ use gicv5_hal::{
     LpiError, NotReleased, Pe, Platform, Route, TableMemory,
 };
 
-use crate::engine::machine::{Machine, MachineState, ModelPe};
+use crate::engine::state::MachineState;
+use crate::handles::machine::Machine;
+use crate::handles::pe::ModelPe;
+use crate::parts::lpi_books::LpiBooks;
+pub use crate::parts::lpi_books::{LpiRecord, ModelLpi};
 use crate::words::fault::Request;
 use crate::words::ids::PeIndex;
-use crate::words::report::Report;
 use crate::words::rules::{self, RuleId};
 use crate::words::violation::Place;
 
 /// The priority of an LPI that nobody has given another: in the middle.
 const PRIORITY: u32 = 16;
-
-/// An LPI, in the hands of whoever allocated it. Dropping it releases nothing.
-#[derive(Debug, PartialEq, Eq)]
-#[must_use = "an LPI that is dropped is lost: release it"]
-pub struct ModelLpi {
-    /// A number that no other allocation of the machine has ever had.
-    id: u64,
-    lpi: Lpi,
-}
-
-/// What the books say about an LPI that is in somebody's hands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LpiRecord {
-    /// Counts all allocations from 0.
-    pub id: u64,
-    /// What its handler is told.
-    pub cookie: Cookie,
-    /// How many handlers run.
-    handlers: u32,
-}
-
-/// The books about LPIs.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct LpiBooks {
-    /// The LPIs that are handed out here.
-    range: Range<u32>,
-    /// The numbers below this have been handed out at least once.
-    fresh: u32,
-    free: BTreeSet<u32>,
-    live: BTreeMap<Lpi, LpiRecord>,
-    allocations: u64,
-}
-
-impl LpiBooks {
-    fn new(range: Range<u32>) -> LpiBooks {
-        LpiBooks { fresh: range.start, range, ..LpiBooks::default() }
-    }
-
-    /// Takes the lowest free LPI.
-    fn take(&mut self, cookie: Cookie) -> Option<ModelLpi> {
-        let number = self.free.pop_first().or_else(|| {
-            let fresh = (self.fresh < self.range.end).then_some(self.fresh)?;
-            self.fresh += 1;
-            Some(fresh)
-        })?;
-        let lpi = Lpi::new(number).ok()?;
-        let id = self.allocations;
-        self.allocations += 1;
-        self.live.insert(lpi, LpiRecord { id, cookie, handlers: 0 });
-        Some(ModelLpi { id, lpi })
-    }
-
-    /// The record of an LPI, if this is the allocation that has it now.
-    fn held(&mut self, lpi: &ModelLpi) -> Option<&mut LpiRecord> {
-        self.live.get_mut(&lpi.lpi).filter(|record| record.id == lpi.id)
-    }
-
-    fn give(&mut self, lpi: Lpi) {
-        if self.live.remove(&lpi).is_some() {
-            self.free.insert(lpi.id());
-        }
-    }
-
-    /// The LPIs that are in somebody's hands.
-    pub(crate) fn live(&self) -> &BTreeMap<Lpi, LpiRecord> {
-        &self.live
-    }
-
-    /// Reports a doorbell that is set to an LPI of which nobody has got hold.
-    pub(crate) fn judge_doorbell(&self, report: &mut Report, place: Place, settings: IRS_VPE_DBR) {
-        let lpi = settings.intid();
-        if self.range.contains(&lpi.id()) && !self.live.contains_key(&lpi) {
-            report.violate(rules::POOL_2, place, 0, settings.raw_value(), || {
-                format!("the doorbell of a VPE is set to {lpi}, which nobody has allocated")
-            });
-        }
-    }
-}
 
 /// A host could not start.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -26,7 +26,8 @@ use gicv5_hal::{
     AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, FrameKind, Irs, IrsIndex, Pe, PeOps, TableMemory, Wait,
 };
 
-use crate::engine::machine::{Machine, ModelPe};
+use crate::handles::machine::Machine;
+use crate::handles::pe::ModelPe;
 use crate::memory::ModelBlock;
 use crate::words::ids::PeIndex;
 

@@ -2,7 +2,14 @@
 //!
 //! Each owns its state. What a change of it demands of other parts it returns, and the [engine](crate::engine) acts on that.
 
+pub(crate) mod access_log;
+pub(crate) mod descriptor;
+pub(crate) mod doorbells;
 pub(crate) mod fault_plan;
 pub(crate) mod id_map;
 pub(crate) mod interrupts;
+pub(crate) mod irs_registers;
+pub(crate) mod lpi_books;
 pub(crate) mod swerr;
+pub(crate) mod vm_tables;
+pub(crate) mod wires;

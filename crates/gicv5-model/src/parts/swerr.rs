@@ -7,7 +7,7 @@ use gicv5_arch::irs::{IRS_SWERR_STATUSR, IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROM
 use gicv5_arch::{Addr55_3, IntType, IrsIntId, PhysAddr, VmId};
 use gicv5_hal::IrsIndex;
 
-use crate::engine::machine::MachineState;
+use crate::engine::state::MachineState;
 use crate::parts::interrupts::Unreachable;
 use crate::words::config::{ErrorClearing, ErrorDrops, LaterError};
 use crate::words::event::{Event, Space};

@@ -5,7 +5,7 @@ use gicv5_arch::geometry::{IstGeometry, IstLimits};
 use gicv5_arch::values::{IstSize, L2Size, Structure};
 use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 
-use crate::engine::machine::MachineState;
+use crate::engine::state::MachineState;
 use crate::parts::interrupts::Ist;
 use crate::parts::swerr::{ErrorCode, SoftwareError};
 use crate::words::config::{Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
@@ -17,9 +17,9 @@ use crate::words::violation::Place;
 /// Whose the parts of an IST are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct IstOwners {
-    linear: Owner,
-    level1: Owner,
-    level2: Owner,
+    pub(crate) linear: Owner,
+    pub(crate) level1: Owner,
+    pub(crate) level2: Owner,
 }
 
 impl IstOwners {
@@ -182,7 +182,7 @@ impl MachineState {
     }
 
     /// The valid entries of a level-1 IST and where they are; none of a linear IST.
-    fn valid_level1_entries(&self, ist: Ist) -> Vec<(PhysAddr, L1_ISTE)> {
+    pub(crate) fn valid_level1_entries(&self, ist: Ist) -> Vec<(PhysAddr, L1_ISTE)> {
         let count = if ist.geometry.level2().is_some() { ist.geometry.l1_entries() } else { 0 };
         (0..count)
             .map_while(|n| {
