@@ -37,7 +37,10 @@ struct Break {
     to: &'static str,
 }
 
-const ENGINE: &str = "crates/gicv5/src/run/engine.rs";
+const GUEST: &str = "crates/gicv5/src/run/engine/guest.rs";
+const HOST: &str = "crates/gicv5/src/run/engine/host.rs";
+const SCHEDULER: &str = "crates/gicv5/src/run/engine/scheduler.rs";
+const WORLD: &str = "crates/gicv5/src/run/engine/world.rs";
 const RUNNING: &str = "crates/gicv5-hyp/src/vcpu/run.rs";
 const DOORBELL: &str = "crates/gicv5-hyp/src/doorbell/mod.rs";
 const INTERRUPTS: &str = "crates/gicv5-model/src/parts/interrupts.rs";
@@ -49,42 +52,42 @@ const BREAKS: &[Break] = &[
     Break {
         part: "engine",
         what: "the host takes a doorbell and wakes nobody",
-        file: ENGINE,
+        file: SCHEDULER,
         from: "&& self.vms[vm].vcpus[vcpu].place == Place::Asleep",
         to: "&& self.vms[vm].vcpus[vcpu].place == Place::Nowhere",
     },
     Break {
         part: "engine",
         what: "the VMM injects into the next VM",
-        file: ENGINE,
+        file: HOST,
         from: "self.vms[vm].vm.inject(&token, id.into(), pending);",
         to: "self.vms[(vm + 1) % self.vms.len()].vm.inject(&token, id.into(), pending);",
     },
     Break {
         part: "engine",
         what: "the VMM forgets some events of devices",
-        file: ENGINE,
+        file: WORLD,
         from: "                return self.give(self.vms[vm].vmm, Work::Inject(vm, id, self.now));",
         to: "                if self.tally.events.is_multiple_of(3) { return; }\n                return self.give(self.vms[vm].vmm, Work::Inject(vm, id, self.now));",
     },
     Break {
         part: "engine",
         what: "the VMM injects each event twice",
-        file: ENGINE,
+        file: HOST,
         from: "        let injected = self.vms[vm].vm.inject(&token, id.into(), pending);",
         to: "        let _ = self.vms[vm].vm.inject(&token, id.into(), pending);\n        let injected = self.vms[vm].vm.inject(&token, id.into(), pending);",
     },
     Break {
         part: "engine",
         what: "guests do not deactivate what they have handled",
-        file: ENGINE,
+        file: GUEST,
         from: "self.execute(pe, cost::INSTRUCTION, |pe| pe.cddi(id));",
         to: "self.execute(pe, cost::INSTRUCTION, |_| { let _ = id; });",
     },
     Break {
         part: "engine",
         what: "a wire that falls is not withdrawn",
-        file: ENGINE,
+        file: HOST,
         from: "            None => (\"withdraws\", Pending::Clear),",
         to: "            None => return,",
     },
