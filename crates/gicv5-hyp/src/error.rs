@@ -2,8 +2,6 @@
 
 use core::fmt;
 
-use crate::command::CommandError;
-
 /// What became of a VM whose operation failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
@@ -26,24 +24,5 @@ impl fmt::Display for Fate {
             Fate::Dead => "the VM is dead and can only be torn down",
             Fate::Quarantined => "what the hardware may still use is quarantined",
         })
-    }
-}
-
-/// Whose fault an error is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Fault {
-    /// The caller asked for what cannot be.
-    Caller,
-    /// Nobody's: something ran out. An ordinary outcome.
-    Capacity,
-    /// The hardware did not do what the architecture says, or not in time.
-    Hardware,
-    /// Nobody's: somebody else was at it, or an earlier command has not ended. It may be tried again.
-    Busy,
-}
-
-impl Fault {
-    pub(crate) const fn of(error: &CommandError) -> Fault {
-        if error.nothing_was_written() { Fault::Busy } else { Fault::Hardware }
     }
 }

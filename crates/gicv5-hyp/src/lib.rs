@@ -238,15 +238,13 @@ extern crate std;
 
 use alloc::sync::Arc;
 
-use gicv5_hal::{HostLpis, Locks, Platform, TableMemory};
+use gicv5_hal::{HostLpis, Platform};
+pub(crate) use gicv5_irs::domain::{BlockOf, MutexOf};
 
-mod boxed;
-mod command;
 mod config;
 mod doorbell;
 mod error;
 mod host;
-mod ids;
 mod memory;
 mod probe;
 mod sync;
@@ -254,12 +252,12 @@ mod tables;
 mod vcpu;
 mod vm;
 
-pub use command::{Command, CommandError, Place};
 pub use config::{Config, LiveTable};
 pub use doorbell::{DoorbellError, DoorbellMask, Wake};
-pub use error::{Fate, Fault};
+pub use error::Fate;
+pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place};
+pub use gicv5_irs::lease::TableError;
 pub use host::host::{BringUpCause, BringUpError, Counters, Holdings, Host, Phase, ReclaimError, ShutDownError};
-pub use memory::TableError;
 pub use probe::ProbeError;
 pub use tables::ist::{IstCause, IstError};
 pub use vcpu::ppi::PpiMask;
@@ -294,12 +292,6 @@ impl<T: Hypervisor + Send + ?Sized> Hypervisor for Arc<T> {
         T::lpis(self)
     }
 }
-
-/// A block of the hypervisor's table memory.
-pub(crate) type BlockOf<H> = <<H as Platform>::Memory as TableMemory>::Block;
-
-/// The hypervisor's lock around a value.
-pub(crate) type MutexOf<H, T> = <<H as Platform>::Locks as Locks>::Mutex<T>;
 
 /// An LPI of the hypervisor's.
 pub(crate) type LpiOf<H> = <<H as Hypervisor>::Lpis as HostLpis>::Lpi;

@@ -10,25 +10,23 @@
 //! while the IRS may write to it, because every edit is made by the owner of the port that the commands go through
 //! (COH-7, VMT-21).
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::marker::PhantomData;
 
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD};
-use gicv5_arch::geometry::Footprint;
 use gicv5_arch::irs::{IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::MapAction;
-use gicv5_arch::{AddressError, IrsIntType, PhysAddr, VmId};
-use gicv5_hal::{AllocError, Block, BlockLayout, BlockLayoutError, Lock, TableMemory};
+use gicv5_arch::{IrsIntType, VmId};
+use gicv5_hal::{Lock, TableMemory};
 
 use crate::Hypervisor;
-use crate::boxed::{Boxed, Heap, OutOfMemory, reserve};
-use crate::command::{Command, CommandError, Place, Port};
-use crate::error::Fault;
 use crate::host::host::Host;
 use crate::tables::ist::Ist;
 use crate::tables::vm_table::VmTable;
 use crate::tables::vpe_table::Tables;
+use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::lease::Proof;
+use gicv5_irs::heap::Boxed;
+use gicv5_irs::port::Port;
 
 /// A VM over its life: no other VM has the same, whatever its ID. Its ID in bits 15 to 0, its generation above.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,171 +44,6 @@ impl VmKey {
     /// VMs are counted from 0. At a million each second it takes 8 years to run out of numbers.
     pub(crate) const fn generation(self) -> u64 {
         self.0 >> 16
-    }
-}
-
-/// There is no memory for a table, or none that fits.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum TableError {
-    /// The table memory has none.
-    #[error(transparent)]
-    Memory(#[from] AllocError),
-    /// The IRS cannot reach that much memory.
-    #[error(transparent)]
-    Layout(#[from] BlockLayoutError),
-    /// The table memory gave a block that does not lie where it was asked to.
-    #[error("the table memory gave an unusable block")]
-    Address(#[from] AddressError),
-    /// The cache line of the table memory is not a power of two.
-    #[error("a cache line of {bytes:#x} bytes is not usable")]
-    CacheLine {
-        /// Its size.
-        bytes: u64,
-    },
-    /// There is no memory for the library's own records.
-    #[error("no memory for the library's records")]
-    Records,
-}
-
-impl TableError {
-    /// Whose fault it is: there is no memory, or what was configured cannot be had of this table memory.
-    #[must_use]
-    pub const fn fault(&self) -> Fault {
-        match self {
-            TableError::Memory(_) | TableError::Records => Fault::Capacity,
-            TableError::Layout(_) | TableError::Address(_) | TableError::CacheLine { .. } => Fault::Caller,
-        }
-    }
-}
-
-impl From<OutOfMemory> for TableError {
-    fn from(OutOfMemory: OutOfMemory) -> TableError {
-        TableError::Records
-    }
-}
-
-/// Allocates a structure, in cache lines of its own (COH-6, VPE-21). It is zero, also as the IRS sees it, by the contract of
-/// [`TableMemory::allocate`]: it needs no publishing before something points to it (COH-5).
-pub(crate) fn allocate<M: TableMemory>(
-    memory: &M,
-    piece: Footprint,
-    highest: PhysAddr,
-) -> Result<M::Block, TableError> {
-    let bytes = memory.cache_line();
-    let piece = piece.for_cache_line(bytes).map_err(|_| TableError::CacheLine { bytes })?;
-    let block = memory.allocate(BlockLayout::for_footprint(piece, highest)?)?;
-    Ok(block)
-}
-
-/// Allocates several structures alike, all or none.
-pub(crate) fn allocate_many<M: TableMemory>(
-    heap: Heap<'_>,
-    memory: &M,
-    piece: Footprint,
-    highest: PhysAddr,
-    count: usize,
-) -> Result<Box<[M::Block]>, TableError> {
-    let mut blocks = Vec::new();
-    reserve(heap, &mut blocks, count)?;
-    for _ in 0..count {
-        match allocate(memory, piece, highest) {
-            Ok(block) => blocks.push(block),
-            Err(error) => {
-                for block in blocks {
-                    memory.free(block);
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(blocks.into_boxed_slice())
-}
-
-/// Something made of table memory, which names what it belongs to.
-pub(crate) trait Structure<B: Block>: Sized {
-    /// Every block of it.
-    fn blocks<'a>(&'a self) -> impl Iterator<Item = &'a B>
-    where
-        B: 'a;
-
-    /// Gives the memory back.
-    fn free<M: TableMemory<Block = B>>(self, memory: &M);
-
-    /// Bytes of table memory.
-    fn bytes(&self) -> u64 {
-        self.blocks().map(Block::size).sum()
-    }
-}
-
-/// Proof that no IRS touches a structure of this type any more.
-pub(crate) trait Proof<T> {
-    /// Whether it is about this one.
-    fn covers(&self, content: &T) -> bool;
-}
-
-/// What an IRS may touch.
-pub(crate) struct Lease<T>(T);
-
-/// A structure, and how far it has come.
-pub(crate) enum Part<T> {
-    /// There is none.
-    Absent,
-    /// No IRS has heard of it.
-    Draft(T),
-    /// An IRS may touch it.
-    Lent(Lease<T>),
-}
-
-impl<T> Part<T> {
-    /// From here on an IRS may know of it. Returns the structure; `None` if there is none, or it is lent already.
-    pub(crate) fn lend(&mut self) -> Option<&T> {
-        *self = Part::Lent(Lease(self.take_draft()?));
-        self.content()
-    }
-
-    /// What there is, to read addresses from.
-    pub(crate) fn content(&self) -> Option<&T> {
-        match self {
-            Part::Absent => None,
-            Part::Draft(content) | Part::Lent(Lease(content)) => Some(content),
-        }
-    }
-
-    /// What there is. Blocks may be added to what is lent, and must not be taken out of it.
-    pub(crate) fn content_mut(&mut self) -> Option<&mut T> {
-        match self {
-            Part::Absent => None,
-            Part::Draft(content) | Part::Lent(Lease(content)) => Some(content),
-        }
-    }
-
-    /// True if an IRS may touch it.
-    pub(crate) fn is_lent(&self) -> bool {
-        matches!(self, Part::Lent(_))
-    }
-
-    /// Takes it if no IRS has heard of it.
-    pub(crate) fn take_draft(&mut self) -> Option<T> {
-        match core::mem::replace(self, Part::Absent) {
-            Part::Draft(content) => Some(content),
-            other => {
-                *self = other;
-                None
-            }
-        }
-    }
-
-    /// Takes it back against a proof. A draft needs none.
-    pub(crate) fn end(&mut self, proof: &impl Proof<T>) -> Option<T> {
-        match core::mem::replace(self, Part::Absent) {
-            Part::Draft(content) => Some(content),
-            Part::Lent(Lease(content)) if proof.covers(&content) => Some(content),
-            other => {
-                *self = other;
-                None
-            }
-        }
     }
 }
 
@@ -269,16 +102,16 @@ impl<H: Hypervisor> Host<H> {
         port.issue(command, value).await?;
         let cleared = self.with_entry(key.vm(), |memory, block, offset| {
             let bytes = offset..offset + L2_VMTE::BYTES;
-            memory.acquire(self.publish_for, block, bytes.clone());
+            memory.acquire(self.domain.publish_for, block, bytes.clone());
             let word = memory.load64(block, offset);
             if L2_VMTE_VMD::new_with_raw_value(word).valid() {
                 return Err(word);
             }
-            memory.prepare(self.publish_for, block, bytes.clone());
+            memory.prepare(self.domain.publish_for, block, bytes.clone());
             for word in (0..L2_VMTE::BYTES).step_by(8) {
                 memory.store64(block, offset + word, 0);
             }
-            memory.publish(self.publish_for, block, bytes);
+            memory.publish(self.domain.publish_for, block, bytes);
             Ok(())
         });
         match cleared {
@@ -303,14 +136,14 @@ impl<H: Hypervisor> Host<H> {
             .with_vm_id(key.vm());
         port.issue(command, value).await?;
         let cleared = self.with_ist_word(key.vm(), int_type, |memory, block, bytes| {
-            memory.acquire(self.publish_for, block, bytes.clone());
+            memory.acquire(self.domain.publish_for, block, bytes.clone());
             let word = memory.load64(block, bytes.start);
             if L2_VMTE_IST::new_with_raw_value(word).ist_valid() {
                 return Err(word);
             }
-            memory.prepare(self.publish_for, block, bytes.clone());
+            memory.prepare(self.domain.publish_for, block, bytes.clone());
             memory.store64(block, bytes.start, 0);
-            memory.publish(self.publish_for, block, bytes);
+            memory.publish(self.domain.publish_for, block, bytes);
             Ok(())
         });
         match cleared {

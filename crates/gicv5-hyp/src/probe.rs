@@ -9,9 +9,9 @@ use gicv5_arch::values::{L2SizeSet, Levels};
 use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, TableMemory};
 
 use crate::Hypervisor;
-use crate::boxed::OutOfMemory;
 use crate::config::Config;
-use crate::error::Fault;
+use gicv5_irs::command::Fault;
+use gicv5_irs::heap::OutOfMemory;
 
 /// The hardware is not what the library can drive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

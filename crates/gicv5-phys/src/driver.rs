@@ -2,61 +2,26 @@
 
 use alloc::boxed::Box;
 use core::fmt;
-use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
-use core::time::Duration;
 
-use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_VMT_BASER, IrsReg};
+use gicv5_arch::irs::{IRS_CR0, IRS_IST_BASER, IRS_IST_CFGR, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::{Iaffid, Priority, Spi};
 use gicv5_hal::{IrsExt, IrsIndex, Lock, Platform};
 
-use crate::command::{CommandError, MyTurn, Port, PortKind, Ports, Step, Turn};
 use crate::config::{Config, IstProgramming, LiveTables};
-use crate::gate::{Gates, OutOfMemory, boxed_slice};
-use crate::ids::LpiIds;
-use crate::ist::{self, Draft, Lease, TableError};
+use crate::gate::Gates;
+use crate::ist::{self, Ist, registers};
+use crate::machine::{IrsUnit, Machine};
 use crate::pe::PeRecord;
-use crate::probe::{self, Domain, ProbeError};
-use crate::{BlockOf, MutexOf};
-
-/// One IRS of the domain.
-pub(crate) struct IrsUnit {
-    pub(crate) index: IrsIndex,
-    pub(crate) ports: Ports,
-    /// The SPIs it owns.
-    pub(crate) spis: Range<u32>,
-    /// Whether it has a VM table.
-    pub(crate) virt: bool,
-    /// Whether it has 1-of-N routing.
-    pub(crate) one_n: bool,
-    pub(crate) iaffid_bits: u32,
-    pub(crate) attributes: IRS_CR1,
-}
-
-/// What stays the same from probe to the end.
-pub(crate) struct Machine<H: Platform> {
-    pub(crate) host: H,
-    pub(crate) domain: Domain,
-    pub(crate) timeout: Duration,
-}
-
-impl<H: Platform> Machine<H> {
-    /// Takes a port of an IRS and waits until nothing is under way on it.
-    pub(crate) fn port<'a>(
-        &'a self,
-        irs: &'a IrsUnit,
-        kind: PortKind,
-        step: Step,
-    ) -> Result<Port<'a, H>, CommandError> {
-        irs.ports.take(&self.host, self.timeout, kind, step)
-    }
-
-    /// Waits for the turn.
-    pub(crate) fn my_turn<'a>(&self, turn: &'a Turn) -> Option<MyTurn<'a>> {
-        turn.take(self.host.wait(), self.timeout)
-    }
-}
+use crate::probe::{self, Found, ProbeError};
+use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::domain::{BlockOf, Domain, MutexOf};
+use gicv5_irs::heap::{Heap, OutOfMemory, boxed_slice};
+use gicv5_irs::ids::Ids;
+use gicv5_irs::lease::{Part, Structure, TableError};
+use gicv5_irs::port::PortKind;
+use gicv5_irs::turn::Turn;
 
 /// What the driver has done to the IRSs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,8 +37,8 @@ pub enum Phase {
 /// What one lock protects.
 pub(crate) struct Core<B> {
     pub(crate) phase: Phase,
-    pub(crate) lease: Option<Lease<B>>,
-    pub(crate) ids: LpiIds,
+    pub(crate) ist: Part<Ist<B>>,
+    pub(crate) ids: Ids,
     /// LPIs that somebody outside the driver has.
     pub(crate) lent: u32,
     pub(crate) pes: Box<[PeRecord]>,
@@ -190,7 +155,7 @@ pub struct Holdings {
     /// LPIs that somebody outside the driver has.
     pub lpis: u32,
     /// A command that timed out and is still under way, the first if there are several.
-    pub unknown: Option<(IrsIndex, Step)>,
+    pub unknown: Option<(IrsIndex, Command)>,
 }
 
 impl<H: Platform> Phys<H> {
@@ -204,16 +169,17 @@ impl<H: Platform> Phys<H> {
     /// [`ProbeError`] for hardware that cannot be, for an IST that it cannot have, and if there is no memory. `host` is
     /// dropped then.
     pub fn new(host: H, config: &Config<'_>) -> Result<Phys<H>, ProbeError> {
-        let domain = probe::probe(&host, config)?;
-        Phys::with_domain(host, domain, config).map_err(|OutOfMemory| ProbeError::NoMemory)
+        let found = probe::probe(&host, config)?;
+        Phys::with(host, found, config).map_err(|OutOfMemory| ProbeError::NoMemory)
     }
 
-    fn with_domain(host: H, domain: Domain, config: &Config<'_>) -> Result<Phys<H>, OutOfMemory> {
-        let pes = boxed_slice(domain.pes as usize, PeRecord::default)?;
-        let ipis = boxed_slice(pes.len() * usize::from(config.ipi_kinds), AtomicU32::default)?;
-        let ids = LpiIds::new(domain.lpis)?;
-        let gates = Gates::new(domain.lpis)?;
-        let keep = |priority: Priority| priority.keep_high_bits(domain.priority_bits);
+    fn with(host: H, found: Found<H>, config: &Config<'_>) -> Result<Phys<H>, OutOfMemory> {
+        let heap: Heap<'_> = &|bytes| host.may_allocate(bytes);
+        let pes = boxed_slice(heap, found.pes as usize, PeRecord::default)?;
+        let ipis = boxed_slice(heap, pes.len() * usize::from(config.ipi_kinds), AtomicU32::default)?;
+        let ids = Ids::new(heap, found.lpis)?;
+        let gates = Gates::new(heap, found.lpis)?;
+        let keep = |priority: Priority| priority.keep_high_bits(found.priority_bits);
         let settings = Settings {
             ipi_kinds: config.ipi_kinds,
             priority: keep(config.priority),
@@ -222,8 +188,13 @@ impl<H: Platform> Phys<H> {
             live_tables: config.live_tables,
             ist_programming: config.ist_programming,
         };
-        let core = Lock::new(Core { phase: Phase::Down, lease: None, ids, lent: 0, pes });
-        let machine = Machine { host, domain, timeout: config.timeout };
+        let core = Lock::new(Core { phase: Phase::Down, ist: Part::Absent, ids, lent: 0, pes });
+        let irss = found.irss.len() as u32;
+        // The most waits of one time-out each that coming up, and going down again, or a PE coming up, may take.
+        let waits = 16 * irss + 2 * u32::from(config.ipi_kinds) + 2;
+        let patience = config.timeout.saturating_mul(waits);
+        let domain = Domain::new(host, irss, config.timeout, found.highest, found.publish_for);
+        let machine = Machine { domain, found, patience };
         Ok(Phys { machine, settings, gates, core, ipis, strays: AtomicU64::new(0), turn: Turn::default() })
     }
 
@@ -239,72 +210,74 @@ impl<H: Platform> Phys<H> {
     ///
     /// [`BringUpError`] with the cause, and what became of the rest.
     pub fn bring_up(&self) -> Result<(), BringUpError> {
+        self.machine.domain.block_on(self.come_up())
+    }
+
+    async fn come_up(&self) -> Result<(), BringUpError> {
         let undone = |cause| BringUpError { cause, cleanup: Ok(()) };
-        let _turn = self.machine.my_turn(&self.turn).ok_or(undone(BringUpCause::Contended))?;
+        let _turn = self.machine.my_turn(&self.turn).await.ok_or(undone(BringUpCause::Contended))?;
         match self.phase() {
             Phase::Up => return Err(undone(BringUpCause::AlreadyUp)),
             Phase::Down => {}
             Phase::Partial => {
-                if let Err(error) = self.undo() {
+                if let Err(error) = self.undo().await {
                     let cause = BringUpCause::NotSettled(error);
                     return Err(BringUpError { cause, cleanup: Err(error) });
                 }
             }
         }
-        self.build().map_err(|cause| BringUpError { cause, cleanup: self.undo() })
+        match self.build().await {
+            Ok(()) => Ok(()),
+            Err(cause) => Err(BringUpError { cause, cleanup: self.undo().await }),
+        }
     }
 
     /// Everything that bring-up does. On the way the phase is what the hardware needs to be undone.
-    fn build(&self) -> Result<(), BringUpCause> {
-        let Machine { host, domain, .. } = &self.machine;
-        for irs in &domain.irss {
-            self.find_live_tables(irs)?;
+    async fn build(&self) -> Result<(), BringUpCause> {
+        let Machine { domain, found, .. } = &self.machine;
+        for irs in &found.irss {
+            self.find_live_tables(irs).await?;
         }
-        let draft = match domain.ist {
-            Some(geometry) => Some(Draft::allocate(host.memory(), geometry, domain.highest)?),
-            None => None,
-        };
-
-        // From the next write on there is something to undo; the draft counts as lent from here, although it is named
-        // only later.
-        let registers = draft.map(|draft| {
-            let lease = draft.lend();
-            let registers = (lease.cfgr(), lease.baser());
-            self.core.with(|core| core.lease = Some(lease));
-            registers
-        });
+        // From the next write on there is something to undo; the IST counts as lent from here, although it is named only
+        // later.
+        let mut names = None;
+        if let Some(geometry) = found.ist {
+            let mut ist = Part::Draft(Ist::allocate(domain, geometry)?);
+            names = ist.lend().and_then(registers);
+            self.core.with(|core| core.ist = ist);
+        }
         self.core.with(|core| core.phase = Phase::Partial);
 
-        for irs in &domain.irss {
-            self.set_enabled(irs, false)?;
-            self.clear_live_tables(irs)?;
+        for irs in &found.irss {
+            self.set_enabled(irs, false).await?;
+            self.clear_live_tables(irs).await?;
         }
-        for irs in &domain.irss {
+        for irs in &found.irss {
             // No structure is valid now, so this write counts (GEN-20).
-            host.irs().write(irs.index, irs.attributes);
+            domain.platform.irs().write(irs.index, irs.attributes);
         }
-        if let Some((cfgr, baser)) = registers {
-            self.make_ist_valid(cfgr, baser)?;
+        if let Some((cfgr, baser)) = names {
+            self.make_ist_valid(cfgr, baser).await?;
         }
-        for irs in &domain.irss {
-            self.set_enabled(irs, true)?;
+        for irs in &found.irss {
+            self.set_enabled(irs, true).await?;
         }
         self.core.with(|core| core.phase = Phase::Up);
         Ok(())
     }
 
     /// Refuses tables in use that are not the driver's, if so configured, before anything has been touched.
-    fn find_live_tables(&self, irs: &IrsUnit) -> Result<(), BringUpCause> {
+    async fn find_live_tables(&self, irs: &IrsUnit<H>) -> Result<(), BringUpCause> {
         if self.settings.live_tables == LiveTables::TakeOver {
             return Ok(());
         }
-        let port = self.machine.port(irs, PortKind::Ist, Step::MakeIstValid)?;
+        let port = self.machine.port(irs, PortKind::Ist, Command::MakePhysicalIstValid).await?;
         let ist: IRS_IST_BASER = port.read();
         if ist.valid() {
             return Err(live(irs, ist));
         }
         if irs.virt {
-            let port = self.machine.port(irs, PortKind::Vmt, Step::ClearVmTable)?;
+            let port = self.machine.port(irs, PortKind::Vmt, Command::WithdrawTable).await?;
             let table: IRS_VMT_BASER = port.read();
             if table.valid() {
                 return Err(live(irs, table));
@@ -314,22 +287,22 @@ impl<H: Platform> Phys<H> {
     }
 
     /// Makes tables in use invalid. Their memory stays whose it was.
-    fn clear_live_tables(&self, irs: &IrsUnit) -> Result<(), CommandError> {
-        let port = self.machine.port(irs, PortKind::Ist, Step::WithdrawIst)?;
+    async fn clear_live_tables(&self, irs: &IrsUnit<H>) -> Result<(), CommandError> {
+        let mut port = self.machine.port(irs, PortKind::Ist, Command::WithdrawIst).await?;
         if port.read::<IRS_IST_BASER>().valid() {
-            port.write(Step::WithdrawIst, IRS_IST_BASER::ZERO)?;
+            port.issue(Command::WithdrawIst, IRS_IST_BASER::ZERO).await?;
             let found: IRS_IST_BASER = port.read();
             if found.valid() {
-                return Err(port.no_effect(Step::WithdrawIst, found, IRS_IST_BASER::ZERO));
+                return Err(port.register_says(Command::WithdrawIst, found));
             }
         }
         if irs.virt {
-            let port = self.machine.port(irs, PortKind::Vmt, Step::ClearVmTable)?;
+            let mut port = self.machine.port(irs, PortKind::Vmt, Command::WithdrawTable).await?;
             if port.read::<IRS_VMT_BASER>().valid() {
-                port.write(Step::ClearVmTable, IRS_VMT_BASER::ZERO)?;
+                port.issue(Command::WithdrawTable, IRS_VMT_BASER::ZERO).await?;
                 let found: IRS_VMT_BASER = port.read();
                 if found.valid() {
-                    return Err(port.no_effect(Step::ClearVmTable, found, IRS_VMT_BASER::ZERO));
+                    return Err(port.register_says(Command::WithdrawTable, found));
                 }
             }
         }
@@ -337,46 +310,46 @@ impl<H: Platform> Phys<H> {
     }
 
     /// Gives the IRSs the IST they share.
-    fn make_ist_valid(&self, cfgr: IRS_IST_CFGR, baser: IRS_IST_BASER) -> Result<(), CommandError> {
-        let Machine { host, domain, .. } = &self.machine;
-        let step = Step::MakeIstValid;
+    async fn make_ist_valid(&self, cfgr: IRS_IST_CFGR, baser: IRS_IST_BASER) -> Result<(), CommandError> {
+        let Machine { found, .. } = &self.machine;
+        let step = Command::MakePhysicalIstValid;
         let irss = match self.settings.ist_programming {
-            IstProgramming::EveryIrs => domain.irss.len(),
+            IstProgramming::EveryIrs => found.irss.len(),
             IstProgramming::FirstIrs => 1,
         };
-        for irs in domain.irss.iter().take(irss) {
-            let port = self.machine.port(irs, PortKind::Ist, step)?;
+        for irs in found.irss.iter().take(irss) {
+            let mut port = self.machine.port(irs, PortKind::Ist, step).await?;
             if port.read::<IRS_IST_BASER>() == baser {
                 // Programming an IRS before this one took effect here as well.
                 continue;
             }
-            host.irs().write(irs.index, cfgr);
+            port.write(cfgr);
             let found: IRS_IST_CFGR = port.read();
             if found != cfgr {
                 // The IRS would walk a table of another shape than was allocated (IST-28).
-                return Err(port.no_effect(step, found, cfgr));
+                return Err(port.register_says(step, found));
             }
-            port.write(step, baser)?;
+            port.issue(step, baser).await?;
             let found: IRS_IST_BASER = port.read();
             if found != baser {
-                return Err(port.no_effect(step, found, baser));
+                return Err(port.register_says(step, found));
             }
         }
         Ok(())
     }
 
     /// Enables or disables an IRS, if it is not so already (GEN-21).
-    fn set_enabled(&self, irs: &IrsUnit, enabled: bool) -> Result<(), CommandError> {
-        let step = if enabled { Step::EnableIrs } else { Step::DisableIrs };
-        let port = self.machine.port(irs, PortKind::Cr0, step)?;
+    async fn set_enabled(&self, irs: &IrsUnit<H>, enabled: bool) -> Result<(), CommandError> {
+        let step = if enabled { Command::EnableIrs } else { Command::DisableIrs };
+        let mut port = self.machine.port(irs, PortKind::Cr0, step).await?;
         if port.read::<IRS_CR0>().irsen() == enabled {
             return Ok(());
         }
         let written = IRS_CR0::ZERO.with_irsen(enabled);
-        port.write(step, written)?;
+        port.issue(step, written).await?;
         let found: IRS_CR0 = port.read();
         if found.irsen() != enabled {
-            return Err(port.no_effect(step, found, written));
+            return Err(port.register_says(step, found));
         }
         Ok(())
     }
@@ -393,7 +366,8 @@ impl<H: Platform> Phys<H> {
     ///
     /// [`TearDownError`], with the state unchanged or [partial](Phase::Partial).
     pub fn tear_down(&self) -> Result<(), TearDownError> {
-        let _turn = self.machine.my_turn(&self.turn).ok_or(TearDownError::Contended)?;
+        let domain = &self.machine.domain;
+        let _turn = domain.block_on(self.machine.my_turn(&self.turn)).ok_or(TearDownError::Contended)?;
         self.core.with(|core| {
             if core.lent > 0 {
                 return Err(TearDownError::LpisInUse { lent: core.lent });
@@ -407,7 +381,7 @@ impl<H: Platform> Phys<H> {
             }
             Ok(())
         })?;
-        Ok(self.undo()?)
+        Ok(domain.block_on(self.undo())?)
     }
 
     /// Finishes what an earlier bring-up or tear-down could not finish, if the IRSs answer by now. Returns the phase; does
@@ -420,40 +394,42 @@ impl<H: Platform> Phys<H> {
     ///
     /// [`CommandError`] that says what is still not done.
     pub fn reclaim(&self) -> Result<Phase, CommandError> {
-        let Some(_turn) = self.turn.take(self.machine.host.wait(), Duration::ZERO) else {
+        let Some(_turn) = self.turn.try_take() else {
             // Whoever has the turn is at it.
             return Ok(self.phase());
         };
         if self.phase() == Phase::Partial {
-            self.undo()?;
+            self.machine.domain.block_on(self.undo())?;
         }
         Ok(self.phase())
     }
 
     /// The one teardown, from any state, any number of times.
-    fn undo(&self) -> Result<(), CommandError> {
+    async fn undo(&self) -> Result<(), CommandError> {
         if self.phase() == Phase::Down {
             return Ok(());
         }
-        for irs in &self.machine.domain.irss {
-            self.set_enabled(irs, false)?;
+        for irs in &self.machine.found.irss {
+            self.set_enabled(irs, false).await?;
         }
-        let proof = ist::withdraw(&self.machine)?;
-        let lease = self.core.with(|core| {
+        let proof = ist::withdraw(&self.machine).await?;
+        let ist = self.core.with(|core| {
             for pe in &mut core.pes {
                 pe.forget();
             }
             core.ids.clear();
             core.phase = Phase::Down;
-            core.lease.take()
+            core.ist.end(&proof)
         });
         for ipi in &self.ipis {
-            if let Some(gate) = crate::ipi::lpi_of(ipi.swap(0, Ordering::Relaxed)).and_then(|lpi| self.gates.get(lpi)) {
+            if let Some(gate) =
+                crate::ipi::lpi_of(ipi.swap(0, Ordering::Relaxed)).and_then(|lpi| self.gates.get(lpi.id()))
+            {
                 gate.close();
             }
         }
-        if let Some(lease) = lease {
-            lease.end(proof).free(self.machine.host.memory());
+        if let Some(ist) = ist {
+            ist.free(self.machine.domain.memory());
         }
         Ok(())
     }
@@ -465,11 +441,11 @@ impl<H: Platform> Phys<H> {
 
     /// What the driver holds. Never waits; takes a lock, so not from an interrupt handler.
     pub fn holdings(&self) -> Holdings {
-        let Machine { host, domain, .. } = &self.machine;
-        let unknown = domain.irss.iter().find_map(|irs| irs.ports.unknown(host).map(|step| (irs.index, step)));
+        let Machine { domain, found, .. } = &self.machine;
+        let unknown = found.irss.iter().find_map(|irs| Some((irs.index, domain.any_unknown(&irs.ports)?)));
         self.core.with(|core| Holdings {
             phase: core.phase,
-            table_bytes: core.lease.as_ref().map_or(0, Lease::bytes),
+            table_bytes: core.ist.content().map_or(0, Structure::bytes),
             lpis: core.lent,
             unknown,
         })
@@ -478,16 +454,16 @@ impl<H: Platform> Phys<H> {
     /// The number of priority bits that count in this domain, 1 to 5: the smaller of what the IRSs and the CPU interface
     /// have (GEN-12). Lower bits of a priority are lost (PRI-2).
     pub fn priority_bits(&self) -> u32 {
-        self.machine.domain.priority_bits
+        self.machine.found.priority_bits
     }
 
     /// The IRS that owns an SPI (SPI-1).
-    pub(crate) fn irs_of(&self, spi: Spi) -> Option<&IrsUnit> {
-        self.machine.domain.irss.iter().find(|irs| irs.spis.contains(&spi.id()))
+    pub(crate) fn irs_of(&self, spi: Spi) -> Option<&IrsUnit<H>> {
+        self.machine.found.irss.iter().find(|irs| irs.spis.contains(&spi.id()))
     }
 }
 
-fn live<R: Register<Reg = IrsReg>>(irs: &IrsUnit, register: R) -> BringUpCause {
+fn live<H: Platform, R: Register<Reg = IrsReg>>(irs: &IrsUnit<H>, register: R) -> BringUpCause {
     BringUpCause::LiveTable { irs: irs.index, register: R::REG, value: register.to_bits() }
 }
 

@@ -10,12 +10,8 @@
 //! and the releasing side also waits for Inactive. The deactivation cannot overtake the increment, because whether the
 //! handler runs before it depends on what the increment returned.
 
-use alloc::boxed::Box;
-use alloc::vec::Vec;
-
-use gicv5_arch::Lpi;
 use gicv5_hal::Cookie;
-use once_cell::race::OnceBox;
+use gicv5_irs::slots::Slots;
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
@@ -86,52 +82,8 @@ impl Gate {
     }
 }
 
-const CHUNK: usize = 512;
-type Chunk = [Gate; CHUNK];
-
-/// The gates of all LPIs, which the interrupt handler finds by ID without a lock. Chunks of them come to be when an LPI in
-/// their range is allocated for the first time, and stay.
-pub(crate) struct Gates {
-    chunks: Box<[OnceBox<Chunk>]>,
-}
-
-/// There is no memory for the driver's own records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfMemory;
-
-/// A boxed slice of `len` values, or an error instead of an abort.
-pub(crate) fn boxed_slice<T>(len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
-    let mut values = Vec::new();
-    values.try_reserve_exact(len).map_err(|_| OutOfMemory)?;
-    values.resize_with(len, value);
-    Ok(values.into_boxed_slice())
-}
-
-impl Gates {
-    /// Gates for LPIs 0 to `count - 1`.
-    pub(crate) fn new(count: u32) -> Result<Gates, OutOfMemory> {
-        let chunks = boxed_slice((count as usize).div_ceil(CHUNK), OnceBox::new)?;
-        Ok(Gates { chunks })
-    }
-
-    /// The gate of an LPI; `None` if it never had an owner.
-    pub(crate) fn get(&self, lpi: Lpi) -> Option<&Gate> {
-        let id = lpi.id() as usize;
-        self.chunks.get(id / CHUNK)?.get()?.get(id % CHUNK)
-    }
-
-    /// The gate of an LPI, which comes to be if it does not exist.
-    pub(crate) fn get_or_make(&self, lpi: Lpi) -> Result<&Gate, OutOfMemory> {
-        let id = lpi.id() as usize;
-        let chunk = self.chunks.get(id / CHUNK).ok_or(OutOfMemory)?;
-        if chunk.get().is_none() {
-            let gates: Box<Chunk> = boxed_slice(CHUNK, Gate::default)?.try_into().map_err(|_| OutOfMemory)?;
-            // Another thread may have been faster; its chunk counts.
-            let _ = chunk.set(gates);
-        }
-        chunk.get().and_then(|gates| gates.get(id % CHUNK)).ok_or(OutOfMemory)
-    }
-}
+/// The gates of all LPIs, which the interrupt handler finds by ID without a lock.
+pub(crate) type Gates = Slots<Gate, 512>;
 
 #[cfg(all(test, not(loom)))]
 mod tests {
@@ -167,13 +119,12 @@ mod tests {
 
     #[test]
     fn gates_come_to_be_on_demand_and_stop_at_the_end() {
-        let gates = Gates::new(600).unwrap();
-        let lpi = |id| Lpi::new(id).unwrap();
-        assert!(gates.get(lpi(599)).is_none() && gates.get(lpi(1 << 20)).is_none());
-        gates.get_or_make(lpi(599)).unwrap().open(Owner::Host, Cookie(1));
-        assert!(gates.get(lpi(599)).unwrap().is_open());
-        assert!(gates.get(lpi(0)).is_none(), "the other chunk is still absent");
-        assert!(gates.get_or_make(lpi(1 << 20)).is_err());
+        let gates = Gates::new(&|_| true, 600).unwrap();
+        assert!(gates.get(599).is_none() && gates.get(1 << 20).is_none());
+        gates.get_or_make(&|_| true, 599).unwrap().open(Owner::Host, Cookie(1));
+        assert!(gates.get(599).unwrap().is_open());
+        assert!(gates.get(0).is_none(), "the other chunk is still absent");
+        assert!(gates.get_or_make(&|_| true, 1 << 20).is_err());
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl<H: Platform> Phys<H> {
     fn check(&self, id: impl Into<IrsIntId>) -> Result<IrsIntId, Unreachable> {
         let id = id.into();
         let known = match id {
-            IrsIntId::Lpi(lpi) => lpi.id() < self.machine.domain.lpis,
+            IrsIntId::Lpi(lpi) => lpi.id() < self.machine.found.lpis,
             IrsIntId::Spi(spi) => self.irs_of(spi).is_some(),
         };
         if known { Ok(id) } else { Err(Unreachable(id)) }
@@ -116,7 +116,7 @@ impl<H: Platform> Phys<H> {
         id: impl Into<IrsIntId>,
         priority: Priority,
     ) -> Result<Priority, Unreachable> {
-        let kept = priority.keep_high_bits(self.machine.domain.priority_bits);
+        let kept = priority.keep_high_bits(self.machine.found.priority_bits);
         pe.cdpri(self.check(id)?, kept);
         Ok(kept)
     }
@@ -314,7 +314,7 @@ impl<H: Platform> Phys<H> {
             IntId::Ppi(ppi) => Active { int_id, source: Source::Ppi(ppi), pe: Some(pe.iaffid()) },
             IntId::Spi(spi) => Active { int_id, source: Source::Spi(spi), pe: None },
             IntId::Lpi(lpi) => {
-                let source = match self.gates.get(lpi)?.enter()? {
+                let source = match self.gates.get(lpi.id())?.enter()? {
                     (Owner::Host, cookie) => Source::Lpi(lpi, cookie),
                     (Owner::Ipi, kind) => Source::Ipi(IpiKind(kind.0 as u8)),
                 };
@@ -336,7 +336,7 @@ impl<H: Platform> Phys<H> {
             return Err(WrongPe(active));
         }
         if let IntId::Lpi(lpi) = active.int_id
-            && let Some(gate) = self.gates.get(lpi)
+            && let Some(gate) = self.gates.get(lpi.id())
         {
             gate.exit();
         }

@@ -139,36 +139,27 @@ extern crate alloc;
 #[cfg(any(test, loom))]
 extern crate std;
 
-use gicv5_hal::{Locks, Platform, TableMemory};
-
-mod command;
 mod config;
 mod driver;
 mod gate;
-mod ids;
 mod ipi;
 mod irq;
 mod ist;
 mod lpi;
+mod machine;
 mod pe;
 pub mod ppi;
 mod probe;
 mod spi;
 mod sync;
 
-pub use command::{CommandError, Step};
 pub use config::{Config, IstProgramming, LiveTables, memory_attributes};
 pub use driver::{BringUpCause, BringUpError, Holdings, Phase, Phys, TearDownError};
+pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place};
+pub use gicv5_irs::lease::TableError;
 pub use ipi::{IpiError, IpiKind, PeIndex};
 pub use irq::{Acknowledged, Active, Configuration, Source, Unreachable, WrongPe};
-pub use ist::TableError;
 pub use lpi::OwnedLpi;
 pub use pe::PeError;
 pub use probe::ProbeError;
 pub use spi::SpiError;
-
-/// A block of the host's table memory.
-pub(crate) type BlockOf<H> = <<H as Platform>::Memory as TableMemory>::Block;
-
-/// The host's lock around a value.
-pub(crate) type MutexOf<H, T> = <<H as Platform>::Locks as Locks>::Mutex<T>;

@@ -1,20 +1,22 @@
 //! The supply of LPIs.
 
-use gicv5_arch::geometry::{IstGeometry, Slot, TableIndex};
+use gicv5_arch::geometry::{IstGeometry, TableIndex};
 use gicv5_arch::irs::{IRS_IST_STATUSR, IRS_MAP_L2_ISTR, IRS_SYNCR, IrsReg};
 use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{Addr55_12, Iaffid, Lpi, Priority};
-use gicv5_hal::{
-    Block, Cookie, CurrentPe, HostLpis, IrsExt, Lock, LpiError, NotReleased, Pe, PeOps, Platform, Route, TableMemory,
-    Wait,
-};
+use gicv5_arch::{Iaffid, Lpi, Priority};
+use gicv5_hal::{Cookie, CurrentPe, HostLpis, IrsExt, Lock, LpiError, NotReleased, Pe, PeOps, Platform, Route, Wait};
 
-use crate::BlockOf;
-use crate::command::{CommandError, PortKind, Step};
+use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::domain::BlockOf;
+use gicv5_irs::heap::OutOfMemory;
+use gicv5_irs::levels::{ReachError, Shared, reach};
+use gicv5_irs::port::PortKind;
+
 use crate::driver::{Phase, Phys};
-use crate::gate::{Gate, OutOfMemory, Owner};
+use crate::gate::{Gate, Owner};
 use crate::irq::read_configuration;
-use crate::ist::{self, Level2State};
+use crate::ist::Ist;
+use crate::machine::Machine;
 
 /// An LPI that belongs to whoever has this value.
 ///
@@ -32,9 +34,10 @@ impl OwnedLpi {
     }
 }
 
-impl From<OutOfMemory> for LpiError {
-    fn from(OutOfMemory: OutOfMemory) -> LpiError {
-        LpiError::NoMemory
+/// An IST grows only while the driver is up: a tear-down that has begun need not be given more to take down.
+impl<H: Platform> Shared<H, IstGeometry> for Phys<H> {
+    fn with<R>(&self, f: impl FnOnce(Option<&mut Ist<BlockOf<H>>>) -> R) -> R {
+        self.core.with(|core| f(if core.phase == Phase::Up { core.ist.content_mut() } else { None }))
     }
 }
 
@@ -48,7 +51,7 @@ impl<H: Platform> Phys<H> {
         configure: impl FnOnce(Lpi) -> bool,
     ) -> Result<Lpi, LpiError> {
         let (lpi, gate) = self.take_id(owner)?;
-        let ready = match self.make_reachable(lpi) {
+        let ready = match self.machine.domain.block_on(self.make_reachable(lpi)) {
             Ok(()) if configure(lpi) => Ok(lpi),
             Ok(()) => Err(self.unreachable(lpi)),
             Err(error) => Err(error),
@@ -69,23 +72,24 @@ impl<H: Platform> Phys<H> {
                 if core.phase != Phase::Up {
                     return Err(LpiError::NoneFree);
                 }
-                let lpi = core.ids.take().ok_or(LpiError::NoneFree)?;
+                let id = core.ids.take().ok_or(LpiError::NoneFree)?;
+                let lpi = Lpi::new(id).map_err(|_| LpiError::NoneFree)?;
                 core.lent += u32::from(owner == Owner::Host);
                 Ok(lpi)
             })?;
-            match self.gates.get_or_make(lpi) {
+            match self.gates.get_or_make(&self.machine.domain.heap(), lpi.id()) {
                 Ok(gate) if gate.is_quiet() => return Ok((lpi, gate)),
                 Ok(_) => self.give_back(owner),
-                Err(error) => {
+                Err(OutOfMemory) => {
                     self.give_id(lpi, owner);
-                    return Err(error.into());
+                    return Err(LpiError::NoMemory);
                 }
             }
         }
     }
 
     fn give_id(&self, lpi: Lpi, owner: Owner) {
-        self.core.with(|core| core.ids.give(lpi));
+        self.core.with(|core| core.ids.give(lpi.id()));
         self.give_back(owner);
     }
 
@@ -96,98 +100,40 @@ impl<H: Platform> Phys<H> {
 
     fn unreachable(&self, lpi: Lpi) -> LpiError {
         let register = IrsReg::IRS_IST_STATUSR;
-        let value = match self.machine.domain.irss.first() {
-            Some(irs) => u64::from(self.machine.host.irs().read::<IRS_IST_STATUSR>(irs.index).raw_value()),
+        let value = match self.machine.found.irss.first() {
+            Some(irs) => u64::from(self.machine.domain.platform.irs().read::<IRS_IST_STATUSR>(irs.index).raw_value()),
             None => 0,
         };
         LpiError::Unreachable { lpi, register, value }
     }
 
     /// Makes sure that there is an entry for the LPI. In a two-level IST, that may mean another level-2 IST.
-    ///
-    /// The port of the IST commands serialises this, and what another PE did meanwhile is looked at again once it is taken
-    /// (VMT-23).
-    fn make_reachable(&self, lpi: Lpi) -> Result<(), LpiError> {
-        let Some(geometry) = self.machine.domain.ist else { return Err(LpiError::NoneFree) };
+    async fn make_reachable(&self, lpi: Lpi) -> Result<(), LpiError> {
+        let Machine { domain, found, .. } = &self.machine;
+        let (Some(geometry), Some(irs)) = (found.ist, found.irss.first()) else { return Err(LpiError::NoneFree) };
         let slot = match geometry.index(lpi.id()) {
             Ok(TableIndex::Linear(_)) => return Ok(()),
             Ok(TableIndex::TwoLevel { level1, .. }) => level1,
             Err(_) => return Err(LpiError::NoneFree),
         };
-        let state = || self.core.with(|core| core.lease.as_ref().map_or(Level2State::Absent, |ist| ist.level2(slot)));
-        // Memory is allocated before the port is taken, so that nobody waits for the allocator.
-        let mut table = match state() {
-            Level2State::Mapped => return Ok(()),
-            Level2State::Named => None,
-            Level2State::Absent => Some(self.allocate_level2(geometry)?),
-        };
-        let result = self.map_level2(lpi, slot, &mut table, state);
-        if let Some((block, _)) = table {
-            // Not needed: somebody else was faster, or the entry was never written.
-            self.machine.host.memory().free(block);
-        }
-        result
-    }
-
-    fn allocate_level2(&self, geometry: IstGeometry) -> Result<(BlockOf<H>, Addr55_12), LpiError> {
-        let piece = geometry.level2().ok_or(LpiError::NoneFree)?;
-        let block = ist::allocate(self.machine.host.memory(), piece, self.machine.domain.highest)
-            .map_err(|_| LpiError::NoMemory)?;
-        match piece.place(block.address()) {
-            Ok(address) => Ok((block, address)),
-            Err(_) => {
-                self.machine.host.memory().free(block);
-                Err(LpiError::NoMemory)
+        let command = Command::MapLevel2Ist(lpi);
+        let map = IRS_MAP_L2_ISTR::ZERO.with_id(lpi);
+        let reached = reach(domain, self, slot, command, map, self.machine.port(irs, PortKind::Ist, command)).await;
+        reached.map_err(|error| match error {
+            ReachError::Table(_) => LpiError::NoMemory,
+            ReachError::Gone => LpiError::NoneFree,
+            ReachError::Command(CommandError { place: Place::Register(register), value, .. }) => {
+                LpiError::Unreachable { lpi, register, value }
             }
-        }
-    }
-
-    fn map_level2(
-        &self,
-        lpi: Lpi,
-        slot: Slot,
-        table: &mut Option<(BlockOf<H>, Addr55_12)>,
-        state: impl Fn() -> Level2State,
-    ) -> Result<(), LpiError> {
-        let failed = |error| unmapped(lpi, error);
-        let Some(irs) = self.machine.domain.irss.first() else { return Err(LpiError::NoneFree) };
-        let memory = self.machine.host.memory();
-        let port = self.machine.port(irs, PortKind::Ist, Step::MapLevel2).map_err(failed)?;
-        match state() {
-            Level2State::Mapped => return Ok(()),
-            // An earlier command for it timed out, and is over now.
-            Level2State::Named if self.confirm_level2(slot) => return Ok(()),
-            Level2State::Named => {}
-            Level2State::Absent => {
-                let Some((block, address)) = table.take() else { return Err(LpiError::NoneFree) };
-                let rejected = self.core.with(|core| match core.lease.as_mut() {
-                    // A tear-down that has begun waits for this port; it need not be given more to take down.
-                    Some(ist) if core.phase == Phase::Up => {
-                        ist.name(memory, self.machine.domain.publish_for, slot, block, address).err()
-                    }
-                    _ => Some(block),
-                });
-                if let Some(block) = rejected {
-                    *table = Some((block, address));
-                    return Err(LpiError::NoneFree);
-                }
-            }
-        }
-        port.write(Step::MapLevel2, IRS_MAP_L2_ISTR::ZERO.with_id(lpi)).map_err(failed)?;
-        if self.confirm_level2(slot) { Ok(()) } else { Err(self.unreachable(lpi)) }
-    }
-
-    /// Looks whether the IRS has made a level-1 entry valid. The caller has the port, and it is idle.
-    fn confirm_level2(&self, slot: Slot) -> bool {
-        let (memory, publish_for) = (self.machine.host.memory(), self.machine.domain.publish_for);
-        self.core.with(|core| core.lease.as_mut().is_some_and(|ist| ist.confirm(memory, publish_for, slot)))
+            ReachError::Command(_) => self.unreachable(lpi),
+        })
     }
 
     /// Drains the events that the IRSs have accepted, so that their effects show (SYN-8).
-    fn drain_events(&self) -> Result<(), CommandError> {
-        for irs in &self.machine.domain.irss {
-            let port = self.machine.port(irs, PortKind::Sync, Step::Sync)?;
-            port.write(Step::Sync, IRS_SYNCR::ZERO.with_sync(true))?;
+    async fn drain_events(&self) -> Result<(), CommandError> {
+        for irs in &self.machine.found.irss {
+            let mut port = self.machine.port(irs, PortKind::Sync, Command::Sync).await?;
+            port.issue(Command::Sync, IRS_SYNCR::ZERO.with_sync(true)).await?;
         }
         Ok(())
     }
@@ -198,19 +144,19 @@ impl<H: Platform> Phys<H> {
         let Phys { machine, .. } = self;
         let id = lpi.into();
         gate.close();
-        machine.host.current_pe().on_this_pe(|pe| {
+        machine.domain.platform.current_pe().on_this_pe(|pe| {
             pe.cddis(id);
             // Only now is it no PE's candidate any more (SYN-4, INS-10).
             pe.gsb_sys();
         });
         // Its sources are silent by the owner's promise; what they did before must not come out afterwards (DB-25).
-        if self.drain_events().is_err() {
+        if machine.domain.block_on(self.drain_events()).is_err() {
             return false;
         }
-        let deadline = machine.host.wait().now().saturating_add(machine.timeout);
+        let deadline = machine.domain.platform.wait().now().saturating_add(machine.domain.timeout);
         loop {
-            let late = machine.host.wait().now() >= deadline;
-            let quiet = machine.host.current_pe().on_this_pe(|pe| {
+            let late = machine.domain.platform.wait().now() >= deadline;
+            let quiet = machine.domain.platform.current_pe().on_this_pe(|pe| {
                 pe.cdpend(id, false);
                 pe.gsb_sys();
                 // An unreachable LPI is nobody's interrupt.
@@ -223,7 +169,7 @@ impl<H: Platform> Phys<H> {
             if late {
                 return false;
             }
-            machine.host.wait().relax();
+            machine.domain.platform.wait().relax();
         }
     }
 
@@ -233,10 +179,10 @@ impl<H: Platform> Phys<H> {
     /// Never waits for hardware; takes a lock, so not from an interrupt handler.
     pub fn abandon(&self, lpi: OwnedLpi) {
         let OwnedLpi(lpi) = lpi;
-        if let Some(gate) = self.gates.get(lpi) {
+        if let Some(gate) = self.gates.get(lpi.id()) {
             gate.close();
         }
-        self.machine.host.current_pe().on_this_pe(|pe| {
+        self.machine.domain.platform.current_pe().on_this_pe(|pe| {
             pe.cddis(lpi.into());
             pe.gsb_sys();
         });
@@ -256,12 +202,6 @@ pub(crate) fn configure<P: PeOps + ?Sized>(pe: &Pe<'_, P>, lpi: Lpi, priority: P
     read_configuration(pe, id).is_some_and(|found| !found.enabled && !found.pending && !found.active)
 }
 
-/// The error for an LPI whose level-2 IST could not be made valid.
-fn unmapped(lpi: Lpi, error: CommandError) -> LpiError {
-    let (register, value) = error.register();
-    LpiError::Unreachable { lpi, register, value }
-}
-
 /// The physical LPIs of the domain, for the host and for the hypervisor's doorbells.
 ///
 /// [`LpiError::NoneFree`] also says that the driver is not up, or has no LPIs. An LPI is allocated routed to the PE the call
@@ -271,7 +211,7 @@ impl<H: Platform> HostLpis for Phys<H> {
     type Lpi = OwnedLpi;
 
     fn allocate(&self, cookie: Cookie) -> Result<OwnedLpi, LpiError> {
-        let (host, priority) = (&self.machine.host, self.settings.priority);
+        let (host, priority) = (&self.machine.domain.platform, self.settings.priority);
         let lpi =
             self.take_lpi(Owner::Host, cookie, |lpi| host.current_pe().on_this_pe(|pe| configure(pe, lpi, priority)))?;
         Ok(OwnedLpi(lpi))
@@ -283,13 +223,13 @@ impl<H: Platform> HostLpis for Phys<H> {
 
     fn enable(&self, lpi: &OwnedLpi) {
         // One whose release has begun stays disabled.
-        if self.gates.get(lpi.0).is_some_and(Gate::is_open) {
-            self.machine.host.current_pe().on_this_pe(|pe| pe.cden(lpi.0.into()));
+        if self.gates.get(lpi.0.id()).is_some_and(Gate::is_open) {
+            self.machine.domain.platform.current_pe().on_this_pe(|pe| pe.cden(lpi.0.into()));
         }
     }
 
     fn route(&self, lpi: &OwnedLpi, to: Route) {
-        self.machine.host.current_pe().on_this_pe(|pe| {
+        self.machine.domain.platform.current_pe().on_this_pe(|pe| {
             let target: Iaffid = match to {
                 Route::To(iaffid) => iaffid,
                 Route::ThisPe => pe.iaffid(),
@@ -299,7 +239,7 @@ impl<H: Platform> HostLpis for Phys<H> {
     }
 
     fn release(&self, lpi: OwnedLpi) -> Result<(), NotReleased<OwnedLpi>> {
-        if let Some(gate) = self.gates.get(lpi.0)
+        if let Some(gate) = self.gates.get(lpi.0.id())
             && !self.bring_to_rest(lpi.0, gate)
         {
             return Err(NotReleased { lpi });

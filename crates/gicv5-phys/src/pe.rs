@@ -7,13 +7,14 @@ use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, SysReg};
 use gicv5_arch::{Iaffid, PpiBank, Priority};
 use gicv5_hal::{Cookie, Lock, LpiError, Pe, PeOps, Platform};
 
-use crate::command::{CommandError, PortKind, Step};
 use crate::driver::{Phase, Phys};
 use crate::gate::Owner;
 use crate::ipi::{IPI_UP, PeIndex, lpi_of, word_of};
 use crate::lpi::configure;
 use crate::ppi::{self, BankRegisters, PRIORITYR};
 use crate::probe::{CpuInterface, ProbeError};
+use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::port::PortKind;
 
 /// What the driver knows about a PE.
 #[derive(Default)]
@@ -91,15 +92,16 @@ impl<H: Platform> Phys<H> {
     ///
     /// [`PeError`].
     pub fn bring_up_pe<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<PeIndex, PeError> {
-        let _turn = self.machine.my_turn(&self.turn).ok_or(PeError::Contended)?;
+        let machine = &self.machine;
+        let _turn = machine.domain.block_on(machine.my_turn(&self.turn)).ok_or(PeError::Contended)?;
         if self.phase() != Phase::Up {
             return Err(PeError::DriverDown);
         }
-        let domain = &self.machine.domain;
-        let id_bits = domain.ist.map_or(0, |ist| ist.id_bits());
-        CpuInterface::read(pe)?.check(id_bits, domain.priority_bits)?;
+        let found = &machine.found;
+        let id_bits = found.ist.map_or(0, |ist| ist.id_bits());
+        CpuInterface::read(pe)?.check(id_bits, found.priority_bits)?;
         let iaffid = pe.iaffid();
-        self.introduce(iaffid)?;
+        machine.domain.block_on(self.introduce(iaffid))?;
         let index = self.record(iaffid)?;
 
         reset_interface(pe, self.settings.priority, self.settings.priority_mask);
@@ -115,19 +117,19 @@ impl<H: Platform> Phys<H> {
     }
 
     /// Asks the IRSs for the PE. One of them must know it.
-    fn introduce(&self, iaffid: Iaffid) -> Result<(), PeError> {
-        for irs in &self.machine.domain.irss {
+    async fn introduce(&self, iaffid: Iaffid) -> Result<(), PeError> {
+        for irs in &self.machine.found.irss {
             if u32::from(iaffid.raw_value()) >> irs.iaffid_bits != 0 {
                 continue;
             }
-            let port = self.machine.port(irs, PortKind::Pe, Step::SelectPe)?;
-            let status = port.write(Step::SelectPe, IRS_PE_SELR::ZERO.with_iaffid(iaffid))?;
+            let mut port = self.machine.port(irs, PortKind::Pe, Command::SelectPe).await?;
+            let status = port.issue(Command::SelectPe, IRS_PE_SELR::ZERO.with_iaffid(iaffid)).await?;
             if !port.is_valid(status) {
                 continue;
             }
             if irs.one_n {
                 // The driver routes everything to a PE by name.
-                port.write(Step::ConfigurePe, IRS_PE_CR0::ZERO.with_dps(true))?;
+                port.issue(Command::ConfigurePe, IRS_PE_CR0::ZERO.with_dps(true)).await?;
             }
             return Ok(());
         }
@@ -175,7 +177,8 @@ impl<H: Platform> Phys<H> {
     ///
     /// [`PeError`]; the PE is as it was then.
     pub fn bring_down_pe<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>) -> Result<(), PeError> {
-        let _turn = self.machine.my_turn(&self.turn).ok_or(PeError::Contended)?;
+        let machine = &self.machine;
+        let _turn = machine.domain.block_on(machine.my_turn(&self.turn)).ok_or(PeError::Contended)?;
         let active: APR = APR::new_with_raw_value(pe.read_raw(SysReg::ICC_APR_EL1));
         if active.p().running().is_some() {
             return Err(PeError::Handling { apr: active.raw_value() });

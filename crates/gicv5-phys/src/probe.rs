@@ -13,9 +13,10 @@ use gicv5_arch::sysreg::{Gcie, ICC_IDR0_EL1, ID_AA64PFR2_EL1, SysReg};
 use gicv5_arch::{IrsIntType, PhysAddr, Spi};
 use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, Pe, PeOps, Platform, TableMemory};
 
-use crate::command::Ports;
 use crate::config::{Config, memory_attributes};
-use crate::driver::IrsUnit;
+use crate::machine::IrsUnit;
+use gicv5_irs::heap::{Heap, OutOfMemory, reserve};
+use gicv5_irs::port::Ports;
 
 /// The hardware is not what the driver can drive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,6 +64,12 @@ pub enum ProbeError {
     NoMemory,
 }
 
+impl From<OutOfMemory> for ProbeError {
+    fn from(OutOfMemory: OutOfMemory) -> ProbeError {
+        ProbeError::NoMemory
+    }
+}
+
 /// What the CPU interface of a PE can do, decoded (GEN-11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct CpuInterface {
@@ -101,8 +108,8 @@ fn cpu<R: Register<Reg = SysReg>>(register: R, reason: &'static str) -> ProbeErr
 }
 
 /// What the domain as a whole can do, and what was chosen from it.
-pub(crate) struct Domain {
-    pub(crate) irss: Box<[IrsUnit]>,
+pub(crate) struct Found<H: Platform> {
+    pub(crate) irss: Box<[IrsUnit<H>]>,
     /// The IST; `None` if no LPIs are wanted.
     pub(crate) ist: Option<IstGeometry>,
     /// The LPIs to hand out, IPIs included.
@@ -191,10 +198,11 @@ fn ist(irs: IrsIndex, idr2: IRS_IDR2, source: GeometryError) -> ProbeError {
 }
 
 /// Reads the ID registers, writes nothing.
-pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Domain, ProbeError> {
+pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Found<H>, ProbeError> {
     let cpu = host.current_pe().on_this_pe(CpuInterface::read)?;
+    let heap: Heap<'_> = &|bytes| host.may_allocate(bytes);
     let mut irss: Vec<Irs> = Vec::new();
-    irss.try_reserve_exact(config.irss.len()).map_err(|_| ProbeError::NoMemory)?;
+    reserve(heap, &mut irss, config.irss.len())?;
     for &index in config.irss {
         let irs = Irs::read(host.irs(), config, index)?;
         for other in &irss {
@@ -217,12 +225,12 @@ pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Domain
     let non_coherent = irss.iter().find(|irs| host.memory().coherency(irs.index) == Coherency::NonCoherent);
     let publish_for = non_coherent.unwrap_or(first).index;
 
-    let mut units: Vec<IrsUnit> = Vec::new();
-    units.try_reserve_exact(irss.len()).map_err(|_| ProbeError::NoMemory)?;
+    let mut units: Vec<IrsUnit<H>> = Vec::new();
+    reserve(heap, &mut units, irss.len())?;
     for irs in irss {
         units.push(IrsUnit {
             index: irs.index,
-            ports: Ports::new(irs.index),
+            ports: Ports::default(),
             spis: irs.spis,
             virt: irs.idr0.virt(),
             one_n: irs.idr0.one_n(),
@@ -230,7 +238,7 @@ pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Domain
             attributes: config.attributes.unwrap_or(memory_attributes(host.memory().coherency(irs.index))),
         });
     }
-    Ok(Domain { irss: units.into_boxed_slice(), ist: chosen, lpis, priority_bits, pes, highest, publish_for })
+    Ok(Found { irss: units.into_boxed_slice(), ist: chosen, lpis, priority_bits, pes, highest, publish_for })
 }
 
 /// Chooses the one IST that all IRSs share (GEN-13): its width suits all of them, and each supports its shape.

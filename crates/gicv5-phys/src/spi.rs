@@ -5,8 +5,9 @@ use gicv5_arch::irs::{IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR};
 use gicv5_arch::values::TriggerMode;
 use gicv5_hal::Platform;
 
-use crate::command::{CommandError, Port, PortKind, Step};
 use crate::driver::Phys;
+use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::port::{Port, PortKind};
 
 /// The trigger mode of an SPI could not be read or set, or its wire not be sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,19 +43,19 @@ pub enum SpiError {
 impl<H: Platform> Phys<H> {
     /// Selects an SPI at the IRS that owns it. The port stays the caller's, because the selection is the IRS's, not the
     /// PE's (GEN-15).
-    fn select(&self, spi: Spi) -> Result<Port<'_, H>, SpiError> {
+    async fn select(&self, spi: Spi) -> Result<Port<'_, H>, SpiError> {
         let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
-        let port = self.machine.port(irs, PortKind::Spi, Step::SelectSpi)?;
+        let mut port = self.machine.port(irs, PortKind::Spi, Command::SelectSpi).await?;
         // V says that an SPI is selected, not which (GEN-17): if the selection below has no effect, one that was selected
         // before would be taken for this one. So one that the IRS does not own is selected first.
         let (before, behind) = (irs.spis.start.checked_sub(1), irs.spis.end);
         if let Ok(nobodys) = Spi::new(before.unwrap_or(behind)) {
-            let value = port.write(Step::SelectSpi, IRS_SPI_SELR::ZERO.with_id(nobodys))?;
+            let value = port.issue(Command::SelectSpi, IRS_SPI_SELR::ZERO.with_id(nobodys)).await?;
             if port.is_valid(value) {
                 return Err(SpiError::OtherSelected { spi, value });
             }
         }
-        let value = port.write(Step::SelectSpi, IRS_SPI_SELR::ZERO.with_id(spi))?;
+        let value = port.issue(Command::SelectSpi, IRS_SPI_SELR::ZERO.with_id(spi)).await?;
         if port.is_valid(value) { Ok(port) } else { Err(SpiError::NotOurs { spi, value }) }
     }
 
@@ -65,15 +66,18 @@ impl<H: Platform> Phys<H> {
     ///
     /// [`SpiError`].
     pub fn set_trigger(&self, spi: Spi, mode: TriggerMode) -> Result<(), SpiError> {
-        let port = self.select(spi)?;
-        let written = IRS_SPI_CFGR::ZERO.with_tm(mode);
-        let value = port.write(Step::ConfigureSpi, written)?;
+        self.machine.domain.block_on(self.configure(spi, mode))
+    }
+
+    async fn configure(&self, spi: Spi, mode: TriggerMode) -> Result<(), SpiError> {
+        let mut port = self.select(spi).await?;
+        let value = port.issue(Command::ConfigureSpi, IRS_SPI_CFGR::ZERO.with_tm(mode)).await?;
         if !port.is_valid(value) {
             return Err(SpiError::NotOurs { spi, value });
         }
         let found: IRS_SPI_CFGR = port.read();
         if found.tm() != mode {
-            return Err(port.no_effect(Step::ConfigureSpi, found, written).into());
+            return Err(port.register_says(Command::ConfigureSpi, found).into());
         }
         Ok(())
     }
@@ -84,7 +88,7 @@ impl<H: Platform> Phys<H> {
     ///
     /// [`SpiError`].
     pub fn trigger(&self, spi: Spi) -> Result<TriggerMode, SpiError> {
-        Ok(self.select(spi)?.read::<IRS_SPI_CFGR>().tm())
+        Ok(self.machine.domain.block_on(self.select(spi))?.read::<IRS_SPI_CFGR>().tm())
     }
 
     /// Has the IRS look at an SPI's wire again (SPI-5).
@@ -94,8 +98,10 @@ impl<H: Platform> Phys<H> {
     /// [`SpiError`], but not for an SPI of another domain, which the IRS leaves alone without saying so.
     pub fn resample(&self, spi: Spi) -> Result<(), SpiError> {
         let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
-        let port = self.machine.port(irs, PortKind::Spi, Step::ResampleSpi)?;
-        port.write(Step::ResampleSpi, IRS_SPI_RESAMPLER::ZERO.with_spi_id(spi))?;
-        Ok(())
+        self.machine.domain.block_on(async {
+            let mut port = self.machine.port(irs, PortKind::Spi, Command::ResampleSpi).await?;
+            port.issue(Command::ResampleSpi, IRS_SPI_RESAMPLER::ZERO.with_spi_id(spi)).await?;
+            Ok(())
+        })
     }
 }

@@ -12,7 +12,10 @@ use gicv5_arch::values::Levels;
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError};
 use gicv5_model::config::Eagerness;
 use gicv5_model::fault::{Fault, Request};
-use gicv5_phys::{BringUpCause, CommandError, IpiKind, OwnedLpi, PeError, Phase, Phys, SpiError, Step, TearDownError};
+use gicv5_phys::{
+    BringUpCause, Command, CommandError, CommandErrorKind, IpiKind, OwnedLpi, PeError, Phase, Phys, Place, SpiError,
+    TearDownError,
+};
 
 /// LPIs enough to need several level-2 ISTs of 4 KiB with entries of 16 bytes.
 const MANY: u64 = 260;
@@ -149,7 +152,9 @@ fn every_command_may_never_complete_and_everything_is_reclaimed_when_it_does() {
                 assert_eq!(holdings.table_bytes, lab.live_bytes(), "{error}: what is live is held");
                 let (irs, step) = holdings.unknown.expect("a command is unknown");
                 match phys.reclaim() {
-                    Err(CommandError::InFlight { irs: at, in_flight, .. }) => assert_eq!((at, in_flight), (irs, step)),
+                    Err(CommandError { irs: at, kind: CommandErrorKind::InFlight { in_flight }, .. }) => {
+                        assert_eq!((at, in_flight), (irs, step));
+                    }
                     other => panic!("{error}: reclaim says {other:?}"),
                 }
                 assert!(phys.bring_up().is_err());
@@ -319,11 +324,13 @@ fn an_ist_that_reads_valid_after_its_withdrawal_is_not_given_back() {
         let blocks = lab.live_blocks();
         lab.irs_reads(at, IrsReg::IRS_IST_BASER, 0x8000_0001);
         let error = phys.tear_down().unwrap_err();
-        let TearDownError::Command(CommandError::NoEffect { irs, step, register, value, written }) = error else {
+        let TearDownError::Command(CommandError { irs, command, place, value, kind: CommandErrorKind::NoEffect }) =
+            error
+        else {
             panic!("{error}");
         };
-        assert_eq!((irs, step, register), (IrsIndex(at), Step::WithdrawIst, IrsReg::IRS_IST_BASER));
-        assert_eq!((value, written), (0x8000_0001, 0));
+        assert_eq!((irs, command, value), (IrsIndex(at), Command::WithdrawIst, 0x8000_0001));
+        assert_eq!(place, Place::Register(IrsReg::IRS_IST_BASER));
         assert_eq!((phys.phase(), lab.live_blocks()), (Phase::Partial, blocks));
         lab.irs_reads_itself(at, IrsReg::IRS_IST_BASER);
         assert_eq!(phys.reclaim(), Ok(Phase::Down));
@@ -336,19 +343,22 @@ fn an_ist_that_reads_valid_after_its_withdrawal_is_not_given_back() {
 #[test]
 fn a_register_that_does_not_take_what_is_written_stops_the_bring_up() {
     let cases = [
-        (IrsReg::IRS_IST_CFGR, 0, Step::MakeIstValid),
-        (IrsReg::IRS_IST_BASER, 0, Step::MakeIstValid),
+        (IrsReg::IRS_IST_CFGR, 0, Command::MakePhysicalIstValid),
+        (IrsReg::IRS_IST_BASER, 0, Command::MakePhysicalIstValid),
         // Idle, and not enabled.
-        (IrsReg::IRS_CR0, 2, Step::EnableIrs),
+        (IrsReg::IRS_CR0, 2, Command::EnableIrs),
     ];
     for (wrong, value, wanted) in cases {
         let (lab, phys) = driver(Shape::default());
         lab.irs_reads(0, wrong, value);
         let error = phys.bring_up().unwrap_err();
-        let BringUpCause::Command(CommandError::NoEffect { step, register, value: read, .. }) = error.cause else {
+        let BringUpCause::Command(CommandError {
+            command, place, value: read, kind: CommandErrorKind::NoEffect, ..
+        }) = error.cause
+        else {
             panic!("{error}");
         };
-        assert_eq!((step, register, read), (wanted, wrong, value));
+        assert_eq!((command, place, read), (wanted, Place::Register(wrong), value));
         lab.irs_reads_itself(0, wrong);
         assert_eq!((error.cleanup, phys.phase(), lab.live_blocks()), (Ok(()), Phase::Down, 0));
         phys.bring_up().unwrap();
@@ -392,7 +402,12 @@ fn a_vm_table_that_cannot_be_cleared_stops_a_take_over() {
     assert!(
         matches!(
             error.cause,
-            BringUpCause::Command(CommandError::NoEffect { step: Step::ClearVmTable, value: 0x8000_0001, .. })
+            BringUpCause::Command(CommandError {
+                command: Command::WithdrawTable,
+                value: 0x8000_0001,
+                kind: CommandErrorKind::NoEffect,
+                ..
+            })
         ),
         "{error}"
     );
@@ -424,13 +439,25 @@ fn while_a_command_hangs_only_its_own_registers_are_out_of_use() {
     let spi = |id| gicv5_arch::Spi::new(id).unwrap();
     lab.machine.fault_next(Fault::Never);
     let error = phys.resample(spi(1)).and_then(|()| phys.trigger(spi(1)));
-    assert!(matches!(error, Err(SpiError::Command(CommandError::TimedOut { step: Step::SelectSpi, .. }))), "{error:?}");
+    assert!(
+        matches!(
+            error,
+            Err(SpiError::Command(CommandError {
+                command: Command::SelectSpi,
+                kind: CommandErrorKind::TimedOut { .. },
+                ..
+            }))
+        ),
+        "{error:?}"
+    );
     let before = lab.machine.now();
     let error = phys.trigger(spi(2)).unwrap_err();
-    let in_flight = Step::SelectSpi;
-    assert!(matches!(error, SpiError::Command(CommandError::InFlight { in_flight: it, .. }) if it == in_flight));
+    let in_flight = Command::SelectSpi;
+    assert!(
+        matches!(error, SpiError::Command(CommandError { kind: CommandErrorKind::InFlight { in_flight: it }, .. }) if it == in_flight)
+    );
     assert!(lab.machine.now().0 - before.0 < 10, "it is refused at once");
-    assert_eq!(phys.holdings().unknown, Some((IrsIndex(0), Step::SelectSpi)));
+    assert_eq!(phys.holdings().unknown, Some((IrsIndex(0), Command::SelectSpi)));
 
     // Everything else goes on: level-2 ISTs, LPIs, IPIs, interrupts.
     let lpis: Vec<_> = (0..260).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
@@ -568,7 +595,17 @@ fn nothing_is_handed_out_once_a_tear_down_has_begun() {
     phys.bring_up().unwrap();
     lab.machine.fault_next(Fault::Never);
     let error = phys.tear_down().unwrap_err();
-    assert!(matches!(error, TearDownError::Command(CommandError::TimedOut { step: Step::DisableIrs, .. })), "{error}");
+    assert!(
+        matches!(
+            error,
+            TearDownError::Command(CommandError {
+                command: Command::DisableIrs,
+                kind: CommandErrorKind::TimedOut { .. },
+                ..
+            })
+        ),
+        "{error}"
+    );
     assert_eq!(phys.phase(), Phase::Partial);
     assert_eq!(phys.allocate(Cookie(0)).unwrap_err(), LpiError::NoneFree);
     assert_eq!(lab.on(0, |pe| phys.bring_up_pe(pe)), Err(PeError::DriverDown));
@@ -597,7 +634,13 @@ fn every_irs_that_does_not_report_the_ist_is_told() {
     lab.start_log();
     let error = phys.bring_up().unwrap_err();
     assert_eq!(told(&lab), 2);
-    assert!(matches!(error.cause, BringUpCause::Command(CommandError::NoEffect { irs: IrsIndex(2), .. })), "{error}");
+    assert!(
+        matches!(
+            error.cause,
+            BringUpCause::Command(CommandError { irs: IrsIndex(2), kind: CommandErrorKind::NoEffect, .. })
+        ),
+        "{error}"
+    );
     assert_eq!((error.cleanup, lab.live_blocks()), (Ok(()), 0));
     lab.assert_no_violations();
 }
@@ -620,10 +663,13 @@ fn an_error_says_where_what_and_the_last_value() {
     let (lab, phys) = driver(Shape::default());
     lab.machine.fault_next(Fault::Never);
     let error = phys.bring_up().unwrap_err();
-    let BringUpCause::Command(CommandError::TimedOut { irs, step, register, value, .. }) = error.cause.clone() else {
+    let BringUpCause::Command(CommandError { irs, command, place, value, kind: CommandErrorKind::TimedOut { .. } }) =
+        error.cause.clone()
+    else {
         panic!("{error}");
     };
-    assert_eq!((irs, step, register, value), (IrsIndex(0), Step::MakeIstValid, IrsReg::IRS_IST_STATUSR, 0));
+    assert_eq!((irs, command, value), (IrsIndex(0), Command::MakePhysicalIstValid, 0));
+    assert_eq!(place, Place::Register(IrsReg::IRS_IST_STATUSR));
     assert_eq!(
         error.to_string(),
         "the driver could not come up: IRS 0: could not make the IST valid: IRS_IST_STATUSR still reads 0x0 after 200µs; \

@@ -56,8 +56,8 @@ use gicv5_arch::{Iaffid, Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
 use once_cell::race::OnceBox;
 
-use crate::boxed::{Heap, OutOfMemory, boxed_slice};
 use crate::sync::{AtomicU64, Ordering};
+use gicv5_irs::heap::{Heap, OutOfMemory, boxed_slice};
 use order::Step;
 use word::Word;
 

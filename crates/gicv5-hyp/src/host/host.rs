@@ -10,20 +10,23 @@ use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VMT_CFGR, IrsReg};
 use gicv5_hal::{CurrentPe, IrsExt, IrsIndex, Lock};
 
-use crate::boxed::{Boxed, Heap, boxed_slice};
-use crate::command::{Command, CommandError, Place, Port, PortKind, Ports, block_on};
 use crate::config::{Config, LiveTable};
 use crate::doorbell::Doorbells;
-use crate::error::Fault;
-use crate::ids::VmIds;
-use crate::memory::{Part, Structure, TableError, TableWithdrawn};
+use crate::memory::TableWithdrawn;
 use crate::probe::{self, Limits, ProbeError};
-use crate::tables::vm_table::VmTable;
+use crate::tables::vm_table::{VmTable, registers};
 use crate::vcpu::ppi::VirtualPpis;
 use crate::vm::handle::Vm;
 use crate::vm::record::{Parked, Record, Records};
 use crate::vm::teardown::TearDownCause;
 use crate::{BlockOf, Hypervisor, MutexOf};
+use gicv5_irs::command::Fault;
+use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Place};
+use gicv5_irs::domain::Domain;
+use gicv5_irs::heap::{Boxed, Heap, boxed_slice};
+use gicv5_irs::ids::Ids;
+use gicv5_irs::lease::{Part, Structure, TableError};
+use gicv5_irs::port::{Port, PortKind, Ports};
 
 /// How far the host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -44,7 +47,7 @@ pub enum Phase {
 pub(crate) struct Core<H: Hypervisor> {
     pub(crate) phase: Phase,
     pub(crate) table: Part<VmTable<BlockOf<H>>>,
-    pub(crate) ids: VmIds,
+    pub(crate) ids: Ids,
     /// The generation of the next VM.
     pub(crate) next_generation: u64,
     /// VMs without a handle.
@@ -62,7 +65,8 @@ pub(crate) struct Core<H: Hypervisor> {
 /// dropped, which frees nothing: the memory is lost, because giving it back would be worse. So call
 /// [`shut_down`](Self::shut_down) first and look at the result.
 pub struct Host<H: Hypervisor> {
-    pub(crate) hypervisor: H,
+    /// Hypervisor, time-out, and what else is the same from probe to the end.
+    pub(crate) domain: Domain<H>,
     /// The words of all doorbells, found by cookie without a lock.
     pub(crate) doorbells: Doorbells<H::Locks>,
     /// The virtual PPIs of the PEs.
@@ -71,14 +75,11 @@ pub struct Host<H: Hypervisor> {
     pub(crate) irs: IrsIndex,
     /// The other IRSs of the domain.
     others: Box<[IrsIndex]>,
-    /// The IRS to publish table memory for: one that does not see the caches, if there is one.
-    pub(crate) publish_for: IrsIndex,
-    pub(crate) timeout: Duration,
     pub(crate) contiguous_bytes: u64,
     live_table: LiveTable,
     pub(crate) limits: Limits,
     pub(crate) geometry: VmTableGeometry,
-    pub(crate) ports: Ports<H>,
+    pub(crate) ports: Ports<H::Locks>,
     pub(crate) core: MutexOf<H, Core<H>>,
 }
 
@@ -138,7 +139,7 @@ impl BringUpError {
             BringUpCause::Contended => Fault::Busy,
             BringUpCause::Table(error) => error.fault(),
             BringUpCause::NotSettled(cause) => cause.fault(),
-            BringUpCause::Command(error) => Fault::of(error),
+            BringUpCause::Command(error) => error.fault(),
         }
     }
 }
@@ -186,7 +187,7 @@ impl ShutDownError {
         match self {
             ShutDownError::VmsLeft { .. } => Fault::Caller,
             ShutDownError::Contended => Fault::Busy,
-            ShutDownError::Command { cause, .. } => Fault::of(cause),
+            ShutDownError::Command { cause, .. } => cause.fault(),
             ShutDownError::Vm(cause) | ShutDownError::Left { cause, .. } => cause.fault(),
         }
     }
@@ -312,10 +313,11 @@ impl<H: Hypervisor> Host<H> {
         let probe::Found { limits, geometry, vms, publish_for } = probe::probe(&hypervisor, config)?;
         let heap: Heap<'_> = &|bytes| hypervisor.may_allocate(bytes);
         let mut others = config.others.iter();
+        let (others_len, highest) = (others.len() as u32, limits.highest);
         let core = Core {
             phase: Phase::Down,
             table: Part::Absent,
-            ids: VmIds::new(heap, vms)?,
+            ids: Ids::new(heap, vms)?,
             next_generation: 0,
             parked: Records::EMPTY,
             references: Vec::new(),
@@ -325,15 +327,13 @@ impl<H: Hypervisor> Host<H> {
             ppis: hypervisor.current_pe().on_this_pe(VirtualPpis::probe)?,
             irs: config.irs,
             others: boxed_slice(heap, others.len(), || others.next().copied().unwrap_or(config.irs))?,
-            publish_for,
-            timeout: config.timeout,
             contiguous_bytes: config.contiguous_bytes,
             live_table: config.live_table,
             limits,
             geometry,
-            ports: Ports::new(),
+            ports: Ports::default(),
             core: Lock::new(core),
-            hypervisor,
+            domain: Domain::new(hypervisor, others_len + 1, config.timeout, highest, publish_for),
         })
     }
 
@@ -348,7 +348,7 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// [`BringUpError`] with the cause, and what became of the rest.
     pub fn bring_up(&self) -> Result<(), BringUpError> {
-        block_on(self.hypervisor.wait(), self.start_bring_up())
+        self.domain.block_on(self.start_bring_up())
     }
 
     /// [`bring_up`](Self::bring_up) step by step: each poll looks once whether the IRS has finished, and never waits. A future
@@ -406,10 +406,15 @@ impl<H: Hypervisor> Host<H> {
         self.others.iter().copied().chain([self.irs])
     }
 
+    /// Takes a port at the IRS that commands go through.
+    pub(crate) async fn port(&self, kind: PortKind, command: Command) -> Result<Port<'_, H>, CommandError> {
+        self.domain.port(&self.ports, kind, self.irs, command).await
+    }
+
     async fn build(&self, change: &mut Change<'_, H>) -> Result<(), BringUpCause> {
         let mut port = self.port(PortKind::Vmt, Command::MakeTableValid).await?;
         let live = self.irss().find_map(|irs| {
-            let found: IRS_VMT_BASER = self.hypervisor.irs().read(irs);
+            let found: IRS_VMT_BASER = self.domain.platform.irs().read(irs);
             found.valid().then_some(BringUpCause::LiveTable { irs, value: found.raw_value() })
         });
         match (live, self.live_table) {
@@ -420,7 +425,7 @@ impl<H: Hypervisor> Host<H> {
             }
         }
         drop(port);
-        let table = VmTable::allocate(&self.heap(), self.hypervisor.memory(), self.geometry, self.limits.highest)?;
+        let table = VmTable::allocate(&self.domain, self.geometry)?;
         self.core.with(|core| core.table = Part::Draft(table));
         change.then = Phase::Partial;
         Ok(self.make_table_valid().await?)
@@ -436,7 +441,7 @@ impl<H: Hypervisor> Host<H> {
         let found: IRS_VMT_BASER = port.read();
         let registers = self.core.with(|core| {
             // A table that is valid already would be kept (VMT-5).
-            if found.valid() { None } else { core.table.lend().map(|table| (table.cfgr(), table.baser())) }
+            if found.valid() { None } else { core.table.lend().and_then(registers) }
         });
         let Some((cfgr, baser)) = registers else {
             return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
@@ -507,7 +512,7 @@ impl<H: Hypervisor> Host<H> {
             None => core.table.take_draft(),
         });
         if let Some(table) = table {
-            table.free(self.hypervisor.memory());
+            table.free(self.domain.platform.memory());
         }
     }
 
@@ -524,7 +529,7 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// [`ShutDownError`], which says what is left.
     pub fn shut_down(&self) -> Result<(), ShutDownError> {
-        block_on(self.hypervisor.wait(), self.start_shut_down())
+        self.domain.block_on(self.start_shut_down())
     }
 
     /// [`shut_down`](Self::shut_down) step by step. A future that is dropped after the first
@@ -582,7 +587,8 @@ impl<H: Hypervisor> Host<H> {
                     }
                     port_is_busy |= matches!(cause, TearDownCause::Command(error) if error.nothing_was_written());
                     let unsettled = unsettled.get_or_insert(Unsettled { first: cause, ignored: false });
-                    unsettled.ignored |= matches!(cause, TearDownCause::Command(CommandError::NoEffect { .. }));
+                    unsettled.ignored |=
+                        matches!(cause, TearDownCause::Command(CommandError { kind: CommandErrorKind::NoEffect, .. }));
                 }
             }
         }
@@ -598,7 +604,7 @@ impl<H: Hypervisor> Host<H> {
     /// [`ReclaimError`] if some are left: those whose vCPU is still resident, and what the hardware does not confirm, which
     /// goes to quarantine.
     pub fn reap(&self) -> Result<(), ReclaimError> {
-        block_on(self.hypervisor.wait(), self.start_reap())
+        self.domain.block_on(self.start_reap())
     }
 
     /// [`reap`](Self::reap) step by step.
@@ -624,7 +630,7 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// [`ReclaimError`] if some are left.
     pub fn reclaim(&self) -> Result<(), ReclaimError> {
-        block_on(self.hypervisor.wait(), self.start_reclaim())
+        self.domain.block_on(self.start_reclaim())
     }
 
     /// [`reclaim`](Self::reclaim) step by step.
@@ -667,7 +673,7 @@ impl<H: Hypervisor> Host<H> {
             let outcome = self.settle(&mut batch, Some(&proof)).await;
             let table = self.core.with(|core| core.table.end(&proof));
             if let Some(mut table) = table {
-                table.clear(self.hypervisor.memory(), self.publish_for);
+                table.clear(self.domain.platform.memory(), self.domain.publish_for);
                 self.core.with(|core| core.table = Part::Draft(table));
             }
             self.make_table_valid().await?;
@@ -709,8 +715,8 @@ impl<H: Hypervisor> Host<H> {
     /// What the host holds. Never waits; takes a lock, so not from an interrupt handler. Takes longer the more VMs have no
     /// handle.
     pub fn holdings(&self) -> Holdings {
-        let vmt = self.unknown(PortKind::Vmt);
-        let unknown = vmt.or_else(|| self.unknown(PortKind::Vpe));
+        let vmt = self.domain.unknown(&self.ports, PortKind::Vmt);
+        let unknown = vmt.or_else(|| self.domain.unknown(&self.ports, PortKind::Vpe));
         self.core.with(|core| {
             let is = |why| core.parked.iter().filter(move |record| record.parked == why);
             // Of interest only where a command may have had an effect that nobody has seen.
@@ -729,18 +735,13 @@ impl<H: Hypervisor> Host<H> {
 
     /// What the host has counted. Never waits, takes no lock.
     pub fn counters(&self) -> Counters {
-        let (commands, timed_out, longest_wait) = self.ports.counts();
+        let (commands, timed_out, longest_wait) = self.domain.counts();
         Counters { commands, timed_out, longest_wait, spurious_doorbells: self.doorbells.spurious() }
-    }
-
-    /// The hypervisor's word on heap.
-    pub(crate) fn heap(&self) -> impl Fn(usize) -> bool {
-        |bytes| self.hypervisor.may_allocate(bytes)
     }
 
     /// The hypervisor, as it was given to [`new`](Self::new).
     pub const fn hypervisor(&self) -> &H {
-        &self.hypervisor
+        &self.domain.platform
     }
 }
 

@@ -6,30 +6,33 @@
 //! The SPI IST comes with init and stays until the VM is invalid. The LPI IST comes when the guest enables LPIs, and may go
 //! again (IST-29).
 
-use alloc::boxed::Box;
 
-use gicv5_arch::entry::{L1_ISTE, L2_VMTE_IST};
-use gicv5_arch::geometry::{Footprint, GeometryError, IstGeometry};
+use gicv5_arch::entry::L2_VMTE_IST;
+use gicv5_arch::geometry::{GeometryError, IstGeometry};
 use gicv5_arch::irs::IRS_VMAP_VISTR;
 use gicv5_arch::values::MapAction;
-use gicv5_arch::{AddressError, IrsIntType, PhysAddr, VmId};
-use gicv5_hal::{Block, IrsIndex, Lock, TableMemory};
+use gicv5_arch::{IrsIntType, VmId};
+use gicv5_hal::{Block, Lock, TableMemory};
 
-use crate::boxed::{Boxed, Heap};
-use crate::command::{Command, CommandError, Place, Port, PortKind};
-use crate::error::{Fate, Fault};
+use crate::error::Fate;
 use crate::host::host::Host;
-use crate::memory::{Part, Structure, TableError, VmKey, allocate, allocate_many};
+use crate::memory::VmKey;
 use crate::vm::record::Record;
 use crate::{BlockOf, Hypervisor};
+use gicv5_irs::command::Fault;
+use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Place};
+use gicv5_irs::lease::Spare;
+use gicv5_irs::levels::Levels;
+use gicv5_irs::heap::Boxed;
+use gicv5_irs::lease::{Part, Structure, TableError};
+use gicv5_irs::port::{Port, PortKind};
 
 /// An IST.
 pub(crate) struct Ist<B> {
     pub(crate) key: VmKey,
     pub(crate) int_type: IrsIntType,
-    geometry: IstGeometry,
-    base: B,
-    level2: Box<[B]>,
+    /// Every interrupt in it is disabled, inactive and idle at first, which is what zero means (IST-24).
+    levels: Levels<B, IstGeometry>,
 }
 
 impl<B: Block> Structure<B> for Ist<B> {
@@ -37,63 +40,11 @@ impl<B: Block> Structure<B> for Ist<B> {
     where
         B: 'a,
     {
-        core::iter::once(&self.base).chain(&self.level2)
+        self.levels.blocks()
     }
 
     fn free<M: TableMemory<Block = B>>(self, memory: &M) {
-        for block in core::iter::once(self.base).chain(self.level2) {
-            memory.free(block);
-        }
-    }
-}
-
-impl<B: Block> Ist<B> {
-    /// Allocates an IST. Every interrupt in it is disabled, inactive and idle, which is what zero means (IST-24). Nothing is
-    /// held after an error.
-    fn allocate<M: TableMemory<Block = B>>(
-        heap: Heap<'_>,
-        memory: &M,
-        irs: IrsIndex,
-        highest: PhysAddr,
-        key: VmKey,
-        int_type: IrsIntType,
-        geometry: IstGeometry,
-    ) -> Result<Ist<B>, TableError> {
-        let base = allocate(memory, geometry.base(), highest)?;
-        let level2 = match geometry.level2() {
-            None => Ok(Box::default()),
-            Some(piece) => allocate_many(heap, memory, piece, highest, geometry.l1_entries() as usize),
-        };
-        let level2 = match level2 {
-            Ok(level2) => level2,
-            Err(error) => {
-                memory.free(base);
-                return Err(error);
-            }
-        };
-        let ist = Ist { key, int_type, geometry, base, level2 };
-        let named = geometry.level2().map_or(Ok(()), |piece| ist.name_level2(memory, irs, piece));
-        match named {
-            Ok(()) => Ok(ist),
-            Err(error) => {
-                ist.free(memory);
-                Err(error.into())
-            }
-        }
-    }
-
-    fn name_level2<M: TableMemory<Block = B>>(
-        &self,
-        memory: &M,
-        irs: IrsIndex,
-        piece: Footprint,
-    ) -> Result<(), AddressError> {
-        for (n, table) in self.level2.iter().enumerate() {
-            let entry = L1_ISTE::ZERO.with_l2_addr(piece.place(table.address())?).with_valid(true);
-            memory.store64(&self.base, n as u64 * L1_ISTE::BYTES, entry.raw_value());
-        }
-        memory.publish(irs, &self.base, 0..self.level2.len() as u64 * L1_ISTE::BYTES);
-        Ok(())
+        self.levels.free(memory);
     }
 }
 
@@ -162,7 +113,7 @@ impl IstCause {
         match self {
             IstCause::NotLive | IstCause::Exists | IstCause::Absent | IstCause::Geometry(_) => Fault::Caller,
             IstCause::Table(error) => error.fault(),
-            IstCause::Command(error) => Fault::of(error),
+            IstCause::Command(error) => error.fault(),
         }
     }
 }
@@ -192,20 +143,6 @@ impl From<CommandError> for IstError {
     }
 }
 
-/// An IST that no record has yet. It goes back also if the future is dropped.
-struct Spare<'h, H: Hypervisor> {
-    host: &'h Host<H>,
-    ist: Option<Boxed<Ist<BlockOf<H>>>>,
-}
-
-impl<H: Hypervisor> Drop for Spare<'_, H> {
-    fn drop(&mut self) {
-        if let Some(ist) = self.ist.take() {
-            ist.into_inner().free(self.host.hypervisor.memory());
-        }
-    }
-}
-
 /// Several threads may want to make and remove the LPI IST of a VM at once. Whoever owns the port that the commands go through
 /// puts an IST into the record, and takes one out, and nobody else: what is there is what the commands are about.
 impl<H: Hypervisor> Host<H> {
@@ -220,20 +157,21 @@ impl<H: Hypervisor> Host<H> {
         id_bits: u32,
     ) -> Result<(), IstError> {
         // Memory is allocated before the port is taken, so that nobody waits for the allocator.
-        let mut spare = Spare { host: self, ist: Some(self.allocate_ist(record.key(), int_type, id_bits)?) };
+        let ist = self.allocate_ist(record.key(), int_type, id_bits)?;
+        let mut spare = Spare::new(self.domain.memory(), Some(ist));
         let command = Command::MakeIstValid(record.vm, int_type);
         let mut port = self.port(PortKind::Vmt, command).await?;
-        let word = record.ists.with(|ists| match (ists.part_mut(int_type), &spare.ist) {
+        let word = record.ists.with(|ists| match (ists.part_mut(int_type), &spare.content) {
             (part @ Part::Absent, Some(ist)) => {
-                let word = ist.geometry.vmte_word(ist.base.address()).map_err(TableError::from)?;
-                *part = spare.ist.take().map_or(Part::Absent, Part::Draft);
+                let word = ist.levels.geometry().vmte_word(ist.levels.base().address()).map_err(TableError::from)?;
+                *part = spare.content.take().map_or(Part::Absent, Part::Draft);
                 part.lend();
                 Ok(word)
             }
             _ => Err(IstCause::Exists),
         })?;
         let Err(error) = self.make_ist_valid(&mut port, record.vm, int_type, word).await else { return Ok(()) };
-        if let CommandError::NoEffect { .. } = error {
+        if let CommandErrorKind::NoEffect = error.kind {
             // The IRS is idle and has not taken the IST, so that it can be had back.
             let removed = self.take_ist(&mut port, record, int_type).await;
             let fate = if removed.is_ok() { Fate::Unchanged } else { Fate::Dead };
@@ -243,15 +181,15 @@ impl<H: Hypervisor> Host<H> {
     }
 
     fn allocate_ist(&self, key: VmKey, int_type: IrsIntType, id_bits: u32) -> Result<Boxed<Ist<BlockOf<H>>>, IstCause> {
-        let (memory, limits, heap) = (self.hypervisor.memory(), &self.limits, self.heap());
+        let limits = &self.limits;
         let id_bits = match int_type {
             IrsIntType::Lpi => id_bits.max(limits.ist.min_lpi_id_bits()),
             IrsIntType::Spi => id_bits,
         };
         let geometry = limits.ist.choose(int_type, id_bits, self.contiguous_bytes)?;
-        let ist = Ist::allocate(&heap, memory, self.publish_for, limits.highest, key, int_type, geometry)?;
-        Boxed::new(&heap, ist).map_err(|(error, ist)| {
-            ist.free(memory);
+        let levels = Levels::allocate_whole(&self.domain, geometry)?;
+        Boxed::new(&self.domain.heap(), Ist { key, int_type, levels }).map_err(|(error, ist)| {
+            ist.free(self.domain.memory());
             TableError::from(error).into()
         })
     }
@@ -265,13 +203,13 @@ impl<H: Hypervisor> Host<H> {
     ) -> Result<(), CommandError> {
         let command = Command::MakeIstValid(vm, int_type);
         let filled = self.with_ist_word(vm, int_type, |memory, block, bytes| {
-            memory.prepare(self.publish_for, block, bytes.clone());
+            memory.prepare(self.domain.publish_for, block, bytes.clone());
             let found = memory.load64(block, bytes.start);
             if L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
                 return Err(found);
             }
             memory.store64(block, bytes.start, word.raw_value());
-            memory.publish(self.publish_for, block, bytes);
+            memory.publish(self.domain.publish_for, block, bytes);
             Ok(())
         });
         // An entry that is valid before the command cannot be: LIFE-20.
@@ -280,7 +218,7 @@ impl<H: Hypervisor> Host<H> {
             IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_int_type(int_type).with_vm_id(vm);
         port.issue(command, value).await?;
         let found = self.with_ist_word(vm, int_type, |memory, block, bytes| {
-            memory.acquire(self.publish_for, block, bytes.clone());
+            memory.acquire(self.domain.publish_for, block, bytes.clone());
             memory.load64(block, bytes.start)
         });
         let found = found.unwrap_or(0);
@@ -308,7 +246,7 @@ impl<H: Hypervisor> Host<H> {
         let proof = self.make_ist_invalid(port, record.key(), int_type).await?;
         let ist = record.ists.with(|ists| ists.part_mut(int_type).end(&proof));
         if let Some(ist) = ist {
-            ist.into_inner().free(self.hypervisor.memory());
+            ist.into_inner().free(self.domain.platform.memory());
         }
         Ok(())
     }
@@ -317,6 +255,6 @@ impl<H: Hypervisor> Host<H> {
 /// The blocks of a record's ISTs that have come back.
 pub(crate) fn free_all<H: Hypervisor>(host: &Host<H>, ists: [Option<Boxed<Ist<BlockOf<H>>>>; 2]) {
     for ist in ists.into_iter().flatten() {
-        ist.into_inner().free(host.hypervisor.memory());
+        ist.into_inner().free(host.domain.platform.memory());
     }
 }

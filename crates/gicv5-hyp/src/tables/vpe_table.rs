@@ -9,12 +9,14 @@ use gicv5_arch::{AddressError, Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Block, IrsIndex, TableMemory};
 
 use crate::Hypervisor;
-use crate::boxed::Heap;
-use crate::command::{Command, CommandError, Place, PortKind};
 use crate::doorbell::DoorbellSet;
 use crate::host::host::Host;
-use crate::memory::{Structure, TableError, VmKey, allocate, allocate_many};
+use crate::memory::VmKey;
 use crate::probe::Limits;
+use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::heap::Heap;
+use gicv5_irs::lease::{Structure, TableError, allocate, allocate_many};
+use gicv5_irs::port::PortKind;
 
 /// A VPE that no VM has: selecting it selects nothing (VPE-12).
 pub(crate) const NO_VPE: VpeId = VpeId::new(u16::MAX);

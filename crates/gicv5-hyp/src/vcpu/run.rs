@@ -31,12 +31,13 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Locks, Pe, PeOps};
 
 use crate::doorbell::{Doorbell, Doorbells, Refused, Wake};
-use crate::error::{Fate, Fault};
+use crate::error::Fate;
 use crate::host::host::Host;
 use crate::vcpu::ppi::{PpiMask, VirtualPpis};
 use crate::vm::handle::{VcpuIndex, Vm};
 use crate::vm::record::{Life, VmState};
 use crate::{Hypervisor, sync};
+use gicv5_irs::command::Fault;
 
 /// A vCPU cannot be loaded, put or asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -507,7 +508,7 @@ impl<H: Hypervisor> Vm<'_, H> {
         let not_live = RunError::NotLive { vm: record.vm, state: record.state() };
         Ok(Running {
             doorbells: &self.host.doorbells,
-            lpis: self.host.hypervisor.lpis(),
+            lpis: self.host.domain.platform.lpis(),
             ppis: &self.host.ppis,
             vm: record.vm,
             life: &record.life,

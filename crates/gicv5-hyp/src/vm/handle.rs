@@ -11,18 +11,21 @@ use gicv5_arch::{IrsIntType, Ppi, VmId, VpeId};
 use gicv5_hal::{Lock, LpiError, TableMemory};
 
 use crate::Hypervisor;
-use crate::boxed::{Boxed, OutOfMemory, reserve};
-use crate::command::{Command, CommandError, Place, PortKind, block_on};
 use crate::doorbell::DoorbellError;
-use crate::error::{Fate, Fault};
+use crate::error::Fate;
 use crate::host::host::{Host, Phase};
-use crate::memory::{Part, TableError, VmKey};
+use crate::memory::VmKey;
 use crate::tables::ist::{IstCause, IstError};
-use crate::tables::vm_table::ReachError;
 use crate::tables::vpe_table::{NO_VPE, Tables};
 use crate::vcpu::ppi::PpiMask;
 use crate::vm::record::{Parked, Record, Vcpu, VmState};
 use crate::vm::teardown::TearDownError;
+use gicv5_irs::command::Fault;
+use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::heap::{Boxed, OutOfMemory, reserve};
+use gicv5_irs::lease::{Part, TableError};
+use gicv5_irs::levels::ReachError;
+use gicv5_irs::port::PortKind;
 
 /// A vCPU of a VM, counted from 0 in the order in which init was given their VPE IDs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,6 +135,8 @@ impl From<ReachError> for InitCause {
         match error {
             ReachError::Table(error) => InitCause::Table(error),
             ReachError::Command(error) => InitCause::Command(error),
+            // Only a host that is not up has no VM table.
+            ReachError::Gone => InitCause::HostNotUp(Phase::Changing),
         }
     }
 }
@@ -169,7 +174,7 @@ impl InitError {
             InitCause::NoVmId | InitCause::Doorbell { .. } => Fault::Capacity,
             InitCause::Table(error) => error.fault(),
             InitCause::Ist(cause) => cause.fault(),
-            InitCause::Command(error) => Fault::of(error),
+            InitCause::Command(error) => error.fault(),
             InitCause::NotSettled(cause) => cause.fault(),
         }
     }
@@ -211,7 +216,7 @@ impl ResetError {
     pub const fn fault(&self) -> Fault {
         match &self.cause {
             ResetCause::NotLive | ResetCause::Resident { .. } => Fault::Caller,
-            ResetCause::Command(error) => Fault::of(error),
+            ResetCause::Command(error) => error.fault(),
         }
     }
 }
@@ -292,7 +297,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     ///
     /// [`InitError`], with the cause and what became of the VM.
     pub fn init(&mut self, spec: &VmSpec<'_>) -> Result<(), InitError> {
-        block_on(self.host.hypervisor.wait(), self.start_init(spec))
+        self.host.domain.block_on(self.start_init(spec))
     }
 
     /// [`init`](Self::init) step by step: each poll goes on until the IRS has to be waited for, and looks once whether it has
@@ -321,10 +326,10 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
             let _ = host.start_reclaim().await;
         }
         let key = host.take_id().map_err(|cause| InitError { cause, fate })?;
-        let record = match Record::new(&host.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
+        let record = match Record::new(&host.domain.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
             Ok(record) => self.record.insert(record),
             Err(error) => {
-                host.core.with(|core| core.ids.give(key.vm()));
+                host.core.with(|core| core.ids.give(key.vm().raw_value().into()));
                 return Err(InitError { cause: error.into(), fate });
             }
         };
@@ -363,7 +368,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     /// [`TearDownError`]. If nothing could be begun, the VM is unchanged, and running on. If the hardware does not confirm,
     /// what it may still use is quarantined with the host, and the handle is free.
     pub fn tear_down(&mut self) -> Result<(), TearDownError> {
-        block_on(self.host.hypervisor.wait(), self.start_tear_down())
+        self.host.domain.block_on(self.start_tear_down())
     }
 
     /// [`tear_down`](Self::tear_down) step by step. A future that is dropped leaves the VM as far as it was: teardown may be
@@ -401,7 +406,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     ///
     /// [`IstError`].
     pub fn create_lpi_ist(&self, id_bits: u32) -> Result<(), IstError> {
-        block_on(self.host.hypervisor.wait(), self.start_create_lpi_ist(id_bits))
+        self.host.domain.block_on(self.start_create_lpi_ist(id_bits))
     }
 
     /// [`create_lpi_ist`](Self::create_lpi_ist) step by step.
@@ -423,7 +428,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     ///
     /// [`IstError`].
     pub fn remove_lpi_ist(&self) -> Result<(), IstError> {
-        block_on(self.host.hypervisor.wait(), self.start_remove_lpi_ist())
+        self.host.domain.block_on(self.start_remove_lpi_ist())
     }
 
     /// [`remove_lpi_ist`](Self::remove_lpi_ist) step by step.
@@ -448,7 +453,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     ///
     /// [`ResetError`].
     pub fn reset_vcpu(&self, vcpu: VcpuIndex) -> Result<(), ResetError> {
-        block_on(self.host.hypervisor.wait(), self.start_reset_vcpu(vcpu))
+        self.host.domain.block_on(self.start_reset_vcpu(vcpu))
     }
 
     /// [`reset_vcpu`](Self::reset_vcpu) step by step. A future that is dropped leaves the vCPU's settings as they are at that
@@ -468,13 +473,13 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         if host.doorbells.is_resident(doorbell) {
             return Err(unchanged(ResetCause::Resident { vm, vpe: *vpe }));
         }
-        let lpi = host.doorbells.lpi(host.hypervisor.lpis(), doorbell);
+        let lpi = host.doorbells.lpi(host.domain.platform.lpis(), doorbell);
         // The commands may end the request for the doorbell (open question 8), also if the future is dropped half-way.
         context.stop_waiting();
         match host.configure_vpe(vm, *vpe, lpi).await {
             Ok(proof) => {
                 context.reset(&host.ppis, record.priorities(vcpu));
-                host.doorbells.enable(host.hypervisor.lpis(), doorbell, &proof);
+                host.doorbells.enable(host.domain.platform.lpis(), doorbell, &proof);
                 Ok(())
             }
             Err(error) if error.nothing_was_written() => Err(unchanged(error.into())),
@@ -515,7 +520,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
                 Ok(()) => return Ok(VmReference { host, vm }),
                 Err(full) => {
                     room = Vec::new();
-                    reserve(&host.heap(), &mut room, 2 * full + 8).map_err(|_| ReferenceError::NoMemory)?;
+                    reserve(&host.domain.heap(), &mut room, 2 * full + 8).map_err(|_| ReferenceError::NoMemory)?;
                 }
             }
         }
@@ -621,7 +626,7 @@ impl<H: Hypervisor> Host<H> {
             if core.phase != Phase::Up {
                 return Err(InitCause::HostNotUp(core.phase));
             }
-            let vm = core.ids.take().ok_or(InitCause::NoVmId)?;
+            let vm = core.ids.take().and_then(|id| id.try_into().ok()).map(VmId::new).ok_or(InitCause::NoVmId)?;
             let generation = core.next_generation;
             core.next_generation += 1;
             Ok(VmKey::new(vm, generation))
@@ -631,17 +636,24 @@ impl<H: Hypervisor> Host<H> {
     /// Everything that init does with a record. Whatever it has done when it fails is in the record.
     async fn build_vm(&self, record: &mut Record<H>, plan: &Plan) -> Result<(), InitCause> {
         let vm = record.vm;
-        let lpis = self.hypervisor.lpis();
+        let lpis = self.domain.platform.lpis();
         for vcpu in &mut record.vcpus {
             let vpe = vcpu.vpe;
-            let doorbell = self.doorbells.allocate(&self.heap(), lpis, vm, vpe);
+            let doorbell = self.doorbells.allocate(&self.domain.heap(), lpis, vm, vpe);
             vcpu.doorbell = Some(doorbell.map_err(|source| InitCause::Doorbell { vpe, source })?);
         }
         self.make_entry_reachable(vm).await?;
         let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
-        let memory = self.hypervisor.memory();
-        let tables =
-            Tables::allocate(&self.heap(), memory, self.publish_for, &self.limits, record.key(), plan.vpe_table, vpes)?;
+        let memory = self.domain.platform.memory();
+        let tables = Tables::allocate(
+            &self.domain.heap(),
+            memory,
+            self.domain.publish_for,
+            &self.limits,
+            record.key(),
+            plan.vpe_table,
+            vpes,
+        )?;
         record.tables = Part::Draft(tables);
         self.make_vm_valid(record).await?;
         for vcpu in &record.vcpus {
@@ -668,7 +680,7 @@ impl<H: Hypervisor> Host<H> {
         let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_vm_id(vm);
         port.issue(command, value).await?;
         let found = self.with_entry(vm, |memory, block, offset| {
-            memory.acquire(self.publish_for, block, offset..offset + 8);
+            memory.acquire(self.domain.publish_for, block, offset..offset + 8);
             memory.load64(block, offset)
         });
         let found = found.unwrap_or(0);

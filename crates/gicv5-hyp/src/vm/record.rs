@@ -6,9 +6,8 @@ use core::sync::atomic::AtomicU64;
 use gicv5_arch::{VmId, VpeId};
 use gicv5_hal::Lock;
 
-use crate::boxed::{Boxed, Heap, OutOfMemory, boxed_slice};
 use crate::doorbell::Doorbell;
-use crate::memory::{Part, Structure, VmKey};
+use crate::memory::VmKey;
 use crate::sync::{AtomicU8, Ordering};
 use crate::tables::ist::Ists;
 use crate::tables::vpe_table::Tables;
@@ -16,6 +15,8 @@ use crate::vcpu::ppi::PpiMask;
 use crate::vcpu::run::{Context, GuestIrs};
 use crate::vm::handle::VcpuIndex;
 use crate::{BlockOf, Hypervisor, LpiOf, MutexOf};
+use gicv5_irs::heap::{Boxed, Heap, OutOfMemory, boxed_slice};
+use gicv5_irs::lease::{Part, Structure};
 
 /// How far a VM is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

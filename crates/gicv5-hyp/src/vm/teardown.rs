@@ -11,12 +11,15 @@ use gicv5_arch::{IrsIntType, VmId, VpeId};
 use gicv5_hal::Lock;
 
 use crate::Hypervisor;
-use crate::command::{Command, CommandError, PortKind};
-use crate::error::{Fate, Fault};
+use crate::error::Fate;
 use crate::host::host::Host;
-use crate::memory::{Structure, TableWithdrawn};
+use crate::memory::TableWithdrawn;
 use crate::tables::ist::free_all;
 use crate::vm::record::{Record, VmState};
+use gicv5_irs::command::Fault;
+use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::lease::Structure;
+use gicv5_irs::port::PortKind;
 
 /// Why a VM could not be torn down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +76,7 @@ impl TearDownCause {
     pub const fn fault(&self) -> Fault {
         match self {
             TearDownCause::Resident { .. } | TearDownCause::Referenced { .. } => Fault::Caller,
-            TearDownCause::Command(error) => Fault::of(error),
+            TearDownCause::Command(error) => error.fault(),
             TearDownCause::Named { .. } | TearDownCause::OthersRun => Fault::Busy,
             TearDownCause::Doorbell { .. } => Fault::Hardware,
         }
@@ -126,7 +129,7 @@ impl<H: Hypervisor> Host<H> {
         if let Some(cause) = self.cannot_go(record) {
             return Err(cause);
         }
-        let memory = self.hypervisor.memory();
+        let memory = self.domain.platform.memory();
         if record.tables.is_lent() {
             let invalid = match proof.and_then(|proof| proof.about(record.key())) {
                 Some(invalid) => {
@@ -141,7 +144,7 @@ impl<H: Hypervisor> Host<H> {
             };
             let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
             if let Some(tables) = record.tables.end(&invalid) {
-                tables.clear(memory, self.publish_for, vpes);
+                tables.clear(memory, self.domain.publish_for, vpes);
                 tables.free(memory);
             }
             let ists = record
@@ -156,7 +159,7 @@ impl<H: Hypervisor> Host<H> {
             }
         }
         self.release_doorbells(record).await?;
-        self.core.with(|core| core.ids.give(vm));
+        self.core.with(|core| core.ids.give(vm.raw_value().into()));
         Ok(())
     }
 
@@ -181,7 +184,7 @@ impl<H: Hypervisor> Host<H> {
     /// VM of this ID would have its doorbell. So the ID stays, and so does the doorbell that the command names.
     async fn release_doorbells(&self, record: &mut Record<H>) -> Result<(), TearDownCause> {
         let vm = record.vm;
-        let named = self.unknown_of(PortKind::Vpe, vm).await;
+        let named = self.domain.unknown_of(&self.ports, PortKind::Vpe, vm).await;
         let mut outcome = match named {
             Some(command) => Err(TearDownCause::Named { command }),
             None => Ok(()),
@@ -191,7 +194,7 @@ impl<H: Hypervisor> Host<H> {
                 continue;
             }
             let Some(doorbell) = vcpu.doorbell.take() else { continue };
-            if let Err(kept) = self.doorbells.release(self.hypervisor.lpis(), doorbell) {
+            if let Err(kept) = self.doorbells.release(self.domain.platform.lpis(), doorbell) {
                 vcpu.doorbell = Some(kept.0);
                 outcome = outcome.and(Err(TearDownCause::Doorbell { vm, vpe: vcpu.vpe }));
             }

@@ -16,34 +16,15 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{L2SizeSet, Levels};
 use gicv5_arch::{Iaffid, Lpi, Spi};
 use gicv5_hal::{
-    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsExt, IrsIndex, Lock, Locks, Pe, PeOps,
-    Platform, TableMemory,
+    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsExt, IrsIndex, Pe, PeOps, Platform,
+    TableMemory, Wait,
 };
 use gicv5_model::PeIndex;
 use gicv5_model::config::Eagerness;
 use gicv5_model::config::{IrsConfig, MachineConfig};
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::{CpuConfig, Machine, ModelPe};
+use gicv5_model::{CpuConfig, Machine, ModelHost, ModelPe};
 use gicv5_phys::{Config, Phys};
-
-/// The standard library's mutex as the host's lock.
-pub struct StdLocks;
-
-pub struct StdMutex<T>(Mutex<T>);
-
-impl Locks for StdLocks {
-    type Mutex<T: Send> = StdMutex<T>;
-}
-
-impl<T: Send> Lock<T> for StdMutex<T> {
-    fn new(value: T) -> StdMutex<T> {
-        StdMutex(Mutex::new(value))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.lock().unwrap())
-    }
-}
 
 /// Something that orders or synchronises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,6 +61,9 @@ struct Books {
     live: BTreeMap<u64, u64>,
     allocations: u64,
     fail_allocation: Option<u64>,
+    /// How often the driver asked for heap, and the requests that are refused.
+    heap_requests: u64,
+    refused: std::ops::Range<u64>,
     /// How many of each kind there were, and the one to leave out.
     syncs: Vec<Sync>,
     skip: Option<usize>,
@@ -321,15 +305,31 @@ pub struct Lab {
     irs: LabIrs,
     memory: LabMemory,
     pes: Pes,
+    time: Time,
     books: Arc<Mutex<Books>>,
+}
+
+/// The machine's time. Whoever waits lets other threads run, as on PEs of their own.
+#[derive(Clone)]
+pub struct Time(Machine);
+
+impl Wait for Time {
+    fn relax(&self) {
+        std::thread::yield_now();
+        self.0.relax();
+    }
+
+    fn now(&self) -> Duration {
+        Wait::now(&self.0)
+    }
 }
 
 impl Platform for Lab {
     type Irs = LabIrs;
     type Memory = LabMemory;
     type CurrentPe = Pes;
-    type Wait = Machine;
-    type Locks = StdLocks;
+    type Wait = Time;
+    type Locks = <ModelHost as Platform>::Locks;
 
     fn irs(&self) -> &LabIrs {
         &self.irs
@@ -343,8 +343,15 @@ impl Platform for Lab {
         &self.pes
     }
 
-    fn wait(&self) -> &Machine {
-        &self.machine
+    fn wait(&self) -> &Time {
+        &self.time
+    }
+
+    fn may_allocate(&self, _bytes: usize) -> bool {
+        let mut books = self.books.lock().unwrap();
+        let n = books.heap_requests;
+        books.heap_requests += 1;
+        !books.refused.contains(&n)
     }
 }
 
@@ -357,7 +364,8 @@ impl Lab {
             .collect();
         let memory = LabMemory { machine: machine.clone(), books: books.clone() };
         let irs = LabIrs { machine: machine.clone(), books: books.clone() };
-        Lab { machine, irs, memory, pes: Pes { pes }, books }
+        let time = Time(machine.clone());
+        Lab { machine, irs, memory, pes: Pes { pes }, time, books }
     }
 
     /// Puts the thread onto a PE.
@@ -381,6 +389,16 @@ impl Lab {
     /// Makes the allocation with this number fail, counting all from 0.
     pub fn fail_allocation(&self, n: u64) {
         self.books.lock().unwrap().fail_allocation = Some(n);
+    }
+
+    /// How often the driver has asked for heap.
+    pub fn heap_requests(&self) -> u64 {
+        self.books.lock().unwrap().heap_requests
+    }
+
+    /// Refuses these requests for heap, counting all from 0.
+    pub fn refuse_heap(&self, requests: Range<u64>) {
+        self.books.lock().unwrap().refused = requests;
     }
 
     /// Does something, once, while the driver waits for the next block.
@@ -460,18 +478,8 @@ pub struct Shape {
 }
 
 impl Default for Shape {
-    /// Two levels of 4 KiB, so that few LPIs need several level-2 ISTs.
     fn default() -> Shape {
-        Shape {
-            irss: 1,
-            pes_per_irs: 2,
-            coherency: Coherency::Coherent,
-            metadata: None,
-            levels: Levels::TwoLevel,
-            l2_sizes: 0b001,
-            eagerness: Eagerness::Strict,
-            seed: 1,
-        }
+        Shape::DEFAULT
     }
 }
 
@@ -479,6 +487,18 @@ impl Default for Shape {
 pub const SPIS: u32 = 32;
 
 impl Shape {
+    /// Two levels of 4 KiB, so that few LPIs need several level-2 ISTs.
+    pub const DEFAULT: Shape = Shape {
+        irss: 1,
+        pes_per_irs: 2,
+        coherency: Coherency::Coherent,
+        metadata: None,
+        levels: Levels::TwoLevel,
+        l2_sizes: 0b001,
+        eagerness: Eagerness::Strict,
+        seed: 1,
+    };
+
     pub fn config(self) -> MachineConfig {
         let mut config = MachineConfig::new(1, 0);
         config.irses = (0..self.irss)

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use gicv5_hyp::{
-    BringUpCause, BringUpError, CommandError, DoorbellError, Fate, InitCause, InitError, IstCause, IstError,
+    BringUpCause, BringUpError, CommandError, CommandErrorKind, DoorbellError, Fate, InitCause, InitError, IstCause, IstError,
     ProbeError, ReclaimError, ResetCause, ResetError, RunError, ShutDownError, TableError, TearDownCause,
     TearDownError,
 };
@@ -151,12 +151,12 @@ impl Complaint {
 }
 
 fn of_command(error: &CommandError) -> Cause {
-    match error {
-        CommandError::TimedOut { .. } => Cause::TimedOut,
-        CommandError::InFlight { .. } => Cause::InFlight,
-        CommandError::NoEffect { .. } => Cause::NoEffect,
-        CommandError::NotValid { .. } => Cause::NotValid,
-        CommandError::NotIdle { .. } | CommandError::Contended { .. } => Cause::Other,
+    match error.kind {
+        CommandErrorKind::TimedOut { .. } => Cause::TimedOut,
+        CommandErrorKind::InFlight { .. } => Cause::InFlight,
+        CommandErrorKind::NoEffect => Cause::NoEffect,
+        CommandErrorKind::NotValid => Cause::NotValid,
+        _ => Cause::Other,
     }
 }
 

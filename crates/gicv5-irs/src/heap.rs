@@ -4,15 +4,20 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::{Deref, DerefMut};
 
-/// There is no memory for the library's own records.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct OutOfMemory;
+/// There is no memory for a library's own records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no memory for the library's records")]
+pub struct OutOfMemory;
 
 /// The host's word on whether so many bytes may be taken ([`Platform::may_allocate`](gicv5_hal::Platform::may_allocate)).
-pub(crate) type Heap<'a> = &'a dyn Fn(usize) -> bool;
+pub type Heap<'a> = &'a dyn Fn(usize) -> bool;
 
-/// Makes room for more values. All growth of the library's records is here.
-pub(crate) fn reserve<T>(heap: Heap<'_>, values: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
+/// Makes room for more values. All growth of the libraries' records is here.
+///
+/// # Errors
+///
+/// [`OutOfMemory`].
+pub fn reserve<T>(heap: Heap<'_>, values: &mut Vec<T>, more: usize) -> Result<(), OutOfMemory> {
     if values.capacity() - values.len() >= more {
         return Ok(());
     }
@@ -23,7 +28,11 @@ pub(crate) fn reserve<T>(heap: Heap<'_>, values: &mut Vec<T>, more: usize) -> Re
 }
 
 /// A boxed slice of `len` values.
-pub(crate) fn boxed_slice<T>(heap: Heap<'_>, len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
+///
+/// # Errors
+///
+/// [`OutOfMemory`].
+pub fn boxed_slice<T>(heap: Heap<'_>, len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
     let mut values = Vec::new();
     reserve(heap, &mut values, len)?;
     values.resize_with(len, value);
@@ -31,11 +40,15 @@ pub(crate) fn boxed_slice<T>(heap: Heap<'_>, len: usize, value: impl FnMut() -> 
 }
 
 /// A box. `Box::new` aborts where there is no memory; an array of one does not have to.
-pub(crate) struct Boxed<T>(Box<[T; 1]>);
+pub struct Boxed<T>(Box<[T; 1]>);
 
 impl<T> Boxed<T> {
-    /// Boxes a value, or gives it back.
-    pub(crate) fn new(heap: Heap<'_>, value: T) -> Result<Boxed<T>, (OutOfMemory, T)> {
+    /// Boxes a value, or returns it.
+    ///
+    /// # Errors
+    ///
+    /// [`OutOfMemory`] with the value.
+    pub fn new(heap: Heap<'_>, value: T) -> Result<Boxed<T>, (OutOfMemory, T)> {
         let mut values = Vec::new();
         if let Err(error) = reserve(heap, &mut values, 1) {
             return Err((error, value));
@@ -47,7 +60,8 @@ impl<T> Boxed<T> {
         }
     }
 
-    pub(crate) fn into_inner(self) -> T {
+    /// The value.
+    pub fn into_inner(self) -> T {
         let [value] = *self.0;
         value
     }

@@ -1,0 +1,345 @@
+//! One command at a time for each status register.
+//!
+//! All registers that share a status register form a *port*, and only one write may be under way on it (GEN-18). A port is
+//! owned by a [turn](crate::turn) and not by a held lock, because its owner waits for the hardware. The turn also keeps select
+//! and program together (GEN-15). What waits is a future, so that the caller can do other work between polls of the status
+//! register; interrupts need not be off meanwhile.
+//!
+//! A write that has not finished in time is *unknown*, not failed (LIFE-10), and so is one whose future was dropped. The port
+//! remembers it. The next user of the port waits for it if it has some of its time left, which it has only after a dropped
+//! future, and otherwise gets an error at once that names it. When the status register reads idle, the port is as good as
+//! new.
+
+use core::sync::atomic::Ordering;
+use core::time::Duration;
+
+use gicv5_arch::VmId;
+use gicv5_arch::irs::{IrsReg, Status};
+use gicv5_arch::register::Register;
+use gicv5_hal::{IrsExt, IrsIndex, Lock, Locks, Platform, Wait};
+
+use crate::command::{Command, CommandError, CommandErrorKind, Place};
+use crate::domain::{Domain, MutexOf};
+use crate::drive::look_again;
+use crate::turn::{MyTurn, Turn};
+
+/// The ports of an IRS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortKind {
+    /// The IRS as a whole.
+    Cr0,
+    /// The physical IST.
+    Ist,
+    /// The VM table and everything that is made valid through it.
+    Vmt,
+    /// The settings of VPEs.
+    Vpe,
+    /// The settings of SPIs.
+    Spi,
+    /// The settings of PEs.
+    Pe,
+    /// The drain of accepted events.
+    Sync,
+}
+
+const fn status_of(register: IrsReg) -> Status {
+    match register.status() {
+        Some(status) => status,
+        None => unreachable!(),
+    }
+}
+
+impl PortKind {
+    const ALL: [PortKind; 7] =
+        [PortKind::Cr0, PortKind::Ist, PortKind::Vmt, PortKind::Vpe, PortKind::Spi, PortKind::Pe, PortKind::Sync];
+
+    /// The status register of the port (GEN-16).
+    const fn status(self) -> Status {
+        const CR0: Status = status_of(IrsReg::IRS_CR0);
+        const IST: Status = status_of(IrsReg::IRS_IST_BASER);
+        const VMT: Status = status_of(IrsReg::IRS_VMT_BASER);
+        const VPE: Status = status_of(IrsReg::IRS_VPE_SELR);
+        const SPI: Status = status_of(IrsReg::IRS_SPI_SELR);
+        const PE: Status = status_of(IrsReg::IRS_PE_SELR);
+        const SYNC: Status = status_of(IrsReg::IRS_SYNCR);
+        match self {
+            PortKind::Cr0 => CR0,
+            PortKind::Ist => IST,
+            PortKind::Vmt => VMT,
+            PortKind::Vpe => VPE,
+            PortKind::Spi => SPI,
+            PortKind::Pe => PE,
+            PortKind::Sync => SYNC,
+        }
+    }
+
+    /// The most waits of one time-out each that an owner of the port may be in for, and one more for the looks being apart.
+    const fn most_waits(self, irss: u32) -> u32 {
+        // The one at the beginning, for what is under way.
+        let first = 1;
+        let sequence = match self {
+            PortKind::Cr0 | PortKind::Ist | PortKind::Sync => 1,
+            // The VM table is given to each IRS, or taken from it: a wait before the write and one after.
+            PortKind::Vmt => 2 * irss,
+            // Select nothing, select, configure, set the doorbell.
+            PortKind::Vpe => 4,
+            // Select nothing, select, configure.
+            PortKind::Spi => 3,
+            // Select, configure.
+            PortKind::Pe => 2,
+        };
+        first + sequence + 1
+    }
+}
+
+/// A command that was started and has not been seen to end.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct UnderWay {
+    command: Command,
+    /// The IRS that was given it.
+    irs: IrsIndex,
+    /// When it has had its time.
+    deadline: Duration,
+}
+
+struct PortState<K: Locks> {
+    turn: Turn,
+    unknown: K::Mutex<Option<UnderWay>>,
+}
+
+/// The ports of an IRS, or of several that are used as one.
+pub struct Ports<K: Locks> {
+    cr0: PortState<K>,
+    ist: PortState<K>,
+    vmt: PortState<K>,
+    vpe: PortState<K>,
+    spi: PortState<K>,
+    pe: PortState<K>,
+    sync: PortState<K>,
+}
+
+impl<K: Locks> Default for Ports<K> {
+    fn default() -> Ports<K> {
+        let new = || PortState { turn: Turn::default(), unknown: Lock::new(None) };
+        Ports { cr0: new(), ist: new(), vmt: new(), vpe: new(), spi: new(), pe: new(), sync: new() }
+    }
+}
+
+impl<K: Locks> Ports<K> {
+    const fn state(&self, kind: PortKind) -> &PortState<K> {
+        match kind {
+            PortKind::Cr0 => &self.cr0,
+            PortKind::Ist => &self.ist,
+            PortKind::Vmt => &self.vmt,
+            PortKind::Vpe => &self.vpe,
+            PortKind::Spi => &self.spi,
+            PortKind::Pe => &self.pe,
+            PortKind::Sync => &self.sync,
+        }
+    }
+}
+
+/// A port that is the holder's alone, and on which nothing is under way.
+pub struct Port<'d, P: Platform> {
+    domain: &'d Domain<P>,
+    unknown: &'d MutexOf<P, Option<UnderWay>>,
+    status: Status,
+    /// The IRS whose registers are used.
+    irs: IrsIndex,
+    /// What was started and has not been seen to end. Left behind when the port is returned.
+    under_way: Option<UnderWay>,
+    /// Returned last.
+    _turn: MyTurn<'d>,
+}
+
+impl<P: Platform> Drop for Port<'_, P> {
+    fn drop(&mut self) {
+        if let Some(unknown) = self.under_way {
+            self.unknown.with(|state| *state = Some(unknown));
+        }
+    }
+}
+
+impl<P: Platform> Domain<P> {
+    /// Takes a port of an IRS and waits for what is under way on it, so that the next access can be a write (GEN-18). A
+    /// command that timed out is not waited for again: it had its time.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] for this command; nothing was written.
+    pub async fn port<'d>(
+        &'d self,
+        ports: &'d Ports<P::Locks>,
+        kind: PortKind,
+        irs: IrsIndex,
+        command: Command,
+    ) -> Result<Port<'d, P>, CommandError> {
+        let status = kind.status();
+        let place = Place::Register(status.register);
+        let PortState { turn, unknown } = ports.state(kind);
+        let patience = self.timeout.saturating_mul(kind.most_waits(self.irss));
+        let turn = turn.take(self.platform.wait(), patience).await.map_err(|waited| {
+            let kind = CommandErrorKind::Contended { waited };
+            CommandError { irs, command, place, value: 0, kind }
+        })?;
+        let mut port = Port { domain: self, unknown, status, irs, under_way: None, _turn: turn };
+        if let Some(UnderWay { command: in_flight, irs: there, deadline }) = unknown.with(|state| *state) {
+            port.irs = there;
+            let idle = port.idle_by(deadline).await;
+            idle.map_err(|value| port.error(command, value, CommandErrorKind::InFlight { in_flight }))?;
+            unknown.with(|state| *state = None);
+            port.turn_to(irs, command).await?;
+        } else {
+            port.await_idle(command).await?;
+        }
+        Ok(port)
+    }
+
+    /// The command on a port that was given up and is still under way.
+    pub fn unknown(&self, ports: &Ports<P::Locks>, kind: PortKind) -> Option<Command> {
+        self.unknown_now(ports, kind).map(|unknown| unknown.command)
+    }
+
+    /// The first such command of all ports.
+    pub fn any_unknown(&self, ports: &Ports<P::Locks>) -> Option<Command> {
+        PortKind::ALL.into_iter().find_map(|kind| self.unknown(ports, kind))
+    }
+
+    fn unknown_now(&self, ports: &Ports<P::Locks>, kind: PortKind) -> Option<UnderWay> {
+        let unknown = || ports.state(kind).unknown.with(|state| *state);
+        let mut found = unknown()?;
+        loop {
+            if self.platform.irs().is_idle(found.irs, kind.status()).0 {
+                return None;
+            }
+            // The command may have completed; the IRS may be busy with a later one.
+            let again = unknown()?;
+            if again == found {
+                return Some(found);
+            }
+            found = again;
+        }
+    }
+
+    /// The same, if it names this VM. If it has some of its time left it is waited for.
+    pub async fn unknown_of(&self, ports: &Ports<P::Locks>, kind: PortKind, vm: VmId) -> Option<Command> {
+        loop {
+            let now = self.platform.wait().now();
+            let unknown = self.unknown_now(ports, kind).filter(|unknown| unknown.command.vm() == Some(vm))?;
+            if now >= unknown.deadline {
+                return Some(unknown.command);
+            }
+            look_again().await;
+        }
+    }
+}
+
+impl<P: Platform> Port<'_, P> {
+    fn error(&self, command: Command, value: u64, kind: CommandErrorKind) -> CommandError {
+        CommandError { irs: self.irs, command, place: Place::Register(self.status.register), value, kind }
+    }
+
+    /// Polls the status register until then. Returns its value and when it was read; as an error if it has not become
+    /// idle.
+    async fn idle_by(&self, deadline: Duration) -> Result<(u64, Duration), u64> {
+        loop {
+            // The clock is read first, so that the last look at the register comes after the deadline: a future that
+            // was not driven for long gets the answer that is there.
+            let now = self.domain.platform.wait().now();
+            match self.domain.platform.irs().is_idle(self.irs, self.status) {
+                (true, value) => return Ok((value, now)),
+                (false, value) if now >= deadline => return Err(value),
+                (false, _) => look_again().await,
+            }
+        }
+    }
+
+    /// Waits for what other software has written, so that the next access can be a write (GEN-18).
+    async fn await_idle(&self, command: Command) -> Result<(), CommandError> {
+        let waited = self.domain.timeout;
+        let deadline = self.domain.platform.wait().now().saturating_add(waited);
+        match self.idle_by(deadline).await {
+            Ok(_) => Ok(()),
+            Err(value) => Err(self.error(command, value, CommandErrorKind::NotIdle { waited })),
+        }
+    }
+
+    /// What follows goes to this IRS. Its registers are as good as another's of the domain; the port is the same.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`] if that IRS is not idle.
+    pub async fn turn_to(&mut self, irs: IrsIndex, command: Command) -> Result<(), CommandError> {
+        if core::mem::replace(&mut self.irs, irs) == irs { Ok(()) } else { self.await_idle(command).await }
+    }
+
+    /// Writes a register and waits for the IRS to finish. Returns the status register.
+    ///
+    /// # Errors
+    ///
+    /// [`CommandError`]; nothing more may be issued after it, and the port is to be returned.
+    pub async fn issue<R: Register<Reg = IrsReg>>(&mut self, command: Command, value: R) -> Result<u64, CommandError> {
+        let (domain, irs, waited) = (self.domain, self.irs, self.domain.timeout);
+        domain.commands.fetch_add(1, Ordering::Relaxed);
+        let start = domain.platform.wait().now();
+        let deadline = start.saturating_add(waited);
+        self.under_way = Some(UnderWay { command, irs, deadline });
+        domain.platform.irs().write(irs, value);
+        match self.idle_by(deadline).await {
+            Ok((value, now)) => {
+                self.under_way = None;
+                let nanoseconds = now.saturating_sub(start).as_nanos().try_into().unwrap_or(u64::MAX);
+                domain.longest_wait_ns.fetch_max(nanoseconds, Ordering::Relaxed);
+                Ok(value)
+            }
+            Err(value) => {
+                domain.timed_out.fetch_add(1, Ordering::Relaxed);
+                Err(self.error(command, value, CommandErrorKind::TimedOut { waited }))
+            }
+        }
+    }
+
+    /// As [`issue`](Self::issue), for writes about an object: the IRS must say that it is valid (GEN-17).
+    ///
+    /// # Errors
+    ///
+    /// As [`issue`](Self::issue), and if the object is not valid.
+    pub async fn issue_valid<R: Register<Reg = IrsReg>>(
+        &mut self,
+        command: Command,
+        value: R,
+    ) -> Result<(), CommandError> {
+        let value = self.issue(command, value).await?;
+        match self.status.valid {
+            Some(_) if !self.is_valid(value) => Err(self.error(command, value, CommandErrorKind::NotValid)),
+            _ => Ok(()),
+        }
+    }
+
+    /// True if this value of the status register says that the selected object exists (GEN-17).
+    #[must_use]
+    pub fn is_valid(&self, status: u64) -> bool {
+        self.status.valid.is_some_and(|valid| status & u64::from(valid) != 0)
+    }
+
+    /// Reads a register of the port.
+    pub fn read<R: Register<Reg = IrsReg>>(&self) -> R {
+        self.domain.platform.irs().read(self.irs)
+    }
+
+    /// Writes a register of the port that takes effect at once.
+    pub fn write<R: Register<Reg = IrsReg>>(&self, value: R) {
+        self.domain.platform.irs().write(self.irs, value);
+    }
+
+    /// The error for a command that has finished without effect.
+    #[must_use]
+    pub fn no_effect(&self, command: Command, place: Place, value: u64) -> CommandError {
+        CommandError { irs: self.irs, command, place, value, kind: CommandErrorKind::NoEffect }
+    }
+
+    /// The same, for what a register reads.
+    pub fn register_says<R: Register<Reg = IrsReg>>(&self, command: Command, found: R) -> CommandError {
+        self.no_effect(command, Place::Register(R::REG), found.to_bits())
+    }
+}
