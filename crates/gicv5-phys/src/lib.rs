@@ -94,7 +94,8 @@
 //!
 //! **Writes that take time** are preceded and followed by a wait for the status register that belongs to them
 //! (GEN-16, GEN-18), bounded by [`Config::timeout`]. No lock is held meanwhile: the registers of one status register are owned
-//! by a token, so that select, wait, program, wait stays one sequence (GEN-15). A write that has not finished in
+//! by a token, so that select, wait, program, wait stays one sequence (GEN-15). A caller that finds the token taken waits as
+//! long as its owners get on, and so does a PE that comes up while others do. A write that has not finished in
 //! time is *unknown*, not failed (LIFE-10). The error says so, the registers it belongs to refuse further commands at once
 //! until the hardware says that it is idle, and nothing the command names is freed.
 //!
@@ -123,10 +124,15 @@
 //! | [`Phys::abandon`], [`holdings`](Phys::holdings), [`phase`](Phys::phase) | no | yes | no | no |
 //! | [`HostLpis::enable`](gicv5_hal::HostLpis::enable), [`route`](gicv5_hal::HostLpis::route), [`lpi`](gicv5_hal::HostLpis::lpi) | no | no | no | yes |
 //! | [`Phys::enable_interrupt`], [`disable_interrupt`](Phys::disable_interrupt), [`set_priority`](Phys::set_priority), ... by number | no | no | no | yes, but [`configuration`](Phys::configuration) |
-//! | [`Phys::set_trigger`], [`trigger`](Phys::trigger), [`resample`](Phys::resample) | yes | no | no | no |
+//! | [`Phys::set_trigger`], [`trigger`](Phys::trigger), [`resample`](Phys::resample) | yes | yes | no | no |
 //! | [`Phys::send_ipi`] | no | no | no | yes |
 //! | [`Phys::take_interrupts`], [`acknowledge`](Phys::acknowledge), [`deactivate`](Phys::deactivate), and for NMIs | no | no | no | that is where they belong |
 //! | everything in [`ppi`] | no | no | no | with interrupts off |
+//!
+//! # Heap
+//!
+//! [`Platform::may_allocate`](gicv5_hal::Platform::may_allocate) is asked before each allocation, and a refusal is an ordinary
+//! error.
 //!
 //! # Not supported
 //!
