@@ -24,8 +24,8 @@ use crate::tables::ist::Ist;
 use crate::tables::vm_table::VmTable;
 use crate::tables::vpe_table::Tables;
 use gicv5_irs::command::{Command, CommandError, Place};
-use gicv5_irs::lease::Proof;
 use gicv5_irs::heap::Boxed;
+use gicv5_irs::lease::Proof;
 use gicv5_irs::port::Port;
 
 /// A VM over its life: no other VM has the same, whatever its ID. Its ID in bits 15 to 0, its generation above.

@@ -13,8 +13,8 @@ use gicv5_arch::values::Structure;
 use gicv5_arch::{Lpi, VmId, VpeId};
 use gicv5_hal::{IrsExt, Pe};
 use gicv5_hyp::{
-    BringUpCause, Command, CommandError, CommandErrorKind, Config, Fate, Host, InitCause, LiveTable, Phase, Place, ProbeError, ReclaimError,
-    ShutDownError, TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
+    BringUpCause, Command, CommandError, CommandErrorKind, Config, Fate, Host, InitCause, LiveTable, Phase, Place,
+    ProbeError, ReclaimError, ShutDownError, TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
 };
 use gicv5_model::PeIndex;
 use gicv5_model::fault::{Fault, Request};
@@ -92,7 +92,10 @@ fn a_level_2_vm_table_whose_map_command_timed_out_stays_until_the_vm_table_is_in
     lab.machine.plan_fault(lab.machine.fault_points_passed() + at, Fault::Late(1_000));
     let mut vm = host.new_vm();
     let error = vm.init(&SPEC).unwrap_err();
-    assert!(matches!(error.cause, InitCause::Command(CommandError { kind: CommandErrorKind::TimedOut { .. }, .. })), "{error:?}");
+    assert!(
+        matches!(error.cause, InitCause::Command(CommandError { kind: CommandErrorKind::TimedOut { .. }, .. })),
+        "{error:?}"
+    );
     assert_eq!(error.fate, Fate::TornDown, "nothing but the page was named to the hardware");
     let account = lab.machine.account(&before);
     assert_eq!(account.leaks.len(), 1, "the page is held, and all else has gone: {account:#?}");
@@ -149,13 +152,17 @@ fn doorbells_of_a_vm_that_could_not_be_made_invalid_are_quarantined_with_it() {
 fn a_vm_whose_invalidation_timed_out_is_reclaimed_when_the_hardware_answers() {
     for shape in SHAPES {
         let (lab, host, error, _) = stuck(shape);
-        let TearDownCause::Command(CommandError { command, place, kind: CommandErrorKind::TimedOut { .. }, .. }) = error.cause else {
+        let TearDownCause::Command(CommandError { command, place, kind: CommandErrorKind::TimedOut { .. }, .. }) =
+            error.cause
+        else {
             panic!("{error:?}")
         };
         assert_eq!((command, place), (Command::MakeVmInvalid(VmId::new(0)), Place::Register(IrsReg::IRS_VMT_STATUSR)));
         let polls = lab.machine.now();
-        let Err(ReclaimError { left: 1, cause: TearDownCause::Command(CommandError { kind: CommandErrorKind::InFlight { in_flight }, .. }) }) =
-            host.reclaim()
+        let Err(ReclaimError {
+            left: 1,
+            cause: TearDownCause::Command(CommandError { kind: CommandErrorKind::InFlight { in_flight }, .. }),
+        }) = host.reclaim()
         else {
             panic!("the command is under way")
         };
@@ -175,7 +182,10 @@ fn every_init_tries_to_reclaim_first() {
     let (lab, host, ..) = stuck(SHAPES[0]);
     let mut vm = host.new_vm();
     let error = vm.init(&SPEC).unwrap_err();
-    assert!(matches!(error.cause, InitCause::Command(CommandError { kind: CommandErrorKind::InFlight { .. }, .. })), "{error:?}");
+    assert!(
+        matches!(error.cause, InitCause::Command(CommandError { kind: CommandErrorKind::InFlight { .. }, .. })),
+        "{error:?}"
+    );
     assert_eq!((error.fate, error.fault()), (Fate::TornDown, gicv5_hyp::Fault::Busy));
     lab.machine.recover();
     vm.init(&SPEC).unwrap();
@@ -428,7 +438,10 @@ fn the_whole_vm_table_is_the_way_out_when_a_vm_cannot_be_made_invalid() {
         let (mut bad, mut other) = (live(&host), live(&host));
         lab.machine.fault_next(Fault::Ignored);
         let error = bad.tear_down().unwrap_err();
-        assert!(matches!(error.cause, TearDownCause::Command(CommandError { kind: CommandErrorKind::NoEffect, .. })), "{error:?}");
+        assert!(
+            matches!(error.cause, TearDownCause::Command(CommandError { kind: CommandErrorKind::NoEffect, .. })),
+            "{error:?}"
+        );
         assert_eq!(error.fate, Fate::Quarantined);
         lab.machine.fault_next(Fault::Ignored);
         let error = host.reclaim().unwrap_err();

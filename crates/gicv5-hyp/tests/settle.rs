@@ -16,8 +16,8 @@ use gicv5_arch::values::MapAction;
 use gicv5_arch::{VmId, VpeId};
 use gicv5_hal::IrsExt;
 use gicv5_hyp::{
-    BringUpCause, Command, CommandError, CommandErrorKind, Config, Fate, Host, Idle, IstCause, Phase, ReclaimError, ShutDownError,
-    TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
+    BringUpCause, Command, CommandError, CommandErrorKind, Config, Fate, Host, Idle, IstCause, Phase, ReclaimError,
+    ShutDownError, TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
 };
 use gicv5_model::fault::{Fault, Request};
 use guest::PE0;
@@ -106,7 +106,9 @@ fn a_host_stays_up_when_the_irs_could_not_even_be_asked_to_let_go() {
         lab.machine.fault_next(Fault::Never);
         let stray = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(VmId::new(200));
         lab.machine.write(IRS, stray);
-        let Err(ShutDownError::Command { cause: CommandError { kind: CommandErrorKind::NotIdle { .. }, .. }, held }) = host.shut_down() else {
+        let Err(ShutDownError::Command { cause: CommandError { kind: CommandErrorKind::NotIdle { .. }, .. }, held }) =
+            host.shut_down()
+        else {
             panic!("the IRS is not idle")
         };
         assert_eq!((held.phase, host.phase()), (Phase::Up, Phase::Up));
@@ -118,7 +120,10 @@ fn a_host_stays_up_when_the_irs_could_not_even_be_asked_to_let_go() {
         lab.machine.fault_next(Fault::Never);
         lab.machine.write(IRS, stray);
         let error = host.bring_up().unwrap_err();
-        assert!(matches!(error.cause, BringUpCause::Command(CommandError { kind: CommandErrorKind::NotIdle { .. }, .. })), "{error:?}");
+        assert!(
+            matches!(error.cause, BringUpCause::Command(CommandError { kind: CommandErrorKind::NotIdle { .. }, .. })),
+            "{error:?}"
+        );
         assert_eq!((error.cleanup, host.phase()), (Ok(()), Phase::Down));
         lab.machine.recover();
         lab.assert_no_violations();
@@ -196,7 +201,9 @@ fn a_command_whose_future_was_dropped_has_no_more_than_its_time() {
     let start = lab.machine.now().0;
     let error = vm.tear_down().unwrap_err();
     let in_flight = Command::MakeIstValid(VmId::new(0), gicv5_arch::IrsIntType::Lpi);
-    let TearDownCause::Command(CommandError { kind: CommandErrorKind::InFlight { in_flight: found }, .. }) = error.cause else {
+    let TearDownCause::Command(CommandError { kind: CommandErrorKind::InFlight { in_flight: found }, .. }) =
+        error.cause
+    else {
         panic!("{error:?}")
     };
     assert_eq!((found, error.fate), (in_flight, Fate::Unchanged));
@@ -243,7 +250,8 @@ fn a_sequence_that_nobody_drives_is_not_waited_for_for_ever() {
     assert!(poll(stalled.as_mut()).is_none());
     let start = lab.machine.now().0;
     let error = vm.reset_vcpu(VcpuIndex(1)).unwrap_err();
-    let gicv5_hyp::ResetCause::Command(CommandError { kind: CommandErrorKind::Contended { waited }, .. }) = error.cause else {
+    let gicv5_hyp::ResetCause::Command(CommandError { kind: CommandErrorKind::Contended { waited }, .. }) = error.cause
+    else {
         panic!("{error:?}")
     };
     assert_eq!((error.fate, error.fault()), (Fate::Unchanged, gicv5_hyp::Fault::Busy));
@@ -327,8 +335,10 @@ fn a_doorbell_is_released_while_a_command_about_another_vm_hangs() {
         lab.machine.plan_fault(at, Fault::Never);
         lab.machine.plan_fault(at + 1, Fault::Refused);
         assert_eq!(host.reclaim().unwrap_err().left, 2);
-        let Err(ReclaimError { left: 1, cause: TearDownCause::Command(CommandError { kind: CommandErrorKind::InFlight { .. }, .. }) }) =
-            host.reclaim()
+        let Err(ReclaimError {
+            left: 1,
+            cause: TearDownCause::Command(CommandError { kind: CommandErrorKind::InFlight { .. }, .. }),
+        }) = host.reclaim()
         else {
             panic!("{:?}", host.holdings())
         };

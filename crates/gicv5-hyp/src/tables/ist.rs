@@ -6,7 +6,6 @@
 //! The SPI IST comes with init and stays until the VM is invalid. The LPI IST comes when the guest enables LPIs, and may go
 //! again (IST-29).
 
-
 use gicv5_arch::entry::L2_VMTE_IST;
 use gicv5_arch::geometry::{GeometryError, IstGeometry};
 use gicv5_arch::irs::IRS_VMAP_VISTR;
@@ -21,10 +20,10 @@ use crate::vm::record::Record;
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::Fault;
 use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Place};
-use gicv5_irs::lease::Spare;
-use gicv5_irs::levels::Levels;
 use gicv5_irs::heap::Boxed;
+use gicv5_irs::lease::Spare;
 use gicv5_irs::lease::{Part, Structure, TableError};
+use gicv5_irs::levels::Levels;
 use gicv5_irs::port::{Port, PortKind};
 
 /// An IST.

@@ -15,9 +15,9 @@ use gicv5_arch::{IrsIntType, VmId};
 use gicv5_hal::{Block, Lock, TableMemory};
 
 use crate::host::host::Host;
-use gicv5_irs::levels::{Level2, Levels, ReachError, Shared, reach};
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::Command;
+use gicv5_irs::levels::{Level2, Levels, ReachError, Shared, reach};
 use gicv5_irs::port::PortKind;
 
 /// The VM table.
