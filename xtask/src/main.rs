@@ -14,7 +14,6 @@ mod conformance;
 mod coverage;
 mod exceptions;
 mod fuzz;
-mod generated;
 mod licences;
 mod loom;
 mod million;

@@ -4,8 +4,8 @@
 //! instruction and table entry with every field, then limits, alignments, status registers, and where the sources
 //! disagree or are silent.
 
-use crate::generated::{self, Mode};
-use anyhow::Result;
+use crate::workspace;
+use anyhow::{Result, ensure};
 use gicv5_facts::{Class, Field, Form, Limit, Location, Operand, Register, RegisterTable, Status};
 use std::fmt::{self, Write};
 
@@ -22,8 +22,15 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let page = page(gicv5_facts::registers()?)?;
-    let mode = if args.check { Mode::Check } else { Mode::Write };
-    generated::apply(mode, PATH, &page, COMMAND)
+    let shell = workspace::shell()?;
+    if args.check {
+        let present = shell.read_file(PATH)?;
+        let same = present.lines().zip(page.lines()).take_while(|(present, page)| present == page).count();
+        ensure!(present == page, "{PATH} is not current from line {} on; run `{COMMAND}`", same + 1);
+    } else {
+        shell.write_file(PATH, page)?;
+    }
+    Ok(())
 }
 
 /// The sections after the registers, and what writes each.

@@ -1,11 +1,10 @@
-//! The table of switches, `docs/switches.md`: every choice that the rules leave open, what it can be set to in the model, and
+//! The table of switches: every choice that the rules leave open, what it can be set to in the model, and
 //! the tests of each position; and every open rule and question without a switch, with the reason.
 //!
 //! A rule is open if its text says that an outcome is constrained UNPREDICTABLE or inferred. A position has a test if a test
 //! function names it, or goes through all positions of its type.
 
 use crate::exceptions;
-use crate::generated::{self, Mode};
 use crate::rules::{self, Source, Test};
 use crate::workspace;
 use anyhow::{Result, ensure};
@@ -14,9 +13,7 @@ use gicv5_model::config::{Switch, Switches};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-const PATH: &str = "docs/switches.md";
 const EXCEPTIONS: &str = "docs/switch-exceptions.toml";
-const COMMAND: &str = "cargo xtask switches";
 
 /// The groups whose subject the model has.
 const GROUPS: &[&str] = &[
@@ -24,10 +21,10 @@ const GROUPS: &[&str] = &[
     "COH", "SAVE",
 ];
 
-/// Make docs/switches.md: for every open choice its switch, what it can be set to and the tests, or why there is none
+/// Print for every open choice its switch, the positions and their tests, or why it has none; fail if one has neither
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Write nothing; fail if the file is not current
+    /// Do not print the table
     #[arg(long)]
     check: bool,
 }
@@ -37,14 +34,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let book = RuleBook::parse(&shell.read_file(rules::RULES)?)?;
     let exceptions = Exceptions::parse(EXCEPTIONS, &shell.read_file(EXCEPTIONS)?)?;
     let (page, findings) = table(&book, &exceptions, Switches::ALL, &rules::sources(&shell)?);
-    let mode = if args.check { Mode::Check } else { Mode::Write };
-    generated::apply(mode, PATH, &page, COMMAND)?;
+    if !args.check {
+        println!("{page}");
+    }
     ensure!(
         findings.is_empty(),
         "{} in the table of switches:\n{}",
         rules::count(findings.len(), "fault"),
         findings.join("\n")
     );
+    eprintln!("every open rule has a switch or a reason why not, and every position a test");
     Ok(())
 }
 
@@ -102,11 +101,8 @@ fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources:
 
     let mut page = format!(
         "# Switches of the model\n\n\
-         Made by `{COMMAND}` from `Switches` in `crates/gicv5-model/src/words/switches/mod.rs`, `{}`, `{EXCEPTIONS}` and the test \
-         functions that name a position; not to be edited.\n\n\
          What the rules leave open is a switch: {} with {} positions. The first position of each is the default. \
          `Switches::pairs()` yields {} settings in which every two positions of any two switches meet.\n",
-        rules::RULES,
         rules::count(switches.len(), "switch").replace("switchs", "switches"),
         switches.iter().map(|switch| switch.positions.len()).sum::<usize>(),
         Switches::pairs().len(),
@@ -154,7 +150,7 @@ fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources:
 fn tests_of<'a>(functions: &[(&'a str, rules::TestFunction<'a>)], type_name: &str, position: &str) -> Vec<Test<'a>> {
     let names = [format!("{type_name}::{position}"), format!("{type_name}::POSITIONS")];
     let named = functions.iter().filter(|(_, function)| names.iter().any(|name| has_word(function.text, name)));
-    named.map(|(path, function)| (*path, function.name.to_owned())).collect()
+    named.map(|(path, function)| (*path, function.name.clone())).collect()
 }
 
 /// Whether a path occurs in a text and is not the beginning or end of a longer one.

@@ -84,6 +84,7 @@ fn a_failed_init_cleans_up_by_itself_and_may_be_tried_again() {
 }
 
 /// KVM: a level-2 VM table page is freed after its map command timed out.
+/// LIFE-10, hazard 6.
 #[test]
 fn a_level_2_vm_table_whose_map_command_timed_out_stays_until_the_vm_table_is_invalid() {
     let (lab, host) = TWO_LEVEL.up();
@@ -127,6 +128,7 @@ fn stuck(shape: Shape) -> (Lab, Host<Lab>, TearDownError, Vec<Lpi>) {
 }
 
 /// KVM: doorbell LPIs are freed although make-invalid failed.
+/// LIFE-8, hazard 8.
 #[test]
 fn doorbells_of_a_vm_that_could_not_be_made_invalid_are_quarantined_with_it() {
     for shape in SHAPES {
@@ -193,6 +195,7 @@ fn every_init_tries_to_reclaim_first() {
 }
 
 /// KVM restore: the settings of VPEs are not written again after a VM was made valid again.
+/// LIFE-5, hazard 7.
 #[test]
 fn every_vpe_that_becomes_valid_has_its_settings_and_a_reset_makes_them_right_again() {
     for shape in SHAPES {
@@ -256,6 +259,7 @@ fn the_vm_table_is_sized_by_configuration_and_grows_with_the_vms() {
 }
 
 /// The first posting tests an unsigned number for being negative.
+/// LIFE-12.
 #[test]
 fn running_out_of_vm_ids_is_an_ordinary_error() {
     let lab = SHAPES[0].lab();
@@ -318,6 +322,7 @@ fn a_doorbell_that_fails_at_vcpu_k_takes_exactly_the_ones_before_it_back() {
 }
 
 /// The first posting frees everything after a make-invalid that failed.
+/// LIFE-7.
 #[test]
 fn nothing_of_a_vm_is_freed_or_written_before_the_hardware_confirms() {
     for shape in SHAPES {
@@ -359,6 +364,7 @@ fn hardware_without_virtualisation_is_refused_with_the_register_that_says_so() {
 }
 
 /// A stuck command takes only the registers of its status register out of use (GEN-16, GEN-18).
+/// LIFE-19.
 #[test]
 fn while_a_command_hangs_running_vms_go_on_and_others_fail_at_once() {
     let (lab, host) = SHAPES[3].up();

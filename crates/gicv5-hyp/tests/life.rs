@@ -83,7 +83,7 @@ fn cannot_be_noticed(point: &FaultPoint, fault: Fault, points: &[FaultPoint]) ->
     }
 }
 
-/// LIFE-6, LIFE-8, LIFE-9, LIFE-10, VMT-7, IST-8, GEN-19.
+/// LIFE-6, LIFE-8, LIFE-9, LIFE-10, VMT-7, IST-8, GEN-19, LIFE-3, LIFE-11, LIFE-21.
 #[test]
 fn whatever_fails_nothing_leaks_and_the_life_can_be_lived_again() {
     for shape in SHAPES {
@@ -112,6 +112,7 @@ fn whatever_fails_nothing_leaks_and_the_life_can_be_lived_again() {
     }
 }
 
+/// LIFE-15.
 #[test]
 fn init_refuses_what_cannot_be_and_changes_nothing() {
     let (lab, host) = SHAPES[1].up();

@@ -466,7 +466,7 @@ proptest! {
 
 // --- sleep ------------------------------------------------------------------------------------------------------------
 
-/// DB-1, DB-5, DB-13, DB-19, DB-21, DB-22, DB-26.
+/// DB-1, DB-5, DB-13, DB-19, DB-21, DB-22, DB-26, LIFE-16.
 #[test]
 fn an_interrupt_wakes_the_vcpu_that_sleeps_and_no_other() {
     for (lab, host) in shapes() {
@@ -667,7 +667,7 @@ fn an_edge_is_handed_over_once_and_a_level_until_it_falls() {
     }
 }
 
-/// DB-23, PPI-21.
+/// DB-23, PPI-21, PPI-22.
 #[test]
 fn a_pending_ppi_keeps_a_vcpu_from_sleeping_if_it_would_be_signalled() {
     let (lab, host) = up(SHAPES[3], Effects::Late);
@@ -721,7 +721,7 @@ fn a_ppi_is_signalled_only_to_its_vcpu_and_not_while_it_is_active() {
     end(&lab, &host, vec![vm]);
 }
 
-/// INJ-4, PPI-18, PPI-20.
+/// INJ-4, PPI-18, PPI-19, PPI-20.
 #[test]
 fn a_ppi_is_not_injected_and_one_that_is_not_shown_is_not_driven() {
     let (lab, host) = up(SHAPES[0], Effects::Late);

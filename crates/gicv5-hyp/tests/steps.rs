@@ -166,7 +166,7 @@ fn look(life: Life, shape: Shape) -> (Vec<Step>, Vec<usize>, BTreeSet<Step>) {
     (steps, unnoticed, noticed_kinds)
 }
 
-/// COH-1, COH-2, COH-4, COH-5, GEN-18, VMT-12, VM-11, VPE-8, IST-22.
+/// COH-1, COH-2, COH-4, COH-5, GEN-18, VMT-12, VM-11, VPE-8, IST-22, LIFE-4.
 #[test]
 fn nothing_can_be_left_out() {
     for shape in SHAPES {

@@ -2,7 +2,7 @@
 //!
 //! Software has to work whichever way hardware goes, so everything that uses the model should hold under every setting.
 //! [`Switches::pairs`] yields a few settings in which every two positions of any two switches meet; [`Switches::ALL`] lists
-//! the switches with their rules and positions, for a table (`docs/switches.md`) and for code that walks over them.
+//! the switches with their rules and positions, for a table (`cargo xtask switches`) and for code that walks over them.
 
 use gicv5_random::Rng;
 
