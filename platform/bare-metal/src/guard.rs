@@ -187,7 +187,7 @@ fn give_up(mut state: RegisterStateRef<'_>, stopped: Stopped) {
             place.stopped.set(stopped);
             return_to(&mut state, place.context.get());
         }
-        None => crate::stop_outside(stopped),
+        None => crate::ending::stop_outside(stopped),
     }
 }
 

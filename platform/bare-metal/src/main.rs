@@ -7,7 +7,7 @@
 //! # Arguments
 //!
 //! Words in the device tree's `/chosen/bootargs`: `only=TEXT` runs the tests whose name contains TEXT, `after=NAME` those
-//! that come after a test, `again` runs them after a reset out of the middle of things, `random=SEED,COUNT,LENGTH` random programs instead of tests (with `keep=NUMBERS` every answer of
+//! that come after a test, `again` runs them after a reset in mid-operation, `random=SEED,COUNT,LENGTH` random programs instead of tests (with `keep=NUMBERS` every answer of
 //! these operations, and with `everything` what QEMU 11.1 is known to do wrong, too), `drivers` runs gicv5-phys and gicv5-hyp instead of tests, `pes=N` uses N PEs at most, `exit=psci` ends
 //! with PSCI's SYSTEM_OFF instead of semihosting, `patience=SECONDS` is how long a test may take before it counts as hanging.
 //! `provoke=hang`, `provoke=exception` and `provoke=silence` show how a hang of PE 0, an exception outside of any test, and a
@@ -18,7 +18,8 @@
 //!
 //! [`pe`] executes instructions, [`memory`] and [`platform`] access memory and registers by address, [`guard`], [`guest`] and
 //! [`pes`] leave frames behind, enter EL1 and pass work to other PEs, [`watchdog`] passes a name, [`heap`] hands a static to the
-//! allocator, and [`rehearsal`] sets up a GICv3.
+//! allocator, [`boot`] reads the device tree, [`ending`] writes to the UART, [`provoked`] keeps a word over a reset, and
+//! [`rehearsal`] sets up a GICv3.
 //! Everything above them is safe code.
 #![no_std]
 #![no_main]
@@ -26,6 +27,8 @@
 extern crate alloc;
 
 mod board;
+mod boot;
+mod ending;
 mod guard;
 mod guest;
 mod heap;
@@ -33,94 +36,25 @@ mod memory;
 mod pe;
 mod pes;
 mod platform;
+mod provoked;
 mod rehearsal;
 mod watchdog;
 
-use core::fmt::{self, Write};
-use core::ops::Range;
-use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use aarch64_rt::{DEFAULT_MAIR, InitialPagetable, entry, initial_pagetable};
-use dtoolkit::fdt::Fdt;
+use aarch64_rt::entry;
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Stopped, Test, Verdict};
 use gicv5_conformance_drivers::DriverError;
 use gicv5_hal::Pe;
-use semihosting::sys::arm_compat::sys_writec;
-use smccc::psci::{system_off, system_reset};
-use smccc::{Hvc, Smc};
 
 use board::Conduit;
+use boot::{GIB, affinity, device_tree, image_begin, image_end};
+use ending::{ALL_PASSED, BROKEN, SOME_FAILED, UART, UNSUITABLE, USE_PSCI, USE_SMC, end, refuse, say_without_console};
 use memory::Pool;
 use platform::{Board, Console, Frames};
-
-/// Device-nGnRE, accessed, not executable at any level.
-const DEVICE: usize = 1 | 1 << 10 | 1 << 53 | 1 << 54;
-
-/// Normal memory: attribute 1 (write-back), inner shareable, accessed.
-const NORMAL: usize = 1 | 1 << 2 | 3 << 8 | 1 << 10;
-
-const GIB: usize = 1 << 30;
-
-/// Where the memory ends that is mapped.
-const MAPPED: u64 = 8 * GIB as u64;
-
-// The first GiB is device memory, the next seven are RAM, one to one: what QEMU's virt machine has. Memory above 8 GiB is not
-// used.
-initial_pagetable!(
-    {
-        let mut map = [0; 512];
-        let mut rest: &mut [usize] = &mut map;
-        let mut n = 0;
-        while let [entry, others @ ..] = rest {
-            *entry = match n {
-                0 => DEVICE,
-                1..8 => NORMAL | (n * GIB),
-                _ => 0,
-            };
-            rest = others;
-            n += 1;
-        }
-        InitialPagetable(map)
-    },
-    DEFAULT_MAIR
-);
-
-// The header of a Linux kernel image, by which boot loaders know where to put it.
-core::arch::global_asm!(
-    ".section .head, \"ax\"",
-    "b entry",
-    ".long 0",
-    // Offset from a 2 MiB boundary, size, and flags: little-endian, 4 KiB pages, and close to the start of RAM, because the image
-    // is linked at one address.
-    ".quad 0",
-    ".quad image_size",
-    ".quad 0x2",
-    ".quad 0, 0, 0",
-    ".ascii \"ARM\\x64\"",
-    ".long 0",
-);
-
-unsafe extern "C" {
-    static image_begin: u8;
-    static image_end: u8;
-}
-
-/// Ends the machine: everything passed.
-const ALL_PASSED: u8 = 0;
-/// Ends the machine: a test failed.
-const SOME_FAILED: u8 = 1;
-/// Ends the machine: this is no place for the suite.
-const UNSUITABLE: u8 = 2;
-/// Ends the machine: something happened that no test accounts for.
-const BROKEN: u8 = 3;
-
-/// How to end. What is needed where nothing else is known.
-static USE_SMC: AtomicBool = AtomicBool::new(false);
-static USE_PSCI: AtomicBool = AtomicBool::new(false);
-static UART: AtomicU64 = AtomicU64::new(0);
-static ENDING: AtomicBool = AtomicBool::new(false);
+use provoked::{provoke, rehearse, reset_once};
 
 /// How long a test may take, in seconds, unless the arguments say otherwise. Those who start the machine and look on have more patience.
 const PATIENCE: u64 = 30;
@@ -259,84 +193,6 @@ fn comes_back(board: &Board) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Runs guests as no test does, on every PE, and ends.
-fn rehearse(console: &Console, pes: usize, older: Option<board::GicV3>, what: &str) -> ! {
-    if !guest::are_available() {
-        refuse(console, "guests need EL2, and HCR_EL2.E2H to be 0 there");
-    }
-    if what == "guest-hang" {
-        const NAME: &str = "provoked::guest_hang";
-        watchdog::started(NAME);
-        console.print(format_args!("{NAME} ... "));
-        guest::run(&mut || loop {
-            pe::relax();
-        });
-    }
-    match rehearsal::run(pes, older, |line| console.print(format_args!("{line}\n"))) {
-        Ok(()) => end(ALL_PASSED),
-        Err(error) => {
-            console.print(format_args!("{error}\n"));
-            end(BROKEN)
-        }
-    }
-}
-
-/// Does what must never happen, to show that it is noticed and how it is said.
-fn provoke(board: &Board, what: &str) -> ! {
-    match what {
-        "hang" => {
-            const NAME: &str = "provoked::hang";
-            watchdog::started(NAME);
-            board.console.print(format_args!("{NAME} ... "));
-            loop {
-                pe::relax();
-            }
-        }
-        "exception" => pe::undefined(),
-        "silence" => {
-            // Within work that an exception would come back from, as in a test.
-            let _ = board.attempt(&mut || {
-                let _ = board.run_on(1, &|_| loop {
-                    pe::relax();
-                });
-            });
-        }
-        _ => refuse(&board.console, "provoke= wants hang, exception, silence, guest or guest-hang"),
-    }
-    refuse(&board.console, "what was provoked did not happen: silence needs a second PE")
-}
-
-/// Leaves the interrupt controller in disorder and resets the machine. Does nothing when the machine comes back from that,
-/// which a word at the end of RAM tells: a reset must not clear it.
-fn reset_once(board: &Board, ram: Range<u64>) {
-    const MARK: u64 = u64::from_be_bytes(*b"in reset");
-    let address = ram.end.min(MAPPED).saturating_sub(8) & !7;
-    if address < ram.start + board.pool.size() + (4 << 10) {
-        refuse(&board.console, "too little RAM for a word that outlives a reset");
-    }
-    let word = address as *mut u64;
-    // SAFETY: RAM by the device tree, behind the pool, that nothing else uses.
-    if unsafe { core::ptr::read_volatile(word) } == MARK {
-        // SAFETY: as above.
-        unsafe { core::ptr::write_volatile(word, 0) }
-        board.console.print(format_args!("the machine has been reset\n"));
-        return;
-    }
-    // SAFETY: as above.
-    unsafe { core::ptr::write_volatile(word, MARK) }
-    pe::clean(address);
-    if let Err(failure) = gicv5_conformance::disorder(board, &Pe::new(&pe::ThisPe)) {
-        board.console.print(format_args!("the disorder before the reset: {failure}\n"));
-        end(BROKEN);
-    }
-    let _ = match USE_SMC.load(Ordering::Relaxed) {
-        true => system_reset::<Smc>(),
-        false => system_reset::<Hvc>(),
-    };
-    board.console.print(format_args!("PSCI does not reset the machine\n"));
-    end(BROKEN)
-}
-
 /// Runs the project's drivers, and ends.
 fn run_drivers(board: &Board) -> ! {
     watchdog::started("the drivers");
@@ -420,128 +276,4 @@ impl fmt::Display for List {
         }
         Ok(())
     }
-}
-
-/// The device tree at an address, and where it lies.
-fn device_tree(address: u64) -> (Option<Fdt<'static>>, Range<u64>) {
-    const MAGIC: u32 = 0xd00d_feed;
-    // At most 2 MiB, as the boot protocol says, in RAM that is mapped.
-    if address < GIB as u64 || address >= MAPPED || !address.is_multiple_of(8) {
-        return (None, 0..0);
-    }
-    let word = |n: usize| {
-        // SAFETY: RAM that is mapped; nothing writes to it.
-        u32::from_be(unsafe { core::ptr::read_volatile((address as *const u32).wrapping_add(n)) })
-    };
-    let size = word(1).min(2 << 20);
-    if word(0) != MAGIC {
-        return (None, 0..0);
-    }
-    // SAFETY: as above; the tree stays as it is, and the memory is taken out of what is given away.
-    let bytes = unsafe { core::slice::from_raw_parts(address as *const u8, size as usize) };
-    (Fdt::new(bytes).ok(), address..address + u64::from(size))
-}
-
-/// The affinity fields of MPIDR_EL1, as device tree and PSCI write them.
-fn affinity() -> u64 {
-    let mpidr: u64;
-    // SAFETY: a read without an effect.
-    unsafe { core::arch::asm!("mrs {mpidr}, mpidr_el1", mpidr = out(reg) mpidr, options(nomem, nostack)) }
-    mpidr & 0x0000_00ff_00ff_ffff
-}
-
-/// Says why the suite cannot run here, and ends.
-fn refuse(console: &Console, why: &str) -> ! {
-    console.print(format_args!("cannot run: {why}\n"));
-    end(UNSUITABLE)
-}
-
-/// Prints by semihosting.
-struct Semihosting;
-
-impl Write for Semihosting {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().for_each(sys_writec);
-        Ok(())
-    }
-}
-
-/// Says something where no console is known: by semihosting, if there is any. A guess at the address of a UART could hit
-/// anything.
-fn say_without_console(text: fmt::Arguments<'_>) {
-    // Without semihosting the call is an exception.
-    let _ = guard::attempt(&mut || {
-        let _ = Semihosting.write_fmt(text);
-    });
-}
-
-/// Ends the machine with a status, if there is something that takes it.
-fn end(status: u8) -> ! {
-    // Where semihosting does not exist the call is an exception, which leads back here, and nowhere else: not into the work
-    // that was under way, which would go on while another PE may still hold what it lent it.
-    guard::disarm();
-    if !ENDING.swap(true, Ordering::Relaxed) && !USE_PSCI.load(Ordering::Relaxed) {
-        semihosting::process::exit(status.into());
-    }
-    // At EL3 there is nobody to call: the call would be one more exception that leads back here.
-    while pe::exception_level() == 3 {
-        pe::relax();
-    }
-    let _ = match USE_SMC.load(Ordering::Relaxed) {
-        true => system_off::<Smc>(),
-        false => system_off::<Hvc>(),
-    };
-    loop {
-        pe::relax();
-    }
-}
-
-/// Prints where nothing is known any more about who else does.
-struct LastWords;
-
-impl Write for LastWords {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        let base = UART.load(Ordering::Relaxed);
-        for byte in text.bytes().filter(|_| base != 0) {
-            // SAFETY: the data register of the PL011 that the device tree names; the machine is about to end.
-            unsafe { core::ptr::write_volatile(base as *mut u32, byte.into()) }
-        }
-        Ok(())
-    }
-}
-
-/// Says what ends the machine: by the UART once, because that may itself be what fails, and then in the other way.
-fn say_last_words(text: fmt::Arguments<'_>) {
-    static SPOKEN: AtomicBool = AtomicBool::new(false);
-    if SPOKEN.swap(true, Ordering::Relaxed) {
-        say_without_console(text);
-    } else {
-        let _ = LastWords.write_fmt(text);
-    }
-}
-
-/// An exception outside of any test.
-fn stop_outside(stopped: Stopped) -> ! {
-    if !ENDING.load(Ordering::Relaxed) {
-        say_last_words(format_args!("\noutside of any test: {stopped}\n"));
-    }
-    end(BROKEN)
-}
-
-/// A PE has work that lives in a frame of this one's stack, and does not come back.
-fn stop_after_silence(pe: usize) -> ! {
-    say_last_words(format_args!("\nPE {pe} does not come back from its work\n"));
-    end(BROKEN)
-}
-
-/// PE 0 does not get on.
-fn stop_after_hang(what: &str) -> ! {
-    say_last_words(format_args!("\nPE 0 hangs in {what}\n"));
-    end(BROKEN)
-}
-
-#[panic_handler]
-fn panic(info: &PanicInfo<'_>) -> ! {
-    say_last_words(format_args!("\n{info}\n"));
-    end(BROKEN)
 }

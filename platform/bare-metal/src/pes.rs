@@ -128,7 +128,7 @@ pub(crate) fn run_on(index: usize, work: &(dyn Fn(&BenchPe<'_, Board>) + Sync)) 
     mailbox.state.store(WORKING, Ordering::Release);
     pe::send_event();
     if !wait_for(&mailbox.state, DONE) {
-        crate::stop_after_silence(index);
+        crate::ending::stop_after_silence(index);
     }
     // SAFETY: the state is DONE: the mailbox is ours.
     unsafe { *mailbox.outcome.get() }

@@ -296,7 +296,7 @@ impl Source {
 /// The redistributor of this PE: the one whose GICR_TYPER has its affinity.
 fn redistributor(first: u64) -> Option<u64> {
     const BYTES: u64 = 0x2_0000;
-    let own = crate::affinity();
+    let own = crate::boot::affinity();
     let own = (own >> 32 & 0xff) << 24 | own & 0xff_ffff;
     for frame in (first..).step_by(BYTES as usize).take(gicv5_conformance::MAX_PES) {
         // SAFETY: a register without side effects, of a redistributor: there is one more until the last says so.

@@ -47,5 +47,5 @@ pub(crate) fn look() {
     }
     // SAFETY: pointer and length are one name's, which lives for ever: the time has not changed between the two looks at it.
     let name = unsafe { core::slice::from_raw_parts(name, length) };
-    crate::stop_after_hang(str::from_utf8(name).unwrap_or_default())
+    crate::ending::stop_after_hang(str::from_utf8(name).unwrap_or_default())
 }
