@@ -3,8 +3,8 @@
 use std::fmt;
 
 use gicv5_hyp::{
-    BringUpCause, BringUpError, CommandError, CommandErrorKind, DoorbellError, Fate, InitCause, InitError, IstCause, IstError,
-    ProbeError, ReclaimError, ResetCause, ResetError, RunError, ShutDownError, TableError, TearDownCause,
+    BringUpCause, BringUpError, CommandError, CommandErrorKind, DoorbellError, Fate, InitCause, InitError, IstCause,
+    IstError, ProbeError, ReclaimError, ResetCause, ResetError, RunError, ShutDownError, TableError, TearDownCause,
     TearDownError,
 };
 
