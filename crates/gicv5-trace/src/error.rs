@@ -60,6 +60,18 @@ pub enum TraceError {
         /// What should have been there.
         expected: &'static str,
     },
+    /// A line of one of several files without the time stamp that puts it in order.
+    #[error("line {line}: no time stamp; record a file per thread with -msg timestamp=on")]
+    NoTime {
+        /// The line.
+        line: u64,
+    },
+    /// The time goes back within a file by more than a clock is ever set back: lines are missing or were moved.
+    #[error("line {line}: its time stamp is more than a second before that of the line above")]
+    TimeBack {
+        /// The line.
+        line: u64,
+    },
     /// A number too big for its field.
     #[error("line {line}, column {column}: {event}: {field} is more than {max}")]
     OutOfRange {
@@ -86,6 +98,8 @@ impl TraceError {
             | Self::TooLong { line }
             | Self::Foreign { line, .. }
             | Self::UnknownEvent { line, .. }
+            | Self::NoTime { line }
+            | Self::TimeBack { line }
             | Self::Malformed { line, .. }
             | Self::OutOfRange { line, .. } => *line,
         }

@@ -3,8 +3,9 @@
 //! QEMU 11.1 and newer have a GICv5 (`-M virt,gic-version=x-5`) and can write a line of text for everything that
 //! happens to it (`-d 'trace:gicv5_*' -D FILE`). Such a recording of a real system is a list of inputs together with
 //! the answers of a foreign implementation, so it can check another one. This crate reads it: [`open`] or
-//! [`TraceReader::new`], then iterate over [`Line`]s. It does not interpret; what follows is what an interpreter has
-//! to know.
+//! [`TraceReader::new`], then iterate over [`Line`]s; or [`Recording::open`] for the files that QEMU writes for its threads
+//! (`-msg timestamp=on -d 'trace:gicv5_*,tid' -D t.%d`). It does not interpret; what follows is what an interpreter
+//! has to know.
 //!
 //! ```
 //! use gicv5_trace::{Event, Foreign, TraceReader};
@@ -96,6 +97,13 @@
 //! to look ahead until the register line. An instruction on an interrupt that cannot be reached (INS-11) has no
 //! lines after its own. An SPI or PPI wire that keeps its level is not traced.
 //!
+//! ## A file for each thread
+//!
+//! With `tid` QEMU writes a file for the thread of each virtual CPU, and one for the main loop's, which makes the machine.
+//! A virtual CPU's file holds what its PE does, wires that it moves included. Devices and timers move wires in the main loop, which
+//! names no PE: a fifth of the lines of a Linux boot. A PE that never starts has no file. No two lines of different threads share
+//! a time, but the clock is the host's and may be set back.
+//!
 //! ## What is not in a trace
 //!
 //! - **Writes to the CPU interface** other than instructions: enable, priority mask, PPI enables and priorities. Only
@@ -108,9 +116,8 @@
 //! - **Why `update_irq_fiq` is written**: it is written at every re-evaluation, changed or not.
 //! - **`SCTLR_EL1.NMI`**. NMI 1 in `update_irq_fiq` means superpriority, priority 0 (HPPI-8); CDIA takes such an
 //!   interrupt only while the bit is 0 (INS-2), as it is in the random recording.
-//! - **Barriers, and which PE**. On a machine with one PE every line is the one PE's. On several, `C` names it, a
-//!   CDIA of an LPI or SPI happens on the PE the interrupt is routed to, and a CPU interface line fits only the PEs
-//!   whose state agrees with it.
+//! - **Barriers, and in a single file which PE**. On a machine with one PE every line is the one PE's. On several, `C` names
+//!   it, and a CDIA of an LPI or SPI happens on the PE the interrupt is routed to.
 //!
 //! ## What the answers leave open
 //!
@@ -134,10 +141,14 @@ mod error;
 mod event;
 mod parse;
 mod reader;
+mod recording;
+mod time;
 mod zst;
 
 pub use error::TraceError;
 pub use event::{AccessSize, AcknowledgeFailure, Candidate, Event, Interrupt, NoCandidate, Space};
 pub use parse::Excess;
 pub use reader::{Foreign, Line, MAX_LINE, TraceReader, open};
+pub use recording::{Recording, RecordingError};
+pub use time::Time;
 pub use zst::ZstdReader;

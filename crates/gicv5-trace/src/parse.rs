@@ -119,9 +119,9 @@ pub(crate) fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((name, text))
 }
 
-/// Parses one line without its newline.
-pub(crate) fn parse(line: &[u8]) -> Result<(Event, Option<Excess>), Fault> {
-    let (name, text) = split_name(line).ok_or(Fault::NotAnEvent)?;
+/// Parses one line without its newline, of which `time` bytes are a time stamp.
+pub(crate) fn parse(line: &[u8], time: usize) -> Result<(Event, Option<Excess>), Fault> {
+    let (name, text) = line.get(time..).and_then(split_name).ok_or(Fault::NotAnEvent)?;
     let mut c = Cursor { length: line.len(), rest: text, excess: None };
     let event = match name {
         b"irs_recalc_hppi" => irs_candidate(&mut c)?,

@@ -7,6 +7,7 @@ use std::path::Path;
 use crate::error::TraceError;
 use crate::event::Event;
 use crate::parse::{Excess, Fault, parse, split_name};
+use crate::time::Time;
 use crate::zst::ZstdReader;
 
 /// The longest line that is read, in bytes. The longest one QEMU can write is under 200.
@@ -31,8 +32,12 @@ pub enum Foreign {
 /// An event and where it stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line {
+    /// The number of its file in its [`Recording`](crate::Recording); 0 in a trace of one file.
+    pub file: u16,
     /// Line number, counted from 1.
     pub number: u64,
+    /// When it was written; 0 without a time stamp.
+    pub time: Time,
     /// What the line says.
     pub event: Event,
     /// The first number of an answer that is larger than there can be; in the event it is the largest there can be.
@@ -128,8 +133,9 @@ impl<R: BufRead> TraceReader<R> {
             let result = if text.len() > MAX_LINE && (self.foreign == Foreign::Refuse || split_name(text).is_some()) {
                 Err(TraceError::TooLong { line: number })
             } else {
-                match parse(text) {
-                    Ok(event) => Ok(Some(event)),
+                let (time, length) = Time::split(text);
+                match parse(text, length) {
+                    Ok((event, excess)) => Ok(Some(Line { file: 0, number, time, event, excess })),
                     Err(Fault::NotAnEvent) if self.foreign == Foreign::Skip => Ok(None),
                     Err(fault) => Err(TraceError::from_fault(fault, number, text)),
                 }
@@ -138,7 +144,7 @@ impl<R: BufRead> TraceReader<R> {
             self.source.consume(taken);
             self.line = number;
             match result? {
-                Some((event, excess)) => return Ok(Some(Line { number, event, excess })),
+                Some(line) => return Ok(Some(line)),
                 None => self.skipped += 1,
             }
         }

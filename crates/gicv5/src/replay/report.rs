@@ -4,10 +4,12 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use anstyle::Style;
+use gicv5_trace::Line;
 use serde::Serialize;
 
 use super::engine::Engine;
-use super::tally::{Check, Defect, Divergence, Tally, Untold};
+use super::tally::{Check, Defect, Divergence, Lines, Place, Tally, Untold};
+use super::threads::Owner;
 use crate::failure::Outcome;
 use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, count, styled};
 
@@ -15,7 +17,7 @@ use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, count, styled};
 pub(super) struct Summary {
     trace: String,
     pes: usize,
-    worlds: usize,
+    files: Vec<(String, Owner)>,
     tally: Tally,
     time: Duration,
     interrupted: bool,
@@ -37,10 +39,20 @@ pub(super) struct Document<'a> {
     not_comparable_list: Vec<UntoldReport>,
     ties: u64,
     taken_over: u64,
-    most_worlds: usize,
+    file_list: Vec<FileReport>,
     nanoseconds: u64,
     lines_per_second: u64,
     interrupted: bool,
+}
+
+#[derive(Serialize)]
+struct FileReport {
+    file: String,
+    main_loop: bool,
+    pe: Option<u16>,
+    because: Option<&'static str>,
+    lines: u64,
+    not_comparable: u64,
 }
 
 #[derive(Serialize)]
@@ -53,6 +65,7 @@ struct CheckReport {
 
 #[derive(Serialize)]
 struct DivergenceReport {
+    file: String,
     line: u64,
     event: String,
     check: &'static str,
@@ -60,11 +73,12 @@ struct DivergenceReport {
     model: String,
     interrupt: Option<String>,
     history_list: Vec<LineReport>,
-    suspect_list: Vec<u64>,
+    suspect_list: Vec<String>,
 }
 
 #[derive(Serialize)]
 struct LineReport {
+    file: String,
     line: u64,
     event: String,
 }
@@ -74,6 +88,7 @@ struct DefectReport {
     defect: &'static str,
     text: &'static str,
     count: u64,
+    first_file: String,
     first_line: u64,
 }
 
@@ -81,13 +96,42 @@ struct DefectReport {
 struct UntoldReport {
     reason: &'static str,
     count: u64,
+    first_file: String,
     first_line: u64,
 }
 
 impl Summary {
     pub(super) fn new(trace: &str, engine: Engine, time: Duration, interrupted: bool) -> Summary {
-        let (pes, worlds) = (engine.pes(), engine.most_worlds());
-        Summary { trace: trace.to_owned(), pes, worlds, tally: engine.tally, time, interrupted }
+        let source = engine.source();
+        let names = source.recording.names().map(str::to_owned);
+        let files = names.zip(source.threads.owners().iter().copied()).collect();
+        Summary { trace: trace.to_owned(), pes: engine.pes(), files, tally: engine.tally, time, interrupted }
+    }
+
+    /// The name of a file.
+    fn file(&self, file: u16) -> String {
+        self.files.get(usize::from(file)).map_or(String::new(), |(name, _)| name.clone())
+    }
+
+    /// A line in words: with its file where there are several.
+    fn place(&self, place: Place) -> String {
+        match self.files.as_slice() {
+            [_] => format!("line {}", place.line),
+            _ => format!("{} line {}", self.file(place.file), place.line),
+        }
+    }
+
+    fn files(&self) -> Vec<FileReport> {
+        let lines = self.tally.lines.iter();
+        let report = |((file, owner), lines): (&(String, Owner), &Lines)| FileReport {
+            file: file.clone(),
+            main_loop: *owner == Owner::MainLoop,
+            pe: owner.pe(),
+            because: owner.because(),
+            lines: lines.read,
+            not_comparable: lines.untold,
+        };
+        self.files.iter().zip(lines).map(report).collect()
     }
 
     pub(super) fn outcome(&self) -> Outcome {
@@ -103,6 +147,11 @@ impl Summary {
         &self.tally
     }
 
+    #[cfg(test)]
+    pub(super) fn owners(&self) -> impl Iterator<Item = Owner> {
+        self.files.iter().map(|(_, owner)| *owner)
+    }
+
     fn lines_per_second(&self) -> u64 {
         (self.tally.events as f64 / self.time.as_secs_f64().max(1e-9)) as u64
     }
@@ -116,7 +165,8 @@ impl Summary {
                 defect: defect.id(),
                 text: defect.what(),
                 count: seen.count,
-                first_line: seen.first,
+                first_file: self.file(seen.first.file),
+                first_line: seen.first.line,
             })
             .collect()
     }
@@ -126,7 +176,12 @@ impl Summary {
             .into_iter()
             .map(|reason| (reason, self.tally.not_told(reason)))
             .filter(|(_, seen)| seen.count > 0)
-            .map(|(reason, seen)| UntoldReport { reason: reason.reason(), count: seen.count, first_line: seen.first })
+            .map(|(reason, seen)| UntoldReport {
+                reason: reason.reason(),
+                count: seen.count,
+                first_file: self.file(seen.first.file),
+                first_line: seen.first.line,
+            })
             .collect()
     }
 
@@ -152,14 +207,14 @@ impl Summary {
             checks: self.tally.checks(),
             check_list: self.checks(),
             divergences: self.tally.divergences,
-            divergence_list: self.tally.kept.iter().map(divergence).collect(),
+            divergence_list: self.tally.kept.iter().map(|found| self.divergence(found)).collect(),
             explained: explained_list.iter().map(|seen| seen.count).sum(),
             explained_list,
             not_comparable: not_comparable_list.iter().map(|seen| seen.count).sum(),
             not_comparable_list,
             ties: self.tally.ties,
             taken_over: self.tally.taken_over,
-            most_worlds: self.worlds,
+            file_list: self.files(),
             nanoseconds: u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX),
             lines_per_second: self.lines_per_second(),
             interrupted: self.interrupted,
@@ -168,7 +223,7 @@ impl Summary {
 
     pub(super) fn print(&self, out: &mut Console<'_>) -> io::Result<()> {
         for found in &self.tally.kept {
-            print_divergence(found, out)?;
+            self.print_divergence(found, out)?;
         }
         let more = self.tally.divergences - self.tally.kept.len() as u64;
         if more > 0 {
@@ -176,6 +231,13 @@ impl Summary {
         }
         let pes = count(self.pes as u64, "PE");
         writeln!(out, "{}  {}", styled(HEADING, &self.trace), styled(FAINT, pes))?;
+        if self.files.len() > 1 {
+            for ((_, owner), report) in self.files.iter().zip(self.files()) {
+                let compared = 100.0 * (report.lines - report.not_comparable) as f64 / report.lines.max(1) as f64;
+                writeln!(out, "  {}  {owner}", styled(NAME, &report.file))?;
+                writeln!(out, "    {}", styled(FAINT, format!("{} lines, {compared:.1} % comparable", report.lines)))?;
+            }
+        }
         let mut line = |name: &str, number: u64, style: Style, text: &str| {
             let text = if text.is_empty() { String::new() } else { format!("  {}", styled(FAINT, text)) };
             writeln!(out, "  {} {}{text}", styled(style, format!("{name:<16}")), styled(style, format!("{number:>9}")))
@@ -211,43 +273,49 @@ impl Summary {
         let seconds = self.time.as_secs_f64();
         writeln!(out, "  {}", styled(FAINT, format!("in {seconds:.3} s, {rate} lines/s")))
     }
-}
 
-fn divergence(found: &Divergence) -> DivergenceReport {
-    let lines = found.history.iter();
-    DivergenceReport {
-        line: found.line.number,
-        event: found.line.event.to_string(),
-        check: found.check.name(),
-        rule: found.check.rule(),
-        model: found.model.clone(),
-        interrupt: found.interrupt.map(|id| id.to_string()),
-        history_list: lines.map(|line| LineReport { line: line.number, event: line.event.to_string() }).collect(),
-        suspect_list: found.suspects.clone(),
+    fn divergence(&self, found: &Divergence) -> DivergenceReport {
+        let line =
+            |line: &Line| LineReport { file: self.file(line.file), line: line.number, event: line.event.to_string() };
+        DivergenceReport {
+            file: self.file(found.line.file),
+            line: found.line.number,
+            event: found.line.event.to_string(),
+            check: found.check.name(),
+            rule: found.check.rule(),
+            model: found.model.clone(),
+            interrupt: found.interrupt.map(|id| id.to_string()),
+            history_list: found.history.iter().map(line).collect(),
+            suspect_list: found.suspects.iter().map(|place| self.place(*place)).collect(),
+        }
     }
-}
 
-fn print_divergence(found: &Divergence, out: &mut Console<'_>) -> io::Result<()> {
-    let (check, rule) = (found.check.name(), found.check.rule());
-    let number = found.line.number;
-    writeln!(out, "{}  {}", styled(PROBLEM, format!("line {number}: divergence")), styled(FAINT, check))?;
-    out.paragraph(2, 10, &[(FAINT, "trace  "), (Style::new(), &found.line.event.to_string())])?;
-    out.paragraph(2, 10, &[(FAINT, "model  "), (Style::new(), &found.model)])?;
-    for line in &found.suspects {
-        let text =
-            format!("line {line} may be the wrong one: what software had written, or which PE it was, follows from it");
-        out.paragraph(2, 10, &[(FAINT, "or     "), (Style::new(), &text)])?;
+    fn print_divergence(&self, found: &Divergence, out: &mut Console<'_>) -> io::Result<()> {
+        let (check, rule) = (found.check.name(), found.check.rule());
+        let place = self.place(found.line.into());
+        writeln!(out, "{}  {}", styled(PROBLEM, format!("{place}: divergence")), styled(FAINT, check))?;
+        out.paragraph(2, 10, &[(FAINT, "trace  "), (Style::new(), &found.line.event.to_string())])?;
+        out.paragraph(2, 10, &[(FAINT, "model  "), (Style::new(), &found.model)])?;
+        for suspect in &found.suspects {
+            let place = self.place(*suspect);
+            let text = format!("{place} may be the wrong one: what software had written follows from it");
+            out.paragraph(2, 10, &[(FAINT, "or     "), (Style::new(), &text)])?;
+        }
+        let about = match found.interrupt {
+            Some(id) => format!("what happened to {id}:"),
+            None => "the lines before:".to_owned(),
+        };
+        if !found.history.is_empty() {
+            out.paragraph(2, 10, &[(FAINT, "before "), (Style::new(), &about)])?;
+        }
+        for line in &found.history {
+            let owner = match self.files.get(usize::from(line.file)) {
+                Some((_, owner)) if self.files.len() > 1 => format!("{:<9} ", owner.short()),
+                _ => String::new(),
+            };
+            writeln!(out, "    {owner}{} {}", styled(FAINT, format!("{:>8}", line.number)), line.event)?;
+        }
+        out.paragraph(2, 10, &[(FAINT, "see    "), (NAME, &format!("gicv5 explain {rule}"))])?;
+        writeln!(out)
     }
-    let about = match found.interrupt {
-        Some(id) => format!("what happened to {id}:"),
-        None => "the lines before:".to_owned(),
-    };
-    if !found.history.is_empty() {
-        out.paragraph(2, 10, &[(FAINT, "before "), (Style::new(), &about)])?;
-    }
-    for line in &found.history {
-        writeln!(out, "    {} {}", styled(FAINT, format!("{:>8}", line.number)), line.event)?;
-    }
-    out.paragraph(2, 10, &[(FAINT, "see    "), (NAME, &format!("gicv5 explain {rule}"))])?;
-    writeln!(out)
 }

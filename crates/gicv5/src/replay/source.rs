@@ -1,88 +1,75 @@
-//! The lines of a trace, each with the PE it happened on, and as much of what follows as somebody wants to see.
+//! The lines of a recording, operation by operation, each with the PE it happened on.
 
-use std::collections::VecDeque;
-use std::io::BufRead;
+use gicv5_trace::{Event, Line, Recording, RecordingError};
 
-use gicv5_trace::{Line, TraceError, TraceReader};
+use super::engine::Stop;
+use super::threads::Threads;
 
-use super::attribute::Attribution;
-
-/// What is read: a trace from a file or from standard input.
-pub(super) type Reader = TraceReader<Box<dyn BufRead>>;
-
-/// Where a line of the CPU interface happened.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum On {
-    /// On this PE; also what lines have that happen nowhere in particular.
-    Pe(u16),
-    /// On some PE, which is impossible to tell.
-    Somebody,
-    /// On no PE: there is none whose state agrees with the line.
-    Nobody,
-}
-
-/// A line, and where it happened.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Placed {
-    pub(super) line: Line,
-    pub(super) on: On,
-}
-
-/// A trace as the engine reads it.
+/// A recording as the engine reads it. An operation's lines all come from one file.
 pub(super) struct Source {
-    reader: Reader,
-    ahead: VecDeque<Placed>,
-    /// What tells PEs apart, where there are several.
-    attribution: Option<Attribution>,
+    pub(super) recording: Recording,
+    pub(super) threads: Threads,
+    /// The file of the operation.
+    file: usize,
 }
 
 impl Source {
-    pub(super) fn new(reader: Reader) -> Source {
-        Source { reader, ahead: VecDeque::new(), attribution: None }
+    pub(super) fn new(recording: Recording) -> Source {
+        let threads = Threads::new(recording.names());
+        Source { recording, threads, file: 0 }
     }
 
-    /// The machine has this many PEs: from here on lines have to be attributed to one.
-    pub(super) fn attribute(&mut self, pes: usize) {
-        if pes > 1 {
-            // Nothing has been read beyond what has been handed out.
-            self.attribution = Some(Attribution::new(pes));
-        }
-    }
-
-    /// The `n`-th line from here, counted from 0; `None` beyond the end.
-    pub(super) fn peek(&mut self, n: usize) -> Result<Option<Placed>, TraceError> {
-        while self.ahead.len() <= n {
-            match &mut self.attribution {
-                None => match self.reader.next_line()? {
-                    Some(line) => self.ahead.push_back(Placed { line, on: On::Pe(0) }),
-                    None => return Ok(None),
-                },
-                Some(attribution) => {
-                    if !attribution.more(&mut self.reader, &mut self.ahead)? {
-                        return Ok(None);
-                    }
-                }
+    /// The first line of all, and its file: that in which the machine is made, if there is one.
+    pub(super) fn first(&mut self) -> Result<Option<(usize, Line)>, RecordingError> {
+        let Some(earliest) = self.recording.earliest()? else { return Ok(None) };
+        self.file = earliest;
+        for file in 0..self.threads.owners().len() {
+            if matches!(self.recording.peek(file, 0)?, Some(Line { event: Event::Realize { .. }, .. })) {
+                self.file = file;
+                break;
             }
         }
-        Ok(self.ahead.get(n).copied())
+        Ok(self.peek(0)?.map(|line| (self.file, line)))
+    }
+
+    /// Finds the PEs of the files. `asked` are the pairs of `--pe`.
+    pub(super) fn assign(&mut self, pes: u16, main: usize, asked: &[(String, u16)]) -> Result<(), Stop> {
+        let names: Vec<&str> = self.recording.names().collect();
+        let mut pairs = Vec::new();
+        for (name, pe) in asked {
+            let file = names.iter().position(|file| is_called(file, name));
+            let file = file.ok_or_else(|| Stop::Asked(format!("--pe {name}={pe}: the recording has no such file")))?;
+            if *pe >= pes || file == main {
+                return Err(Stop::Asked(format!(
+                    "--pe {name}={pe}: {}",
+                    if file == main { "the file is the main loop's" } else { "the machine has no such PE" }
+                )));
+            }
+            pairs.push((file, *pe));
+        }
+        Ok(self.threads.assign(&mut self.recording, pes, main, &pairs)?)
+    }
+
+    /// The first line of the next operation, with the PE of its thread if that is known.
+    pub(super) fn begin(&mut self) -> Result<Option<(Line, Option<u16>)>, RecordingError> {
+        let Some(file) = self.recording.earliest()? else { return Ok(None) };
+        self.file = file;
+        Ok(self.peek(0)?.map(|line| (line, self.threads.pe(file))))
+    }
+
+    /// The `n`-th line from here in the file of the operation, counted from 0; `None` beyond its end.
+    pub(super) fn peek(&mut self, n: usize) -> Result<Option<Line>, RecordingError> {
+        self.recording.peek(self.file, n)
     }
 
     /// Takes the line that `peek(0)` has shown.
-    pub(super) fn pop(&mut self) -> Option<Placed> {
-        self.ahead.pop_front()
+    pub(super) fn pop(&mut self) -> Option<Line> {
+        self.recording.pop(self.file)
     }
+}
 
-    /// The most possible worlds there were at once.
-    pub(super) fn most_worlds(&self) -> usize {
-        self.attribution.as_ref().map_or(1, Attribution::most_worlds)
-    }
-
-    /// If the line cannot be right, whatever the model says: the others that may be the wrong ones instead.
-    pub(super) fn contradicted(&self, line: Line) -> Option<&[u64]> {
-        match (line.excess, &self.attribution) {
-            (Some(_), _) => Some(&[]),
-            (None, Some(attribution)) => attribution.suspects(line.number),
-            (None, None) => None,
-        }
-    }
+/// Whether a file is called this: its path, or its name with or without `.zst`.
+fn is_called(path: &str, name: &str) -> bool {
+    let file = path.rsplit('/').next().unwrap_or(path);
+    path == name || file == name || file.strip_suffix(".zst") == Some(name)
 }

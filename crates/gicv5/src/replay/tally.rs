@@ -136,20 +136,43 @@ pub(super) enum Untold {
     Identification,
     CpuRegister,
     PpiRegister,
+    Thread,
+    Wire,
     Skipped,
 }
 
 impl Untold {
-    pub(super) const ALL: [Untold; 4] =
-        [Untold::Identification, Untold::CpuRegister, Untold::PpiRegister, Untold::Skipped];
+    pub(super) const ALL: [Untold; 6] = [
+        Untold::Identification,
+        Untold::CpuRegister,
+        Untold::PpiRegister,
+        Untold::Thread,
+        Untold::Wire,
+        Untold::Skipped,
+    ];
 
     pub(super) const fn reason(self) -> &'static str {
         match self {
             Untold::Identification => "peripheral identification, which each implementation has its own",
             Untold::CpuRegister => "follows a write of ICC_CR0_EL1 or ICC_PCR_EL1, which is not traced",
             Untold::PpiRegister => "follows a write of a PPI register, which is not traced",
-            Untold::Skipped => "belongs to an operation that fits no PE",
+            Untold::Thread => "depends on what a PE did, and the recording does not say which",
+            Untold::Wire => "depends on a PPI of which the recording does not say in time whose wire it was",
+            Untold::Skipped => "belongs to an operation on no PE",
         }
+    }
+}
+
+/// A line of a file.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub(super) struct Place {
+    pub(super) file: u16,
+    pub(super) line: u64,
+}
+
+impl From<Line> for Place {
+    fn from(line: Line) -> Place {
+        Place { file: line.file, line: line.number }
     }
 }
 
@@ -157,16 +180,23 @@ impl Untold {
 #[derive(Clone, Copy, Default, Debug)]
 pub(super) struct Count {
     pub(super) count: u64,
-    pub(super) first: u64,
+    pub(super) first: Place,
 }
 
 impl Count {
-    fn add(&mut self, line: u64) {
+    fn add(&mut self, line: Line) {
         if self.count == 0 {
-            self.first = line;
+            self.first = line.into();
         }
         self.count += 1;
     }
+}
+
+/// How many lines of a file were read, and of how many nothing can be said.
+#[derive(Clone, Copy, Default, Debug)]
+pub(super) struct Lines {
+    pub(super) read: u64,
+    pub(super) untold: u64,
 }
 
 /// An answer that the model would not give.
@@ -181,13 +211,15 @@ pub(super) struct Divergence {
     /// What happened to that interrupt before, or what came before the line.
     pub(super) history: Vec<Line>,
     /// Other lines that may be the ones that are wrong.
-    pub(super) suspects: Vec<u64>,
+    pub(super) suspects: Vec<Place>,
 }
 
 /// Counts, and the last lines.
 #[derive(Debug)]
 pub(super) struct Tally {
     pub(super) events: u64,
+    /// By file.
+    pub(super) lines: Vec<Lines>,
     checks: [u64; Check::ALL.len()],
     explained: [Count; Defect::ALL.len()],
     untold: [Count; Untold::ALL.len()],
@@ -195,23 +227,24 @@ pub(super) struct Tally {
     pub(super) ties: u64,
     pub(super) divergences: u64,
     /// The line of the last one.
-    last_divergence: u64,
+    last_divergence: Place,
     pub(super) kept: Vec<Divergence>,
     pub(super) by_check: BTreeMap<Check, u64>,
     recent: Vec<Line>,
 }
 
 impl Tally {
-    pub(super) fn new() -> Tally {
+    pub(super) fn new(files: usize) -> Tally {
         Tally {
             events: 0,
+            lines: vec![Lines::default(); files],
             checks: [0; Check::ALL.len()],
             explained: [Count::default(); Defect::ALL.len()],
             untold: [Count::default(); Untold::ALL.len()],
             taken_over: 0,
             ties: 0,
             divergences: 0,
-            last_divergence: 0,
+            last_divergence: Place::default(),
             kept: Vec::new(),
             by_check: BTreeMap::new(),
             recent: Vec::with_capacity(REMEMBERED),
@@ -226,6 +259,9 @@ impl Tally {
             None => self.recent.push(line),
         }
         self.events += 1;
+        if let Some(lines) = self.lines.get_mut(usize::from(line.file)) {
+            lines.read += 1;
+        }
     }
 
     pub(super) fn check(&mut self, check: Check) {
@@ -244,7 +280,7 @@ impl Tally {
 
     pub(super) fn explain(&mut self, defect: Defect, line: Line) {
         if let Some(count) = self.explained.get_mut(defect as usize) {
-            count.add(line.number);
+            count.add(line);
         }
     }
 
@@ -254,7 +290,10 @@ impl Tally {
 
     pub(super) fn untold(&mut self, reason: Untold, line: Line) {
         if let Some(count) = self.untold.get_mut(reason as usize) {
-            count.add(line.number);
+            count.add(line);
+        }
+        if let Some(lines) = self.lines.get_mut(usize::from(line.file)) {
+            lines.untold += 1;
         }
     }
 
@@ -268,14 +307,14 @@ impl Tally {
         line: Line,
         check: Check,
         interrupt: Option<IntId>,
-        suspects: Vec<u64>,
+        suspects: Vec<Place>,
         model: String,
     ) {
         // One line is wrong once, whatever else follows from it.
-        if self.last_divergence == line.number {
+        if self.last_divergence == line.into() {
             return;
         }
-        self.last_divergence = line.number;
+        self.last_divergence = line.into();
         self.divergences += 1;
         *self.by_check.entry(check).or_default() += 1;
         if self.kept.len() < KEPT {
@@ -289,14 +328,13 @@ impl Tally {
         let (newer, older) =
             self.recent.split_at((self.events % REMEMBERED as u64) as usize % (self.recent.len().max(1)));
         let newest_first = newer.iter().rev().chain(older.iter().rev());
-        let mut found: Vec<Line> = newest_first
-            .filter(|line| line.number < before.number)
+        let found: Vec<Line> = newest_first
+            .filter(|line| line.file != before.file || line.number < before.number)
             .filter(|line| interrupt.is_none_or(|id| names(&line.event) == Some(id)))
             .take(HISTORY)
             .copied()
             .collect();
-        found.sort_unstable_by_key(|line| line.number);
-        found
+        found.into_iter().rev().collect()
     }
 }
 

@@ -6,7 +6,7 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, Priority, Spi};
 use gicv5_model::PeIndex;
 use gicv5_trace::{Candidate, Event, Interrupt, Line, NoCandidate};
 
-use super::{CONTRADICTED, Engine, Stop, Suspicion, shown};
+use super::{Engine, Stop, Suspicion};
 use crate::replay::tally::{Check, Defect, Untold};
 
 impl Engine {
@@ -65,10 +65,10 @@ impl Engine {
 
     /// The outputs after a candidate of nobody in particular.
     fn skip_signals(&mut self) -> Result<(), Stop> {
-        if let Some(placed) = self.source.peek(0)?
-            && matches!(placed.line.event, Event::Signals { .. })
+        if let Some(line) = self.source.peek(0)?
+            && matches!(line.event, Event::Signals { .. })
         {
-            self.tally.untold(Untold::Skipped, placed.line);
+            self.tally.untold(Untold::Skipped, line);
             self.take();
         }
         Ok(())
@@ -81,10 +81,8 @@ impl Engine {
         }
         let index = PeIndex(pe as u16);
         let model = self.machine.candidate(index);
-        if let Some(suspects) = self.source.contradicted(line).map(<[u64]>::to_vec) {
-            let id = model.map(|(id, _)| IntId::from(id));
-            let text = format!("the candidate for PE {pe} is {}: {CONTRADICTED}", shown(id));
-            return self.tally.diverge(line, Check::IrsCandidate, id, suspects, text);
+        if line.excess.is_some() {
+            return;
         }
         if candidate == Candidate::NONE {
             if model.is_none() {

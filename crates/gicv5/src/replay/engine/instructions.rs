@@ -1,5 +1,6 @@
 //! Instructions: those that change an LPI or SPI where it is, and acknowledge, drop and deactivate.
 
+use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::sysreg::{APR, PPI_PRIORITYR, SysReg};
 use gicv5_arch::values::{Domain, HandlingMode};
 use gicv5_arch::{IntId, IrsIntId, Priority};
@@ -10,9 +11,8 @@ use gicv5_trace::{AcknowledgeFailure, Event, Interrupt, Line, Space};
 
 use super::candidates::describe;
 use super::interfaces::active;
-use super::{CONTRADICTED, Engine, Stop, shown};
-use crate::replay::source::On;
-use crate::replay::tally::{Check, Defect};
+use super::{Engine, Stop, shown};
+use crate::replay::tally::{Check, Defect, Untold};
 
 impl Engine {
     /// An instruction that changes one LPI or SPI where it is.
@@ -62,37 +62,54 @@ impl Engine {
         }
     }
 
-    pub(super) fn acknowledge(&mut self, line: Line, on: On, domain: Domain, intid: u32) -> Result<(), Stop> {
+    pub(super) fn acknowledge(&mut self, line: Line, on: Option<u16>, domain: Domain, intid: u32) -> Result<(), Stop> {
         self.take();
         self.judge_domain(line, domain);
         let id = IntId::from_raw(intid).ok();
-        let ppi_follows =
-            self.source.peek(0)?.is_some_and(|next| matches!(next.line.event, Event::PpiCandidate { .. }));
+        let ppi_follows = self.source.peek(0)?.is_some_and(|next| matches!(next.event, Event::PpiCandidate { .. }));
         let kind_follows = id.is_some() && matches!(id, Some(IntId::Ppi(_))) == ppi_follows;
-        let contradicted = self.source.contradicted(line).map(<[u64]>::to_vec);
-        let pe = match (on, id) {
-            (On::Pe(pe), _) if contradicted.is_some() || !kind_follows => {
-                return self.acknowledge_other(line, pe.into(), ppi_follows, contradicted.unwrap_or_default());
+        let Some(pe) = on.map(usize::from) else {
+            self.tally.untold(Untold::Thread, line);
+            if ppi_follows {
+                self.pe(on)?;
             }
-            (On::Pe(pe), _) => usize::from(pe),
-            // Who took an LPI or SPI is who it is routed to.
-            (_, Some(IntId::Lpi(_) | IntId::Spi(_))) => {
-                self.tally.check(Check::Acknowledge);
-                self.diverge(line, Check::Acknowledge, "no PE could take it".to_owned());
-                let target = id.and_then(|id| self.machine.interrupt(IrsIntId::try_from(id).ok()?));
-                match target.and_then(|entry| self.index(entry.iaffid())) {
-                    Some(pe) => {
-                        self.force_acknowledge(pe, id);
-                        return self.after_acknowledge(pe, id);
-                    }
-                    None => return self.after_acknowledge(0, id),
-                }
+            self.blind = true;
+            if let Some(irs) = id.and_then(|id| IrsIntId::try_from(id).ok())
+                && let Some(entry) = self.machine.interrupt(irs)
+            {
+                self.machine.set_interrupt(irs, acknowledged(entry));
             }
-            _ => match self.pe(line, on, Check::Acknowledge)? {
-                Some(pe) => pe,
-                None => return Ok(()),
-            },
+            return match id {
+                Some(IntId::Lpi(_) | IntId::Spi(_)) => self.after_acknowledge(0, id),
+                _ => Ok(()),
+            };
         };
+        if line.excess.is_some() || !kind_follows {
+            return self.acknowledge_other(line, pe, ppi_follows);
+        }
+        let mut reason = None;
+        if let Some(IntId::Ppi(ppi)) = id {
+            if self.moved & ppi.mask() != 0 && self.settle(pe, ppi, true) {
+                reason = Some(Untold::Wire);
+            }
+            if self.see_enabled(pe, ppi) {
+                reason = Some(Untold::PpiRegister);
+            }
+        }
+        if self.is_doubtful(pe) {
+            reason = Some(Untold::Wire);
+        }
+        if let Some(reason) = reason {
+            self.tally.untold(reason, line);
+            if self.machine.hppi(PeIndex(pe as u16)).map(|(id, _)| id) == id {
+                self.on_pe(pe, |pe| {
+                    let _ = pe.cdia();
+                });
+            } else {
+                self.force_acknowledge(pe, id);
+            }
+            return self.after_acknowledge(pe, id);
+        }
         self.see_mask(pe, line, true);
         self.tally.check(Check::Acknowledge);
         let index = PeIndex(pe as u16);
@@ -121,7 +138,9 @@ impl Engine {
             }
         } else {
             let theirs = self.stale_hppi(pe);
-            if theirs.is_some() && theirs.map(|(id, _)| id) == id {
+            if self.blame_wire(pe, |(_, signalled)| signalled.map(|(id, _)| id) == id) {
+                self.tally.untold(Untold::Wire, line);
+            } else if theirs.is_some() && theirs.map(|(id, _)| id) == id {
                 self.tally.explain(Defect::ReadOfCr0, line);
             } else {
                 let hppi = model.map_or("there is nothing to acknowledge".to_owned(), |(id, priority)| {
@@ -136,15 +155,16 @@ impl Engine {
     }
 
     /// An acknowledge of something else than the trace says: what follows is about something else.
-    fn acknowledge_other(&mut self, line: Line, pe: usize, ppi: bool, suspects: Vec<u64>) -> Result<(), Stop> {
+    fn acknowledge_other(&mut self, line: Line, pe: usize, ppi: bool) -> Result<(), Stop> {
         self.tally.check(Check::Acknowledge);
         let mut taken = None;
         let model = self.machine.hppi(PeIndex(pe as u16)).map(|(id, _)| id);
         if model.is_some_and(|id| matches!(id, IntId::Ppi(_)) == ppi) {
             self.on_pe(pe, |pe| taken = pe.cdia().int_id());
         }
-        let text = format!("PE {pe} acknowledges {}: {CONTRADICTED}", shown(model));
-        self.tally.diverge(line, Check::Acknowledge, model, suspects, text);
+        let text =
+            format!("PE {pe} acknowledges {}, and the lines that follow are not of this interrupt", shown(model));
+        self.tally.diverge(line, Check::Acknowledge, model, Vec::new(), text);
         match taken {
             Some(_) => self.after_acknowledge(pe, taken),
             None if ppi => self.expect_ppis(pe, None),
@@ -182,8 +202,7 @@ impl Engine {
             }
             Some(id) => match IrsIntId::try_from(id).ok().and_then(|id| Some((id, self.machine.interrupt(id)?))) {
                 Some((id, entry)) => {
-                    let pending = entry.pending() && entry.hm() == HandlingMode::Level;
-                    self.take_over(id, entry.with_active(true).with_pending(pending));
+                    self.take_over(id, acknowledged(entry));
                     Some(entry.priority())
                 }
                 None => None,
@@ -198,14 +217,27 @@ impl Engine {
         }
     }
 
-    pub(super) fn acknowledge_nothing(&mut self, line: Line, on: On, domain: Domain, reason: AcknowledgeFailure) {
+    pub(super) fn acknowledge_nothing(
+        &mut self,
+        line: Line,
+        on: Option<u16>,
+        domain: Domain,
+        reason: AcknowledgeFailure,
+    ) {
         self.take();
         self.judge_domain(line, domain);
+        match on.map(usize::from) {
+            None => {
+                self.blind = true;
+                self.tally.untold(Untold::Thread, line);
+            }
+            Some(pe) if self.is_doubtful(pe) => self.tally.untold(Untold::Wire, line),
+            Some(pe) => self.compare_nothing(line, pe, reason),
+        }
+    }
+
+    fn compare_nothing(&mut self, line: Line, pe: usize, reason: AcknowledgeFailure) {
         self.tally.check(Check::NothingToAcknowledge);
-        let On::Pe(pe) = on else {
-            return self.diverge(line, Check::NothingToAcknowledge, "every PE has something to acknowledge".to_owned());
-        };
-        let pe = usize::from(pe);
         self.see_mask(pe, line, false);
         let model = self.machine.hppi(PeIndex(pe as u16));
         let agrees = match (reason, model) {
@@ -216,6 +248,9 @@ impl Engine {
         };
         if agrees {
             return;
+        }
+        if reason == AcknowledgeFailure::NothingAvailable && self.blame_wire(pe, |(_, signalled)| signalled.is_none()) {
+            return self.tally.untold(Untold::Wire, line);
         }
         if self.stale(pe) && self.stale_hppi(pe).is_none() && reason == AcknowledgeFailure::NothingAvailable {
             return self.tally.explain(Defect::ReadOfCr0, line);
@@ -228,7 +263,7 @@ impl Engine {
         self.tally.diverge(line, Check::NothingToAcknowledge, model_id, suspects, text);
     }
 
-    pub(super) fn deactivate(&mut self, line: Line, on: On, domain: Domain, intid: u32) -> Result<(), Stop> {
+    pub(super) fn deactivate(&mut self, line: Line, on: Option<u16>, domain: Domain, intid: u32) -> Result<(), Stop> {
         self.take();
         self.judge_domain(line, domain);
         let Ok(id) = IntId::from_raw(intid) else { return Ok(()) };
@@ -239,7 +274,7 @@ impl Engine {
                 self.expect_candidate_of(irs)
             }
             Err(_) => {
-                let Some(pe) = self.pe(line, on, Check::PpiCandidate)? else { return Ok(()) };
+                let Some(pe) = self.pe(on)? else { return Ok(()) };
                 self.on_pe(pe, |pe| pe.cddi(id));
                 self.expect_ppis(pe, None)
             }
@@ -272,4 +307,9 @@ impl Engine {
         }
         Ok(())
     }
+}
+
+/// The state of an LPI or SPI that has been acknowledged.
+fn acknowledged(entry: L2_ISTE) -> L2_ISTE {
+    entry.with_active(true).with_pending(entry.pending() && entry.hm() == HandlingMode::Level)
 }

@@ -10,10 +10,9 @@ use gicv5_model::PeIndex;
 use gicv5_trace::{Candidate, Event, Line};
 
 use super::registers::register_at;
-use super::{CONTRADICTED, Engine, Stop, shown};
-use crate::replay::interface::Mask;
-use crate::replay::source::{On, Placed};
-use crate::replay::tally::{Check, Defect, Untold};
+use super::{Engine, Stop};
+use crate::replay::mask::Mask;
+use crate::replay::tally::{Check, Defect, Place, Untold};
 
 /// The PPIs of bank 0 that QEMU's mask has no bits for (hazard 3).
 const HIGH_PPIS: u64 = 0xffff_ffff_0000_0000;
@@ -36,11 +35,11 @@ impl Engine {
     }
 
     /// The lines from which was inferred what software has written to a CPU interface.
-    pub(super) fn inferred(&self, pe: usize, ppi: Option<Ppi>) -> Vec<u64> {
+    pub(super) fn inferred(&self, pe: usize, ppi: Option<Ppi>) -> Vec<Place> {
         let Some(cpu) = self.cpus.get(pe) else { return Vec::new() };
         let line = match ppi {
             Some(ppi) => cpu.ppi_lines.get(&(ppi.id() as u8)).copied(),
-            None => Some(cpu.mask_line).filter(|line| *line != 0),
+            None => cpu.mask_line,
         };
         line.into_iter().collect()
     }
@@ -63,7 +62,7 @@ impl Engine {
         let Some(mask) = cpu.mask.seen(best, signalled) else { return };
         if mask != cpu.mask {
             cpu.mask = mask;
-            cpu.mask_line = line.number;
+            cpu.mask_line = Some(line.into());
         }
         let number = Priority::new(mask.highest.max(0) as u32).unwrap_or(Priority::MOST_URGENT);
         handle.write(ICC_CR0_EL1::ZERO.with_en(mask.highest >= 0));
@@ -83,12 +82,18 @@ impl Engine {
 
     fn compare_signals(&mut self, line: Line, pe: usize) {
         let Event::Signals { irq, fiq, nmi } = line.event else { return };
-        self.tally.check(Check::Signals);
-        let signalled = irq || nmi;
-        let contradicted = self.source.contradicted(line).map(<[u64]>::to_vec);
-        if contradicted.is_none() {
-            self.see_mask(pe, line, signalled);
+        if self.blind {
+            return self.tally.untold(Untold::Thread, line);
         }
+        if self.unsure.1 || self.is_doubtful(pe) {
+            return self.tally.untold(Untold::Wire, line);
+        }
+        self.tally.check(Check::Signals);
+        if line.excess.is_some() {
+            return;
+        }
+        let signalled = irq || nmi;
+        self.see_mask(pe, line, signalled);
         let index = PeIndex(pe as u16);
         let model = match self.machine.signals(index).irq {
             true => self.machine.hppi(index),
@@ -98,13 +103,11 @@ impl Engine {
             None => (false, false, false),
             Some((_, priority)) => (priority != Priority::MOST_URGENT, false, priority == Priority::MOST_URGENT),
         };
-        if let Some(suspects) = contradicted {
-            let id = model.map(|(id, _)| id);
-            let text = format!("PE {pe} is signalled {}: {CONTRADICTED}", shown(id));
-            return self.tally.diverge(line, Check::Signals, id, suspects, text);
-        }
         if outputs(model) == (irq, fiq, nmi) {
             return;
+        }
+        if self.blame_wire(pe, |(_, signalled)| outputs(signalled) == (irq, fiq, nmi)) {
+            return self.tally.untold(Untold::Wire, line);
         }
         if self.stale(pe) && outputs(self.stale_hppi(pe)) == (irq, fiq, nmi) {
             return self.tally.explain(Defect::ReadOfCr0, line);
@@ -124,14 +127,12 @@ impl Engine {
     }
 
     /// Outputs that nothing before them explains.
-    pub(super) fn lone_signals(&mut self, line: Line, on: On) -> Result<(), Stop> {
+    pub(super) fn lone_signals(&mut self, line: Line, on: Option<u16>) -> Result<(), Stop> {
         let mut count = 1;
         let follows = loop {
             match self.source.peek(count)? {
-                Some(Placed { line: Line { event: Event::Signals { .. }, .. }, .. }) if count <= self.cpus.len() => {
-                    count += 1;
-                }
-                other => break other.map(|placed| placed.line),
+                Some(Line { event: Event::Signals { .. }, .. }) if count <= self.cpus.len() => count += 1,
+                other => break other,
             }
         };
         if let Some(read @ Line { event: Event::Read { offset, .. }, .. }) = follows
@@ -141,21 +142,13 @@ impl Engine {
         {
             return self.access(read);
         }
+        let Some(pe) = self.pe(on)? else { return Ok(()) };
         self.take();
-        match on {
-            On::Nobody => {
-                self.tally.check(Check::Signals);
-                let model = "no write to ICC_CR0_EL1 or ICC_PCR_EL1 of any PE makes these outputs".to_owned();
-                self.diverge(line, Check::Signals, model);
-            }
-            _ => self.tally.untold(Untold::CpuRegister, line),
-        }
-        for cpu in &mut self.cpus {
+        self.tally.untold(Untold::CpuRegister, line);
+        if let Some(cpu) = self.cpus.get_mut(pe) {
             cpu.mask = Mask::UNKNOWN;
         }
-        if self.cpus.len() == 1 {
-            self.compare_signals(line, 0);
-        }
+        self.compare_signals(line, pe);
         Ok(())
     }
 
@@ -168,6 +161,13 @@ impl Engine {
                 return Ok(());
             };
             self.take();
+            if let Some((IntId::Ppi(ppi), priority)) = candidate.interrupt() {
+                self.ppi_priorities.insert(ppi, priority);
+            }
+            if domain == Domain::NonSecure && (self.unsure.0 || self.is_doubtful(pe)) {
+                self.tally.untold(Untold::Wire, line);
+                continue;
+            }
             self.tally.check(Check::PpiCandidate);
             if domain.raw_value().value() != number {
                 self.diverge(line, Check::PpiCandidate, format!("domain {number} comes here"));
@@ -187,10 +187,8 @@ impl Engine {
             Some((IntId::Ppi(ppi), priority)) => Some((ppi, priority)),
             _ => None,
         };
-        if let Some(suspects) = self.source.contradicted(line).map(<[u64]>::to_vec) {
-            let id = self.machine.ppi_candidate(index).map(|(ppi, _)| IntId::Ppi(ppi));
-            let text = format!("the best PPI of PE {pe} is {}: {CONTRADICTED}", shown(id));
-            return self.tally.diverge(line, Check::PpiCandidate, id, suspects, text);
+        if line.excess.is_some() {
+            return;
         }
         let Some(cpu) = self.cpus.get_mut(pe) else { return };
         let edge = acknowledged == Some(Ppi::SW_PPI);
@@ -221,7 +219,7 @@ impl Engine {
             {
                 set_ppi(&handle, ppi, Some(priority));
                 cpu.unknown &= !theirs_mask;
-                cpu.ppi_lines.insert(ppi.id() as u8, line.number);
+                cpu.ppi_lines.insert(ppi.id() as u8, line.into());
             }
             // What would have been shown instead is not enabled.
             if theirs.is_none() || theirs_mask != 0 {
@@ -230,12 +228,12 @@ impl Engine {
                 {
                     set_ppi(&handle, ppi, None);
                     cpu.unknown &= !ppi.mask();
-                    cpu.ppi_lines.insert(ppi.id() as u8, line.number);
+                    cpu.ppi_lines.insert(ppi.id() as u8, line.into());
                 }
             }
             if theirs.is_none() {
                 for ppi in PpiSet::new_with_raw_value(ready & cpu.unknown).iter(PpiBank::Architected) {
-                    cpu.ppi_lines.insert(ppi.id() as u8, line.number);
+                    cpu.ppi_lines.insert(ppi.id() as u8, line.into());
                 }
                 cpu.unknown &= !ready;
             }
@@ -258,6 +256,9 @@ impl Engine {
             }
             handle.write_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected), ppi.mask());
         }
+        if self.blame_wire(pe, |(best, _)| best == theirs) {
+            return self.tally.untold(Untold::Wire, line);
+        }
         let about = theirs.or(model).map(|(ppi, _)| ppi);
         let text = match model {
             Some((ppi, priority)) => format!("the best PPI of PE {pe} is {} with {priority}", IntId::Ppi(ppi)),
@@ -267,19 +268,28 @@ impl Engine {
         self.tally.diverge(line, Check::PpiCandidate, about.map(IntId::Ppi), suspects, text);
     }
 
-    /// PPI candidates that nothing before them explains: somebody has written a PPI register.
-    pub(super) fn lone_ppis(&mut self, line: Line, on: On) -> Result<(), Stop> {
-        let On::Pe(pe) = on else {
-            self.pe(line, on, Check::PpiCandidate)?;
-            return Ok(());
-        };
-        let pe = usize::from(pe);
+    /// A PE acknowledges a PPI that is pending and of which it is not known whether it is enabled: then it is.
+    pub(super) fn see_enabled(&mut self, pe: usize, ppi: Ppi) -> bool {
+        let Some(cpu) = self.cpus.get_mut(pe) else { return false };
+        let handle = Pe::new(&cpu.pe);
+        let pending = handle.read_raw(SysReg::icc_ppi_spendr(ppi.bank()));
+        let open = cpu.unknown & pending & ppi.mask() != 0 && ppi.bank() == PpiBank::Architected;
+        if open {
+            set_ppi(&handle, ppi, Some(self.ppi_priorities.get(&ppi).copied().unwrap_or(Priority::LEAST_URGENT)));
+            cpu.unknown &= !ppi.mask();
+        }
+        open
+    }
+
+    /// PPI candidates that nothing before them explains: software has written a PPI register.
+    pub(super) fn lone_ppis(&mut self, on: Option<u16>) -> Result<(), Stop> {
+        let Some(pe) = self.pe(on)? else { return Ok(()) };
         let mut candidate = Candidate::NONE;
         for n in 0..4 {
-            match self.source.peek(n)?.map(|placed| placed.line) {
+            match self.source.peek(n)? {
                 Some(line @ Line { event: Event::PpiCandidate { domain, candidate: theirs }, .. }) => {
                     if domain == Domain::NonSecure {
-                        if self.source.contradicted(line).is_none() {
+                        if line.excess.is_none() {
                             candidate = theirs;
                         }
                         self.tally.untold(Untold::PpiRegister, line);
@@ -288,27 +298,16 @@ impl Engine {
                 _ => break,
             }
         }
-        // Nobody knows what was written, so that it makes this candidate is all that can be asked.
-        let several = self.cpus.len() > 1;
-        for (n, cpu) in self.cpus.iter_mut().enumerate() {
-            let handle = Pe::new(&cpu.pe);
-            let pending = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected));
-            let active = handle.read_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected));
-            let enabled = handle.read_raw(SysReg::icc_ppi_enabler(PpiBank::Architected));
-            if n != pe {
-                if several {
-                    let hidden = !(pending & !active);
-                    cpu.unknown |= hidden;
-                    handle.write_raw(SysReg::icc_ppi_enabler(PpiBank::Architected), enabled & !hidden);
-                }
-                continue;
-            }
-            // One register has been written, so most is as it was: believed until something contradicts it.
+        // What was written is not known, so that it makes this candidate is all that can be asked. Most is as it was: believed
+        // until something contradicts it.
+        if let Some(cpu) = self.cpus.get_mut(pe) {
             cpu.unknown = u64::MAX;
             if let Some((IntId::Ppi(ppi), _)) = candidate.interrupt()
                 && ppi.bank() == PpiBank::Architected
             {
                 // The write may have been one of an active bit, or of the pending bit of an edge PPI.
+                let handle = Pe::new(&cpu.pe);
+                let pending = handle.read_raw(SysReg::icc_ppi_spendr(PpiBank::Architected));
                 handle.write_raw(SysReg::icc_ppi_spendr(PpiBank::Architected), ppi.mask());
                 if pending & ppi.mask() != 0 {
                     handle.write_raw(SysReg::icc_ppi_cactiver(PpiBank::Architected), ppi.mask());

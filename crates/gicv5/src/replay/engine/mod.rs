@@ -11,41 +11,51 @@ mod candidates;
 mod instructions;
 mod interfaces;
 mod machine;
+mod main_loop;
 mod registers;
 
 use std::collections::{BTreeMap, HashMap};
 
 use gicv5_arch::values::Domain;
-use gicv5_arch::{IntId, IrsIntId, PhysAddr};
+use gicv5_arch::{IntId, IrsIntId, PhysAddr, Ppi, Priority};
 use gicv5_hal::{Frame, IrsIndex, Pe};
 use gicv5_model::PeIndex;
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::{Machine, ModelPe};
-use gicv5_trace::{Candidate, Event, Interrupt, Line, Space, TraceError};
+use gicv5_trace::{Candidate, Event, Interrupt, Line, RecordingError, Space};
 
-use super::interface::Mask;
-use super::source::{On, Placed, Source};
-use super::tally::{Check, Tally, Untold, names};
+use super::mask::Mask;
+use super::source::Source;
+use super::tally::{Check, Place, Tally, Untold, names};
+use super::threads::Refusal;
 use machine::config;
 
 const IRS: IrsIndex = IrsIndex(0);
 const FRAME: Frame = Frame::config(IRS);
 
-/// Why an answer is a divergence though the model alone may not see it.
-const CONTRADICTED: &str = "what comes before and after agrees only if this line is wrong";
-
 /// Why a replay cannot go on.
 #[derive(Debug)]
 pub(super) enum Stop {
-    /// The trace cannot be read.
-    Trace(TraceError),
-    /// The trace makes no sense, with the line.
-    Input(String),
+    /// The recording cannot be read.
+    Trace(RecordingError),
+    /// It makes no sense in this file, with the line.
+    Input(usize, String),
+    /// `--pe` makes no sense.
+    Asked(String),
 }
 
-impl From<TraceError> for Stop {
-    fn from(error: TraceError) -> Stop {
+impl From<RecordingError> for Stop {
+    fn from(error: RecordingError) -> Stop {
         Stop::Trace(error)
+    }
+}
+
+impl From<Refusal> for Stop {
+    fn from(refusal: Refusal) -> Stop {
+        match refusal {
+            Refusal::Read(error) => Stop::Trace(error),
+            Refusal::Input(file, why) => Stop::Input(file, why),
+        }
     }
 }
 
@@ -55,15 +65,19 @@ struct Cpu {
     /// Which priorities pass.
     mask: Mask,
     /// The line that the mask was last inferred from.
-    mask_line: u64,
+    mask_line: Option<Place>,
     /// PPIs of bank 0 whose enable and priority nobody knows for sure; in the model they are as they were last.
     unknown: u64,
     /// The lines that PPIs were inferred from to be enabled or not.
-    ppi_lines: BTreeMap<u8, u64>,
+    ppi_lines: BTreeMap<u8, Place>,
     /// What QEMU's CPU interface has been offered last.
     offered: Candidate,
     /// IRS_CR0 was written since (hazard 2).
     stale: bool,
+    /// The wires of the PPIs of bank 0.
+    wires: u64,
+    /// Wires that may be at the other level: the main loop moved that of some PE.
+    doubts: Vec<Ppi>,
 }
 
 /// What QEMU may have got wrong about an SPI (hazard 1).
@@ -84,44 +98,55 @@ pub(super) struct Engine {
     suspicions: HashMap<u32, Suspicion>,
     /// Level-2 tables that had to be invented, with the addresses of their level-1 entries.
     invented: Vec<(PhysAddr, ModelBlock)>,
-    last: u64,
+    last: Line,
+    /// A PE did something and it is not known which: nothing is known of any CPU interface from there on.
+    blind: bool,
+    /// The PPIs whose wires the main loop moves.
+    moved: u64,
+    /// The priority that each PPI was last shown with.
+    ppi_priorities: BTreeMap<Ppi, Priority>,
+    /// What follows depends on which PE's wire the main loop moved: the candidate, the outputs.
+    unsure: (bool, bool),
     pub(super) tally: Tally,
 }
 
 impl Engine {
-    /// Reads what machine the trace is of.
-    pub(super) fn new(mut source: Source) -> Result<Engine, Stop> {
-        let Some(first) = source.peek(0)? else {
-            return Err(Stop::Input("line 1: the trace is empty; it must start with gicv5_common_realize".to_owned()));
+    /// Reads what machine the recording is of, and which file is of which PE. `asked` are pairs of `--pe`.
+    pub(super) fn new(mut source: Source, asked: &[(String, u16)]) -> Result<Engine, Stop> {
+        let Some((main, first)) = source.first()? else {
+            return Err(Stop::Input(
+                0,
+                "line 1: the trace is empty; it must start with gicv5_common_realize".to_owned(),
+            ));
         };
-        let Event::Realize { cpus, spi_base, spi_irs_range, spi_range, .. } = first.line.event else {
-            return Err(Stop::Input(format!(
-                "line {}: a trace starts with gicv5_common_realize, which says what machine it is of, not with {}",
-                first.line.number,
-                first.line.event.name()
-            )));
+        let wrong = |why: &str| Stop::Input(main, format!("line {}: {why}", first.number));
+        let Event::Realize { cpus, spi_base, spi_irs_range, spi_range, .. } = first.event else {
+            let name = first.event.name();
+            let why = "a trace starts with gicv5_common_realize, which says what machine it is of";
+            return Err(wrong(&format!("{why}, not with {name}")));
         };
-        let wrong = |why: &str| Stop::Input(format!("line {}: {why}", first.line.number));
         let count = u16::try_from(cpus).map_err(|_| wrong("a machine has at most 65535 PEs"))?;
         let machine = Machine::new(config(count, spi_base, spi_irs_range, spi_range))
             .map_err(|error| wrong(&format!("no machine can be like that: {error}")))?;
+        source.assign(count, main, asked)?;
         let cpus = (0..count)
             .filter_map(|n| {
                 Some(Cpu {
                     pe: machine.pe(PeIndex(n))?,
                     mask: Mask::RESET,
-                    mask_line: 0,
+                    mask_line: None,
                     unknown: 0,
                     ppi_lines: BTreeMap::new(),
                     offered: Candidate::NONE,
                     stale: false,
+                    wires: 0,
+                    doubts: Vec::new(),
                 })
             })
             .collect();
         source.pop();
-        source.attribute(count.into());
-        let mut tally = Tally::new();
-        tally.line(first.line);
+        let mut tally = Tally::new(source.threads.owners().len());
+        tally.line(first);
         Ok(Engine {
             source,
             machine,
@@ -129,7 +154,11 @@ impl Engine {
             spis: (spi_base, spi_irs_range),
             suspicions: HashMap::new(),
             invented: Vec::new(),
-            last: first.line.number,
+            last: first,
+            blind: false,
+            moved: 0,
+            ppi_priorities: BTreeMap::new(),
+            unsure: (false, false),
             tally,
         })
     }
@@ -138,16 +167,16 @@ impl Engine {
         self.cpus.len()
     }
 
-    pub(super) fn most_worlds(&self) -> usize {
-        self.source.most_worlds()
+    pub(super) fn source(&self) -> &Source {
+        &self.source
     }
 
     /// Replays one operation. False at the end of the trace.
     pub(super) fn operation(&mut self) -> Result<bool, Stop> {
-        let Some(Placed { line, on }) = self.source.peek(0)? else { return Ok(false) };
+        let Some((line, on)) = self.source.begin()? else { return Ok(false) };
         match line.event {
             Event::Realize { .. } => {
-                return Err(Stop::Input(format!("line {}: a second IRS, and a replay can have one", line.number)));
+                return Err(self.stop(line, "a second IRS, and a replay can have one"));
             }
             Event::Write { .. } | Event::BadWrite { .. } | Event::Read { .. } | Event::BadRead { .. } => {
                 self.access(line)?;
@@ -158,7 +187,7 @@ impl Engine {
             | Event::IrsNoCandidate { .. }
             | Event::SpiState { .. } => self.before_access(line)?,
             Event::Signals { .. } => self.lone_signals(line, on)?,
-            Event::PpiCandidate { .. } => self.lone_ppis(line, on)?,
+            Event::PpiCandidate { .. } => self.lone_ppis(on)?,
             Event::SpiWire { spi, high } => {
                 self.take();
                 self.machine.set_spi_wire(spi, high);
@@ -206,16 +235,21 @@ impl Engine {
             Event::PriorityDrop { domain } => {
                 self.take();
                 self.judge_domain(line, domain);
-                let Some(pe) = self.pe(line, on, Check::Signals)? else { return Ok(true) };
+                let Some(pe) = self.pe(on)? else { return Ok(true) };
                 self.on_pe(pe, |pe| pe.cdeoi());
                 self.expect_signals(pe)?;
             }
             Event::DeactivateRequest { domain, intid } => self.deactivate(line, on, domain, intid)?,
             Event::PpiWire { ppi, high } => {
                 self.take();
-                let Some(pe) = self.pe(line, on, Check::PpiCandidate)? else { return Ok(true) };
-                self.machine.set_ppi_wire(PeIndex(pe as u16), ppi, high);
-                self.expect_ppis(pe, None)?;
+                if on.is_none() && self.source.threads.is_main_loop(line.file.into()) {
+                    self.main_loop_wire(ppi, high)?;
+                } else if let Some(pe) = self.pe(on)? {
+                    // Only changes are traced.
+                    self.settle(pe, ppi, !high);
+                    self.move_wire(pe, ppi, high);
+                    self.expect_ppis(pe, None)?;
+                }
             }
             Event::Activate { .. } | Event::Deactivate { .. } => {
                 self.take();
@@ -229,23 +263,25 @@ impl Engine {
 
     /// Takes the line that is next.
     fn take(&mut self) {
-        if let Some(placed) = self.source.pop() {
-            self.last = placed.line.number;
-            self.tally.line(placed.line);
-            if let Some(excess) = placed.line.excess {
+        if let Some(line) = self.source.pop() {
+            self.last = line;
+            self.tally.line(line);
+            if let Some(excess) = line.excess {
                 self.tally.check(Check::Range);
                 let text = format!("there is no such answer: {excess}");
-                self.tally.diverge(placed.line, Check::Range, None, Vec::new(), text);
+                self.tally.diverge(line, Check::Range, None, Vec::new(), text);
             }
         }
     }
 
     /// The line that is next, within an operation that is not complete.
     fn next(&mut self, wanted: &str) -> Result<Line, Stop> {
-        match self.source.peek(0)? {
-            Some(placed) => Ok(placed.line),
-            None => Err(Stop::Input(format!("line {}: the trace ends where {wanted} must follow", self.last))),
-        }
+        let line = self.source.peek(0)?;
+        line.ok_or_else(|| self.stop(self.last, &format!("the trace ends where {wanted} must follow")))
+    }
+
+    fn stop(&self, line: Line, why: &str) -> Stop {
+        Stop::Input(line.file.into(), format!("line {}: {why}", line.number))
     }
 
     fn diverge(&mut self, line: Line, check: Check, model: String) {
@@ -271,22 +307,20 @@ impl Engine {
         }
     }
 
-    /// The PE an operation of a CPU interface happened on. Skips the operation if there is none.
-    fn pe(&mut self, line: Line, on: On, check: Check) -> Result<Option<usize>, Stop> {
-        match on {
-            On::Pe(pe) => Ok(Some(pe.into())),
-            On::Nobody | On::Somebody => {
-                self.tally.check(check);
-                self.diverge(line, check, "the state of no PE agrees with this line".to_owned());
-                while let Some(placed) = self.source.peek(0)?
-                    && matches!(placed.line.event, Event::PpiCandidate { .. } | Event::Signals { .. })
-                {
-                    self.tally.untold(Untold::Skipped, placed.line);
-                    self.take();
-                }
-                Ok(None)
+    /// The PE of an operation of a CPU interface. Where it is not known, the lines in which it answers are skipped.
+    fn pe(&mut self, on: Option<u16>) -> Result<Option<usize>, Stop> {
+        self.blind |= on.is_none();
+        let mut more = on.is_none();
+        while more && let Some(line) = self.source.peek(0)? {
+            match line.event {
+                Event::PpiCandidate { .. } => {}
+                Event::Signals { .. } => more = false,
+                _ => break,
             }
+            self.tally.untold(Untold::Thread, line);
+            self.take();
         }
+        Ok(on.map(usize::from))
     }
 
     fn on_pe(&self, pe: usize, f: impl FnOnce(&Pe<'_, ModelPe>)) {

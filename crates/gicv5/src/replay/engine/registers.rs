@@ -21,11 +21,10 @@ impl Engine {
         let most = 8 + 4 * self.cpus.len();
         let mut count = 1;
         let found = loop {
-            let Some(placed) = self.source.peek(count)? else {
-                let wanted = "the register access that caused it";
-                return Err(Stop::Input(format!("line {}: the trace ends where {wanted} must follow", line.number)));
+            let Some(next) = self.source.peek(count)? else {
+                return Err(self.stop(line, "the trace ends where the register access that caused it must follow"));
             };
-            match placed.line.event {
+            match next.event {
                 Event::IstValid { .. }
                 | Event::IstInvalid { .. }
                 | Event::IrsCandidate { .. }
@@ -36,7 +35,7 @@ impl Engine {
                 {
                     count += 1;
                 }
-                _ => break placed.line,
+                _ => break next,
             }
         };
         let register = match found.event {
@@ -79,11 +78,11 @@ impl Engine {
             }
             _ => None,
         };
-        while let Some(placed) = self.source.peek(0)?
-            && placed.line.number != access.number
+        while let Some(line) = self.source.peek(0)?
+            && line.number != access.number
         {
             self.take();
-            self.misplaced(placed.line, "the register access that follows does not cause it");
+            self.misplaced(line, "the register access that follows does not cause it");
         }
         self.take();
         if let Some((offset, data, size)) = value {
