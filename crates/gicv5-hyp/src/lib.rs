@@ -255,7 +255,7 @@ mod vm;
 pub use config::{Config, LiveTable};
 pub use doorbell::{DoorbellError, DoorbellMask, Wake};
 pub use error::Fate;
-pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place};
+pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place, TableEntry};
 pub use gicv5_irs::lease::TableError;
 pub use host::host::{BringUpCause, BringUpError, Counters, Holdings, Host, Phase, ReclaimError, ShutDownError};
 pub use probe::ProbeError;

@@ -23,7 +23,7 @@ use crate::host::host::Host;
 use crate::tables::ist::Ist;
 use crate::tables::vm_table::VmTable;
 use crate::tables::vpe_table::Tables;
-use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::command::{Command, CommandError, Place, TableEntry};
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Proof;
 use gicv5_irs::port::Port;
@@ -116,8 +116,8 @@ impl<H: Hypervisor> Host<H> {
         });
         match cleared {
             Some(Ok(())) => Ok(VmInvalid(key)),
-            Some(Err(word)) => Err(port.no_effect(command, Place::Entry("L2_VMTE"), word)),
-            None => Err(port.no_effect(command, Place::Entry("L1_VMTE"), 0)),
+            Some(Err(word)) => Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), word)),
+            None => Err(port.no_effect(command, Place::Entry(TableEntry::L1Vmte), 0)),
         }
     }
 
@@ -148,8 +148,8 @@ impl<H: Hypervisor> Host<H> {
         });
         match cleared {
             Some(Ok(())) => Ok(IstInvalid(key, int_type, PhantomData)),
-            Some(Err(word)) => Err(port.no_effect(command, Place::Entry("L2_VMTE"), word)),
-            None => Err(port.no_effect(command, Place::Entry("L1_VMTE"), 0)),
+            Some(Err(word)) => Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), word)),
+            None => Err(port.no_effect(command, Place::Entry(TableEntry::L1Vmte), 0)),
         }
     }
 

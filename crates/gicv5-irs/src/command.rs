@@ -110,16 +110,38 @@ impl fmt::Display for Command {
 pub enum Place {
     /// A register of the IRS.
     Register(IrsReg),
-    /// A word of a table in memory, as the specification names it.
-    Entry(&'static str),
+    /// An entry of a table in memory.
+    Entry(TableEntry),
+}
+
+/// An entry of a table in memory that an IRS reads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum TableEntry {
+    /// L1_VMTE, which names a level-2 VM table.
+    L1Vmte,
+    /// L2_VMTE, which describes a VM.
+    L2Vmte,
+    /// L1_ISTE, which names a level-2 IST.
+    L1Iste,
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Place::Register(register) => register.fmt(f),
-            Place::Entry(name) => f.write_str(name),
+            Place::Entry(entry) => entry.fmt(f),
         }
+    }
+}
+
+impl fmt::Display for TableEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            TableEntry::L1Vmte => "L1_VMTE",
+            TableEntry::L2Vmte => "L2_VMTE",
+            TableEntry::L1Iste => "L1_ISTE",
+        })
     }
 }
 

@@ -14,7 +14,7 @@ use gicv5_arch::register::Register;
 use gicv5_arch::{AddressError, PhysAddr};
 use gicv5_hal::{Block, IrsIndex, Platform, TableMemory};
 
-use crate::command::{Command, CommandError, Place};
+use crate::command::{Command, CommandError, Place, TableEntry};
 use crate::domain::{BlockOf, Domain};
 use crate::heap::boxed_slice;
 use crate::lease::{Spare, Structure, TableError};
@@ -25,8 +25,8 @@ const ENTRY: u64 = 8;
 
 /// What tells the kinds of tables apart.
 pub trait Layout: Copy {
-    /// The name of a level-1 entry.
-    const ENTRY_NAME: &'static str;
+    /// Which entry names a level-2 table.
+    const ENTRY: TableEntry;
 
     /// All of a linear table, or the level-1 table.
     fn base(self) -> Footprint;
@@ -56,9 +56,9 @@ pub trait Layout: Copy {
 }
 
 macro_rules! layout {
-    ($geometry:ty, $entry:ident, $base:ty) => {
+    ($geometry:ty, $entry:ident, $name:ident, $base:ty) => {
         impl Layout for $geometry {
-            const ENTRY_NAME: &'static str = stringify!($entry);
+            const ENTRY: TableEntry = TableEntry::$name;
 
             fn base(self) -> Footprint {
                 self.base()
@@ -88,8 +88,8 @@ macro_rules! layout {
     };
 }
 
-layout!(VmTableGeometry, L1_VMTE, gicv5_arch::Addr55_3);
-layout!(IstGeometry, L1_ISTE, gicv5_arch::Addr55_6);
+layout!(VmTableGeometry, L1_VMTE, L1Vmte, gicv5_arch::Addr55_3);
+layout!(IstGeometry, L1_ISTE, L1Iste, gicv5_arch::Addr55_6);
 
 /// A level-2 table, as the level-1 entry that may name it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -391,5 +391,5 @@ pub async fn reach<'d, P: Platform, G: Layout, R: Register<Reg = IrsReg>>(
         }
     }
     port.issue(command, map).await?;
-    Ok(confirm().map_err(|entry| port.no_effect(command, Place::Entry(G::ENTRY_NAME), entry))?)
+    Ok(confirm().map_err(|entry| port.no_effect(command, Place::Entry(G::ENTRY), entry))?)
 }

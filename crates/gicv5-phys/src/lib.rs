@@ -161,7 +161,7 @@ mod sync;
 
 pub use config::{Config, IstProgramming, LiveTables, memory_attributes};
 pub use driver::{BringUpCause, BringUpError, Holdings, Phase, Phys, TearDownError};
-pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place};
+pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place, TableEntry};
 pub use gicv5_irs::lease::TableError;
 pub use ipi::{IpiError, IpiKind, PeIndex};
 pub use irq::{Acknowledged, Active, Configuration, Source, Unreachable, WrongPe};

@@ -19,7 +19,7 @@ use crate::memory::VmKey;
 use crate::vm::record::Record;
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::Fault;
-use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Place};
+use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Place, TableEntry};
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Spare;
 use gicv5_irs::lease::{Part, Structure, TableError};
@@ -212,7 +212,7 @@ impl<H: Hypervisor> Host<H> {
             Ok(())
         });
         // An entry that is valid before the command cannot be: LIFE-20.
-        filled.unwrap_or(Err(0)).map_err(|found| port.no_effect(command, Place::Entry("L2_VMTE"), found))?;
+        filled.unwrap_or(Err(0)).map_err(|found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found))?;
         let value =
             IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_int_type(int_type).with_vm_id(vm);
         port.issue(command, value).await?;
@@ -222,7 +222,7 @@ impl<H: Hypervisor> Host<H> {
         });
         let found = found.unwrap_or(0);
         if !L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
-            return Err(port.no_effect(command, Place::Entry("L2_VMTE"), found));
+            return Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found));
         }
         Ok(())
     }

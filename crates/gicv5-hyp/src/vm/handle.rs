@@ -21,7 +21,7 @@ use crate::vcpu::ppi::PpiMask;
 use crate::vm::record::{Parked, Record, Vcpu, VmState};
 use crate::vm::teardown::TearDownError;
 use gicv5_irs::command::Fault;
-use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::command::{Command, CommandError, Place, TableEntry};
 use gicv5_irs::heap::{Boxed, OutOfMemory, reserve};
 use gicv5_irs::lease::{Part, TableError};
 use gicv5_irs::levels::ReachError;
@@ -676,7 +676,7 @@ impl<H: Hypervisor> Host<H> {
         let tables = record.tables.lend().ok_or(TableError::Records)?;
         let entry = tables.entry(&self.limits).map_err(TableError::from)?;
         let filled = self.fill_entry(vm, entry).unwrap_or(Err(0));
-        filled.map_err(|found| port.no_effect(command, Place::Entry("L2_VMTE"), found))?;
+        filled.map_err(|found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found))?;
         let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_vm_id(vm);
         port.issue(command, value).await?;
         let found = self.with_entry(vm, |memory, block, offset| {
@@ -685,7 +685,7 @@ impl<H: Hypervisor> Host<H> {
         });
         let found = found.unwrap_or(0);
         if !L2_VMTE_VMD::new_with_raw_value(found).valid() {
-            return Err(port.no_effect(command, Place::Entry("L2_VMTE"), found).into());
+            return Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found).into());
         }
         Ok(())
     }
