@@ -8,8 +8,6 @@ mod bare_metal;
 mod bench;
 mod bench_hyp;
 mod bench_run;
-mod break_facts;
-mod break_run;
 mod conformance;
 mod coverage;
 mod exceptions;
@@ -17,7 +15,7 @@ mod fuzz;
 mod licences;
 mod loom;
 mod million;
-mod mutants;
+mod mutate;
 mod qemu;
 mod qtest;
 mod registers;
@@ -41,15 +39,13 @@ enum Chore {
     Arrows(arrows::Args),
     BareMetal(bare_metal::Args),
     Bench(bench::Args),
-    BreakFacts(break_facts::Args),
-    BreakRun(break_run::Args),
     Conformance(conformance::Args),
     Coverage(coverage::Args),
     Fuzz(fuzz::Args),
     Licences(licences::Args),
     Loom(loom::Args),
     Million(million::Args),
-    Mutants(mutants::Args),
+    Mutate(mutate::Args),
     Qemu(qemu::Args),
     Qtest(qtest::Args),
     Registers(registers::Args),
@@ -62,15 +58,13 @@ fn main() -> ExitCode {
         Chore::Arrows(args) => arrows::run(&args),
         Chore::BareMetal(args) => bare_metal::run(&args),
         Chore::Bench(args) => bench::run(&args),
-        Chore::BreakFacts(args) => break_facts::run(&args),
-        Chore::BreakRun(args) => break_run::run(&args),
         Chore::Conformance(args) => conformance::run(&args),
         Chore::Coverage(args) => coverage::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
         Chore::Licences(args) => licences::run(&args),
         Chore::Loom(args) => loom::run(&args),
         Chore::Million(args) => million::run(&args),
-        Chore::Mutants(args) => mutants::run(&args),
+        Chore::Mutate(args) => mutate::run(&args),
         Chore::Qemu(args) => qemu::run(&args),
         Chore::Qtest(args) => qtest::run(&args),
         Chore::Registers(args) => registers::run(&args),

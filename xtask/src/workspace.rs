@@ -1,6 +1,7 @@
 //! Where the workspace is and how to run tools in it.
 
 use anyhow::{Context, Result};
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use xshell::{Cmd, Shell, cmd};
 
@@ -27,25 +28,39 @@ pub(crate) struct Scratch {
 }
 
 impl Scratch {
-    /// Copies what git knows or would add, in a folder of this name where the workspace builds. An earlier copy goes; what
-    /// was built of it stays, for the next build.
+    /// Copies what git knows or would add, in a folder of this name where the workspace builds. What an earlier copy has is
+    /// made the same; what is the same is not touched, so that it is not built anew.
     pub(crate) fn new(name: &str) -> Result<Scratch> {
         let (shell, home) = (shell()?, self::root()?);
         let folder = home.join("target").join(name);
         let root = folder.join("workspace");
-        shell.remove_path(&root)?;
         let files = cmd!(shell, "git ls-files --cached --others --exclude-standard -z").quiet().read()?;
         // Of what git knows, something may have been removed.
-        for file in files.split('\0').filter(|file| home.join(file).is_file()) {
-            let copy = root.join(file);
-            if let Some(folder) = copy.parent() {
-                shell.create_dir(folder)?;
+        let files: BTreeSet<&Path> =
+            files.split('\0').map(Path::new).filter(|file| home.join(file).is_file()).collect();
+        for file in &files {
+            let (from, to) = (home.join(file), root.join(file));
+            if std::fs::read(&from)? != std::fs::read(&to).unwrap_or_default() || !to.exists() {
+                shell.create_dir(to.parent().unwrap_or(&root))?;
+                shell.copy_file(from, to)?;
             }
-            shell.copy_file(file, copy)?;
         }
+        remove_others(&shell, &root, &root, &files)?;
         shell.change_dir(&root);
         Ok(Scratch { shell, root, target: folder.join("build") })
     }
+}
+
+/// Removes from a folder of a copy what is not among the files.
+fn remove_others(shell: &Shell, root: &Path, folder: &Path, files: &BTreeSet<&Path>) -> Result<()> {
+    for path in shell.read_dir(folder)? {
+        if path.is_dir() {
+            remove_others(shell, root, &path, files)?;
+        } else if !path.strip_prefix(root).is_ok_and(|file| files.contains(file)) {
+            shell.remove_path(path)?;
+        }
+    }
+    Ok(())
 }
 
 /// The cargo that runs this chore, cleared of what it passes down about the xtask crate itself.

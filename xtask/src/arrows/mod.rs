@@ -4,7 +4,7 @@
 //! files that know each other can only be read, tested and moved together.
 
 mod crates;
-mod modules;
+pub(crate) mod modules;
 
 use std::path::Path;
 

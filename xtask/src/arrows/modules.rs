@@ -68,6 +68,13 @@ impl Arrows {
     }
 }
 
+/// The files of a crate that are compiled where neither `test` nor `loom` is set.
+pub(crate) fn files(read: impl Fn(&Path) -> Option<String>) -> Result<BTreeSet<PathBuf>> {
+    let mut tree = Tree { read, modules: Vec::new() };
+    tree.file(Path::new("lib.rs"), Path::new(""), None)?;
+    Ok(tree.modules.into_iter().map(|module| module.file).collect())
+}
+
 /// Files that know each other.
 #[derive(Debug)]
 pub(super) struct Circle<'a> {
@@ -403,7 +410,7 @@ fn is_compiled(item: &Item) -> bool {
 }
 
 /// Whether every `cfg` of these holds where neither `test` nor `loom` is set.
-fn holds(attributes: &[Attribute]) -> bool {
+pub(crate) fn holds(attributes: &[Attribute]) -> bool {
     fn predicate(meta: &Meta) -> bool {
         let Meta::List(list) = meta else {
             return !meta.path().is_ident("test") && !meta.path().is_ident("loom");

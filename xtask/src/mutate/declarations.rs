@@ -1,84 +1,73 @@
-//! Proof that the test of the architecture types against the facts can fail.
+//! The numbers in the declarations of `gicv5-arch`: a field's place, an offset, an encoding, the code of a value.
 //!
-//! A test that compares two descriptions of the same registers is worth what it notices. This chore changes a number in
-//! the declarations of `gicv5-arch` by one (a field's place, an offset, an encoding, the code of a value), in a copy of
-//! the workspace, and runs the test there. A change that the compiler refuses is caught as well, but says nothing about
-//! the test, so it is counted apart. A change that nothing notices survives, and one survivor fails the chore.
+//! They stand in the arguments of macros and in constants, which no question can be put into, so that each change is a build of
+//! its own. A change that the compiler refuses is noticed as well.
 
-use crate::workspace::{self, Scratch};
-use anyhow::{Context, Result, bail, ensure};
-use gicv5_random::Rng;
 use std::fmt;
-use std::path::PathBuf;
-use xshell::Cmd;
+use std::path::{Path, PathBuf};
 
-/// The sources whose numbers are changed, relative to the workspace.
-const SOURCES: &str = "crates/gicv5-arch/src";
+use anyhow::{Result, ensure};
+use gicv5_random::Rng;
 
-/// Break numbers in gicv5-arch one at a time and see that its facts test notices
-#[derive(clap::Args)]
-pub(crate) struct Args {
-    /// How many declarations to break, drawn at random
-    #[arg(long, value_name = "N", default_value_t = 20, conflicts_with = "all")]
-    sample: usize,
-
-    /// Break every declaration once, which takes more than an hour
-    #[arg(long)]
-    all: bool,
-
-    /// Seed of the draw; the same seed breaks the same numbers of the same sources
-    #[arg(long, value_name = "S", default_value_t = 1)]
-    seed: u64,
-}
-
-pub(crate) fn run(args: &Args) -> Result<()> {
-    let scratch = Scratch::new("break-facts")?;
-    let mut places = scratch.places()?;
-    ensure!(!places.is_empty(), "no number to break in {SOURCES}: its form is not known here");
-    let found = places.len();
-    let mut random = Rng::new(args.seed);
-    if !args.all {
-        places = sample(&mut random, places, args.sample);
-    }
-
-    eprintln!("running the test on the unchanged sources first");
-    match scratch.verdict()? {
-        Verdict::Survived => {}
-        caught => bail!("the test does not hold on the unchanged sources, {caught}"),
-    }
-
-    let [mut by_test, mut by_compiler, mut survived] = [0_usize; 3];
-    for place in &places {
-        let changes = place.declaration.changes();
-        let change = random.pick(&changes).context("a number that cannot change")?;
-        let verdict = scratch.verdict_on(place, change)?;
-        println!("{}:{}: {} -> {change}: {verdict}", place.file.display(), place.line, place.declaration);
-        *match verdict {
-            Verdict::Test(_) => &mut by_test,
-            Verdict::Compiler(_) => &mut by_compiler,
-            Verdict::Survived => &mut survived,
-        } += 1;
-    }
-    println!(
-        "{} of {found} declarations broken: {by_test} noticed by the test, {by_compiler} by the compiler, {survived} by nothing",
-        places.len(),
-    );
-    ensure!(survived == 0, "{survived} changes went unnoticed");
-    Ok(())
-}
+use super::oracle::Outcome;
+use crate::workspace::{self, Scratch};
 
 /// A declaration that holds numbers, and where it stands.
-struct Place {
-    /// Relative to the workspace.
+#[derive(Clone)]
+pub(super) struct Place {
     file: PathBuf,
     /// Counted from 1.
     line: usize,
     declaration: Declaration,
 }
 
+/// Every declaration with a number in the files of a folder of a copy, by their place in the copy.
+pub(super) fn places(scratch: &Scratch, folder: &Path) -> Result<Vec<Place>> {
+    let mut places = Vec::new();
+    for file in scratch.shell.read_dir(folder)? {
+        if file.extension().is_some_and(|end| end == "rs") {
+            let source = scratch.shell.read_file(&file)?;
+            let found = declarations(&source);
+            let file = file.strip_prefix(&scratch.root).unwrap_or(&file);
+            places.extend(found.map(|(line, declaration)| Place { file: file.to_path_buf(), line, declaration }));
+        }
+    }
+    ensure!(!places.is_empty(), "no number to change in {}: its form is not known here", folder.display());
+    Ok(places)
+}
+
+impl Place {
+    /// Changes one number, runs the test of the facts, and puts the number back. Returns the change as well.
+    pub(super) fn outcome(&self, scratch: &Scratch, random: &mut Rng) -> Result<(Outcome, String)> {
+        let changes = self.declaration.changes();
+        let change = random.pick(&changes).map(ToString::to_string).unwrap_or_default();
+        let was = self.declaration.to_string();
+        let source = scratch.shell.read_file(&self.file)?;
+        let lines = source.split('\n').enumerate().map(|(index, line)| {
+            if index + 1 == self.line { line.replacen(&was, &change, 1) } else { line.to_owned() }
+        });
+        scratch.shell.write_file(&self.file, lines.collect::<Vec<_>>().join("\n"))?;
+        let holds = holds(scratch);
+        scratch.shell.write_file(&self.file, source)?;
+        let what = format!("{}:{}: {was} -> {change}", self.file.display(), self.line);
+        Ok((if holds? { Outcome::Survives } else { Outcome::Killed }, what))
+    }
+}
+
+/// Whether the test of the types against the facts passes in the copy.
+pub(super) fn holds(scratch: &Scratch) -> Result<bool> {
+    let test = workspace::cargo(&scratch.shell)
+        .args(["test", "--locked", "--package", "gicv5-arch", "--test", "facts", "--target-dir"])
+        .arg(&scratch.target)
+        .quiet()
+        .ignore_status()
+        .output()?;
+    Ok(test.status.success())
+}
+
 /// The part of a line that says where something is, as text and numbers in turn.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Declaration {
+pub(super) struct Declaration {
     pieces: Vec<Piece>,
     /// Whether the numbers are the highest and the lowest bit of a field.
     is_range: bool,
@@ -199,102 +188,6 @@ fn declarations(source: &str) -> impl Iterator<Item = (usize, Declaration)> {
         .filter_map(|(index, line)| Some((index + 1, Declaration::find(line.trim_start())?)))
 }
 
-/// What came of a change.
-enum Verdict {
-    /// The test failed; these parts of it did.
-    Test(Vec<String>),
-    /// The sources no longer compile, for this reason.
-    Compiler(String),
-    /// Everything passed.
-    Survived,
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Verdict::Test(names) => write!(f, "noticed by the test: {}", names.join(", ")),
-            Verdict::Compiler(message) => write!(f, "noticed by the compiler: {message}"),
-            Verdict::Survived => f.write_str("SURVIVED"),
-        }
-    }
-}
-
-impl Scratch {
-    /// Every declaration with a number in the sources.
-    fn places(&self) -> Result<Vec<Place>> {
-        let mut places = Vec::new();
-        for file in self.shell.read_dir(SOURCES)? {
-            if file.extension().is_some_and(|end| end == "rs") {
-                let name = file.strip_prefix(&self.root)?;
-                let source = self.shell.read_file(&file)?;
-                places.extend(declarations(&source).map(|(line, declaration)| Place {
-                    file: name.to_path_buf(),
-                    line,
-                    declaration,
-                }));
-            }
-        }
-        Ok(places)
-    }
-
-    /// Runs the test with one declaration replaced, then puts it back.
-    fn verdict_on(&self, place: &Place, change: &Declaration) -> Result<Verdict> {
-        let source = self.shell.read_file(&place.file)?;
-        let (was, becomes) = (place.declaration.to_string(), change.to_string());
-        let lines = source.split('\n').enumerate().map(|(index, line)| {
-            if index + 1 == place.line { line.replacen(&was, &becomes, 1) } else { line.to_owned() }
-        });
-        let broken = lines.collect::<Vec<_>>().join("\n");
-        ensure!(broken != source, "{}:{}: `{was}` is not there any more", place.file.display(), place.line);
-        self.shell.write_file(&place.file, broken)?;
-        let verdict = self.verdict();
-        self.shell.write_file(&place.file, source)?;
-        verdict
-    }
-
-    fn verdict(&self) -> Result<Verdict> {
-        let build = self.cargo_test().arg("--no-run").quiet().ignore_status().output()?;
-        if !build.status.success() {
-            let messages = String::from_utf8_lossy(&build.stderr);
-            let first = messages.lines().find(|line| line.starts_with("error"));
-            return Ok(Verdict::Compiler(
-                first.with_context(|| format!("the build failed without an error: {messages}"))?.to_owned(),
-            ));
-        }
-        let test = self.cargo_test().quiet().ignore_status().output()?;
-        if test.status.success() {
-            return Ok(Verdict::Survived);
-        }
-        let report = String::from_utf8_lossy(&test.stdout);
-        let failed: Vec<_> = report
-            .lines()
-            .filter_map(|line| line.strip_prefix("test ")?.strip_suffix(" ... FAILED"))
-            .map(str::to_owned)
-            .collect();
-        ensure!(!failed.is_empty(), "the test ended without naming what failed: {report}");
-        Ok(Verdict::Test(failed))
-    }
-
-    fn cargo_test(&self) -> Cmd<'_> {
-        workspace::cargo(&self.shell)
-            .args(["test", "--locked", "--package", "gicv5-arch", "--test", "facts"])
-            .arg("--target-dir")
-            .arg(&self.target)
-    }
-}
-
-/// `count` of the items, or all if there are fewer, in their order.
-fn sample<T>(random: &mut Rng, items: Vec<T>, count: usize) -> Vec<T> {
-    let (mut left, mut wanted) = (items.len() as u64, count as u64);
-    let chosen = items.into_iter().filter(|_| {
-        let take = random.below(left) < wanted;
-        left -= 1;
-        wanted -= u64::from(take);
-        take
-    });
-    chosen.collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -360,15 +253,5 @@ mod tests {
         let source = "/// [3:1] of it\nlet x = 5;\nSysReg (a 1 2);\n#[doc = \"x\"]\nPpi = n => \"x\",\n[7] FLAG flag: bool;\n#[cfg(test)]\nmod tests {\n[8] NOT not: bool;\n";
         let found: Vec<_> = declarations(source).map(|(line, found)| (line, found.to_string())).collect();
         assert_eq!(found, [(6, "[7]".to_owned())]);
-    }
-
-    #[test]
-    fn a_sample_is_of_the_size_asked_for_and_in_order() {
-        for seed in 0..100 {
-            let sample = sample(&mut Rng::new(seed), (0..50).collect(), 7);
-            assert_eq!(sample.len(), 7);
-            assert!(sample.is_sorted());
-        }
-        assert_eq!(sample(&mut Rng::new(1), vec![1, 2, 3], 9), [1, 2, 3]);
     }
 }

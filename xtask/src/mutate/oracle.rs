@@ -1,0 +1,230 @@
+//! What the tests say of a mutant.
+//!
+//! Each test runs alone once without a mutant and writes down which questions it comes by. A mutant then costs only the tests
+//! that come by its question, the short ones first, until one fails. That is sound because a test that never asks runs
+//! the very same code; what is random in a test has a fixed seed so that it comes by the same questions every time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use serde::Deserialize;
+
+use crate::workspace::{self, Scratch};
+
+/// Tests that read the sources, which are not themselves with the mutants in them.
+const READ_SOURCES: &[&str] =
+    &["no_rule_of_the_checker_is_without_somebody_who_breaks_it_and_somebody_who_comes_close"];
+
+/// What a mutant may cost.
+#[derive(Clone, Copy)]
+pub(super) struct Limits {
+    /// Beyond twenty times what the tests take without a mutant; then they hang, which kills the mutant.
+    pub(super) timeout: Duration,
+    /// Operations of the comparisons with naive machines.
+    pub(super) operations: u64,
+}
+
+/// What came of a mutant.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Outcome {
+    /// A test fails or does not end.
+    Killed,
+    /// Tests come by it and none fails.
+    Survives,
+    /// No test comes by it.
+    NotReached,
+}
+
+/// A test executable, and the folder of its package, where its tests expect to run.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Executable {
+    path: PathBuf,
+    folder: PathBuf,
+}
+
+/// The test executables of some packages of the copy, or the mutants that the compiler refuses.
+pub(super) fn build(scratch: &Scratch, packages: &[&str]) -> Result<Result<Vec<Executable>, BTreeSet<usize>>> {
+    #[derive(Deserialize)]
+    struct Message {
+        executable: Option<PathBuf>,
+        manifest_path: Option<PathBuf>,
+        message: Option<Diagnostic>,
+    }
+    #[derive(Deserialize)]
+    struct Diagnostic {
+        level: String,
+        spans: Vec<Span>,
+    }
+    #[derive(Deserialize)]
+    struct Span {
+        file_name: PathBuf,
+        byte_start: usize,
+    }
+    let output = workspace::cargo(&scratch.shell)
+        .args(["test", "--no-run", "--message-format", "json", "--lib", "--tests", "--target-dir"])
+        .arg(&scratch.target)
+        .args(packages.iter().flat_map(|package| ["--package", package]))
+        .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
+        .env("RUSTFLAGS", "-Awarnings")
+        .quiet()
+        .ignore_status()
+        .output()?;
+    let mut executables = Vec::new();
+    let mut refused = BTreeSet::new();
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let message: Message = serde_json::from_str(line).context("reading what cargo test --no-run printed")?;
+        if let (Some(path), Some(manifest)) = (message.executable, message.manifest_path) {
+            let folder = manifest.parent().map(Path::to_path_buf).unwrap_or_default();
+            executables.push(Executable { path, folder });
+        }
+        if let Some(diagnostic) = message.message.filter(|message| message.level == "error") {
+            // The left operand of an operator comes first, and the question about a mutant just before that.
+            let Some(first) = diagnostic.spans.iter().min_by_key(|span| span.byte_start) else { continue };
+            let text = scratch.shell.read_file(&first.file_name)?;
+            let question = text.get(..first.byte_start).and_then(|text| text.rsplit_once("mutants :: on ("));
+            refused.extend(question.and_then(|(_, n)| n.split_once("usize")?.0.parse::<usize>().ok()));
+        }
+    }
+    if output.status.success() {
+        ensure!(!executables.is_empty(), "{} have no tests", packages.join(", "));
+        return Ok(Ok(executables));
+    }
+    ensure!(!refused.is_empty(), "the copy does not compile: {}", String::from_utf8_lossy(&output.stderr));
+    Ok(Err(refused))
+}
+
+/// A test.
+pub(super) struct Test {
+    executable: Executable,
+    name: String,
+    /// How long it takes without a mutant, with the start of its executable.
+    pub(super) time: Duration,
+    /// The mutants that it comes by.
+    asks: BTreeSet<usize>,
+}
+
+/// Runs each test alone and without a mutant, to learn what it asks and how long it takes. The short ones come first.
+pub(super) fn examine(executables: &[Executable], work: &Path, limits: Limits) -> Result<Vec<Test>> {
+    let mut tests = Vec::new();
+    for executable in executables {
+        let Executable { path, folder } = executable;
+        let list = Command::new(path).args(["--list", "--format", "terse"]).current_dir(folder).output()?;
+        let list = String::from_utf8(list.stdout).context("reading the names of the tests")?;
+        let names = list.lines().filter_map(|line| line.strip_suffix(": test"));
+        for name in names.filter(|name| !READ_SOURCES.contains(name)) {
+            let asked = work.join("asked");
+            if asked.exists() {
+                std::fs::remove_file(&asked)?;
+            }
+            let started = Instant::now();
+            let mut command = command(executable, &[name], limits);
+            let end = watch(command.env("MUTANTS_ASKED", &asked), Duration::from_secs(600))?;
+            ensure!(end == End::Passed, "{name} of {} fails without any mutant", path.display());
+            let asks = match asked.exists() {
+                true => std::fs::read_to_string(&asked)?.lines().map(str::parse).collect::<Result<_, _>>()?,
+                false => BTreeSet::new(),
+            };
+            tests.push(Test { executable: executable.clone(), name: name.to_owned(), time: started.elapsed(), asks });
+        }
+    }
+    tests.sort_by_key(|test| test.time);
+    Ok(tests)
+}
+
+/// Runs the tests that come by a mutant until one notices it. Those that take no time run together.
+pub(super) fn outcome(tests: &[Test], mutant: usize, limits: Limits) -> Result<Outcome> {
+    const SHORT: Duration = Duration::from_millis(100);
+    let mut batches: BTreeMap<(Duration, &Executable, &str), Vec<&Test>> = BTreeMap::new();
+    for test in tests.iter().filter(|test| test.asks.contains(&mutant)) {
+        let short = test.time <= SHORT;
+        let name = if short { "" } else { test.name.as_str() };
+        let time = if short { Duration::ZERO } else { test.time };
+        batches.entry((time, &test.executable, name)).or_default().push(test);
+    }
+    if batches.is_empty() {
+        return Ok(Outcome::NotReached);
+    }
+    for ((_, executable, _), tests) in batches {
+        let names: Vec<&str> = tests.iter().map(|test| test.name.as_str()).collect();
+        let time: Duration = tests.iter().map(|test| test.time).sum();
+        let mut command = command(executable, &names, limits);
+        match watch(command.env("MUTANT", mutant.to_string()), limits.timeout + time * 20)? {
+            End::Passed => {}
+            End::Failed | End::Hung => return Ok(Outcome::Killed),
+        }
+    }
+    Ok(Outcome::Survives)
+}
+
+/// Some tests of an executable, one after the other.
+fn command(executable: &Executable, names: &[&str], limits: Limits) -> Command {
+    let mut command = Command::new(&executable.path);
+    command
+        .args(["--test-threads", "1", "--exact"])
+        .args(names)
+        .current_dir(&executable.folder)
+        .env("GICV5_REFERENCE_OPERATIONS", limits.operations.to_string())
+        .env("PROPTEST_FAILURE_PERSISTENCE", "off")
+        .env("PROPTEST_RNG_SEED", "5")
+        .env("RUST_BACKTRACE", "0")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null());
+    command
+}
+
+/// How tests end.
+#[derive(PartialEq, Eq, Debug)]
+enum End {
+    Passed,
+    Failed,
+    Hung,
+}
+
+/// Runs tests to the first that fails, and no longer than this.
+fn watch(command: &mut Command, at_most: Duration) -> Result<End> {
+    let mut child = command.spawn()?;
+    let (tell, told) = mpsc::channel();
+    let reader = child.stdout.take().map(|stdout| {
+        std::thread::spawn(move || {
+            let failed = BufReader::new(stdout).lines().map_while(Result::ok).any(|line| line.ends_with("... FAILED"));
+            // Nobody listens any more if the tests took too long.
+            let _ = tell.send(failed);
+        })
+    });
+    let end = match told.recv_timeout(at_most) {
+        Ok(false) => None,
+        Ok(true) => Some(End::Failed),
+        Err(_) => Some(End::Hung),
+    };
+    if end.is_some() {
+        child.kill()?;
+    }
+    let status = child.wait()?;
+    if let Some(reader) = reader {
+        reader.join().map_err(|_| anyhow::anyhow!("the reader of a test's output panicked"))?;
+    }
+    Ok(end.unwrap_or(if status.success() { End::Passed } else { End::Failed }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tests_end_at_the_first_that_fails_and_when_they_take_too_long() {
+        let shell = |script| watch(Command::new("sh").args(["-c", script]).stdout(Stdio::piped()), SOON).unwrap();
+        const SOON: Duration = Duration::from_secs(2);
+        assert_eq!(shell("echo 'test a ... ok'"), End::Passed);
+        assert_eq!(shell("echo 'test a ... ok'; exit 101"), End::Failed);
+        let started = Instant::now();
+        assert_eq!(shell("echo 'test a ... FAILED'; exec sleep 60"), End::Failed);
+        assert!(started.elapsed() < SOON);
+        assert_eq!(shell("exec sleep 60"), End::Hung);
+    }
+}
