@@ -7,7 +7,7 @@
 use crate::exceptions;
 use crate::workspace;
 use anyhow::{Result, ensure};
-use gicv5_facts::{Rule, RuleBook};
+use gicv5_facts::{Basis, Rule, RuleBook};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -142,11 +142,25 @@ fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[Source]) -> (Strin
     let _ = write!(
         page,
         "# Rules and their tests\n\n\
-         {tested} of the {} rules of the groups {} have tests, {} have a reason why there is none.\n",
+         {tested} of the {} rules of the groups {} have tests, {} have a reason why there is none.\n\n\
+         What the rules rest on:\n\n\
+         | basis | rules | of these groups | with tests |\n| --- | --- | --- | --- |\n",
         required.len(),
         COVERED.join(", "),
         required.iter().filter(|rule| reasons.contains_key(rule.id.as_str())).count(),
     );
+    for basis in Basis::ALL {
+        let with = required.iter().filter(|rule| rule.basis == basis);
+        let _ = writeln!(
+            page,
+            "| {}: {} | {} | {} | {} |",
+            basis.name(),
+            basis.meaning(),
+            book.rules.iter().filter(|rule| rule.basis == basis).count(),
+            with.clone().count(),
+            with.filter(|rule| tests.contains_key(&rule.id)).count(),
+        );
+    }
     let cell = |id: &str, missing: &str| match (tests.get(id), reasons.get(id)) {
         (Some(tests), _) => list(tests),
         (None, Some(reason)) => format!("*none:* {reason}"),
@@ -159,9 +173,10 @@ fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[Source]) -> (Strin
             );
         }
         for group in book.groups.iter().filter(|group| COVERED.contains(&group.id.as_str()) != other) {
-            let _ = write!(page, "\n## {} - {}\n\n| rule | tests |\n| --- | --- |\n", group.id, group.title);
+            let _ =
+                write!(page, "\n## {} - {}\n\n| rule | basis | tests |\n| --- | --- | --- |\n", group.id, group.title);
             for rule in book.in_group(&group.id) {
-                let _ = writeln!(page, "| {} | {} |", rule.id, cell(&rule.id, "-"));
+                let _ = writeln!(page, "| {} | {} | {} |", rule.id, rule.basis.name(), cell(&rule.id, "-"));
                 if !other && !tests.contains_key(&rule.id) && !reasons.contains_key(rule.id.as_str()) {
                     findings
                         .push(format!("{} has neither a test nor a reason in {EXCEPTIONS}: {}", rule.id, rule.text));
@@ -291,7 +306,7 @@ fn start_of_item(source: &str, at: usize) -> usize {
 mod tests {
     use super::*;
 
-    pub(crate) const RULES: &str = "## GEN - general\n\n\
+    pub(crate) const RULES: &str = "### Source names\n\n| X | a source | software |\n\n## GEN - general\n\n\
         - **GEN-1** One. *Who* SW. *Else* n/a. *Src* X.\n\
         - **GEN-2** Two. *Who* SW. *Else* n/a. *Src* X.\n\n\
         ## VIRS - machines\n\n\
@@ -310,9 +325,9 @@ mod tests {
             #[test]\nfn gen_2_by_name() {}\nfn not_a_test() { \"VIRS-1\"; }\n";
         let (page, findings) = findings("exception = []", source);
         assert_eq!(findings, Vec::<String>::new());
-        assert!(page.contains("| GEN-1 | a.rs: `above` |"), "{page}");
-        assert!(page.contains("| GEN-2 | a.rs: `gen_2_by_name`, `inside` |"), "{page}");
-        assert!(page.contains("| VIRS-1 | - |"), "{page}");
+        assert!(page.contains("| GEN-1 | software | a.rs: `above` |"), "{page}");
+        assert!(page.contains("| GEN-2 | software | a.rs: `gen_2_by_name`, `inside` |"), "{page}");
+        assert!(page.contains("| VIRS-1 | software | - |"), "{page}");
         assert!(page.contains("| 1 | a.rs: `inside` |"), "{page}");
         assert!(page.contains("2 of the 2 rules"), "{page}");
     }

@@ -382,6 +382,32 @@ layout! {
 }
 
 layout! {
+    /// System register enable of GICv3, as EL1 sees it. With FEAT_GCIE every bit reads as one and ignores writes (GEN-25).
+    ICC_SRE_EL1: u64 {
+        /// IRQ bypass is disabled.
+        [2] DIB dib: bool;
+        /// FIQ bypass is disabled.
+        [1] DFB dfb: bool;
+        /// System registers are in use.
+        [0] SRE sre: bool;
+    }
+}
+
+layout! {
+    /// System register enable of GICv3, as EL2 sees it. With FEAT_GCIE every bit reads as one and ignores writes (GEN-25).
+    ICC_SRE_EL2: u64 {
+        /// EL1 reaches ICC_SRE_EL1 without a trap.
+        [3] Enable enable: bool;
+        /// IRQ bypass is disabled.
+        [2] DIB dib: bool;
+        /// FIQ bypass is disabled.
+        [1] DFB dfb: bool;
+        /// System registers are in use.
+        [0] SRE sre: bool;
+    }
+}
+
+layout! {
     /// Result of the last read-configuration instruction. One register for host and guest (INS-14); read it after an ISB
     /// and look at F first (INS-12). Its bits are not those of an IST entry (INS-13).
     ICC_ICSR_EL1: u64 {
@@ -717,6 +743,10 @@ sysregs! {
     ICC_HPPIR_EL1 (3 0 12 10 3) RO: HPPIR;
     /// Result of the last read-configuration instruction.
     ICC_ICSR_EL1 (3 0 12 10 4) RW: ICC_ICSR_EL1;
+    /// System register enable of GICv3, as EL1 sees it: all ones.
+    ICC_SRE_EL1 (3 0 12 12 5) RW: ICC_SRE_EL1;
+    /// System register enable of GICv3, as EL2 sees it: all ones.
+    ICC_SRE_EL2 (3 4 12 9 5) RW: ICC_SRE_EL2;
     /// Affinity ID of this PE.
     ICC_IAFFIDR_EL1 (3 0 12 10 5) RO: ICC_IAFFIDR_EL1;
     /// PPI enables.
@@ -1015,6 +1045,8 @@ sole_registers!(
     ICV_CR0_EL1,
     ICC_HAPR_EL1,
     ICC_IDR0_EL1,
+    ICC_SRE_EL1,
+    ICC_SRE_EL2,
     ICC_ICSR_EL1,
     ICC_IAFFIDR_EL1,
     ICC_DOMHPPIR_EL3,

@@ -290,7 +290,7 @@ fn every_entry_of_the_facts_has_a_type_or_a_reason_to_have_none() {
     }
     report.finish();
     println!("{checked} of {} entries checked, {left_out} out of scope", facts().registers.len());
-    assert_eq!((checked, left_out, facts().registers.len()), (214, 54, 268));
+    assert_eq!((checked, left_out, facts().registers.len()), (216, 54, 270));
 }
 
 #[test]
@@ -917,7 +917,8 @@ fn typed_registers() -> Vec<TypedRegister> {
             IRS_PIDR6 IRS_PIDR7 IRS_PIDR0 IRS_PIDR1 IRS_PIDR2 IRS_PIDR3 IRS_CIDR0 IRS_CIDR1 IRS_CIDR2 IRS_CIDR3
             IRS_SETLPIR;
         sysreg:
-            ICC_CR0_EL1 ICC_CR0_EL3 ICV_CR0_EL1 ICC_HAPR_EL1 ICC_IDR0_EL1 ICC_ICSR_EL1 ICC_IAFFIDR_EL1 ICC_DOMHPPIR_EL3
+            ICC_CR0_EL1 ICC_CR0_EL3 ICV_CR0_EL1 ICC_HAPR_EL1 ICC_IDR0_EL1 ICC_SRE_EL1 ICC_SRE_EL2 ICC_ICSR_EL1
+            ICC_IAFFIDR_EL1 ICC_DOMHPPIR_EL3
             ICH_HFGRTR_EL2 ICH_HFGWTR_EL2 ICH_HFGITR_EL2 ICH_VCTLR_EL2 ICH_CONTEXTR_EL2 ICH_VMCR_EL2 ID_AA64PFR2_EL1;
     }
 }
@@ -964,4 +965,15 @@ fn a_typed_register_is_the_register_of_its_name_and_keeps_every_bit() {
         report.same(declared.name, "is a typed register", expected, typed.contains(declared.name));
     }
     report.finish();
+}
+
+/// GEN-24, GEN-25: both registers have an encoding, and every bit that they have is one of those that read as one.
+#[test]
+fn the_system_register_enables_of_gicv3_have_no_bit_that_is_not_a_one() {
+    for (name, ones) in [("ICC_SRE_EL1", 0x7), ("ICC_SRE_EL2", 0xf)] {
+        let register = facts().named(name).next().unwrap();
+        assert!(matches!(register.location, gicv5_facts::Location::Encoding(_)), "{name}");
+        assert_eq!(register.reset, Some(format!("{ones:#x}")), "{name}");
+        assert_eq!(register.fields.iter().fold(0, |bits, field| bits | mask(field.msb, field.lsb)), ones, "{name}");
+    }
 }

@@ -20,7 +20,7 @@ pub use registers::{
     Access, Alignment, Class, Disagreement, Encoding, ExceptionLevel, Field, FieldValue, Form, IndexRange, Instruction,
     Limit, Location, Operand, Ppi, Register, RegisterTable, Source, Status, StatusPair, Word,
 };
-pub use rules::{Group, Note, Rule, RuleBook, SourceName, SourceRef};
+pub use rules::{Basis, Group, Note, Question, Rule, RuleBook, SourceName, SourceRef};
 
 /// The text of `facts/registers.toml`.
 pub const REGISTERS_TOML: &str = include_str!("../../../facts/registers.toml");

@@ -1,7 +1,8 @@
 //! The behaviour rules, as a list that can be searched.
 //!
 //! A rule is one line of `docs/rules.md`: `- **ID** text *Who* … *Else* … *Src* …`. Sections `## GROUP - title` hold the
-//! rules of one group (or of two, `PRI and HPPI`); three more sections are numbered lists.
+//! rules of one group (or of two, `PRI and HPPI`); three more sections are numbered lists. A rule ends with `*Basis* …` where
+//! its sources do not decide what it rests on. An open question ends with `*Assumed* … *Switches* …`.
 
 use std::collections::BTreeSet;
 
@@ -19,7 +20,7 @@ pub struct RuleBook {
     /// Mistakes in the sources that must not be copied.
     pub hazards: Vec<Note>,
     /// What no source answers.
-    pub open_questions: Vec<Note>,
+    pub open_questions: Vec<Question>,
     /// The rules most often got wrong.
     pub most_often_wrong: Vec<Note>,
 }
@@ -32,6 +33,50 @@ pub struct SourceName {
     pub tag: String,
     /// What it stands for.
     pub meaning: String,
+    /// What a rule that cites it alone rests on.
+    pub basis: Basis,
+}
+
+/// What a rule rests on, the firmest first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Basis {
+    /// Architecture text that a public source quotes or restates.
+    Architecture,
+    /// The behaviour of existing software alone.
+    Software,
+    /// A conclusion of this project.
+    Inferred,
+}
+
+impl Basis {
+    /// Every basis, the firmest first.
+    pub const ALL: [Self; 3] = [Self::Architecture, Self::Software, Self::Inferred];
+
+    /// The word for it in `docs/rules.md` and in reports.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Architecture => "architecture",
+            Self::Software => "software",
+            Self::Inferred => "inferred",
+        }
+    }
+
+    /// What it means, as a phrase that follows the name.
+    #[must_use]
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Architecture => "text that a public source quotes or restates",
+            Self::Software => "behaviour of existing software alone",
+            Self::Inferred => "a conclusion of this project",
+        }
+    }
+
+    /// The basis with this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|basis| basis.name() == name)
+    }
 }
 
 /// A group of rules.
@@ -66,6 +111,8 @@ pub struct Rule {
     pub source: String,
     /// The same, one by one, with the tags that have a long name.
     pub sources: Vec<SourceRef>,
+    /// What it rests on.
+    pub basis: Basis,
     /// Line in the file, counted from 1.
     pub line: usize,
 }
@@ -78,6 +125,30 @@ pub struct SourceRef {
     pub text: String,
     /// The source names that occur in it.
     pub names: Vec<SourceName>,
+}
+
+impl SourceRef {
+    /// What it can support: architecture if it names a rule of the architecture, otherwise what its source names can.
+    #[must_use]
+    pub fn basis(&self) -> Option<Basis> {
+        let firmest = self.names.iter().map(|name| name.basis).min()?;
+        let words = self.text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+        Some(if words.into_iter().any(is_architecture_rule) { Basis::Architecture } else { firmest })
+    }
+}
+
+/// An open question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Question {
+    /// Its number, counted from 1.
+    pub number: u32,
+    /// The question.
+    pub text: String,
+    /// The answer that the project assumes.
+    pub assumed: String,
+    /// The switches of the model that give another answer.
+    pub switches: Vec<String>,
 }
 
 /// One item of a numbered list.
@@ -135,18 +206,21 @@ impl RuleBook {
                 book.rules.push(rule);
             } else if let Section::SourceNames = section {
                 if let Some(row) = line.strip_prefix("| ").and_then(|row| row.strip_suffix(" |"))
-                    && let Some((tag, meaning)) = row.split_once(" | ")
+                    && let Some((tag, row)) = row.split_once(" | ")
                     && tag != "tag"
                     && !tag.starts_with("---")
                 {
+                    let (meaning, basis) =
+                        row.rsplit_once(" | ").ok_or_else(|| bad("a source name without a basis"))?;
+                    let basis = Basis::named(basis).ok_or_else(|| bad("an unknown basis"))?;
                     let tag = tag.trim_end_matches("\"...\"").trim_end();
-                    book.source_names.push(SourceName { tag: tag.to_owned(), meaning: meaning.to_owned() });
+                    book.source_names.push(SourceName { tag: tag.to_owned(), meaning: meaning.to_owned(), basis });
                 }
             } else if !line.trim().is_empty() && line != "---" {
-                let list = match section {
-                    Section::Hazards => &mut book.hazards,
-                    Section::Questions => &mut book.open_questions,
-                    Section::MostOftenWrong => &mut book.most_often_wrong,
+                let before = match section {
+                    Section::Hazards => book.hazards.len(),
+                    Section::Questions => book.open_questions.len(),
+                    Section::MostOftenWrong => book.most_often_wrong.len(),
                     Section::Preamble => continue,
                     Section::Rules | Section::SourceNames => {
                         return Err(bad("text between the rules"));
@@ -154,10 +228,15 @@ impl RuleBook {
                 };
                 let (number, text) = line.split_once(". ").ok_or_else(|| bad("not a numbered item"))?;
                 let number = number.parse().map_err(|_| bad("not a numbered item"))?;
-                if usize::try_from(number) != Ok(list.len() + 1) {
+                if usize::try_from(number) != Ok(before + 1) {
                     return Err(bad("numbers that do not follow each other"));
                 }
-                list.push(Note { number, text: text.to_owned() });
+                let note = || Note { number, text: text.to_owned() };
+                match section {
+                    Section::Hazards => book.hazards.push(note()),
+                    Section::Questions => book.open_questions.push(read_question(number, text).map_err(bad)?),
+                    _ => book.most_often_wrong.push(note()),
+                }
             }
         }
         Ok(book)
@@ -198,7 +277,25 @@ fn read_rule(line: &str, number: usize, groups: &[Group], names: &[SourceName]) 
     let (text, rest) = rest.split_once(" *Who* ").ok_or("no *Who*")?;
     let (who, rest) = rest.split_once(" *Else* ").ok_or("no *Else*")?;
     let (otherwise, source) = rest.split_once(" *Src* ").ok_or("no *Src*")?;
+    let (source, stated) = match source.split_once(" *Basis* ") {
+        Some((source, basis)) => {
+            (source, Some(Basis::named(basis.strip_suffix('.').unwrap_or(basis)).ok_or("an unknown basis")?))
+        }
+        None => (source, None),
+    };
     let source = source.strip_suffix('.').unwrap_or(source);
+    let sources: Vec<SourceRef> = split_sources(source)
+        .into_iter()
+        .map(|text| SourceRef { text: text.to_owned(), names: names_in(text, names) })
+        .collect();
+    // Which part of the rule an "inferred" concerns is for a person to judge.
+    let is_plain = !source.contains("inferred") && !otherwise.contains("inferred");
+    let derived = if is_plain { sources.iter().filter_map(SourceRef::basis).min() } else { None };
+    let basis = match (stated, derived) {
+        (Some(stated), Some(derived)) if stated == derived => return Err("a *Basis* that *Src* gives already"),
+        (Some(basis), _) | (None, Some(basis)) => basis,
+        (None, None) => return Err("no *Basis*, and *Src* does not decide it"),
+    };
     Ok(Rule {
         id: id.to_owned(),
         group: group.to_owned(),
@@ -208,12 +305,28 @@ fn read_rule(line: &str, number: usize, groups: &[Group], names: &[SourceName]) 
         who: who.strip_suffix('.').unwrap_or(who).to_owned(),
         otherwise: otherwise.strip_suffix('.').unwrap_or(otherwise).to_owned(),
         source: source.to_owned(),
-        sources: split_sources(source)
-            .into_iter()
-            .map(|text| SourceRef { text: text.to_owned(), names: names_in(text, names) })
-            .collect(),
+        sources,
+        basis,
         line: number,
     })
+}
+
+fn read_question(number: u32, text: &str) -> Result<Question, &'static str> {
+    let (text, rest) = text.split_once(" *Assumed* ").ok_or("no *Assumed*")?;
+    let (assumed, switches) = rest.split_once(" *Switches* ").ok_or("no *Switches*")?;
+    let switches = match switches.strip_suffix('.').unwrap_or(switches) {
+        "none" => Vec::new(),
+        list => list.split(", ").map(|name| name.trim_matches('`').to_owned()).collect(),
+    };
+    let assumed = assumed.strip_suffix('.').unwrap_or(assumed).to_owned();
+    Ok(Question { number, text: text.to_owned(), assumed, switches })
+}
+
+/// Whether a word is the name of a rule of the architecture: `RCWZMW`, `D_LSPBK`.
+fn is_architecture_rule(word: &str) -> bool {
+    word.strip_prefix(['R', 'D', 'I', 'S'])
+        .map(|name| name.strip_prefix('_').unwrap_or(name))
+        .is_some_and(|name| name.len() == 5 && name.bytes().all(|byte| byte.is_ascii_uppercase()))
 }
 
 /// Splits at `;`, but not inside quotation marks or parentheses.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use gicv5_facts::{Access, Class, FactsError, Location, RegisterTable, RuleBook, Word, registers, rules};
+use gicv5_facts::{Access, Basis, Class, FactsError, Location, RegisterTable, RuleBook, Word, registers, rules};
 
 #[test]
 fn every_register_entry_and_instruction_is_read() {
@@ -10,10 +10,10 @@ fn every_register_entry_and_instruction_is_read() {
     assert_eq!(table.registers.len(), gicv5_facts::REGISTERS_TOML.matches("\n[[register]]\n").count());
     let count = |class| table.registers.iter().filter(|register| register.class == class).count();
     assert_eq!(count(Class::IrsConfig), 67);
-    assert_eq!(count(Class::CpuifSysreg), 112);
+    assert_eq!(count(Class::CpuifSysreg), 114);
     assert_eq!(count(Class::GicInstruction), 29);
     assert_eq!(count(Class::MemoryEntry), 11);
-    assert_eq!(table.registers.iter().map(|register| register.fields.len()).sum::<usize>(), 915);
+    assert_eq!(table.registers.iter().map(|register| register.fields.len()).sum::<usize>(), 922);
     assert_eq!((table.limits.len(), table.alignments.len(), table.ppis.len()), (19, 12, 18));
     assert_eq!((table.status_pairs.len(), table.disagreements.len(), table.gaps.len()), (9, 29, 10));
 }
@@ -161,6 +161,12 @@ fn rules_that_cannot_be_counted_on_are_refused() {
         ("## VMT - ", "## VMT: ", "an unknown section"),
         (" *Who* ", " *Whose* ", "no *Who*"),
         (" *Else* ", " *Or* ", "no *Else*"),
+        (" *Basis* software", " *Basis* hearsay", "an unknown basis"),
+        (" *Basis* inferred.", "", "no *Basis*, and *Src* does not decide it"),
+        ("*Src* RG; QI.", "*Src* GEN-2.", "no *Basis*, and *Src* does not decide it"),
+        ("*Src* RG; QI.", "*Src* RG; QI. *Basis* architecture.", "a *Basis* that *Src* gives already"),
+        (" *Assumed* ", " *Guessed* ", "no *Assumed*"),
+        (" *Switches* ", " *Switch* ", "no *Switches*"),
         ("\n2. QEMU", "\n3. QEMU", "numbers that do not follow each other"),
         ("\n2. QEMU", "\nQEMU", "not a numbered item"),
     ] {
@@ -176,11 +182,11 @@ fn rules_that_cannot_be_counted_on_are_refused() {
 #[test]
 fn all_rules_are_found_with_unique_ids_and_every_part() {
     let book = rules().unwrap();
-    assert_eq!(book.rules.len(), 383);
+    assert_eq!(book.rules.len(), 385);
     let lines = gicv5_facts::RULES_MD.lines().filter(|line| line.starts_with("- **") && line.contains("*Src*"));
-    assert_eq!(lines.count(), 383);
+    assert_eq!(lines.count(), 385);
     let ids: BTreeSet<&str> = book.rules.iter().map(|rule| rule.id.as_str()).collect();
-    assert_eq!(ids.len(), 383);
+    assert_eq!(ids.len(), 385);
     for rule in &book.rules {
         assert!(!rule.text.is_empty() && !rule.who.is_empty() && !rule.otherwise.is_empty(), "{}", rule.id);
         assert!(!rule.sources.is_empty(), "{}", rule.id);
@@ -190,7 +196,7 @@ fn all_rules_are_found_with_unique_ids_and_every_part() {
         let numbers: Vec<u32> = book.in_group(&group.id).map(|rule| rule.number).collect();
         assert_eq!(numbers, (1..=u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>(), "{}", group.id);
     }
-    assert_eq!((book.hazards.len(), book.open_questions.len(), book.most_often_wrong.len()), (13, 21, 10));
+    assert_eq!((book.hazards.len(), book.open_questions.len(), book.most_often_wrong.len()), (13, 27, 10));
 }
 
 #[test]
@@ -217,4 +223,37 @@ fn a_rule_without_a_source_is_refused_with_its_line() {
     let Err(FactsError::Rule { line, problem }) = RuleBook::parse(&broken) else { panic!("accepted") };
     assert_eq!(problem, "no *Src*");
     assert!(gicv5_facts::RULES_MD.lines().nth(line - 1).unwrap().starts_with("- **GEN-1**"));
+}
+
+#[test]
+fn a_rule_rests_on_its_firmest_source_unless_it_says_otherwise() {
+    let book = rules().unwrap();
+    let basis = |id: &str| book.rule(id).unwrap().basis;
+    // RG; QI: one of them restates the architecture.
+    assert_eq!(basis("GEN-1"), Basis::Architecture);
+    // KVM-TAB alone, and KVM-TAB with a rule of the architecture.
+    assert_eq!((basis("VMT-8"), basis("VMT-9")), (Basis::Software, Basis::Architecture));
+    // QI alone, and QI with a rule of the architecture.
+    assert_eq!((basis("ISM-10"), basis("ISM-2")), (Basis::Software, Basis::Architecture));
+    // Stated: RG describes here what Linux does, and VMT-5 is taken over from another register.
+    assert_eq!((basis("PPI-17"), basis("VMT-5")), (Basis::Software, Basis::Inferred));
+    for each in Basis::ALL {
+        assert!(book.rules.iter().any(|rule| rule.basis == each), "{each:?}");
+        assert_eq!(Basis::named(each.name()), Some(each));
+    }
+}
+
+#[test]
+fn a_source_name_without_a_basis_is_refused() {
+    let row = "| RG | ";
+    let line = gicv5_facts::RULES_MD.lines().find(|line| line.starts_with(row)).unwrap();
+    for (to, expected) in [("| architecture |", "| rumour |"), ("| architecture |", "|")]
+        .map(|(from, to)| line.replace(from, to))
+        .into_iter()
+        .zip(["an unknown basis", "a source name without a basis"])
+    {
+        let broken = gicv5_facts::RULES_MD.replace(line, &to);
+        let Err(FactsError::Rule { problem, .. }) = RuleBook::parse(&broken) else { panic!("{to:?} accepted") };
+        assert_eq!(problem, expected);
+    }
 }

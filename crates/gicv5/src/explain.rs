@@ -3,7 +3,8 @@
 use std::io::Write;
 
 use anstyle::Style;
-use gicv5_facts::{Note, Rule, RuleBook};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use gicv5_facts::{Basis, Note, Question, Rule, RuleBook};
 use gicv5_model::rules::{OWN_RULES, OwnRule};
 use serde::Serialize;
 
@@ -22,13 +23,16 @@ ID is one of
 Ids are taken in any case; hazard, question, pitfall and model alone show all of them.
 SW is the hypervisor, or the guest where a rule says so. CU{a|b} is CONSTRAINED UNPREDICTABLE with the outcomes a and b.
 SWERR may be latched in the software error registers. (inferred) marks what no source states.
+The basis of a rule is architecture (a public source quotes or restates the architecture),
+software (existing software does so) or inferred (this project concludes it).
 
 Examples:
   $ gicv5 explain VMT-15
   $ gicv5 explain DB-11 hazard-6 question-1
   $ gicv5 explain LIFE
   $ gicv5 explain --json DB-9
-  $ gicv5 explain --list";
+  $ gicv5 explain --list
+  $ gicv5 explain --list --basis inferred";
 
 /// Arguments of `gicv5 explain`.
 #[derive(Debug, clap::Args)]
@@ -40,26 +44,31 @@ pub(crate) struct Args {
     /// Lists every id with its text
     #[arg(long)]
     list: bool,
+    /// With --list: the rules with this basis alone
+    #[arg(long, requires = "list", value_parser = basis_parser())]
+    basis: Option<Basis>,
     /// Prints one JSON document (docs/json.md)
     #[arg(long)]
     json: bool,
 }
 
-/// The numbered lists beside the rules.
+fn basis_parser() -> impl TypedValueParser<Value = Basis> {
+    PossibleValuesParser::new(Basis::ALL.map(Basis::name)).try_map(|name| Basis::named(&name).ok_or("not a basis"))
+}
+
+/// The numbered lists beside the rules and the open questions.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Hazard,
-    Question,
     Pitfall,
 }
 
 impl Kind {
-    const ALL: [Self; 3] = [Self::Hazard, Self::Question, Self::Pitfall];
+    const ALL: [Self; 2] = [Self::Hazard, Self::Pitfall];
 
     fn name(self) -> &'static str {
         match self {
             Self::Hazard => "hazard",
-            Self::Question => "question",
             Self::Pitfall => "pitfall",
         }
     }
@@ -67,7 +76,6 @@ impl Kind {
     fn title(self) -> &'static str {
         match self {
             Self::Hazard => "a mistake in a source that must not be copied",
-            Self::Question => "open question",
             Self::Pitfall => "one of the rules most often got wrong",
         }
     }
@@ -75,7 +83,6 @@ impl Kind {
     fn notes(self, book: &RuleBook) -> &[Note] {
         match self {
             Self::Hazard => &book.hazards,
-            Self::Question => &book.open_questions,
             Self::Pitfall => &book.most_often_wrong,
         }
     }
@@ -85,6 +92,7 @@ impl Kind {
 enum Item<'a> {
     Rule(&'a Rule),
     Note(Kind, &'a Note),
+    Question(&'a Question),
     Own(&'static OwnRule),
 }
 
@@ -104,6 +112,7 @@ struct RuleReport<'a> {
     text: &'a str,
     who: &'a str,
     r#else: &'a str,
+    basis: &'static str,
     source: &'a str,
     source_list: Vec<SourceReport<'a>>,
 }
@@ -125,17 +134,23 @@ struct NoteReport<'a> {
     id: String,
     kind: &'static str,
     text: &'a str,
+    assumed: Option<&'a str>,
+    switch_list: &'a [String],
 }
 
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
     let book = gicv5_facts::rules()?;
     let mut items = Vec::new();
     if args.list {
-        items.extend(book.rules.iter().map(Item::Rule));
-        for kind in Kind::ALL {
-            items.extend(kind.notes(book).iter().map(|note| Item::Note(kind, note)));
+        let is_wanted = |rule: &&Rule| args.basis.is_none_or(|basis| rule.basis == basis);
+        items.extend(book.rules.iter().filter(is_wanted).map(Item::Rule));
+        if args.basis.is_none() {
+            for kind in Kind::ALL {
+                items.extend(kind.notes(book).iter().map(|note| Item::Note(kind, note)));
+            }
+            items.extend(book.open_questions.iter().map(Item::Question));
+            items.extend(OWN_RULES.iter().map(Item::Own));
         }
-        items.extend(OWN_RULES.iter().map(Item::Own));
     }
     for id in &args.ids {
         items.extend(find(book, id)?);
@@ -170,6 +185,13 @@ fn find<'a>(book: &'a RuleBook, id: &str) -> Result<Vec<Item<'a>>, Failure> {
             return Ok(vec![Item::Note(kind, note)]);
         }
     }
+    if id.eq_ignore_ascii_case(QUESTION) {
+        return Ok(book.open_questions.iter().map(Item::Question).collect());
+    }
+    if let Some(question) = book.open_questions.iter().find(|question| id.eq_ignore_ascii_case(&question_id(question)))
+    {
+        return Ok(vec![Item::Question(question)]);
+    }
     let is_of = |rule: &&OwnRule| {
         rule.id.eq_ignore_ascii_case(id) || group_of(rule).eq_ignore_ascii_case(id) || id.eq_ignore_ascii_case(MODEL)
     };
@@ -179,6 +201,13 @@ fn find<'a>(book: &'a RuleBook, id: &str) -> Result<Vec<Item<'a>>, Failure> {
     }
     let group: Vec<_> = book.rules.iter().filter(|rule| rule.group.eq_ignore_ascii_case(id)).map(Item::Rule).collect();
     if group.is_empty() { Err(Failure::BadInput(unknown(book, id))) } else { Ok(group) }
+}
+
+/// What the open questions are called together.
+const QUESTION: &str = "question";
+
+fn question_id(question: &Question) -> String {
+    format!("{QUESTION}-{}", question.number)
 }
 
 /// What the rules of the model's own are called together.
@@ -201,17 +230,10 @@ fn unknown(book: &RuleBook, id: &str) -> String {
         let group = group_of(last);
         return format!("no rule {}; {group} goes from {group}-1 to {}", quote(id), last.id);
     }
-    for kind in Kind::ALL {
-        if let Some(last) = kind.notes(book).last()
-            && prefix.eq_ignore_ascii_case(kind.name())
-        {
-            return format!(
-                "no {} {}; they go from {}-1 to {}",
-                kind.name(),
-                quote(id),
-                kind.name(),
-                note_id(kind, last)
-            );
+    let lists = Kind::ALL.map(|kind| (kind.name(), kind.notes(book).len()));
+    for (name, count) in lists.into_iter().chain([(QUESTION, book.open_questions.len())]) {
+        if prefix.eq_ignore_ascii_case(name) {
+            return format!("no {name} {}; they go from {name}-1 to {name}-{count}", quote(id));
         }
     }
     let mut names: Vec<String> = book.rules.iter().map(|rule| rule.id.clone()).collect();
@@ -220,6 +242,8 @@ fn unknown(book: &RuleBook, id: &str) -> String {
         names.push(kind.name().to_owned());
         names.extend(kind.notes(book).iter().map(|note| note_id(kind, note)));
     }
+    names.push(QUESTION.to_owned());
+    names.extend(book.open_questions.iter().map(question_id));
     names.extend(OWN_RULES.iter().map(|rule| rule.id.to_owned()));
     let nearest = suggest::nearest(id, names.iter().map(String::as_str));
     let hint = suggest::hint(&nearest, "gicv5 explain --list shows all");
@@ -237,6 +261,7 @@ fn document<'a>(items: &[Item<'a>]) -> Document<'a> {
                 text: &rule.text,
                 who: &rule.who,
                 r#else: &rule.otherwise,
+                basis: rule.basis.name(),
                 source: &rule.source,
                 source_list: rule
                     .sources
@@ -251,26 +276,32 @@ fn document<'a>(items: &[Item<'a>]) -> Document<'a> {
                     })
                     .collect(),
             }),
-            Item::Note(kind, note) => {
-                document.note_list.push(NoteReport { id: note_id(*kind, note), kind: kind.name(), text: &note.text });
-            }
-            Item::Own(rule) => {
-                document.note_list.push(NoteReport { id: rule.id.to_owned(), kind: MODEL, text: rule.text });
-            }
+            Item::Note(kind, note) => document.note_list.push(plain(note_id(*kind, note), kind.name(), &note.text)),
+            Item::Question(question) => document.note_list.push(NoteReport {
+                assumed: Some(&question.assumed),
+                switch_list: &question.switches,
+                ..plain(question_id(question), QUESTION, &question.text)
+            }),
+            Item::Own(rule) => document.note_list.push(plain(rule.id.to_owned(), MODEL, rule.text)),
         }
     }
     document
 }
 
+/// A note of which nothing is assumed.
+fn plain<'a>(id: String, kind: &'static str, text: &'a str) -> NoteReport<'a> {
+    NoteReport { id, kind, text, assumed: None, switch_list: &[] }
+}
+
 fn list(items: &[Item<'_>], out: &mut dyn Write) -> std::io::Result<()> {
     for item in items {
-        match item {
-            Item::Rule(rule) => writeln!(out, "{}  {}", styled(NAME, format!("{:11}", rule.id)), rule.text)?,
-            Item::Note(kind, note) => {
-                writeln!(out, "{}  {}", styled(NAME, format!("{:11}", note_id(*kind, note))), note.text)?;
-            }
-            Item::Own(rule) => writeln!(out, "{}  {}", styled(NAME, format!("{:11}", rule.id)), rule.text)?,
-        }
+        let (id, text) = match item {
+            Item::Rule(rule) => (rule.id.clone(), rule.text.as_str()),
+            Item::Note(kind, note) => (note_id(*kind, note), note.text.as_str()),
+            Item::Question(question) => (question_id(question), question.text.as_str()),
+            Item::Own(rule) => (rule.id.to_owned(), rule.text),
+        };
+        writeln!(out, "{}  {text}", styled(NAME, format!("{id:11}")))?;
     }
     Ok(())
 }
@@ -280,7 +311,10 @@ fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
         Item::Rule(rule) => {
             writeln!(out, "{}  {}", styled(HEADING, &rule.id), styled(FAINT, &rule.group_title))?;
             out.paragraph(2, 2, &[(Style::new(), &rule.text)])?;
-            for (label, text) in [("who    ", &rule.who), ("else   ", &rule.otherwise), ("source ", &rule.source)] {
+            let basis = format!("{}: {}", rule.basis.name(), rule.basis.meaning());
+            for (label, text) in
+                [("who    ", &rule.who), ("else   ", &rule.otherwise), ("basis  ", &basis), ("source ", &rule.source)]
+            {
                 out.paragraph(2, 10, &[(NAME, label), (Style::new(), text)])?;
             }
             let mut shown: Vec<&str> = Vec::new();
@@ -296,6 +330,13 @@ fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
             writeln!(out, "{}  {}", styled(HEADING, note_id(*kind, note)), styled(FAINT, kind.title()))?;
             out.paragraph(2, 2, &[(Style::new(), &note.text)])
         }
+        Item::Question(question) => {
+            writeln!(out, "{}  {}", styled(HEADING, question_id(question)), styled(FAINT, "open question"))?;
+            out.paragraph(2, 2, &[(Style::new(), &question.text)])?;
+            out.paragraph(2, 10, &[(NAME, "assumed "), (Style::new(), &question.assumed)])?;
+            let switches = if question.switches.is_empty() { "none".to_owned() } else { question.switches.join(", ") };
+            out.paragraph(2, 10, &[(NAME, "switch  "), (Style::new(), &switches)])
+        }
         Item::Own(rule) => {
             writeln!(out, "{}  {}", styled(HEADING, rule.id), styled(FAINT, "a rule of the model's own"))?;
             out.paragraph(2, 2, &[(Style::new(), rule.text)])
@@ -305,6 +346,8 @@ fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use gicv5_model::config::Switches;
     use gicv5_model::rules;
 
@@ -317,6 +360,17 @@ mod tests {
         let of_switches = of_switches.filter(|rule| !rule.starts_with("open question"));
         for id in rules::ALL.iter().map(|rule| rule.id()).chain(of_switches) {
             assert!(find(book, id).is_ok_and(|items| items.len() == 1), "{id} is not explained");
+        }
+    }
+
+    #[test]
+    fn an_open_question_names_the_switches_that_answer_it_otherwise_and_no_others() {
+        for question in &gicv5_facts::rules().unwrap().open_questions {
+            let id = format!("open question {}", question.number);
+            let named: BTreeSet<&str> = question.switches.iter().map(String::as_str).collect();
+            let of_the_model: BTreeSet<&str> =
+                Switches::ALL.iter().filter(|switch| switch.rules.contains(&id.as_str())).map(|s| s.name).collect();
+            assert_eq!(named, of_the_model, "{id}");
         }
     }
 

@@ -28,6 +28,8 @@ fn levels(register: SysReg) -> (bool, bool) {
         // The name of a guest's register leads there only from a guest.
         Reached::Via(_) => (false, true),
         _ if register == SysReg::ICC_HAPR_EL1 => (false, false),
+        // The model does not have them.
+        _ if [SysReg::ICC_SRE_EL1, SysReg::ICC_SRE_EL2].contains(&register) => (false, false),
         _ => (!name.ends_with("_EL3"), name.ends_with("_EL1")),
     }
 }

@@ -197,9 +197,9 @@ switches! {
     /// SPIs that are given to a VM and taken back.
     spi: SpiSwitches {
         /// What becomes of the state that the SPI had as a physical interrupt.
-        state: SpiStateAtAssignment ["SPI-9", "SPI-12"];
+        state: SpiStateAtAssignment ["SPI-9", "SPI-12", "open question 25"];
         /// Whether the wire is looked at.
-        sampling: SpiSampling ["SPI-11"];
+        sampling: SpiSampling ["SPI-11", "open question 25"];
     }
     /// Saving a VM.
     save: SaveSwitches {
