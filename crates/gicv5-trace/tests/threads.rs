@@ -30,10 +30,9 @@ fn order(files: &[String]) -> Result<Vec<(u16, u64)>, RecordingError> {
 }
 
 fn refused_at(files: &[String]) -> (String, u64) {
-    match order(files) {
-        Err(RecordingError::Trace { file, source }) => (file, source.line()),
-        other => panic!("{other:?}"),
-    }
+    let error = order(files).unwrap_err();
+    let RecordingError::Trace { file, source } = &error else { unreachable!("{error:?}") };
+    (file.clone(), source.line())
 }
 
 #[test]

@@ -155,10 +155,10 @@ impl VisitMut for Mutator<'_> {
             _ => None,
         };
         visit_mut::visit_stmt_mut(self, stmt);
-        if let Some((at, text)) = before {
-            if let Some(on) = self.on(at, &format!("leaves out `{text}`")) {
-                *stmt = syn::parse_quote!(if !#on { #stmt });
-            }
+        if let Some((at, text)) = before
+            && let Some(on) = self.on(at, &format!("leaves out `{text}`"))
+        {
+            *stmt = syn::parse_quote!(if !#on { #stmt });
         }
     }
 
@@ -216,10 +216,10 @@ impl VisitMut for Mutator<'_> {
                 *expr = syn::parse_quote!((if #on { !!#inner } else { !#inner }));
             }
             Expr::Lit(literal) => {
-                if let syn::Lit::Bool(value) = &literal.lit {
-                    if let Some(on) = self.on(at, &format!("`{}` is the other value", value.value)) {
-                        *expr = syn::parse_quote!((#literal ^ #on));
-                    }
+                if let syn::Lit::Bool(value) = &literal.lit
+                    && let Some(on) = self.on(at, &format!("`{}` is the other value", value.value))
+                {
+                    *expr = syn::parse_quote!((#literal ^ #on));
                 }
             }
             Expr::Binary(binary) => {
