@@ -14,7 +14,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn spi(&self) -> Result<Spi, Failure> {
         let base = self.features.idr7.spi_base().id();
         let count = self.features.idr6.spi_irs_range().value();
@@ -44,7 +44,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`] if there is none.
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted) if there is none.
     pub fn wire(&self) -> Result<Spi, Failure> {
         let spi = self.features.wired_spi.ok_or(Failure::Exhausted { what: "SPI with a wire" })?;
         self.will_use(spi)?;
@@ -64,7 +64,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`] if it cannot.
+    /// [`Failure::Unequal`](crate::Failure::Unequal) if it cannot.
     pub fn config(&self, id: impl Into<IrsIntId>) -> Result<ICC_ICSR_EL1, Failure> {
         let config = config(self.pe, id.into());
         expect("ICC_ICSR_EL1.F", false, config.f())?;
@@ -75,7 +75,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_reachable(&self, id: impl Into<IrsIntId>, reachable: bool) -> Outcome {
         let operand = IntIdOperand::naming(id.into()).raw_value();
         // What was there before says the opposite, so that an answer that does not come is none.
@@ -87,7 +87,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_pending(&self, id: impl Into<IrsIntId>, pending: bool) -> Outcome {
         expect("ICC_ICSR_EL1.Pending", pending, self.config(id)?.pending())
     }
@@ -96,7 +96,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_active(&self, id: impl Into<IrsIntId>, active: bool) -> Outcome {
         expect("ICC_ICSR_EL1.Active", active, self.config(id)?.active())
     }
@@ -105,7 +105,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn ready(&self, id: impl Into<IrsIntId>, priority: u32) -> Outcome {
         self.ready_on(0, id, priority)
     }
@@ -114,7 +114,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn ready_on(&self, pe: usize, id: impl Into<IrsIntId>, priority: u32) -> Outcome {
         let (id, priority, target) = (id.into(), self.priority(priority), self.iaffid(pe));
         let before = self.config(id)?;
@@ -131,7 +131,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn pend(&self, id: impl Into<IrsIntId>) -> Outcome {
         let id = id.into();
         let before = self.config(id)?;

@@ -28,7 +28,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn write<R: Register<Reg = IrsReg>>(&self, value: R) -> Outcome {
         self.write_raw(R::REG, value.to_bits())
     }
@@ -37,7 +37,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn write_raw(&self, register: IrsReg, value: u64) -> Outcome {
         self.command(register, value).map(drop)
     }
@@ -53,7 +53,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn idle(&self, register: IrsReg) -> Outcome {
         self.status(register).map(drop)
     }
@@ -76,7 +76,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn write_selected<R: Register<Reg = IrsReg>>(&self, value: R) -> Result<bool, Failure> {
         let valid = R::REG.status().and_then(|status| status.valid).map_or(0, u64::from);
         Ok(self.command(R::REG, value.to_bits())?.is_some_and(|status| status & valid != 0))
@@ -86,7 +86,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Busy`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Busy`](crate::Failure::Busy).
     pub fn select(&self, spi: Spi) -> Outcome {
         self.expect_selectable(spi, true)
     }
@@ -95,7 +95,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Busy`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Busy`](crate::Failure::Busy).
     pub fn expect_selectable(&self, spi: Spi, selectable: bool) -> Outcome {
         let selector = IRS_SPI_SELR::ZERO.with_id(spi);
         expect("IRS_SPI_STATUSR.V", selectable, self.write_selected(selector)?)?;
@@ -110,7 +110,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Busy`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Busy`](crate::Failure::Busy).
     pub fn trigger(&self, spi: Spi, mode: TriggerMode) -> Outcome {
         let config = IRS_SPI_CFGR::ZERO.with_tm(mode);
         self.select(spi)?;
@@ -122,7 +122,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn irs_enable(&self, enable: bool) -> Outcome {
         let cr0 = self.command(IrsReg::IRS_CR0, IRS_CR0::ZERO.with_irsen(enable).to_bits())?;
         expect("IRS_CR0.IRSEN", enable, cr0.is_some_and(|cr0| cr0 & 1 != 0))

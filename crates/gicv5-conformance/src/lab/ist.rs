@@ -17,7 +17,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn linear_ist(&self) -> Result<(IstGeometry, Table), Failure> {
         let ist = self.features.linear_ist().ok_or(Failure::Exhausted { what: "linear IST" })?;
         let table = self.memory(ist.base())?;
@@ -29,7 +29,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`]; [`Failure::Exhausted`] if the memory lies where no IRS reaches.
+    /// [`Failure::Busy`](crate::Failure::Busy); [`Failure::Exhausted`](crate::Failure::Exhausted) if the memory lies where no IRS reaches.
     pub fn adopt(&self, ist: IstGeometry, table: Table) -> Outcome {
         self.write_attributes()?;
         self.write(ist.cfgr())?;
@@ -75,7 +75,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Busy`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Busy`](crate::Failure::Busy).
     pub fn withdraw(&self) -> Outcome {
         self.write(IRS_IST_BASER::ZERO)?;
         expect("IRS_IST_BASER.VALID", false, self.read::<IRS_IST_BASER>().valid())
@@ -85,7 +85,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`] if the number is none.
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted) if the number is none.
     pub fn lpi(&self, id: u32) -> Result<Lpi, Failure> {
         Lpi::new(id).map_err(|_| Failure::Exhausted { what: "LPI of that number" })
     }

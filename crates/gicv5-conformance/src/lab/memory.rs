@@ -24,7 +24,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn memory(&self, footprint: Footprint) -> Result<Table, Failure> {
         const NONE: Failure = Failure::Exhausted { what: "table memory" };
         let memory = self.bench.memory();

@@ -143,7 +143,7 @@ impl<'a, B: Bench> Lab<'a, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn on(&self, pe: usize, work: impl Fn(&BenchPe<'_, B>) -> u64 + Sync) -> Result<u64, Failure> {
         if pe == 0 {
             return Ok(work(self.pe));

@@ -12,7 +12,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn start(&self) -> Outcome {
         self.irs_enable(true)?;
         self.start_pe(0)
@@ -22,7 +22,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn start_pe(&self, pe: usize) -> Outcome {
         let read = self.on(pe, |pe| {
             pe.write_raw(SysReg::ICC_PCR_EL1, Priority::LEAST_URGENT.number().into());
@@ -40,7 +40,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn mask(&self, priority: u32) -> Outcome {
         let bits = self.features.icc_idr0.pri_bits().map_or(5, |bits| bits.count());
         let kept = self.priority(priority).keep_high_bits(bits);

@@ -21,7 +21,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`], [`Failure::Stopped`].
+    /// [`Failure::Busy`](crate::Failure::Busy), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn put_back(&self) -> Outcome {
         if self.features.wired_spi.is_some() {
             self.bench.drive_spi(false);
@@ -119,7 +119,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`], [`Failure::Stopped`].
+    /// [`Failure::Busy`](crate::Failure::Busy), [`Failure::Stopped`](crate::Failure::Stopped).
     pub(crate) fn try_ability(&self) -> Outcome {
         let mut ability = self.ability.get();
         self.write(self.attributes())?;
@@ -143,7 +143,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::LeftBehind`].
+    /// [`Failure::LeftBehind`](crate::Failure::LeftBehind).
     pub fn check_put_back(&self, pes: &[Option<PeState>; MAX_PES], irs: &IrsState) -> Outcome {
         let number = Value::Number;
         for (n, before) in pes.iter().enumerate() {
@@ -164,7 +164,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn pe_state(&self, pe: usize) -> Result<PeState, Failure> {
         if pe == 0 {
             return Ok(PeState::read(self.pe, self.features.virt));

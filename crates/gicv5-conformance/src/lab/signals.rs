@@ -13,7 +13,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_signal(&self, pe: usize) -> Outcome {
         let bench = self.bench;
         let came = self.on(pe, |pe| until(bench.wait(), SOON, || bench.signals(pe).irq).into())?;
@@ -25,7 +25,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_best(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         let id = id.into();
         let bench = self.bench;
@@ -41,7 +41,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_silence(&self, pe: usize) -> Outcome {
         let bench = self.bench;
         let answer = self.on(pe, |pe| {
@@ -58,7 +58,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`] if it is not this one.
+    /// [`Failure::Unequal`](crate::Failure::Unequal) if it is not this one.
     pub fn take(&self, id: impl Into<IntId>) -> Outcome {
         self.take_on(0, id)
     }
@@ -67,7 +67,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn take_on(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         self.expect_signal(pe)?;
         expect_interrupt("GICR CDIA", Some(id.into()), self.on(pe, acknowledge_raw)?)
@@ -77,7 +77,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_nothing_to_take(&self) -> Outcome {
         expect_interrupt("GICR CDIA", None, acknowledge_raw(self.pe))
     }
@@ -86,7 +86,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn finish(&self, id: impl Into<IntId>) -> Outcome {
         self.finish_on(0, id)
     }
@@ -95,7 +95,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn finish_on(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         let id = id.into();
         let priorities = self.on(pe, |pe| {
@@ -126,7 +126,7 @@ pub(crate) fn expect_drop(priorities: u64) -> Outcome {
 ///
 /// # Errors
 ///
-/// [`Failure::Unequal`].
+/// [`Failure::Unequal`](crate::Failure::Unequal).
 pub(crate) fn expect_interrupt(what: &'static str, expected: Option<IntId>, answer: u64) -> Outcome {
     let answer = HPPIR::new_with_raw_value(answer);
     if answer.hppiv() && answer.int_id().is_none() {

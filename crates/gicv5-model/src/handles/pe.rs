@@ -52,7 +52,7 @@ impl ModelPe {
     ///
     /// What traps or is UNDEFINED is not executed: ask what becomes of it ([`fate_of_insn`](Self::fate_of_insn) and its kin),
     /// and do then what the hypervisor or the guest's exception handler does. To execute it nevertheless is reported, as
-    /// [`CPU_2`] or [`CPU_1`].
+    /// [`CPU_2`](crate::rules::CPU_2) or [`CPU_1`](crate::rules::CPU_1).
     #[must_use]
     pub fn guest(&self) -> ModelPe {
         ModelPe { level: Level::Guest, ..self.clone() }

@@ -334,13 +334,13 @@ impl Platform for ModelHost {
         &self.machine
     }
 
-    /// Yes, unless the [fault plan](crate::instruments::fault) says no.
+    /// Yes, unless the [fault plan](crate::fault) says no.
     fn may_allocate(&self, bytes: usize) -> bool {
         self.machine.pass_fault_point(Request::Heap { size: bytes as u64 }).is_none()
     }
 }
 
-/// Each request for an LPI, and each release, is a [fault point](crate::instruments::fault). A release that is refused leaves the LPI
+/// Each request for an LPI, and each release, is a [fault point](crate::fault). A release that is refused leaves the LPI
 /// disabled.
 impl HostLpis for ModelHost {
     type Lpi = ModelLpi;

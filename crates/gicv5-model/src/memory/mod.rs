@@ -27,7 +27,7 @@
 //! # Ownership
 //!
 //! Each 8 bytes are in one of three states. *Free*: software may do anything. *Owned* by the IRS: a store is a
-//! violation of the rule of the [`Structure`], and a load returns poison, except for the bits that the IRS keeps up to date
+//! violation of the rule of the [`StructureKind`](crate::StructureKind), and a load returns poison, except for the bits that the IRS keeps up to date
 //! in memory, the valid bits (VMT-22), and for the ISTs of a VM that has not changed since it was saved (SAVE-5). *Fillable*: an invalid entry of a live table, which software may fill as long as it
 //! leaves the valid bit 0 (VMT-13, VMT-17, VPE-5, IST-18).
 //!

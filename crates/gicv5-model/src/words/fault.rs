@@ -9,8 +9,8 @@
 //!
 //! The machine is deterministic, so the number of a point names the same moment in every run from the same seed. Whoever
 //! wants to see every fault there is runs once and takes the list
-//! ([`record_fault_points`](Machine::record_fault_points), [`take_fault_points`](Machine::take_fault_points)); then once for
-//! each point and each of its faults, with that fault [planned](Machine::plan_fault); then, because a fault makes software
+//! ([`record_fault_points`](crate::Machine::record_fault_points), [`take_fault_points`](crate::Machine::take_fault_points)); then once for
+//! each point and each of its faults, with that fault [planned](crate::Machine::plan_fault); then, because a fault makes software
 //! take another way, again for each point that was passed after it:
 //!
 //! ```
@@ -44,13 +44,13 @@
 //! ```
 //!
 //! A fault that is planned for a point that cannot have it waits for the next that can, so that
-//! [`fault_next`](Machine::fault_next) can ask for "the next command" without knowing what is in between. Which faults have
+//! [`fault_next`](crate::Machine::fault_next) can ask for "the next command" without knowing what is in between. Which faults have
 //! struck, and where, can be looked up; so can those that wait still.
 //!
 //! # Requests the machine does not see
 //!
 //! The host's heap is not the machine's, nor is an LPI that comes from a driver above it. Whoever stands between software and
-//! these reports the request with [`pass_fault_point`](Machine::pass_fault_point) and does as it says.
+//! these reports the request with [`pass_fault_point`](crate::Machine::pass_fault_point) and does as it says.
 //! [`ModelHost`](crate::ModelHost) does so when a library [asks](gicv5_hal::Platform::may_allocate) for heap.
 
 use core::fmt;
@@ -70,7 +70,7 @@ use crate::words::ids::PeIndex;
 pub enum Fault {
     /// The request fails as it may: there is no memory, no LPI; the residency request reads back F=1 (RES-2).
     Refused,
-    /// The command does not complete before [`Machine::recover`] (GEN-19).
+    /// The command does not complete before [`Machine::recover`](crate::Machine::recover) (GEN-19).
     Never,
     /// The command completes this many ticks later than it would.
     Late(u64),

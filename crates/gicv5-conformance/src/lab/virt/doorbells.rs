@@ -15,7 +15,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`] if the number is none.
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted) if the number is none.
     pub fn doorbell(&self, lpi: u32) -> Result<IRS_VPE_DBR, Failure> {
         Ok(IRS_VPE_DBR::ZERO.with_dbv(true).with_dbpm(Priority::LEAST_URGENT).with_intid(self.lpi(lpi)?))
     }
@@ -24,7 +24,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Busy`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Busy`](crate::Failure::Busy).
     pub fn set_doorbell(&self, vm: VmId, vpe: VpeId, settings: IRS_VPE_DBR) -> Outcome {
         self.expect_vpe(vm, vpe, true)?;
         expect("IRS_VPE_STATUSR.V", true, self.write_selected(settings)?)?;
@@ -35,7 +35,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_settings(&self, settings: IRS_VPE_DBR) -> Outcome {
         let found = self.read::<IRS_VPE_DBR>().with_req_db(false).raw_value();
         expect("IRS_VPE_DBR", settings.with_req_db(false).raw_value(), found)
@@ -45,7 +45,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_ring(&self, lpi: u32) -> Outcome {
         let lpi: Lpi = self.lpi(lpi)?;
         let found = Cell::new(Ok(ICC_ICSR_EL1::ZERO));
@@ -63,7 +63,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_no_ring(&self, lpi: u32) -> Outcome {
         self.linger();
         expect("the doorbell rings", false, self.config(self.lpi(lpi)?)?.pending())

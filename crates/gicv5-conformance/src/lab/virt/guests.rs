@@ -17,7 +17,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn as_guest(&self, pe: usize, work: impl Fn(&BenchPe<'_, B>) -> u64 + Sync) -> Result<u64, Failure> {
         let bench = self.bench();
         self.on(pe, |pe| {
@@ -46,7 +46,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_guest_takes(&self, pe: usize, id: Option<IntId>) -> Outcome {
         expect_interrupt("GICR CDIA of the guest", id, self.as_guest(pe, acknowledge_raw)?)
     }
@@ -55,7 +55,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn guest_finishes(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         let id = id.into();
         let priorities = self.as_guest(pe, |guest| {
@@ -77,7 +77,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn virtual_ppi(&self, ppi: Ppi, priority: u32) -> Outcome {
         let register = SysReg::ich_ppi_priorityr(ppi.priority_register());
         let row = PPI_PRIORITYR::new_with_raw_value(self.sysreg(register));

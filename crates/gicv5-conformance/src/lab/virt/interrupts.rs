@@ -31,7 +31,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn vd_priority(&self, id: IrsIntId, priority: u32) -> Outcome {
         let priority = self.priority(priority);
         let before = self.vd_config(id)?;
@@ -63,7 +63,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`] if it cannot be reached.
+    /// [`Failure::Unequal`](crate::Failure::Unequal) if it cannot be reached.
     pub fn vd_config(&self, id: IrsIntId) -> Result<ICC_ICSR_EL1, Failure> {
         let config = self.vd_ask(id, ICC_ICSR_EL1::ZERO.with_f(true));
         expect("ICC_ICSR_EL1.F", false, config.f())?;
@@ -74,7 +74,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_vd_reachable(&self, id: IrsIntId, reachable: bool) -> Outcome {
         // What was there before says the opposite, so that an answer that does not come is none.
         let answer = self.vd_ask(id, ICC_ICSR_EL1::ZERO.with_f(reachable));
@@ -89,7 +89,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_vd_pending(&self, id: IrsIntId, pending: bool) -> Outcome {
         expect("ICC_ICSR_EL1.Pending", pending, self.vd_config(id)?.pending())
     }
@@ -99,7 +99,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_virtual(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         let id = id.into();
         let bench = self.bench();
@@ -116,7 +116,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_no_virtual(&self, pe: usize) -> Outcome {
         let bench = self.bench();
         let found = self.on(pe, |pe| {
@@ -147,7 +147,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn assign(&self, spi: Spi, vm: Option<VmId>) -> Outcome {
         use gicv5_arch::irs::IRS_SPI_VMR;
         self.select(spi)?;

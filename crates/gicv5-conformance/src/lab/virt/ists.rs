@@ -42,7 +42,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn virtual_geometry(&self, int_type: IrsIntType) -> Result<IstGeometry, Failure> {
         let limits = IstLimits::from_idr2(self.features.idr2).map_err(|_| SHAPE)?;
         let bits = limits.id_bits_for(int_type, INTERRUPTS).map_err(|_| SHAPE)?;
@@ -53,7 +53,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn virtual_two_level(&self, size: L2Size) -> Result<IstGeometry, Failure> {
         self.features.two_level_ist(size).ok_or(SHAPE)
     }
@@ -63,7 +63,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn describe_ist(
         &self,
         vm: &Vm,
@@ -92,7 +92,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn describe_level2(&self, ist: &mut VirtualIst, preset: L2_ISTE) -> Outcome {
         let level2 = self.memory(ist.geometry.level2().ok_or(SHAPE)?)?;
         ist.level2 = Some(level2);
@@ -106,7 +106,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn map_ist(&self, vm: VmId, int_type: IrsIntType, action: MapAction) -> Outcome {
         self.write(IRS_VMAP_VISTR::ZERO.with_m(true).with_u(action).with_int_type(int_type).with_vm_id(vm))
     }
@@ -115,7 +115,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn map_level2_ist(&self, vm: VmId, id: IrsIntId) -> Outcome {
         let command = IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_vm_id(vm);
         self.write(command.with_int_type(id.int_type()).with_id(id.id_field()))
@@ -125,7 +125,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn virtual_ist(&self, vm: &Vm, int_type: IrsIntType, preset: L2_ISTE) -> Result<VirtualIst, Failure> {
         let ist = self.describe_ist(vm, int_type, self.virtual_geometry(int_type)?, preset)?;
         self.map_ist(vm.id, int_type, MapAction::MakeValid)?;
@@ -143,7 +143,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`] if its level-2 IST is not there.
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted) if its level-2 IST is not there.
     pub fn entry_in_memory(&self, ist: &VirtualIst, id: u32) -> Result<L2_ISTE, Failure> {
         let (table, offset) = ist.entry(id).ok_or(SHAPE)?;
         Ok(L2_ISTE::new_with_raw_value(self.load32(table, offset)))

@@ -18,7 +18,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn enter_context(&self, pe: usize, context: ICH_CONTEXTR_EL2) -> Result<ICH_CONTEXTR_EL2, Failure> {
         self.enter(pe, context, OPEN, 0)
     }
@@ -27,7 +27,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`] if it cannot be.
+    /// [`Failure::Unequal`](crate::Failure::Unequal) if it cannot be.
     pub fn load_with(&self, enable: bool, mask: u32, active: u64) -> Outcome {
         let vmcr = ICH_VMCR_EL2::ZERO.with_en(enable).with_vpmr(self.priority(mask));
         let asked = Self::context(VM, VPES[0]);
@@ -70,7 +70,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`] if it cannot be; [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal) if it cannot be; [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn load(&self, pe: usize, vm: VmId, vpe: VpeId) -> Outcome {
         let asked = Self::context(vm, vpe);
         let context = self.enter_context(pe, asked)?;
@@ -81,7 +81,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Stopped`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_no_load(&self, pe: usize, vm: VmId, vpe: VpeId) -> Outcome {
         let context = self.enter_context(pe, Self::context(vm, vpe))?;
         expect("ICH_CONTEXTR_EL2.F", true, context.f())?;
@@ -92,7 +92,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn put(&self, pe: usize) -> Outcome {
         self.leave(pe, ICH_CONTEXTR_EL2::ZERO)
     }
@@ -101,7 +101,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Stopped`].
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn put_asking(&self, pe: usize, mask: u32) -> Outcome {
         self.leave(pe, ICH_CONTEXTR_EL2::ZERO.with_db(true).with_dbpm(self.priority(mask)))
     }

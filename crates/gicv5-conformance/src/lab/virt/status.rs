@@ -14,7 +14,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn select_vpe(&self, vm: VmId, vpe: VpeId) -> Result<bool, Failure> {
         self.write_selected(IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe))
     }
@@ -23,7 +23,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Busy`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Busy`](crate::Failure::Busy).
     pub fn expect_vpe(&self, vm: VmId, vpe: VpeId, valid: bool) -> Outcome {
         expect("IRS_VPE_STATUSR.V", valid, self.select_vpe(vm, vpe)?)
     }
@@ -32,7 +32,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Unequal`], [`Failure::Busy`].
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Busy`](crate::Failure::Busy).
     pub fn expect_candidate(&self, vm: VmId, vpe: VpeId, candidate: Option<IrsIntId>) -> Outcome {
         self.expect_vpe(vm, vpe, true)?;
         let found = Cell::new(None);
@@ -47,7 +47,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn save(&self, vm: VmId) -> Outcome {
         let command = IRS_SAVE_VMR::ZERO.with_s(true).with_q(true).with_vm_id(vm);
         let status = self.command(IrsReg::IRS_SAVE_VMR, command.raw_value())?.unwrap_or(0);
@@ -58,7 +58,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`], [`Failure::Unequal`].
+    /// [`Failure::Busy`](crate::Failure::Busy), [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_quiescent(&self, vm: VmId, quiescent: bool) -> Outcome {
         let command = IRS_SAVE_VMR::ZERO.with_q(true).with_vm_id(vm);
         let status = self.command(IrsReg::IRS_SAVE_VMR, command.raw_value())?.unwrap_or(0);

@@ -60,7 +60,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn vm_table(&self) -> Result<VmTable, Failure> {
         self.vm_table_of(VmTableGeometry::linear(8).map_err(|_| SHAPE)?)
     }
@@ -69,7 +69,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn vm_table_of(&self, geometry: VmTableGeometry) -> Result<VmTable, Failure> {
         let base = self.memory(geometry.base())?;
         self.write_attributes()?;
@@ -83,7 +83,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn adopt_vm_table(&self, base: Table) -> Outcome {
         let address = Addr55_3::new(base.address).map_err(|_| SHAPE)?;
         let base = IRS_VMT_BASER::ZERO.with_addr(address).with_valid(true);
@@ -95,7 +95,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn withdraw_vm_table(&self) -> Outcome {
         self.write(IRS_VMT_BASER::ZERO)?;
         expect("IRS_VMT_BASER.VALID", false, self.read::<IRS_VMT_BASER>().valid())
@@ -105,7 +105,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn fill_level1(&self, table: &mut VmTable, vm: VmId) -> Outcome {
         let (Ok(TableIndex::TwoLevel { level1, .. }), Some(footprint)) =
             (table.geometry.index(vm), table.geometry.level2())
@@ -124,7 +124,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn map_level2_vm_table(&self, vm: VmId) -> Outcome {
         self.write(IRS_VMAP_L2_VMTR::ZERO.with_m(true).with_vm_id(vm))
     }
@@ -133,7 +133,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn vm_entry(&self, table: &VmTable, id: VmId) -> Result<Vm, Failure> {
         let (entry, offset) = table.entry(id).ok_or(SHAPE)?;
         let vpet_geometry = VpeTableGeometry::for_highest(VPES[1]);
@@ -155,7 +155,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn map_vm(&self, vm: VmId, action: MapAction) -> Outcome {
         self.write(IRS_VMAP_VMR::ZERO.with_m(true).with_u(action).with_vm_id(vm))
     }
@@ -164,7 +164,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted).
     pub fn vpe_entry(&self, vm: &Vm, vpe: VpeId) -> Result<Table, Failure> {
         let limits = VpeTableLimits::from_idr4(self.features.idr4).map_err(|_| SHAPE)?;
         let descriptor = self.memory(limits.descriptor().footprint())?;
@@ -178,7 +178,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Busy`].
+    /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn map_vpe(&self, vm: VmId, vpe: VpeId) -> Outcome {
         self.write(IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(vm).with_vpe_id(vpe))
     }
@@ -200,7 +200,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn vm(&self, table: &VmTable, id: VmId) -> Result<Vm, Failure> {
         let vm = self.vm_entry(table, id)?;
         self.map_vm(id, MapAction::MakeValid)?;

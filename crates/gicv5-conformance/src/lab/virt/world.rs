@@ -28,7 +28,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn vm_with_ists(&self, table: &VmTable, id: VmId) -> Result<(Vm, VirtualIst, VirtualIst), Failure> {
         let vm = self.vm(table, id)?;
         let lpis = self.virtual_ist(&vm, IrsIntType::Lpi, preset(10, VPES[0]))?;
@@ -41,7 +41,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// # Errors
     ///
-    /// [`Failure::Exhausted`], [`Failure::Busy`].
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
     pub fn world(&self) -> Result<World, Failure> {
         self.linear_ist()?;
         let table = self.vm_table()?;
