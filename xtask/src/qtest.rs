@@ -180,7 +180,7 @@ fn compare_all(qemu: &mut Qemu, model: &mut Model, args: &Args) -> Result<Outcom
         let explained = &mut outcome.explained;
         let difference = compare(qemu, model, &sequence, &mut outcome.tally, |so_far, on| match explain(so_far, on) {
             Some(entry) => {
-                *explained.entry(entry.name).or_default() += 1;
+                *explained.entry(entry.id).or_default() += 1;
                 true
             }
             None => false,

@@ -32,7 +32,7 @@ const INTERRUPTS: u64 = LPIS + SPIS + 3;
 /// What programs leave out, because a machine is known to do it otherwise than the rules say.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Avoid {
-    /// Disabling an SPI, and clearing its Pending bit.
+    /// Disabling an SPI, and clearing its Pending bit (`spi-disable-enables` and `spi-clear-pending-sets` in `facts/qemu.toml`).
     pub spi_disable_and_clear: bool,
 }
 

@@ -14,32 +14,11 @@ use crate::layout::{FRAME_BYTES, SPIS, offset};
 use crate::operation::{Answer, Frame, Level, Operation, ParseError, Width, number, pieces};
 use crate::qemu::FirstPe;
 
-/// What a difference is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// QEMU breaks a rule.
-    Defect,
-    /// A rule leaves it to the implementation.
-    Choice,
-    /// No rule says anything.
-    Unspecified,
-}
-
 /// One known difference.
 #[derive(Debug, Clone, Copy)]
 pub struct Known {
-    /// Its name in reports.
-    pub name: &'static str,
-    /// What it is.
-    pub kind: Kind,
-    /// The rule, or the register fact, that it is about.
-    pub rule: &'static str,
-    /// What QEMU does.
-    pub qemu: &'static str,
-    /// What the rule says.
-    pub says: &'static str,
-    /// The versions of QEMU in which it was seen.
-    pub versions: &'static str,
+    /// Its id in `facts/qemu.toml`, which says what QEMU does and what the rules say.
+    pub id: &'static str,
     /// Operations that show it, in the text form of [`operation`](crate::operation), from reset. After an
     /// operation may stand `qemu VALUE` and `rule VALUE` (the value read), `candidates COUNT` (how many PEs
     /// QEMU re-evaluates, with four of them) and `pending 0` or `pending 1` (of the SPI as QEMU shows it).
@@ -52,47 +31,27 @@ pub struct Known {
 /// The list.
 pub const KNOWN: &[Known] = &[
     Known {
-        name: "devarch-architect-shift",
-        kind: Kind::Defect,
-        rule: "IRS_DEVARCH",
-        qemu: "puts the architect field at bit 31 instead of 21",
-        says: "ARCHITECT is bits 31:21, so the register reads 0x47705a19",
-        versions: "11.1.3",
+        id: "devarch-architect-shift",
         script: "read32 0xffbc qemu 0x80105a19 rule 0x47705a19",
         first_pe: FirstPe::Stopped,
         explains: |_, operation, _| reads(operation, offset::DEVARCH, 4),
     },
     Known {
-        name: "pe-selr-compares-reserved-bits",
-        kind: Kind::Defect,
-        rule: "IRS_PE_SELR",
-        qemu: "looks for a PE whose IAFFID is the whole register: V and ONLINE are 0 when a reserved bit is set",
-        says: "IAFFID is bits 15:0, the others are reserved and ignored",
-        versions: "11.1.3",
+        id: "pe-selr-compares-reserved-bits",
         script: "write32 0x140 0x10001
                  read32 0x144 qemu 0x1 rule 0x7",
         first_pe: FirstPe::Stopped,
         explains: |history, operation, _| history.pe_selr >> 16 != 0 && reads(operation, offset::PE_STATUSR, 4),
     },
     Known {
-        name: "pe-selected-after-reset",
-        kind: Kind::Unspecified,
-        rule: "IRS_PE_STATUSR",
-        qemu: "shows the PE with IAFFID 0 as selected after reset, but no SPI",
-        says: "no reset value of a selector or its status register is known",
-        versions: "11.1.3",
+        id: "pe-selected-after-reset",
         script: "read32 0x144 qemu 7
                  read32 0x118 qemu 1",
         first_pe: FirstPe::Stopped,
         explains: |history, operation, _| !history.pe_written && reads(operation, offset::PE_STATUSR, 4),
     },
     Known {
-        name: "peripheral-identification",
-        kind: Kind::Choice,
-        rule: "IRS_PIDR0 to IRS_PIDR3",
-        qemu: "has part number and revision of its own",
-        says: "part number, revision and designer are the implementer's",
-        versions: "11.1.3",
+        id: "peripheral-identification",
         script: "read32 0xffe0 qemu 0xff
                  read32 0xffe4 qemu 0xbf
                  read32 0xffe8 qemu 0xb
@@ -101,12 +60,7 @@ pub const KNOWN: &[Known] = &[
         explains: |_, operation, _| reads(operation, offset::PIDR0, 16),
     },
     Known {
-        name: "spi-selr-reads-zero",
-        kind: Kind::Defect,
-        rule: "IRS_SPI_SELR",
-        qemu: "does not implement reads of the register: they return 0",
-        says: "the register is read-write and reads back what was written, as IRS_PE_SELR does",
-        versions: "11.1.3",
+        id: "spi-selr-reads-zero",
         script: "write32 0x108 5
                  read32 0x118 qemu 3 rule 3
                  read32 0x108 qemu 0 rule 5",
@@ -114,12 +68,7 @@ pub const KNOWN: &[Known] = &[
         explains: |_, operation, _| reads(operation, offset::SPI_SELR, 4),
     },
     Known {
-        name: "cr0-acts-when-read",
-        kind: Kind::Defect,
-        rule: "GEN-21",
-        qemu: "re-evaluates the candidates when IRS_CR0 is read, not when it is written",
-        says: "a change of IRSEN recalls or re-evaluates all candidates",
-        versions: "11.1.3",
+        id: "cr0-acts-when-read",
         script: "write32 0x80 1 candidates 0
                  read32 0x80 qemu 3 rule 3 candidates 4",
         first_pe: FirstPe::Stopped,
@@ -133,12 +82,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "map-l2-beyond-the-ist",
-        kind: Kind::Defect,
-        rule: "IST-27",
-        qemu: "does not compare the ID in IRS_MAP_L2_ISTR with the size of the IST, and sets bit 0 of whatever lies behind the level-1 table",
-        says: "an ID at or above 2^LPI_ID_BITS is unreachable: the write is ignored",
-        versions: "11.1.3",
+        id: "map-l2-beyond-the-ist",
         script: "write32 0x190 0x1000e
                  write64 0x180 0x40100001
                  write32 0x1c0 0x4000
@@ -148,12 +92,7 @@ pub const KNOWN: &[Known] = &[
         explains: |history, operation, on| history.wrong_map(operation, on, WrongMap::Beyond),
     },
     Known {
-        name: "ist-base-keeps-alignment-bits",
-        kind: Kind::Defect,
-        rule: "IST-12",
-        qemu: "uses every bit of IRS_IST_BASER.ADDR, also those below the alignment that the shape of the table demands",
-        says: "the bits below the alignment are treated as zero",
-        versions: "11.1.3",
+        id: "ist-base-keeps-alignment-bits",
         script: "store64 0x40100000 0x40120000
                  store64 0x40100040 0x40120000
                  write32 0x190 0x1000e
@@ -170,12 +109,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "reserved-bits-are-stored",
-        kind: Kind::Choice,
-        rule: "reserved bits of IRS_CR1, IRS_PE_SELR, IRS_IST_BASER and IRS_IST_CFGR",
-        qemu: "stores reserved bits and returns them",
-        says: "software ignores reserved bits on reads: they may be stored or read as zero",
-        versions: "11.1.3",
+        id: "reserved-bits-are-stored",
         script: "write32 0x84 0xffffffff
                  read32 0x84 qemu 0xffffffff
                  write32 0x140 0xffff0000
@@ -194,12 +128,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "narrow-accesses-do-nothing",
-        kind: Kind::Unspecified,
-        rule: "GEN-9",
-        qemu: "8 and 16 bit accesses, and such pieces of an unaligned access, read as zero and are ignored",
-        says: "only 32 and 64 bit accesses are described",
-        versions: "11.1.3",
+        id: "narrow-accesses-do-nothing",
         script: "read8 0x0 qemu 0
                  read16 0x0 qemu 0
                  write16 0x140 1
@@ -217,12 +146,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "wide-accesses-to-narrow-registers-do-nothing",
-        kind: Kind::Unspecified,
-        rule: "GEN-9",
-        qemu: "a 64 bit access to two 32 bit registers reads as zero and is ignored; only IRS_IST_BASER takes 64 bits",
-        says: "64 bit registers accept 32 bit halves; nothing is said of the reverse",
-        versions: "11.1.3",
+        id: "wide-accesses-to-narrow-registers-do-nothing",
         script: "read64 0x0 qemu 0
                  write64 0x140 3
                  read32 0x140 qemu 0
@@ -236,12 +160,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "resampling-a-high-edge-spi-pends-it",
-        kind: Kind::Unspecified,
-        rule: "SPI-5",
-        qemu: "IRS_SPI_RESAMPLER on an edge SPI with a high wire makes it pending, with a low wire does nothing",
-        says: "resampling repeats the sampling of SPI-3, which for a change to edge with a high wire clears pending; for a change that is none it says nothing",
-        versions: "11.1.3",
+        id: "resampling-a-high-edge-spi-pends-it",
         script: "line 9 high pending 1
                  write32 0x108 9
                  write32 0x114 1
@@ -258,12 +177,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "spi-disable-enables",
-        kind: Kind::Defect,
-        rule: "INS-10",
-        qemu: "CDDIS on an SPI enables it",
-        says: "CDDIS disables",
-        versions: "11.1.3",
+        id: "spi-disable-enables",
         script: "GIC CDEN 0x60000005
                  GIC CDDIS 0x60000005
                  GIC CDRCFG 0x60000005
@@ -273,12 +187,7 @@ pub const KNOWN: &[Known] = &[
         explains: |_, _, _| false,
     },
     Known {
-        name: "spi-clear-pending-sets",
-        kind: Kind::Defect,
-        rule: "INS-9",
-        qemu: "CDPEND on an SPI makes it pending whatever its operand says",
-        says: "CDPEND with 0 clears Pending",
-        versions: "11.1.3",
+        id: "spi-clear-pending-sets",
         script: "GIC CDPEND 0x60000005
                  GIC CDRCFG 0x60000005
                  mrs ICC_ICSR_EL1 qemu 4 rule 0",
@@ -286,12 +195,7 @@ pub const KNOWN: &[Known] = &[
         explains: |_, _, _| false,
     },
     Known {
-        name: "ppi-deactivate-clears-the-upper-half",
-        kind: Kind::Defect,
-        rule: "PPI-1",
-        qemu: "CDDI on a PPI also clears Active of all PPIs in the upper half of the bank, by a 32 bit mask",
-        says: "CDDI clears Active of the interrupt it names",
-        versions: "11.1.3",
+        id: "ppi-deactivate-clears-the-upper-half",
         script: "msr ICC_PPI_SACTIVER0_EL1 0x10000000000
                  GIC CDDI 0x20000008
                  mrs ICC_PPI_SACTIVER0_EL1 qemu 0 rule 0x10000000000
@@ -302,12 +206,7 @@ pub const KNOWN: &[Known] = &[
         explains: |_, _, _| false,
     },
     Known {
-        name: "ppi-25-without-the-legacy-feature",
-        kind: Kind::Defect,
-        rule: "PPI-26",
-        qemu: "has all 128 PPIs, also 25, although ICC_IDR0_EL1 announces no legacy feature",
-        says: "PPI 25 comes with the legacy feature; a PPI that is not implemented reads as zero everywhere (PPI-5)",
-        versions: "11.1.3",
+        id: "ppi-25-without-the-legacy-feature",
         script: "mrs ICC_IDR0_EL1 qemu 0x41 rule 0x41
                  mrs ICC_PPI_HMR0_EL1 qemu 0xfffffffffffffff7 rule 0xfffffffffdfffff7
                  msr ICC_PPI_ENABLER0_EL1 0xffffffffffffffff
@@ -319,12 +218,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "icc-cr0-shows-a-link",
-        kind: Kind::Unspecified,
-        rule: "ICC_CR0_EL1",
-        qemu: "LINK and LINK_IDLE read as one and ignore writes",
-        says: "nothing is known of LINK but its place",
-        versions: "11.1.3",
+        id: "icc-cr0-shows-a-link",
         script: "mrs ICC_CR0_EL1 qemu 6
                  msr ICC_CR0_EL1 0xffffffffffffffff
                  mrs ICC_CR0_EL1 qemu 7",
@@ -334,12 +228,7 @@ pub const KNOWN: &[Known] = &[
         },
     },
     Known {
-        name: "reserved-bits-of-a-pe-are-stored",
-        kind: Kind::Choice,
-        rule: "reserved bits of ICC_ICSR_EL1 and ICC_PPI_PRIORITYR<n>_EL1",
-        qemu: "stores reserved bits and returns them",
-        says: "software ignores reserved bits on reads: they may be stored or read as zero",
-        versions: "11.1.3",
+        id: "reserved-bits-of-a-pe-are-stored",
         script: "msr ICC_ICSR_EL1 0xffffffffffffffff
                  mrs ICC_ICSR_EL1 qemu 0xffffffffffffffff
                  msr ICC_PPI_PRIORITYR0_EL1 0xffffffffffffffff
@@ -616,11 +505,11 @@ impl Known {
             .lines()
             .enumerate()
             .map(|(index, line)| {
-                step(line).map_err(|source| CheckError::Script { name: self.name, line: index + 1, source })
+                step(line).map_err(|source| CheckError::Script { name: self.id, line: index + 1, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
         let operations: Vec<Operation> = steps.iter().map(|step| step.operation).collect();
-        let answers = machine.run(&operations).map_err(|source| CheckError::Machine { name: self.name, source })?;
+        let answers = machine.run(&operations).map_err(|source| CheckError::Machine { name: self.id, source })?;
         for (step, answer) in steps.iter().zip(&answers) {
             self.check_step(step, answer, side)?;
         }
@@ -630,7 +519,7 @@ impl Known {
     fn check_step<E: std::error::Error>(&self, step: &Step, answer: &Answer, side: Side) -> Result<(), CheckError<E>> {
         let expect = |what, expected: Option<u64>, found: Option<u64>| match expected {
             Some(expected) if found != Some(expected) => Err(CheckError::Answer {
-                name: self.name,
+                name: self.id,
                 operation: step.operation,
                 what,
                 found: found.map_or("missing".to_owned(), |found| format!("{found:#x}")),
@@ -678,6 +567,7 @@ pub fn check_reset<F: Frame>(machine: &mut F) -> Result<Vec<(u64, u64, u64)>, F:
 mod tests {
     use super::*;
     use crate::operation::from_text;
+    use gicv5_facts::QemuKind;
 
     fn value(reference: u64, subject: u64) -> Disagreement {
         Disagreement::Value { reference: Some(reference), subject: Some(subject) }
@@ -685,18 +575,19 @@ mod tests {
 
     /// The name of the entry that explains a disagreement at the end of `text`.
     fn explained(text: &str, on: &Disagreement) -> Option<&'static str> {
-        explain(&from_text(text).unwrap(), on).map(|known| known.name)
+        explain(&from_text(text).unwrap(), on).map(|known| known.id)
     }
 
     #[test]
     fn every_script_parses_and_shows_a_difference() {
         for known in KNOWN {
             let steps: Vec<Step> = known.script.lines().map(|line| step(line).unwrap()).collect();
-            let shown = steps.iter().any(|step| match known.kind {
-                Kind::Defect => step.qemu != step.rule || step.candidates == Some(0),
-                Kind::Choice | Kind::Unspecified => step.qemu.is_some() || step.pending.is_some(),
+            let kind = gicv5_facts::qemu().unwrap().iter().find(|difference| difference.id == known.id).unwrap().kind;
+            let shown = steps.iter().any(|step| match kind {
+                QemuKind::Defect => step.qemu != step.rule || step.candidates == Some(0),
+                QemuKind::Choice | QemuKind::Unspecified => step.qemu.is_some() || step.pending.is_some(),
             });
-            assert!(shown, "{}", known.name);
+            assert!(shown, "{}", known.id);
         }
     }
 
@@ -712,8 +603,8 @@ mod tests {
                     // Sequences leave out what the others show.
                     && known.first_pe == FirstPe::Stopped
                 {
-                    let found = explain(&so_far, &value(qemu, rule)).map(|known| known.name);
-                    assert_eq!(found, Some(known.name), "{line}");
+                    let found = explain(&so_far, &value(qemu, rule)).map(|known| known.id);
+                    assert_eq!(found, Some(known.id), "{line}");
                 }
             }
         }

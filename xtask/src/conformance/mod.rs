@@ -283,7 +283,7 @@ impl Comparison {
             println!("{pes} PE  model {model:<14}  QEMU {qemu:<14}  {name}{words}  [{}]", rules.join(", "));
             match (judgement, known::find(name, &self.version, *run)) {
                 (Judgement::Same, _) => {}
-                (Judgement::Known, Some(known)) => println!("      known ({}): {}", known.defect, known.why),
+                (Judgement::Known, Some(known)) => println!("      known ({}): QEMU {}", known.id, known.does),
                 (Judgement::Known, None) | (Judgement::Unknown, _) => println!("      NOT KNOWN: {message}"),
                 (Judgement::Repaired, _) => println!("      NO LONGER FAILS: take it off the list for this version"),
                 (Judgement::ModelFails, _) => println!("      THE MODEL FAILS: {message}"),
@@ -351,7 +351,7 @@ impl Comparison {
                     Run::Alone => "alone",
                     Run::AfterReset => "after-reset",
                 },
-                "known": known::find(&row.name, &self.version, row.run).map(|known| known.defect),
+                "known": known::find(&row.name, &self.version, row.run).map(|known| known.id.as_str()),
             })
         };
         serde_json::json!({

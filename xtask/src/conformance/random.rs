@@ -38,8 +38,8 @@ pub(super) struct Difference {
 const FEW: usize = 6;
 
 impl Difference {
-    /// Whether the program shows what QEMU is known to do wrong with SPIs (`spi-cannot-be-disabled`,
-    /// `spi-pending-cannot-be-cleared`), and little else.
+    /// Whether the program shows what QEMU is known to do wrong with SPIs (`spi-disable-enables`,
+    /// `spi-clear-pending-sets`), and little else.
     pub(super) fn is_known(&self) -> bool {
         // An SPI's INTID has 3 in bits 31 to 29. Bit 32 of CDPEND's operand is the new state of Pending.
         let known = |line: &String| ["GIC CDDIS 0x6", "GIC CDPEND 0x6"].iter().any(|text| line.contains(text));

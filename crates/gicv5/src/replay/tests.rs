@@ -77,6 +77,16 @@ fn head(text: &str, lines: usize) -> String {
     text.lines().take(lines).flat_map(|line| [line, "\n"]).collect()
 }
 
+/// The list of differences in `facts/qemu.toml` has each of them, by the number of its hazard.
+#[test]
+fn every_defect_is_in_the_list_of_differences() {
+    let listed: Vec<String> =
+        gicv5_facts::qemu().unwrap().iter().filter_map(|known| Some(format!("hazard-{}", known.hazard?))).collect();
+    for defect in Defect::ALL {
+        assert!(listed.iter().any(|hazard| hazard == defect.id()), "{}", defect.id());
+    }
+}
+
 #[test]
 fn the_recordings_replay_without_a_divergence() {
     for (name, events, explained) in [(LINUX, 106_093, 0), (RANDOM, 61_570, 0), (REGISTERS, 3_809, 2)] {
