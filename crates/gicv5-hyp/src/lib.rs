@@ -16,7 +16,7 @@
 //! use gicv5_arch::{IntId, Spi, VpeId};
 //! use gicv5_hal::{IrsIndex, Pe, Platform};
 //! use gicv5_hyp::{Config, Host, Hypervisor, Idle, Pending, VcpuIndex, VmSpec, Wake};
-//! use gicv5_model::{Machine, ModelHost, config::MachineConfig, violation::PeIndex};
+//! use gicv5_model::{Machine, ModelHost, PeIndex, config::MachineConfig};
 //!
 //! // The hypervisor: its parts, its kind of lock, and its supply of LPIs.
 //! struct Lab(ModelHost);

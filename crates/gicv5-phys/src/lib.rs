@@ -12,7 +12,7 @@
 //!
 //! ```
 //! use gicv5_hal::{Cookie, HostLpis, IrsIndex, Lock, Locks, Pe, Platform, Route};
-//! use gicv5_model::{Machine, ModelPe, config::MachineConfig, violation::PeIndex};
+//! use gicv5_model::{Machine, ModelPe, PeIndex, config::MachineConfig};
 //! use gicv5_phys::{Config, IpiKind, Phys, Source};
 //!
 //! // The host: its parts, and its kind of lock.
