@@ -128,7 +128,9 @@ fn makes_no_difference(steps: &[Step], n: usize) -> bool {
         // cache at once. Or nobody looks at what was cleared when its VM was made invalid before it is filled again.
         Step::Barrier => until_next.contains(&Step::Barrier) || last == Some(IrsReg::IRS_VMAP_VMR) || next.is_none(),
         // Every entry of the level-1 table of an IST is written before anybody looks.
-        Step::Zero(64 | 128 | 512) => matches!(rest, [Step::Zero(4096 | 0x1_0000), Step::Zero(4096 | 0x1_0000), ..]),
+        Step::Zero(64 | 128 | 512) => {
+            matches!(rest, [Step::Zero(4096 | 0x1_0000), Step::Store, Step::Zero(4096 | 0x1_0000), ..])
+        }
         Step::Zero(_) => false,
         // The next command waits before it is given (GEN-18), and nothing is done in between that needs the table.
         Step::Wait => last == Some(IrsReg::IRS_VMT_BASER) && next.is_some(),
