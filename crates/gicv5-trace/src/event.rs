@@ -114,6 +114,8 @@ pub enum NoCandidate {
 }
 
 impl NoCandidate {
+    pub(crate) const ALL: [Self; 2] = [Self::UnknownIaffid, Self::IrsDisabled];
+
     /// The reason as the trace spells it.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -136,6 +138,8 @@ pub enum AcknowledgeFailure {
 }
 
 impl AcknowledgeFailure {
+    pub(crate) const ALL: [Self; 3] = [Self::NothingAvailable, Self::NotAnNmi, Self::IsAnNmi];
+
     /// The reason as the trace spells it.
     #[must_use]
     pub const fn words(self) -> &'static str {
@@ -369,41 +373,6 @@ pub enum Event {
     },
 }
 
-impl Event {
-    /// The event's name in QEMU, the first word of its line.
-    #[must_use]
-    pub const fn name(&self) -> &'static str {
-        match self {
-            Self::Realize { .. } => "gicv5_common_realize",
-            Self::Read { .. } => "gicv5_read",
-            Self::BadRead { .. } => "gicv5_badread",
-            Self::Write { .. } => "gicv5_write",
-            Self::BadWrite { .. } => "gicv5_badwrite",
-            Self::IstValid { .. } => "gicv5_ist_valid",
-            Self::IstInvalid { .. } => "gicv5_ist_invalid",
-            Self::SpiWire { .. } => "gicv5_spi",
-            Self::SpiState { .. } => "gicv5_spi_state",
-            Self::SetPriority { .. } => "gicv5_set_priority",
-            Self::SetEnabled { .. } => "gicv5_set_enabled",
-            Self::SetPending { .. } => "gicv5_set_pending",
-            Self::SetHandling { .. } => "gicv5_set_handling",
-            Self::SetTarget { .. } => "gicv5_set_target",
-            Self::RequestConfig { .. } => "gicv5_request_config",
-            Self::Activate { .. } => "gicv5_activate",
-            Self::Deactivate { .. } => "gicv5_deactivate",
-            Self::IrsCandidate { .. } => "gicv5_irs_recalc_hppi",
-            Self::IrsNoCandidate { .. } => "gicv5_irs_recalc_hppi_fail",
-            Self::PpiCandidate { .. } => "gicv5_recalc_ppi_hppi",
-            Self::Acknowledge { .. } => "gicv5_gicr_cdia",
-            Self::AcknowledgeFail { .. } => "gicv5_gicr_cdia_fail",
-            Self::PriorityDrop { .. } => "gicv5_cdeoi",
-            Self::DeactivateRequest { .. } => "gicv5_cddi",
-            Self::Signals { .. } => "gicv5_update_irq_fiq",
-            Self::PpiWire { .. } => "gicv5_update_ppi_state",
-        }
-    }
-}
-
 impl fmt::Display for Interrupt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
@@ -417,126 +386,8 @@ impl fmt::Display for Interrupt {
     }
 }
 
-impl fmt::Display for Event {
+impl fmt::Display for Candidate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bit = u8::from;
-        f.write_str(self.name())?;
-        match *self {
-            Self::Realize { irs_id, cpus, spi_base, spi_irs_range, spi_range } => write!(
-                f,
-                " GICv5 IRS realized: IRS ID {irs_id}, {cpus} CPUs, SPI base {spi_base}, \
-                 SPI IRS range {spi_irs_range}, SPI range {spi_range}"
-            ),
-            Self::Read { domain, offset, data, size } => write!(
-                f,
-                " GICv5 IRS {} config frame read: offset 0x{offset:x} data 0x{data:x} size {}",
-                domain_word(domain),
-                size.bytes()
-            ),
-            Self::BadRead { domain, offset, size } => write!(
-                f,
-                " GICv5 IRS {} config frame read: offset 0x{offset:x} size {}: error",
-                domain_word(domain),
-                size.bytes()
-            ),
-            Self::Write { domain, offset, data, size } => write!(
-                f,
-                " GICv5 IRS {} config frame write: offset 0x{offset:x} data 0x{data:x} size {}",
-                domain_word(domain),
-                size.bytes()
-            ),
-            Self::BadWrite { domain, offset, data, size } => write!(
-                f,
-                " GICv5 IRS {} config frame write: offset 0x{offset:x} data 0x{data:x} size {}: error",
-                domain_word(domain),
-                size.bytes()
-            ),
-            Self::IstValid { domain, base, id_bits, l2_index_bits, entry_size, structure } => write!(
-                f,
-                " GICv5 IRS {} IST now valid: base 0x{base:x} id_bits {id_bits} l2_idx_bits {l2_index_bits} \
-                 IST entry size {entry_size} 2-level {}",
-                domain_word(domain),
-                bit(structure == Structure::TwoLevel)
-            ),
-            Self::IstInvalid { domain } => {
-                write!(f, " GICv5 IRS {} IST no longer valid", domain_word(domain))
-            }
-            Self::SpiWire { spi, high } => {
-                write!(f, " GICv5 SPI ID {} asserted at level {}", spi.id(), bit(high))
-            }
-            Self::SpiState { spi, high, pending, active } => write!(
-                f,
-                " GICv5 IRS SPI ID {} now level {} pending {} active {}",
-                spi.id(),
-                bit(high),
-                bit(pending),
-                bit(active)
-            ),
-            Self::SetPriority { interrupt, priority } => {
-                write!(f, " GICv5 IRS SetPriority {interrupt} prio {}", priority.number())
-            }
-            Self::SetEnabled { interrupt, enabled } => {
-                write!(f, " GICv5 IRS SetEnabled {interrupt} enabled {}", bit(enabled))
-            }
-            Self::SetPending { interrupt, pending } => {
-                write!(f, " GICv5 IRS SetPending {interrupt} pending {}", bit(pending))
-            }
-            Self::SetHandling { interrupt, mode } => {
-                write!(f, " GICv5 IRS SetHandling {interrupt} handling {}", bit(mode == HandlingMode::Level))
-            }
-            Self::SetTarget { interrupt, iaffid, routing } => write!(
-                f,
-                " GICv5 IRS SetTarget {interrupt} IAFFID {} routingmode {}",
-                iaffid.raw_value(),
-                bit(routing == RoutingMode::OneOfN)
-            ),
-            Self::RequestConfig { interrupt, icsr } => {
-                write!(f, " GICv5 IRS RequestConfig {interrupt} ICSR 0x{icsr:x}")
-            }
-            Self::Activate { interrupt } => write!(f, " GICv5 IRS Activate {interrupt}"),
-            Self::Deactivate { interrupt } => write!(f, " GICv5 IRS Deactivate {interrupt}"),
-            Self::IrsCandidate { domain, iaffid, candidate } => write!(
-                f,
-                " GICv5 IRS {} IAFFID {}: new HPPI ID 0x{:x} prio {}",
-                domain_word(domain),
-                iaffid.raw_value(),
-                candidate.intid,
-                candidate.priority
-            ),
-            Self::IrsNoCandidate { domain, iaffid, reason } => {
-                write!(
-                    f,
-                    " GICv5 IRS {} IAFFID {}: no HPPI: {}",
-                    domain_word(domain),
-                    iaffid.raw_value(),
-                    reason.words()
-                )
-            }
-            Self::PpiCandidate { domain, candidate } => write!(
-                f,
-                " domain {} new PPI HPPI id 0x{:x} prio {}",
-                domain.raw_value(),
-                candidate.intid,
-                candidate.priority
-            ),
-            Self::Acknowledge { domain, intid } => {
-                write!(f, " domain {} CDIA acknowledge of interrupt 0x{intid:x}", domain.raw_value())
-            }
-            Self::AcknowledgeFail { domain, reason } => {
-                write!(f, " domain {} CDIA attempt failed: {}", domain.raw_value(), reason.words())
-            }
-            Self::PriorityDrop { domain } => {
-                write!(f, " domain {} CDEOI performing priority drop", domain.raw_value())
-            }
-            Self::DeactivateRequest { domain, intid } => {
-                write!(f, " domain {} CDDI deactivating interrupt ID 0x{intid:x}", domain.raw_value())
-            }
-            Self::Signals { irq, fiq, nmi } => {
-                write!(f, " now IRQ {} FIQ {} NMI {}", bit(irq), bit(fiq), bit(nmi))
-            }
-            Self::PpiWire { ppi, high } => {
-                write!(f, " PPI {} source level now {}", ppi.id(), bit(high))
-            }
-        }
+        write!(f, "{:#x} prio {}", self.intid, self.priority)
     }
 }

@@ -139,6 +139,7 @@
 
 mod error;
 mod event;
+mod form;
 mod parse;
 mod reader;
 mod recording;

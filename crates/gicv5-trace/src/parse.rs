@@ -1,14 +1,12 @@
-//! One line into one event. Bytes only: no allocation, no UTF-8 decoding, no regular expression.
+//! The words and numbers of a line. Bytes only: no allocation, no UTF-8 decoding, no regular expression.
 
 use core::fmt;
 
 use arbitrary_int::u2;
-use gicv5_arch::values::{Domain, HandlingMode, RoutingMode, Structure};
-use gicv5_arch::{Iaffid, IntType, Ppi, Priority, Spi};
+use gicv5_arch::IntType;
+use gicv5_arch::values::Domain;
 
-use crate::event::{
-    AccessSize, AcknowledgeFailure, Candidate, Event, Interrupt, NoCandidate, Space, domain_word, type_word,
-};
+use crate::event::{AccessSize, Candidate, Event, Interrupt, Space, domain_word, type_word};
 
 /// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,7 +33,7 @@ pub(crate) enum Fault {
 /// The first word every line of this device has.
 const PREFIX: &[u8] = b"gicv5_";
 /// IDs are 24 bits (GEN-1).
-const MAX_ID: u64 = 0xff_ffff;
+pub(crate) const MAX_ID: u64 = 0xff_ffff;
 /// A configuration frame is 64 KiB (GEN-9).
 const MAX_OFFSET: u64 = 0xffff;
 
@@ -122,280 +120,22 @@ pub(crate) fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
 /// Parses one line without its newline, of which `time` bytes are a time stamp.
 pub(crate) fn parse(line: &[u8], time: usize) -> Result<(Event, Option<Excess>), Fault> {
     let (name, text) = line.get(time..).and_then(split_name).ok_or(Fault::NotAnEvent)?;
-    let mut c = Cursor { length: line.len(), rest: text, excess: None };
-    let event = match name {
-        b"irs_recalc_hppi" => irs_candidate(&mut c)?,
-        b"update_irq_fiq" => signals(&mut c)?,
-        b"recalc_ppi_hppi" => ppi_candidate(&mut c)?,
-        b"set_pending" => set_pending(&mut c)?,
-        b"gicr_cdia" => acknowledge(&mut c)?,
-        b"cdeoi" => priority_drop(&mut c)?,
-        b"cddi" => deactivate_request(&mut c)?,
-        b"activate" => activate(&mut c)?,
-        b"deactivate" => deactivate(&mut c)?,
-        b"update_ppi_state" => ppi_wire(&mut c)?,
-        b"set_enabled" => set_enabled(&mut c)?,
-        b"set_priority" => set_priority(&mut c)?,
-        b"set_handling" => set_handling(&mut c)?,
-        b"set_target" => set_target(&mut c)?,
-        b"request_config" => request_config(&mut c)?,
-        b"gicr_cdia_fail" => acknowledge_fail(&mut c)?,
-        b"irs_recalc_hppi_fail" => irs_no_candidate(&mut c)?,
-        b"spi" => spi_wire(&mut c)?,
-        b"spi_state" => spi_state(&mut c)?,
-        b"read" => read(&mut c)?,
-        b"write" => write(&mut c)?,
-        b"badread" => bad_read(&mut c)?,
-        b"badwrite" => bad_write(&mut c)?,
-        b"ist_valid" => ist_valid(&mut c)?,
-        b"ist_invalid" => ist_invalid(&mut c)?,
-        b"common_realize" => realize(&mut c)?,
-        _ => return Err(Fault::UnknownEvent),
-    };
+    let mut c = Cursor { length: line.len(), rest: text, excess: None, number: 0 };
+    let event = Event::read(name, &mut c)?;
     if c.rest.is_empty() { Ok((event, c.excess)) } else { Err(c.expected("end of line")) }
 }
 
-fn irs_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" IAFFID ")?;
-    let iaffid = Iaffid::new(c.answer(Excess::Iaffid)? as u16);
-    c.text(": new HPPI ID ")?;
-    let intid = c.hex_answer(Excess::Intid)? as u32;
-    c.text(" prio ")?;
-    let priority = c.answer(Excess::Priority)? as u8;
-    Ok(Event::IrsCandidate { domain, iaffid, candidate: Candidate { intid, priority } })
-}
-
-fn irs_no_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" IAFFID ")?;
-    let iaffid = Iaffid::new(c.answer(Excess::Iaffid)? as u16);
-    c.text(": no HPPI: ")?;
-    let reason =
-        c.one_of("a reason", [NoCandidate::UnknownIaffid, NoCandidate::IrsDisabled].map(|r| (r.words(), r)))?;
-    Ok(Event::IrsNoCandidate { domain, iaffid, reason })
-}
-
-fn ppi_candidate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" domain ")?;
-    let domain = Domain::new_with_raw_value(u2::extract_u64(c.answer(Excess::Domain)?, 0));
-    c.text(" new PPI HPPI id ")?;
-    let intid = c.hex_answer(Excess::Intid)? as u32;
-    c.text(" prio ")?;
-    let priority = c.answer(Excess::Priority)? as u8;
-    Ok(Event::PpiCandidate { domain, candidate: Candidate { intid, priority } })
-}
-
-fn signals(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" now IRQ ")?;
-    let irq = c.bit_answer(Excess::Output)?;
-    c.text(" FIQ ")?;
-    let fiq = c.bit_answer(Excess::Output)?;
-    c.text(" NMI ")?;
-    let nmi = c.bit_answer(Excess::Output)?;
-    Ok(Event::Signals { irq, fiq, nmi })
-}
-
-fn acknowledge(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.cpu_domain()?;
-    c.text(" CDIA acknowledge of interrupt ")?;
-    let intid = c.hex_answer(Excess::Intid)? as u32;
-    Ok(Event::Acknowledge { domain, intid })
-}
-
-fn acknowledge_fail(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.cpu_domain()?;
-    c.text(" CDIA attempt failed: ")?;
-    let reason = c.one_of(
-        "a reason",
-        [AcknowledgeFailure::NothingAvailable, AcknowledgeFailure::NotAnNmi, AcknowledgeFailure::IsAnNmi]
-            .map(|r| (r.words(), r)),
-    )?;
-    Ok(Event::AcknowledgeFail { domain, reason })
-}
-
-fn priority_drop(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.cpu_domain()?;
-    c.text(" CDEOI performing priority drop")?;
-    Ok(Event::PriorityDrop { domain })
-}
-
-fn deactivate_request(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.cpu_domain()?;
-    c.text(" CDDI deactivating interrupt ID ")?;
-    let intid = c.hex32("interrupt ID")?;
-    Ok(Event::DeactivateRequest { domain, intid })
-}
-
-fn ppi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" PPI ")?;
-    let ppi = c.newtype("PPI", 63, Ppi::new)?;
-    c.text(" source level now ")?;
-    let high = c.bit("level")?;
-    Ok(Event::PpiWire { ppi, high })
-}
-
-fn activate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS Activate ")?;
-    let interrupt = c.repeated_interrupt()?;
-    Ok(Event::Activate { interrupt })
-}
-
-fn deactivate(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS Deactivate ")?;
-    let interrupt = c.repeated_interrupt()?;
-    Ok(Event::Deactivate { interrupt })
-}
-
-fn set_pending(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS SetPending ")?;
-    let interrupt = c.interrupt()?;
-    c.text(" pending ")?;
-    let pending = c.bit("pending")?;
-    Ok(Event::SetPending { interrupt, pending })
-}
-
-fn set_enabled(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS SetEnabled ")?;
-    let interrupt = c.interrupt()?;
-    c.text(" enabled ")?;
-    let enabled = c.bit("enabled")?;
-    Ok(Event::SetEnabled { interrupt, enabled })
-}
-
-fn set_priority(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS SetPriority ")?;
-    let interrupt = c.interrupt()?;
-    c.text(" prio ")?;
-    let priority = c.newtype("prio", 31, Priority::new)?;
-    Ok(Event::SetPriority { interrupt, priority })
-}
-
-fn set_handling(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS SetHandling ")?;
-    let interrupt = c.interrupt()?;
-    c.text(" handling ")?;
-    let mode = if c.bit("handling")? { HandlingMode::Level } else { HandlingMode::Edge };
-    Ok(Event::SetHandling { interrupt, mode })
-}
-
-fn set_target(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS SetTarget ")?;
-    let interrupt = c.interrupt()?;
-    c.text(" IAFFID ")?;
-    let iaffid = c.iaffid()?;
-    c.text(" routingmode ")?;
-    let routing = if c.bit("routingmode")? { RoutingMode::OneOfN } else { RoutingMode::Targeted };
-    Ok(Event::SetTarget { interrupt, iaffid, routing })
-}
-
-fn request_config(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS RequestConfig ")?;
-    let interrupt = c.interrupt()?;
-    c.text(" ICSR ")?;
-    let icsr = c.hex_answer(Excess::Register)?;
-    Ok(Event::RequestConfig { interrupt, icsr })
-}
-
-fn spi_wire(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 SPI ID ")?;
-    let spi = c.newtype("SPI ID", MAX_ID, Spi::new)?;
-    c.text(" asserted at level ")?;
-    let high = c.bit("level")?;
-    Ok(Event::SpiWire { spi, high })
-}
-
-fn spi_state(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS SPI ID ")?;
-    let (column, id) = (c.column(), c.answer(Excess::Id)?);
-    let spi = Spi::new(id as u32).map_err(|_| Fault::OutOfRange { column, field: "SPI ID", max: MAX_ID })?;
-    c.text(" now level ")?;
-    let high = c.bit_answer(Excess::SpiState)?;
-    c.text(" pending ")?;
-    let pending = c.bit_answer(Excess::SpiState)?;
-    c.text(" active ")?;
-    let active = c.bit_answer(Excess::SpiState)?;
-    Ok(Event::SpiState { spi, high, pending, active })
-}
-
-fn read(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" config frame read: offset ")?;
-    let offset = c.offset()?;
-    let (data, size) = c.read_data_and_size()?;
-    Ok(Event::Read { domain, offset, data, size })
-}
-
-fn bad_read(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" config frame read: offset ")?;
-    let offset = c.offset()?;
-    let size = c.size()?;
-    c.text(": error")?;
-    Ok(Event::BadRead { domain, offset, size })
-}
-
-fn write(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" config frame write: offset ")?;
-    let offset = c.offset()?;
-    let (data, size) = c.written_data_and_size()?;
-    Ok(Event::Write { domain, offset, data, size })
-}
-
-fn bad_write(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" config frame write: offset ")?;
-    let offset = c.offset()?;
-    let (data, size) = c.written_data_and_size()?;
-    c.text(": error")?;
-    Ok(Event::BadWrite { domain, offset, data, size })
-}
-
-fn ist_valid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" IST now valid: base ")?;
-    let base = c.hex_answer(Excess::Register)?;
-    c.text(" id_bits ")?;
-    let id_bits = c.answer(Excess::TableShape)? as u8;
-    c.text(" l2_idx_bits ")?;
-    let l2_index_bits = c.answer(Excess::TableShape)? as u8;
-    c.text(" IST entry size ")?;
-    let entry_size = c.answer(Excess::TableShape)? as u8;
-    c.text(" 2-level ")?;
-    let structure = if c.bit_answer(Excess::Structure)? { Structure::TwoLevel } else { Structure::Linear };
-    Ok(Event::IstValid { domain, base, id_bits, l2_index_bits, entry_size, structure })
-}
-
-fn ist_invalid(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    let domain = c.irs_domain()?;
-    c.text(" IST no longer valid")?;
-    Ok(Event::IstInvalid { domain })
-}
-
-fn realize(c: &mut Cursor<'_>) -> Result<Event, Fault> {
-    c.text(" GICv5 IRS realized: IRS ID ")?;
-    let irs_id = c.u16("IRS ID")?;
-    c.text(", ")?;
-    let cpus = c.u32("CPUs", 0xffff)?;
-    c.text(" CPUs, SPI base ")?;
-    let spi_base = c.u32("SPI base", MAX_ID)?;
-    c.text(", SPI IRS range ")?;
-    let spi_irs_range = c.u32("SPI IRS range", MAX_ID + 1)?;
-    c.text(", SPI range ")?;
-    let spi_range = c.u32("SPI range", MAX_ID + 1)?;
-    Ok(Event::Realize { irs_id, cpus, spi_base, spi_irs_range, spi_range })
-}
-
-struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     length: usize,
     rest: &'a [u8],
     /// The first number that is too large for an answer.
     excess: Option<Excess>,
+    /// Where the last hexadecimal number of an input starts.
+    number: usize,
 }
 
 impl<'a> Cursor<'a> {
-    fn column(&self) -> usize {
+    pub(crate) fn column(&self) -> usize {
         self.length - self.rest.len() + 1
     }
 
@@ -405,7 +145,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn text(&mut self, text: &'static str) -> Result<(), Fault> {
+    pub(crate) fn text(&mut self, text: &'static str) -> Result<(), Fault> {
         match self.rest.strip_prefix(text.as_bytes()) {
             Some(rest) => {
                 self.rest = rest;
@@ -424,7 +164,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn one_of<T: Copy, const N: usize>(
+    pub(crate) fn one_of<T: Copy, const N: usize>(
         &mut self,
         what: &'static str,
         choices: [(&'static str, T); N],
@@ -439,30 +179,30 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn domain_word(&mut self) -> Result<Domain, Fault> {
+    pub(crate) fn domain_word(&mut self) -> Result<Domain, Fault> {
         self.one_of(
             "a domain",
             [Domain::NonSecure, Domain::Secure, Domain::El3, Domain::Realm].map(|d| (domain_word(d), d)),
         )
     }
 
-    /// `GICv5 IRS NonSecure`: how lines from the IRS name the domain.
+    /// `1`: how lines from a CPU interface name a domain.
     #[inline]
-    fn irs_domain(&mut self) -> Result<Domain, Fault> {
-        self.text(" GICv5 IRS ")?;
-        self.domain_word()
+    pub(crate) fn domain_number(&mut self) -> Result<Domain, Fault> {
+        let number = self.decimal("domain", 3)?;
+        Ok(Domain::new_with_raw_value(u2::extract_u64(number, 0)))
     }
 
-    /// `domain 1`: how lines from a CPU interface name it.
+    /// A candidate, which is an answer.
     #[inline]
-    fn cpu_domain(&mut self) -> Result<Domain, Fault> {
-        self.text(" domain ")?;
-        let number = self.u8("domain", 3)?;
-        Ok(Domain::new_with_raw_value(u2::extract_u8(number, 0)))
+    pub(crate) fn candidate(&mut self) -> Result<Candidate, Fault> {
+        let intid = self.hex_answer(Excess::Intid)? as u32;
+        self.text(" prio ")?;
+        Ok(Candidate { intid, priority: self.answer(Excess::Priority)? as u8 })
     }
 
     #[inline]
-    fn interrupt(&mut self) -> Result<Interrupt, Fault> {
+    pub(crate) fn interrupt(&mut self) -> Result<Interrupt, Fault> {
         let (domain, int_type) = self.interrupt_type()?;
         let space = if self.bit("virtual")? { Space::Virtual } else { Space::Physical };
         self.text(" ID ")?;
@@ -472,7 +212,7 @@ impl<'a> Cursor<'a> {
 
     /// An interrupt that is an answer.
     #[inline]
-    fn repeated_interrupt(&mut self) -> Result<Interrupt, Fault> {
+    pub(crate) fn repeated_interrupt(&mut self) -> Result<Interrupt, Fault> {
         let (domain, int_type) = self.interrupt_type()?;
         let space = if self.bit_answer(Excess::Virtual)? { Space::Virtual } else { Space::Physical };
         self.text(" ID ")?;
@@ -492,37 +232,27 @@ impl<'a> Cursor<'a> {
         Ok((domain, int_type))
     }
 
-    fn offset(&mut self) -> Result<u32, Fault> {
+    pub(crate) fn offset(&mut self) -> Result<u32, Fault> {
         let offset = self.hex("offset", MAX_OFFSET)?;
         Ok(offset as u32)
     }
 
-    /// Data of a read is an answer and not judged: QEMU 11.1 prints IRS_DEVARCH sign-extended to 64 bits.
-    fn read_data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
-        self.text(" data ")?;
-        let data = self.hex_answer(Excess::Register)?;
-        Ok((data, self.size()?))
-    }
-
-    fn written_data_and_size(&mut self) -> Result<(u64, AccessSize), Fault> {
-        self.text(" data ")?;
-        let column = self.column() + "0x".len();
-        let data = self.hex("data", u64::MAX)?;
+    /// The size of a write of this data, which has just been read and must fit.
+    pub(crate) fn size_of(&mut self, data: u64) -> Result<AccessSize, Fault> {
         let size = self.size()?;
         let max = u64::from(u32::MAX);
         if size == AccessSize::Word && data > max {
-            return Err(Fault::OutOfRange { column, field: "data", max });
+            return Err(Fault::OutOfRange { column: self.number, field: "data", max });
         }
-        Ok((data, size))
+        Ok(size)
     }
 
-    fn size(&mut self) -> Result<AccessSize, Fault> {
-        self.text(" size ")?;
+    pub(crate) fn size(&mut self) -> Result<AccessSize, Fault> {
         self.one_of("4 or 8", [("4", AccessSize::Word), ("8", AccessSize::Doubleword)])
     }
 
     #[inline]
-    fn bit(&mut self, field: &'static str) -> Result<bool, Fault> {
+    pub(crate) fn bit(&mut self, field: &'static str) -> Result<bool, Fault> {
         match self.rest {
             // Almost every field of almost every line: the last digit of its number.
             [digit @ (b'0' | b'1'), rest @ ..] if !matches!(rest, [b'0'..=b'9', ..]) => {
@@ -534,18 +264,13 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn u8(&mut self, field: &'static str, max: u8) -> Result<u8, Fault> {
-        Ok(self.decimal(field, u64::from(max))? as u8)
-    }
-
-    #[inline]
-    fn u16(&mut self, field: &'static str) -> Result<u16, Fault> {
+    pub(crate) fn u16(&mut self, field: &'static str) -> Result<u16, Fault> {
         Ok(self.decimal(field, u64::from(u16::MAX))? as u16)
     }
 
     /// A number that is an answer. One that is too large becomes the largest there can be, and is remembered.
     #[inline]
-    fn answer(&mut self, excess: Excess) -> Result<u64, Fault> {
+    pub(crate) fn answer(&mut self, excess: Excess) -> Result<u64, Fault> {
         let mut value = 0_u64;
         let mut rest = self.rest;
         while let [byte @ b'0'..=b'9', tail @ ..] = rest {
@@ -560,7 +285,7 @@ impl<'a> Cursor<'a> {
     }
 
     #[inline]
-    fn bit_answer(&mut self, excess: Excess) -> Result<bool, Fault> {
+    pub(crate) fn bit_answer(&mut self, excess: Excess) -> Result<bool, Fault> {
         match self.rest {
             // Almost every field of almost every line: the last digit of its number.
             [digit @ (b'0' | b'1'), rest @ ..] if !matches!(rest, [b'0'..=b'9', ..]) => {
@@ -573,7 +298,7 @@ impl<'a> Cursor<'a> {
 
     /// `0x` and a hexadecimal number that is an answer.
     #[inline]
-    fn hex_answer(&mut self, excess: Excess) -> Result<u64, Fault> {
+    pub(crate) fn hex_answer(&mut self, excess: Excess) -> Result<u64, Fault> {
         self.text("0x")?;
         let (mut value, mut more) = (0_u64, false);
         let mut rest = self.rest;
@@ -595,14 +320,14 @@ impl<'a> Cursor<'a> {
         Ok(value)
     }
 
-    #[inline]
-    fn iaffid(&mut self) -> Result<Iaffid, Fault> {
-        self.u16("IAFFID").map(Iaffid::new)
-    }
-
     /// A number of a type of its own. `max` is the largest that `new` accepts, for the message.
     #[inline]
-    fn newtype<T, E>(&mut self, field: &'static str, max: u64, new: fn(u32) -> Result<T, E>) -> Result<T, Fault> {
+    pub(crate) fn newtype<T, E>(
+        &mut self,
+        field: &'static str,
+        max: u64,
+        new: fn(u32) -> Result<T, E>,
+    ) -> Result<T, Fault> {
         let column = self.column();
         let number = self.u32(field, max)?;
         new(number).map_err(|_| Fault::OutOfRange { column, field, max })
@@ -610,12 +335,12 @@ impl<'a> Cursor<'a> {
 
     /// `max` is at most `u32::MAX`.
     #[inline]
-    fn u32(&mut self, field: &'static str, max: u64) -> Result<u32, Fault> {
+    pub(crate) fn u32(&mut self, field: &'static str, max: u64) -> Result<u32, Fault> {
         Ok(self.decimal(field, max)? as u32)
     }
 
     #[inline]
-    fn hex32(&mut self, field: &'static str) -> Result<u32, Fault> {
+    pub(crate) fn hex32(&mut self, field: &'static str) -> Result<u32, Fault> {
         Ok(self.hex(field, u64::from(u32::MAX))? as u32)
     }
 
@@ -640,8 +365,9 @@ impl<'a> Cursor<'a> {
 
     /// `0x` and a hexadecimal number of at most `max`, which has the form 2^n - 1.
     #[inline]
-    fn hex(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
+    pub(crate) fn hex(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
         self.text("0x")?;
+        self.number = self.column();
         let mut value = 0_u64;
         let mut rest = self.rest;
         loop {

@@ -14,85 +14,56 @@ const HISTORY: usize = 8;
 /// How many lines are remembered for that; a power of two.
 const REMEMBERED: usize = 1 << 15;
 
-/// What was compared.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub(super) enum Check {
-    RegisterRead,
-    ReservedOffset,
-    IstShape,
-    Configuration,
-    SpiState,
-    IrsCandidate,
-    NoCandidate,
-    PpiCandidate,
-    Signals,
-    Acknowledge,
-    NothingToAcknowledge,
-    Activate,
-    Deactivate,
-    Order,
-    Range,
+/// An enumeration with words for each of its variants.
+macro_rules! listed {
+    ($(#[$doc:meta])* $name:ident: $words:ty { $($variant:ident = $value:expr,)* }) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+        #[repr(u8)]
+        pub(super) enum $name {
+            $($variant,)*
+        }
+
+        impl $name {
+            pub(super) const ALL: [$name; [$($name::$variant),*].len()] = [$($name::$variant),*];
+
+            const fn words(self) -> $words {
+                match self {
+                    $($name::$variant => $value,)*
+                }
+            }
+        }
+    };
+}
+
+listed! {
+    /// What was compared: its name, and the rule to look at.
+    Check: (&'static str, &'static str) {
+        RegisterRead = ("register read", "GEN-9"),
+        ReservedOffset = ("read of a reserved offset", "GEN-9"),
+        IstShape = ("interrupt state table", "IST-28"),
+        Configuration = ("interrupt configuration", "INS-13"),
+        SpiState = ("SPI state", "SPI-4"),
+        IrsCandidate = ("IRS candidate", "HPPI-1"),
+        NoCandidate = ("no IRS candidate", "GEN-21"),
+        PpiCandidate = ("PPI candidate", "HPPI-3"),
+        Signals = ("interrupt signals", "PRI-8"),
+        Acknowledge = ("acknowledge", "INS-1"),
+        NothingToAcknowledge = ("nothing to acknowledge", "INS-1"),
+        Activate = ("activation by the IRS", "INS-3"),
+        Deactivate = ("deactivation by the IRS", "INS-5"),
+        Order = ("order of lines", "HPPI-2"),
+        Range = ("range of numbers", "GEN-1"),
+    }
 }
 
 impl Check {
-    pub(super) const ALL: [Check; 15] = [
-        Check::RegisterRead,
-        Check::ReservedOffset,
-        Check::IstShape,
-        Check::Configuration,
-        Check::SpiState,
-        Check::IrsCandidate,
-        Check::NoCandidate,
-        Check::PpiCandidate,
-        Check::Signals,
-        Check::Acknowledge,
-        Check::NothingToAcknowledge,
-        Check::Activate,
-        Check::Deactivate,
-        Check::Order,
-        Check::Range,
-    ];
-
     pub(super) const fn name(self) -> &'static str {
-        match self {
-            Check::RegisterRead => "register read",
-            Check::ReservedOffset => "read of a reserved offset",
-            Check::IstShape => "interrupt state table",
-            Check::Configuration => "interrupt configuration",
-            Check::SpiState => "SPI state",
-            Check::IrsCandidate => "IRS candidate",
-            Check::NoCandidate => "no IRS candidate",
-            Check::PpiCandidate => "PPI candidate",
-            Check::Signals => "interrupt signals",
-            Check::Acknowledge => "acknowledge",
-            Check::NothingToAcknowledge => "nothing to acknowledge",
-            Check::Activate => "activation by the IRS",
-            Check::Deactivate => "deactivation by the IRS",
-            Check::Order => "order of lines",
-            Check::Range => "range of numbers",
-        }
+        self.words().0
     }
 
-    /// The rule to look at.
     pub(super) const fn rule(self) -> &'static str {
-        match self {
-            Check::RegisterRead => "GEN-9",
-            Check::ReservedOffset => "GEN-9",
-            Check::IstShape => "IST-28",
-            Check::Configuration => "INS-13",
-            Check::SpiState => "SPI-4",
-            Check::IrsCandidate => "HPPI-1",
-            Check::NoCandidate => "GEN-21",
-            Check::PpiCandidate => "HPPI-3",
-            Check::Signals => "PRI-8",
-            Check::Acknowledge => "INS-1",
-            Check::NothingToAcknowledge => "INS-1",
-            Check::Activate => "INS-3",
-            Check::Deactivate => "INS-5",
-            Check::Order => "HPPI-2",
-            Check::Range => "GEN-1",
-        }
+        self.words().1
     }
 }
 
@@ -129,37 +100,21 @@ impl Defect {
     }
 }
 
-/// Why a line could not be compared.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub(super) enum Untold {
-    Identification,
-    CpuRegister,
-    PpiRegister,
-    Thread,
-    Wire,
-    Skipped,
+listed! {
+    /// Why a line could not be compared.
+    Untold: &'static str {
+        Identification = "peripheral identification, which each implementation has its own",
+        CpuRegister = "follows a write of ICC_CR0_EL1 or ICC_PCR_EL1, which is not traced",
+        PpiRegister = "follows a write of a PPI register, which is not traced",
+        Thread = "depends on what a PE did, and the recording does not say which",
+        Wire = "depends on a PPI of which the recording does not say in time whose wire it was",
+        Skipped = "belongs to an operation on no PE",
+    }
 }
 
 impl Untold {
-    pub(super) const ALL: [Untold; 6] = [
-        Untold::Identification,
-        Untold::CpuRegister,
-        Untold::PpiRegister,
-        Untold::Thread,
-        Untold::Wire,
-        Untold::Skipped,
-    ];
-
     pub(super) const fn reason(self) -> &'static str {
-        match self {
-            Untold::Identification => "peripheral identification, which each implementation has its own",
-            Untold::CpuRegister => "follows a write of ICC_CR0_EL1 or ICC_PCR_EL1, which is not traced",
-            Untold::PpiRegister => "follows a write of a PPI register, which is not traced",
-            Untold::Thread => "depends on what a PE did, and the recording does not say which",
-            Untold::Wire => "depends on a PPI of which the recording does not say in time whose wire it was",
-            Untold::Skipped => "belongs to an operation on no PE",
-        }
+        self.words()
     }
 }
 
