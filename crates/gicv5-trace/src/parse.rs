@@ -251,16 +251,26 @@ impl<'a> Cursor<'a> {
         self.one_of("4 or 8", [("4", AccessSize::Word), ("8", AccessSize::Doubleword)])
     }
 
+    /// Almost every field of almost every line: one digit, 0 or 1, and the last of its number.
     #[inline]
-    pub(crate) fn bit(&mut self, field: &'static str) -> Result<bool, Fault> {
+    fn short_bit(&mut self) -> Option<bool> {
         match self.rest {
-            // Almost every field of almost every line: the last digit of its number.
             [digit @ (b'0' | b'1'), rest @ ..] if !matches!(rest, [b'0'..=b'9', ..]) => {
                 self.rest = rest;
-                Ok(*digit == b'1')
+                Some(*digit == b'1')
             }
-            _ => Ok(self.decimal(field, 1)? == 1),
+            _ => None,
         }
+    }
+
+    #[inline]
+    pub(crate) fn bit(&mut self, field: &'static str) -> Result<bool, Fault> {
+        self.short_bit().map_or_else(|| Ok(self.decimal(field, 1)? == 1), Ok)
+    }
+
+    #[inline]
+    pub(crate) fn bit_answer(&mut self, excess: Excess) -> Result<bool, Fault> {
+        self.short_bit().map_or_else(|| Ok(self.answer(excess)? != 0), Ok)
     }
 
     #[inline]
@@ -271,53 +281,24 @@ impl<'a> Cursor<'a> {
     /// A number that is an answer. One that is too large becomes the largest there can be, and is remembered.
     #[inline]
     pub(crate) fn answer(&mut self, excess: Excess) -> Result<u64, Fault> {
-        let mut value = 0_u64;
-        let mut rest = self.rest;
-        while let [byte @ b'0'..=b'9', tail @ ..] = rest {
-            value = value.saturating_mul(10).saturating_add(u64::from(byte - b'0'));
-            rest = tail;
-        }
-        self.end_number(excess.name(), rest)?;
-        if value > excess.max() {
-            self.excess.get_or_insert(excess);
-        }
-        Ok(value.min(excess.max()))
-    }
-
-    #[inline]
-    pub(crate) fn bit_answer(&mut self, excess: Excess) -> Result<bool, Fault> {
-        match self.rest {
-            // Almost every field of almost every line: the last digit of its number.
-            [digit @ (b'0' | b'1'), rest @ ..] if !matches!(rest, [b'0'..=b'9', ..]) => {
-                self.rest = rest;
-                Ok(*digit == b'1')
-            }
-            _ => Ok(self.answer(excess)? != 0),
-        }
+        let value = self.digits(10, excess.name(), excess.max())?;
+        Ok(self.limited(value, excess))
     }
 
     /// `0x` and a hexadecimal number that is an answer.
     #[inline]
     pub(crate) fn hex_answer(&mut self, excess: Excess) -> Result<u64, Fault> {
         self.text("0x")?;
-        let (mut value, mut more) = (0_u64, false);
-        let mut rest = self.rest;
-        loop {
-            let (digit, tail) = match rest {
-                [byte @ b'0'..=b'9', tail @ ..] => (byte - b'0', tail),
-                [byte @ b'a'..=b'f', tail @ ..] => (byte - b'a' + 10, tail),
-                _ => break,
-            };
-            more |= value > excess.max() >> 4;
-            value = value << 4 | u64::from(digit);
-            rest = tail;
-        }
-        self.end_number(excess.name(), rest)?;
-        if more {
+        let value = self.digits(16, excess.name(), excess.max())?;
+        Ok(self.limited(value, excess))
+    }
+
+    #[inline]
+    fn limited(&mut self, value: Option<u64>, excess: Excess) -> u64 {
+        value.unwrap_or_else(|| {
             self.excess.get_or_insert(excess);
-            return Ok(excess.max());
-        }
-        Ok(value)
+            excess.max()
+        })
     }
 
     /// A number of a type of its own. `max` is the largest that `new` accepts, for the message.
@@ -344,56 +325,42 @@ impl<'a> Cursor<'a> {
         Ok(self.hex(field, u64::from(u32::MAX))? as u32)
     }
 
-    /// A decimal number of at most `max`, which is at most `u32::MAX`: the sum cannot wrap.
-    ///
-    /// Leading zeros are refused, here and in [`hex`](Self::hex): QEMU writes none, so a line that is read is exactly
-    /// the line its event is written as.
+    /// A decimal number of at most `max`.
     #[inline]
-    fn decimal(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
-        let mut value = 0_u64;
-        let mut rest = self.rest;
-        while let [byte @ b'0'..=b'9', tail @ ..] = rest {
-            value = value * 10 + u64::from(byte - b'0');
-            if value > max {
-                return Err(Fault::OutOfRange { column: self.column(), field, max });
-            }
-            rest = tail;
-        }
-        self.end_number(field, rest)?;
-        Ok(value)
+    pub(crate) fn decimal(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
+        let column = self.column();
+        self.digits(10, field, max)?.ok_or(Fault::OutOfRange { column, field, max })
     }
 
-    /// `0x` and a hexadecimal number of at most `max`, which has the form 2^n - 1.
+    /// `0x` and a hexadecimal number of at most `max`.
     #[inline]
     pub(crate) fn hex(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
         self.text("0x")?;
-        self.number = self.column();
-        let mut value = 0_u64;
+        let column = self.column();
+        self.number = column;
+        self.digits(16, field, max)?.ok_or(Fault::OutOfRange { column, field, max })
+    }
+
+    /// The digits of a number; `None` if it is more than `max`. Leading zeros are refused: QEMU writes none, so a line that is
+    /// read is exactly the line its event is written as.
+    #[inline]
+    fn digits(&mut self, radix: u64, field: &'static str, max: u64) -> Result<Option<u64>, Fault> {
+        let mut value = Some(0_u64);
         let mut rest = self.rest;
         loop {
             let (digit, tail) = match rest {
                 [byte @ b'0'..=b'9', tail @ ..] => (byte - b'0', tail),
-                [byte @ b'a'..=b'f', tail @ ..] => (byte - b'a' + 10, tail),
+                [byte @ b'a'..=b'f', tail @ ..] if radix == 16 => (byte - b'a' + 10, tail),
                 _ => break,
             };
-            if value > max >> 4 {
-                return Err(Fault::OutOfRange { column: self.column(), field, max });
-            }
-            value = value << 4 | u64::from(digit);
+            value = value.and_then(|value| value.checked_mul(radix)?.checked_add(digit.into()));
             rest = tail;
         }
-        self.end_number(field, rest)?;
-        Ok(value)
-    }
-
-    /// Moves on to `rest`, if there were digits before it and no needless zero.
-    #[inline]
-    fn end_number(&mut self, field: &'static str, rest: &'a [u8]) -> Result<(), Fault> {
-        let digits = self.rest.len() - rest.len();
-        if digits == 0 || (digits > 1 && self.rest.first() == Some(&b'0')) {
+        let count = self.rest.len() - rest.len();
+        if count == 0 || (count > 1 && self.rest.first() == Some(&b'0')) {
             return Err(self.expected(field));
         }
         self.rest = rest;
-        Ok(())
+        Ok(value.filter(|value| *value <= max))
     }
 }

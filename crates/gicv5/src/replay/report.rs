@@ -8,7 +8,7 @@ use gicv5_trace::Line;
 use serde::Serialize;
 
 use super::engine::Engine;
-use super::tally::{Check, Defect, Divergence, Lines, Place, Tally, Untold};
+use super::tally::{Check, Count, Defect, Divergence, Lines, Place, Tally, Untold};
 use super::threads::Owner;
 use crate::failure::Outcome;
 use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, count, styled};
@@ -87,14 +87,19 @@ struct LineReport {
 struct DefectReport {
     defect: &'static str,
     text: &'static str,
-    count: u64,
-    first_file: String,
-    first_line: u64,
+    #[serde(flatten)]
+    seen: SeenReport,
 }
 
 #[derive(Serialize)]
 struct UntoldReport {
     reason: &'static str,
+    #[serde(flatten)]
+    seen: SeenReport,
+}
+
+#[derive(Serialize)]
+struct SeenReport {
     count: u64,
     first_file: String,
     first_line: u64,
@@ -126,8 +131,8 @@ impl Summary {
         let report = |((file, owner), lines): (&(String, Owner), &Lines)| FileReport {
             file: file.clone(),
             main_loop: *owner == Owner::MainLoop,
-            pe: owner.pe(),
-            because: owner.because(),
+            pe: owner.pe().map(|(pe, _)| pe),
+            because: owner.pe().map(|(_, because)| because),
             lines: lines.read,
             not_comparable: lines.untold,
         };
@@ -157,32 +162,22 @@ impl Summary {
     }
 
     fn explained(&self) -> Vec<DefectReport> {
-        Defect::ALL
-            .into_iter()
-            .map(|defect| (defect, self.tally.explained(defect)))
-            .filter(|(_, seen)| seen.count > 0)
-            .map(|(defect, seen)| DefectReport {
-                defect: defect.id(),
-                text: defect.what(),
-                count: seen.count,
-                first_file: self.file(seen.first.file),
-                first_line: seen.first.line,
-            })
-            .collect()
+        let report = |defect: Defect| DefectReport {
+            defect: defect.id(),
+            text: defect.what(),
+            seen: self.seen(self.tally.explained(defect)),
+        };
+        Defect::ALL.map(report).into_iter().filter(|report| report.seen.count > 0).collect()
     }
 
     fn not_comparable(&self) -> Vec<UntoldReport> {
-        Untold::ALL
-            .into_iter()
-            .map(|reason| (reason, self.tally.not_told(reason)))
-            .filter(|(_, seen)| seen.count > 0)
-            .map(|(reason, seen)| UntoldReport {
-                reason: reason.reason(),
-                count: seen.count,
-                first_file: self.file(seen.first.file),
-                first_line: seen.first.line,
-            })
-            .collect()
+        let report =
+            |reason: Untold| UntoldReport { reason: reason.words(), seen: self.seen(self.tally.not_told(reason)) };
+        Untold::ALL.map(report).into_iter().filter(|report| report.seen.count > 0).collect()
+    }
+
+    fn seen(&self, seen: Count) -> SeenReport {
+        SeenReport { count: seen.count, first_file: self.file(seen.first.file), first_line: seen.first.line }
     }
 
     fn checks(&self) -> Vec<CheckReport> {
@@ -208,9 +203,9 @@ impl Summary {
             check_list: self.checks(),
             divergences: self.tally.divergences,
             divergence_list: self.tally.kept.iter().map(|found| self.divergence(found)).collect(),
-            explained: explained_list.iter().map(|seen| seen.count).sum(),
+            explained: explained_list.iter().map(|report| report.seen.count).sum(),
             explained_list,
-            not_comparable: not_comparable_list.iter().map(|seen| seen.count).sum(),
+            not_comparable: not_comparable_list.iter().map(|report| report.seen.count).sum(),
             not_comparable_list,
             ties: self.tally.ties,
             taken_over: self.tally.taken_over,
@@ -234,7 +229,8 @@ impl Summary {
         if self.files.len() > 1 {
             for ((_, owner), report) in self.files.iter().zip(self.files()) {
                 let compared = 100.0 * (report.lines - report.not_comparable) as f64 / report.lines.max(1) as f64;
-                writeln!(out, "  {}  {owner}", styled(NAME, &report.file))?;
+                let because = report.because.map_or(String::new(), |because| format!(": {because}"));
+                writeln!(out, "  {}  {owner}{because}", styled(NAME, &report.file))?;
                 writeln!(out, "    {}", styled(FAINT, format!("{} lines, {compared:.1} % comparable", report.lines)))?;
             }
         }
@@ -255,14 +251,14 @@ impl Summary {
             }
         }
         let explained = self.explained();
-        line("explained", explained.iter().map(|seen| seen.count).sum(), NAME, "")?;
-        for seen in explained {
-            line("", seen.count, Style::new(), &format!("{}: {}", seen.defect, seen.text))?;
+        line("explained", explained.iter().map(|report| report.seen.count).sum(), NAME, "")?;
+        for report in explained {
+            line("", report.seen.count, Style::new(), &format!("{}: {}", report.defect, report.text))?;
         }
         let untold = self.not_comparable();
-        line("not comparable", untold.iter().map(|seen| seen.count).sum(), NAME, "")?;
-        for seen in untold {
-            line("", seen.count, Style::new(), seen.reason)?;
+        line("not comparable", untold.iter().map(|report| report.seen.count).sum(), NAME, "")?;
+        for report in untold {
+            line("", report.seen.count, Style::new(), report.reason)?;
         }
         line("ties", self.tally.ties, NAME, "another of several equals was chosen (HPPI-4)")?;
         line("taken over", self.tally.taken_over, NAME, "states of interrupts that the model took from the trace")?;
@@ -310,7 +306,7 @@ impl Summary {
         }
         for line in &found.history {
             let owner = match self.files.get(usize::from(line.file)) {
-                Some((_, owner)) if self.files.len() > 1 => format!("{:<9} ", owner.short()),
+                Some((_, owner)) if self.files.len() > 1 => format!("{:<9} ", owner.to_string()),
                 _ => String::new(),
             };
             writeln!(out, "    {owner}{} {}", styled(FAINT, format!("{:>8}", line.number)), line.event)?;

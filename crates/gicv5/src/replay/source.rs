@@ -40,14 +40,12 @@ impl Source {
             let file = names.iter().position(|file| is_called(file, name));
             let file = file.ok_or_else(|| Stop::Asked(format!("--pe {name}={pe}: the recording has no such file")))?;
             if *pe >= pes || file == main {
-                return Err(Stop::Asked(format!(
-                    "--pe {name}={pe}: {}",
-                    if file == main { "the file is the main loop's" } else { "the machine has no such PE" }
-                )));
+                let wrong = if file == main { "the file is the main loop's" } else { "the machine has no such PE" };
+                return Err(Stop::Asked(format!("--pe {name}={pe}: {wrong}")));
             }
             pairs.push((file, *pe));
         }
-        Ok(self.threads.assign(&mut self.recording, pes, main, &pairs)?)
+        self.threads.assign(&mut self.recording, pes, main, &pairs)
     }
 
     /// The first line of the next operation, with the PE of its thread if that is known.

@@ -27,7 +27,7 @@ macro_rules! listed {
         impl $name {
             pub(super) const ALL: [$name; [$($name::$variant),*].len()] = [$($name::$variant),*];
 
-            const fn words(self) -> $words {
+            pub(super) const fn words(self) -> $words {
                 match self {
                     $($name::$variant => $value,)*
                 }
@@ -67,36 +67,24 @@ impl Check {
     }
 }
 
-/// A known defect of QEMU 11.1, which the rule book lists among the source hazards.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-#[repr(u8)]
-pub(super) enum Defect {
-    SpiEnable,
-    ReadOfCr0,
-    PpiMask,
-    Devarch,
+listed! {
+    /// A known defect of QEMU 11.1, which the rule book lists among the source hazards: its id, for `gicv5 explain`, and what it
+    /// is.
+    Defect: (&'static str, &'static str) {
+        SpiEnable = ("hazard-1", "disabling an SPI enables it, clearing its pending state sets it"),
+        ReadOfCr0 = ("hazard-2", "candidates are re-evaluated when IRS_CR0 is read, not when it is written"),
+        PpiMask = ("hazard-3", "PPIs 32 to 63 do not fit the mask for active and pending"),
+        Devarch = ("hazard-4", "the architect field of IRS_DEVARCH is shifted"),
+    }
 }
 
 impl Defect {
-    pub(super) const ALL: [Defect; 4] = [Defect::SpiEnable, Defect::ReadOfCr0, Defect::PpiMask, Defect::Devarch];
-
-    /// Its id, for `gicv5 explain`.
     pub(super) const fn id(self) -> &'static str {
-        match self {
-            Defect::SpiEnable => "hazard-1",
-            Defect::ReadOfCr0 => "hazard-2",
-            Defect::PpiMask => "hazard-3",
-            Defect::Devarch => "hazard-4",
-        }
+        self.words().0
     }
 
     pub(super) const fn what(self) -> &'static str {
-        match self {
-            Defect::SpiEnable => "disabling an SPI enables it, clearing its pending state sets it",
-            Defect::ReadOfCr0 => "candidates are re-evaluated when IRS_CR0 is read, not when it is written",
-            Defect::PpiMask => "PPIs 32 to 63 do not fit the mask for active and pending",
-            Defect::Devarch => "the architect field of IRS_DEVARCH is shifted",
-        }
+        self.words().1
     }
 }
 
@@ -109,12 +97,6 @@ listed! {
         Thread = "depends on what a PE did, and the recording does not say which",
         Wire = "depends on a PPI of which the recording does not say in time whose wire it was",
         Skipped = "belongs to an operation on no PE",
-    }
-}
-
-impl Untold {
-    pub(super) const fn reason(self) -> &'static str {
-        self.words()
     }
 }
 

@@ -7,6 +7,8 @@
 use gicv5_arch::irs::IrsReg;
 use gicv5_trace::{Event, Line, Recording, RecordingError};
 
+use super::engine::Stop;
+
 /// How many lines of a file are read ahead for evidence.
 const LINES: usize = 1 << 15;
 
@@ -21,54 +23,26 @@ pub(super) enum Owner {
     /// Not known.
     Unknown,
     /// That of a PE, because of this.
-    Pe(u16, Reason),
-}
-
-/// Why a file is a PE's.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Reason {
-    /// The machine has one PE.
-    Only,
-    /// `--pe` says so.
-    Asked,
-    /// So many lines in it say so.
-    Evidence(u32),
-    /// The number of its thread is next.
-    Order,
+    Pe(u16, &'static str),
 }
 
 impl Owner {
-    pub(super) fn pe(self) -> Option<u16> {
+    /// The PE, and why it is this one.
+    pub(super) fn pe(self) -> Option<(u16, &'static str)> {
         match self {
-            Owner::Pe(pe, _) => Some(pe),
+            Owner::Pe(pe, because) => Some((pe, because)),
             Owner::MainLoop | Owner::Unknown => None,
-        }
-    }
-
-    /// Why it is this PE's.
-    pub(super) fn because(self) -> Option<&'static str> {
-        match self {
-            Owner::Pe(_, Reason::Only) => Some("it is the only one"),
-            Owner::Pe(_, Reason::Asked) => Some("--pe says so"),
-            Owner::Pe(_, Reason::Evidence(_)) => Some("its lines say so"),
-            Owner::Pe(_, Reason::Order) => Some("the number of its thread is next"),
-            Owner::MainLoop | Owner::Unknown => None,
-        }
-    }
-
-    pub(super) fn short(self) -> String {
-        match self {
-            Owner::Pe(pe, _) => format!("PE {pe}"),
-            Owner::MainLoop => "main loop".to_owned(),
-            Owner::Unknown => "unknown".to_owned(),
         }
     }
 }
 
 impl std::fmt::Display for Owner {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.short())?;
-        self.because().map_or(Ok(()), |because| write!(f, ": {because}"))
+        match self {
+            Owner::Pe(pe, _) => write!(f, "PE {pe}"),
+            Owner::MainLoop => write!(f, "main loop"),
+            Owner::Unknown => write!(f, "PE unknown"),
+        }
     }
 }
 
@@ -77,19 +51,6 @@ pub(super) struct Threads {
     owners: Vec<Owner>,
     /// The file of each PE, where it is known.
     files: Vec<Option<usize>>,
-}
-
-/// Why the files of a recording cannot be told apart.
-pub(super) enum Refusal {
-    Read(RecordingError),
-    /// In this file, because of this.
-    Input(usize, String),
-}
-
-impl From<RecordingError> for Refusal {
-    fn from(error: RecordingError) -> Refusal {
-        Refusal::Read(error)
-    }
 }
 
 impl Threads {
@@ -103,10 +64,8 @@ impl Threads {
 
     /// The PE of a file. On a machine with one even the wires that the main loop moves are that PE's.
     pub(super) fn pe(&self, file: usize) -> Option<u16> {
-        match self.owners.get(file) {
-            Some(Owner::Pe(pe, _)) => Some(*pe),
-            _ => (self.files.len() == 1).then_some(0),
-        }
+        let only = (self.files.len() == 1).then_some(0);
+        self.owners.get(file).and_then(|owner| owner.pe()).map(|(pe, _)| pe).or(only)
     }
 
     /// The file of a PE.
@@ -132,12 +91,12 @@ impl Threads {
         pes: u16,
         main: usize,
         asked: &[(usize, u16)],
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Stop> {
         self.files = vec![None; pes.into()];
         for file in (0..self.owners.len()).filter(|file| *file != main) {
             if matches!(recording.peek(file, 0)?.map(|line| line.event), Some(Event::Realize { .. })) {
                 let why = "line 1: a second file of a main loop, which makes a machine; a recording has one".to_owned();
-                return Err(Refusal::Input(file, why));
+                return Err(Stop::Input(file, why));
             }
         }
         if self.owners.len() > 1
@@ -147,11 +106,11 @@ impl Threads {
         }
         if pes == 1 {
             let unknown = self.owners.iter_mut().filter(|owner| **owner == Owner::Unknown);
-            unknown.for_each(|owner| *owner = Owner::Pe(0, Reason::Only));
+            unknown.for_each(|owner| *owner = Owner::Pe(0, "it is the only one"));
             return Ok(());
         }
         for (file, pe) in asked {
-            self.give(*file, *pe, Reason::Asked);
+            self.give(*file, *pe, "--pe says so");
         }
         if self.owners.len() == 1 {
             return Ok(());
@@ -163,18 +122,18 @@ impl Threads {
             }
         }
         claims.sort_by_key(|(votes, file, _)| (std::cmp::Reverse(*votes), *file));
-        for (votes, file, pe) in claims {
-            self.give(file, pe, Reason::Evidence(votes));
+        for (_, file, pe) in claims {
+            self.give(file, pe, "its lines say so");
         }
         self.in_order();
         Ok(())
     }
 
-    fn give(&mut self, file: usize, pe: u16, reason: Reason) {
+    fn give(&mut self, file: usize, pe: u16, because: &'static str) {
         if let (Some(owner @ Owner::Unknown), Some(place @ None)) =
             (self.owners.get_mut(file), self.files.get_mut(usize::from(pe)))
         {
-            *owner = Owner::Pe(pe, reason);
+            *owner = Owner::Pe(pe, because);
             *place = Some(file);
         }
     }
@@ -189,7 +148,7 @@ impl Threads {
                     let after = (file + 1..self.owners.len()).find_map(|file| self.pe(file));
                     let end = after.map_or(self.files.len(), usize::from);
                     if let Some(pe) = (next..end).find(|pe| self.file(*pe).is_none()) {
-                        self.give(file, pe as u16, Reason::Order);
+                        self.give(file, pe as u16, "the number of its thread is next");
                         next = pe + 1;
                     }
                 }

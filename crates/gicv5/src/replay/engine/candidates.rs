@@ -35,7 +35,7 @@ impl Engine {
                         None => format!("{target} is the target, which is no PE"),
                     };
                     self.diverge(line, Check::IrsCandidate, what);
-                    return self.skip_signals();
+                    return self.skip_answers(Untold::Skipped);
                 };
                 self.compare_candidate(line, pe, candidate);
                 self.expect_signals(pe)
@@ -61,17 +61,6 @@ impl Engine {
                 Ok(())
             }
         }
-    }
-
-    /// The outputs after a candidate of nobody in particular.
-    fn skip_signals(&mut self) -> Result<(), Stop> {
-        if let Some(line) = self.source.peek(0)?
-            && matches!(line.event, Event::Signals { .. })
-        {
-            self.tally.untold(Untold::Skipped, line);
-            self.take();
-        }
-        Ok(())
     }
 
     fn compare_candidate(&mut self, line: Line, pe: usize, candidate: Candidate) {

@@ -8,9 +8,10 @@
 
 use gicv5_arch::{IntId, Ppi, Priority};
 use gicv5_model::PeIndex;
-use gicv5_trace::{Candidate, Event, Line, Time};
+use gicv5_trace::{Event, Line, Time};
 
 use super::{Engine, Stop};
+use crate::replay::tally::Untold;
 
 /// How far ahead a thread is searched, in lines.
 const AHEAD: usize = 4096;
@@ -49,9 +50,7 @@ impl Engine {
         possible.sort_unstable();
         let Some((time, mut pe)) = possible.first().copied() else {
             // Then another one was taken for this PE before.
-            let blind = std::mem::replace(&mut self.blind, true);
-            self.pe(None)?;
-            self.blind = blind;
+            self.skip_answers(Untold::Wire)?;
             (0..self.cpus.len()).for_each(|pe| self.doubt(pe, ppi));
             return Ok(());
         };
@@ -66,8 +65,10 @@ impl Engine {
             self.unsure = (!known || !same(|a, b| a.0 == b.0), !known || !same(|a, b| a.1 == b.1));
             // What the lines say is good enough to go on with.
             let (candidate, signalled) = self.answers()?;
-            let fits =
-                |(shown, known): (&Shown, &bool)| !known || (shown.0, shown.1.is_some()) == (candidate, signalled);
+            let fits = |(shown, known): (&Shown, &bool)| {
+                let best = shown.0.map(|(ppi, priority)| (IntId::Ppi(ppi), priority));
+                !known || (best, shown.1.is_some()) == (candidate, signalled)
+            };
             let first = shown.iter().zip(&is_known).position(fits);
             match first.and_then(|n| possible.get(n)) {
                 Some((_, other)) => pe = *other,
@@ -135,19 +136,13 @@ impl Engine {
     }
 
     /// What the lines of this operation show: the best PPI of the Non-secure domain, and whether anything is signalled.
-    fn answers(&mut self) -> Result<(Option<(Ppi, Priority)>, bool), Stop> {
-        let best = |candidate: Candidate| match candidate.interrupt() {
-            Some((IntId::Ppi(ppi), priority)) => Some((ppi, priority)),
+    fn answers(&mut self) -> Result<(Option<(IntId, Priority)>, bool), Stop> {
+        let best = match self.source.peek(1)?.map(|line| line.event) {
+            Some(Event::PpiCandidate { candidate, .. }) => candidate.interrupt(),
             _ => None,
         };
-        let (candidate, signals) = (self.source.peek(1)?, self.source.peek(4)?);
-        Ok((
-            candidate.and_then(|line| match line.event {
-                Event::PpiCandidate { candidate, .. } => best(candidate),
-                _ => None,
-            }),
-            matches!(signals, Some(Line { event: Event::Signals { irq, nmi, .. }, .. }) if irq || nmi),
-        ))
+        let signals = self.source.peek(4)?.map(|line| line.event);
+        Ok((best, matches!(signals, Some(Event::Signals { irq, nmi, .. }) if irq || nmi)))
     }
 
     /// Whether it is known of a PE what it makes of a PPI.

@@ -27,7 +27,6 @@ use gicv5_trace::{Candidate, Event, Interrupt, Line, RecordingError, Space};
 use super::mask::Mask;
 use super::source::Source;
 use super::tally::{Check, Place, Tally, Untold, names};
-use super::threads::Refusal;
 use machine::config;
 
 const IRS: IrsIndex = IrsIndex(0);
@@ -47,15 +46,6 @@ pub(super) enum Stop {
 impl From<RecordingError> for Stop {
     fn from(error: RecordingError) -> Stop {
         Stop::Trace(error)
-    }
-}
-
-impl From<Refusal> for Stop {
-    fn from(refusal: Refusal) -> Stop {
-        match refusal {
-            Refusal::Read(error) => Stop::Trace(error),
-            Refusal::Input(file, why) => Stop::Input(file, why),
-        }
     }
 }
 
@@ -276,8 +266,10 @@ impl Engine {
 
     /// The line that is next, within an operation that is not complete.
     fn next(&mut self, wanted: &str) -> Result<Line, Stop> {
-        let line = self.source.peek(0)?;
-        line.ok_or_else(|| self.stop(self.last, &format!("the trace ends where {wanted} must follow")))
+        match self.source.peek(0)? {
+            Some(line) => Ok(line),
+            None => Err(self.stop(self.last, &format!("the trace ends where {wanted} must follow"))),
+        }
     }
 
     fn stop(&self, line: Line, why: &str) -> Stop {
@@ -309,18 +301,26 @@ impl Engine {
 
     /// The PE of an operation of a CPU interface. Where it is not known, the lines in which it answers are skipped.
     fn pe(&mut self, on: Option<u16>) -> Result<Option<usize>, Stop> {
-        self.blind |= on.is_none();
-        let mut more = on.is_none();
+        if on.is_none() {
+            self.blind = true;
+            self.skip_answers(Untold::Thread)?;
+        }
+        Ok(on.map(usize::from))
+    }
+
+    /// Skips what a CPU interface answers at an operation: PPI candidates, and the outputs.
+    fn skip_answers(&mut self, reason: Untold) -> Result<(), Stop> {
+        let mut more = true;
         while more && let Some(line) = self.source.peek(0)? {
             match line.event {
                 Event::PpiCandidate { .. } => {}
                 Event::Signals { .. } => more = false,
                 _ => break,
             }
-            self.tally.untold(Untold::Thread, line);
+            self.tally.untold(reason, line);
             self.take();
         }
-        Ok(on.map(usize::from))
+        Ok(())
     }
 
     fn on_pe(&self, pe: usize, f: impl FnOnce(&Pe<'_, ModelPe>)) {
