@@ -27,7 +27,8 @@ macro_rules! forms {
             /// Reads the text behind an event's name.
             #[inline]
             pub(crate) fn read(name: &[u8], $c: &mut Cursor<'_>) -> Result<Event, Fault> {
-                $(if name == $name.as_bytes() {
+                // The length is known, which makes it one comparison of words.
+                $(if <&[u8; $name.len()]>::try_from(name).is_ok_and(|name| name.as_slice() == $name.as_bytes()) {
                     $($c.text($text)?;
                     $(let $field = $read;)?)*
                     return Ok(Self::$event { $($($field,)?)* });

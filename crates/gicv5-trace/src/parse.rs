@@ -144,7 +144,7 @@ impl<'a> Cursor<'a> {
         Fault::Malformed { column: self.column(), expected }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn text(&mut self, text: &'static str) -> Result<(), Fault> {
         match self.rest.strip_prefix(text.as_bytes()) {
             Some(rest) => {
@@ -178,7 +178,7 @@ impl<'a> Cursor<'a> {
         Err(self.expected(what))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn domain_word(&mut self) -> Result<Domain, Fault> {
         self.one_of(
             "a domain",
@@ -194,7 +194,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A candidate, which is an answer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn candidate(&mut self) -> Result<Candidate, Fault> {
         let intid = self.hex_answer(Excess::Intid)? as u32;
         self.text(" prio ")?;
@@ -252,7 +252,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Almost every field of almost every line: one digit, 0 or 1, and the last of its number.
-    #[inline]
+    #[inline(always)]
     fn short_bit(&mut self) -> Option<bool> {
         match self.rest {
             [digit @ (b'0' | b'1'), rest @ ..] if !matches!(rest, [b'0'..=b'9', ..]) => {
@@ -263,12 +263,12 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bit(&mut self, field: &'static str) -> Result<bool, Fault> {
         self.short_bit().map_or_else(|| Ok(self.decimal(field, 1)? == 1), Ok)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn bit_answer(&mut self, excess: Excess) -> Result<bool, Fault> {
         self.short_bit().map_or_else(|| Ok(self.answer(excess)? != 0), Ok)
     }
@@ -279,21 +279,21 @@ impl<'a> Cursor<'a> {
     }
 
     /// A number that is an answer. One that is too large becomes the largest there can be, and is remembered.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn answer(&mut self, excess: Excess) -> Result<u64, Fault> {
         let value = self.digits(10, excess.name(), excess.max())?;
         Ok(self.limited(value, excess))
     }
 
     /// `0x` and a hexadecimal number that is an answer.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn hex_answer(&mut self, excess: Excess) -> Result<u64, Fault> {
         self.text("0x")?;
         let value = self.digits(16, excess.name(), excess.max())?;
         Ok(self.limited(value, excess))
     }
 
-    #[inline]
+    #[inline(always)]
     fn limited(&mut self, value: Option<u64>, excess: Excess) -> u64 {
         value.unwrap_or_else(|| {
             self.excess.get_or_insert(excess);
@@ -326,7 +326,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// A decimal number of at most `max`.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn decimal(&mut self, field: &'static str, max: u64) -> Result<u64, Fault> {
         let column = self.column();
         self.digits(10, field, max)?.ok_or(Fault::OutOfRange { column, field, max })
@@ -343,7 +343,7 @@ impl<'a> Cursor<'a> {
 
     /// The digits of a number; `None` if it is more than `max`. Leading zeros are refused: QEMU writes none, so a line that is
     /// read is exactly the line its event is written as.
-    #[inline]
+    #[inline(always)]
     fn digits(&mut self, radix: u64, field: &'static str, max: u64) -> Result<Option<u64>, Fault> {
         let mut value = Some(0_u64);
         let mut rest = self.rest;

@@ -131,7 +131,15 @@ impl Recording {
         }
     }
 
-    /// Takes the first line of a file that [`peek`](Self::peek) has shown.
+    /// The first line of a file that [`peek`](Self::peek) has shown.
+    #[inline]
+    #[must_use]
+    pub fn front(&self, file: usize) -> Option<&Line> {
+        self.threads.get(file)?.ahead.front()
+    }
+
+    /// Takes that line.
+    #[inline]
     pub fn pop(&mut self, file: usize) -> Option<Line> {
         self.threads.get_mut(file)?.ahead.pop_front()
     }

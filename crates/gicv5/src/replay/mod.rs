@@ -56,7 +56,7 @@ Examples:
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct Args {
     /// The trace: a folder, or files
-    #[arg(value_name = "TRACE", required = true, allow_hyphen_values = true)]
+    #[arg(value_name = "TRACE", required = true)]
     trace: Vec<String>,
     /// Says that a file is that of PE N, instead of what its lines say
     #[arg(long, value_name = "FILE=N", value_parser = parse_pe)]

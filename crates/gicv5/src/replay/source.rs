@@ -10,7 +10,7 @@ pub(super) struct Source {
     pub(super) recording: Recording,
     pub(super) threads: Threads,
     /// The file of the operation.
-    file: usize,
+    pub(super) file: usize,
 }
 
 impl Source {
@@ -58,11 +58,6 @@ impl Source {
     /// The `n`-th line from here in the file of the operation, counted from 0; `None` beyond its end.
     pub(super) fn peek(&mut self, n: usize) -> Result<Option<Line>, RecordingError> {
         self.recording.peek(self.file, n)
-    }
-
-    /// Takes the line that `peek(0)` has shown.
-    pub(super) fn pop(&mut self) -> Option<Line> {
-        self.recording.pop(self.file)
     }
 }
 

@@ -189,11 +189,11 @@ impl Tally {
     }
 
     /// A line has been taken from the trace.
-    pub(super) fn line(&mut self, line: Line) {
+    pub(super) fn line(&mut self, line: &Line) {
         let place = (self.events % REMEMBERED as u64) as usize;
         match self.recent.get_mut(place) {
-            Some(slot) => *slot = line,
-            None => self.recent.push(line),
+            Some(slot) => *slot = *line,
+            None => self.recent.push(*line),
         }
         self.events += 1;
         if let Some(lines) = self.lines.get_mut(usize::from(line.file)) {

@@ -88,7 +88,7 @@ pub(super) struct Engine {
     suspicions: HashMap<u32, Suspicion>,
     /// Level-2 tables that had to be invented, with the addresses of their level-1 entries.
     invented: Vec<(PhysAddr, ModelBlock)>,
-    last: Line,
+    last: Place,
     /// A PE did something and it is not known which: nothing is known of any CPU interface from there on.
     blind: bool,
     /// The PPIs whose wires the main loop moves.
@@ -134,9 +134,9 @@ impl Engine {
                 })
             })
             .collect();
-        source.pop();
+        source.recording.pop(main);
         let mut tally = Tally::new(source.threads.owners().len());
-        tally.line(first);
+        tally.line(&first);
         Ok(Engine {
             source,
             machine,
@@ -144,7 +144,7 @@ impl Engine {
             spis: (spi_base, spi_irs_range),
             suspicions: HashMap::new(),
             invented: Vec::new(),
-            last: first,
+            last: first.into(),
             blind: false,
             moved: 0,
             ppi_priorities: BTreeMap::new(),
@@ -253,15 +253,15 @@ impl Engine {
 
     /// Takes the line that is next.
     fn take(&mut self) {
-        if let Some(line) = self.source.pop() {
-            self.last = line;
-            self.tally.line(line);
-            if let Some(excess) = line.excess {
-                self.tally.check(Check::Range);
-                let text = format!("there is no such answer: {excess}");
-                self.tally.diverge(line, Check::Range, None, Vec::new(), text);
-            }
+        let Some(line) = self.source.recording.front(self.source.file) else { return };
+        self.last = (*line).into();
+        self.tally.line(line);
+        if let (line, Some(excess)) = (*line, line.excess) {
+            self.tally.check(Check::Range);
+            let text = format!("there is no such answer: {excess}");
+            self.tally.diverge(line, Check::Range, None, Vec::new(), text);
         }
+        self.source.recording.pop(self.source.file);
     }
 
     /// The line that is next, within an operation that is not complete.
@@ -272,8 +272,9 @@ impl Engine {
         }
     }
 
-    fn stop(&self, line: Line, why: &str) -> Stop {
-        Stop::Input(line.file.into(), format!("line {}: {why}", line.number))
+    fn stop(&self, place: impl Into<Place>, why: &str) -> Stop {
+        let Place { file, line } = place.into();
+        Stop::Input(file.into(), format!("line {line}: {why}"))
     }
 
     fn diverge(&mut self, line: Line, check: Check, model: String) {
