@@ -345,7 +345,7 @@ impl<'a> Cursor<'a> {
     /// read is exactly the line its event is written as.
     #[inline(always)]
     fn digits(&mut self, radix: u64, field: &'static str, max: u64) -> Result<Option<u64>, Fault> {
-        let mut value = Some(0_u64);
+        let mut value = 0_u64;
         let mut rest = self.rest;
         loop {
             let (digit, tail) = match rest {
@@ -353,7 +353,7 @@ impl<'a> Cursor<'a> {
                 [byte @ b'a'..=b'f', tail @ ..] if radix == 16 => (byte - b'a' + 10, tail),
                 _ => break,
             };
-            value = value.and_then(|value| value.checked_mul(radix)?.checked_add(digit.into()));
+            value = value.wrapping_mul(radix).wrapping_add(digit.into());
             rest = tail;
         }
         let count = self.rest.len() - rest.len();
@@ -361,6 +361,8 @@ impl<'a> Cursor<'a> {
             return Err(self.expected(field));
         }
         self.rest = rest;
-        Ok(value.filter(|value| *value <= max))
+        // So many digits fit 64 bits for sure, and no field holds a decimal number of more.
+        let most = if radix == 16 { 16 } else { 19 };
+        Ok((count <= most && value <= max).then_some(value))
     }
 }

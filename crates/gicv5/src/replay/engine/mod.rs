@@ -256,7 +256,8 @@ impl Engine {
         let Some(line) = self.source.recording.front(self.source.file) else { return };
         self.last = (*line).into();
         self.tally.line(line);
-        if let (line, Some(excess)) = (*line, line.excess) {
+        if let Some(excess) = line.excess {
+            let line = *line;
             self.tally.check(Check::Range);
             let text = format!("there is no such answer: {excess}");
             self.tally.diverge(line, Check::Range, None, Vec::new(), text);
