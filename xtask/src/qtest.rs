@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail, ensure};
 use gicv5_qtest::compare::{Difference, Tally, compare};
 use gicv5_qtest::generate::Generator;
-use gicv5_qtest::install::{self, Environment, Installation};
+use gicv5_qtest::installation::Installation;
 use gicv5_qtest::known::{self, CheckError, KNOWN, Side, explain};
 use gicv5_qtest::model::Model;
 use gicv5_qtest::operation::{from_text, to_text};
@@ -73,11 +73,7 @@ const SHRINK_BUDGET: usize = 4_000;
 const ENOUGH: usize = 10;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    let environment = Environment::from_process();
-    let installation = match args.install {
-        true => install::find_or_install(&environment, qemu::say)?,
-        false => Installation::find(&environment)?,
-    };
+    let installation = qemu::find(args.install)?;
     let settings = Settings::default();
     let mut model = Model::new(u16::try_from(settings.pes)?, settings.irs_id)?;
     let mut qemu = Qemu::start(&installation, settings)?;

@@ -5,7 +5,7 @@
 //! seed, so that a model that answers the same accesses can be compared answer by answer. A difference is
 //! either one of the [known ones](known::KNOWN), or it is shortened by [`gicv5_random::shrink`] and reported.
 //!
-//! - [`install`] finds QEMU 11.1 or installs it;
+//! - [`installation`] finds QEMU 11.1;
 //! - [`qemu`] starts it under qtest and speaks its protocols;
 //! - [`operation`] is what a sequence consists of, and the trait [`Frame`] that both machines implement;
 //! - [`generate`] makes sequences;
@@ -75,7 +75,7 @@
 
 pub mod compare;
 pub mod generate;
-pub mod install;
+pub mod installation;
 pub mod known;
 pub mod layout;
 pub mod model;

@@ -26,7 +26,7 @@ use gicv5_trace::Event;
 use serde_json::Value;
 
 use crate::compare::frame_writes;
-use crate::install::Installation;
+use crate::installation::Installation;
 use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES, offset};
 use crate::operation::{Answer, Frame, Level, Operation, Verdict, Width};
 use crate::stub;

@@ -117,4 +117,16 @@ mod tests {
         let above = [("gicv5-conformance", &[("gicv5-phys", None)][..]), ("gicv5-phys", &[])];
         assert_eq!(wrong(&above), ["gicv5-conformance -> gicv5-phys"]);
     }
+
+    #[test]
+    fn a_dependency_the_wrong_way_in_a_real_manifest_is_noticed() {
+        for (from, to) in
+            [(MODEL, "gicv5-irs"), ("gicv5-irs", MODEL), ("gicv5-phys", MODEL), (CONFORMANCE, "gicv5-hyp")]
+        {
+            let mut crates = Crates::of_workspace().unwrap();
+            let package = crates.packages.iter_mut().find(|package| package.name == from).unwrap();
+            package.dependencies.push(Dependency { name: to.to_owned(), kind: None });
+            assert!(!crates.wrong().is_empty(), "{from} -> {to}");
+        }
+    }
 }

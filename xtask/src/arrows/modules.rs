@@ -56,6 +56,14 @@ impl Arrows {
         circles
     }
 
+    /// The file that most others know, by themselves or through others.
+    #[cfg(test)]
+    pub(super) fn most_known(&self) -> Option<&Path> {
+        let files: BTreeSet<&Path> = self.items.keys().flat_map(|(from, to)| [from.as_path(), to]).collect();
+        let reached: Vec<BTreeSet<&Path>> = files.iter().map(|file| self.reached(file)).collect();
+        files.iter().copied().max_by_key(|file| reached.iter().filter(|known| known.contains(file)).count())
+    }
+
     /// The files that a file knows, whether itself or through others.
     fn reached<'a>(&'a self, file: &'a Path) -> BTreeSet<&'a Path> {
         let mut reached = BTreeSet::new();

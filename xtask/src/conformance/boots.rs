@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use gicv5_qtest::install::Installation;
+use gicv5_qtest::installation::Installation;
 
 use super::image::{Boot, End, Machine, Start};
 

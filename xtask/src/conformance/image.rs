@@ -7,7 +7,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use gicv5_qtest::install::Installation;
+use gicv5_qtest::installation::Installation;
 use object::{Object, ObjectSegment};
 use xshell::Shell;
 

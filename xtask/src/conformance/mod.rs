@@ -13,11 +13,11 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write, stderr};
 
 use anyhow::{Context, Result, ensure};
-use gicv5_qtest::install::{self, Environment, Installation};
+use gicv5_qtest::installation::Installation;
 use serde::Deserialize;
 use xshell::Shell;
 
-use crate::workspace;
+use crate::{qemu, workspace};
 use image::{Ended, Machine};
 use known::Run;
 
@@ -77,11 +77,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("conformance: an image of {} KiB", image.len() >> 10);
         return Ok(());
     }
-    let environment = Environment::from_process();
-    let installation = match args.install {
-        true => install::find_or_install(&environment, say)?,
-        false => Installation::find(&environment)?,
-    };
+    let installation = qemu::find(args.install)?;
     if args.everything {
         return known_differences_are_found(args, &shell, &installation, &image);
     }
