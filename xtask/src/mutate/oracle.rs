@@ -124,7 +124,11 @@ pub(super) fn examine(executables: &[Executable], work: &Path, limits: Limits) -
             let started = Instant::now();
             let mut command = command(executable, &[name], limits);
             let end = watch(command.env("MUTANTS_ASKED", &asked), Duration::from_secs(600))?;
-            ensure!(end == End::Passed, "{name} of {} fails without any mutant", path.display());
+            // A test that counts allocations, say, fails because of the questions themselves.
+            if end != End::Passed {
+                println!("left out, as it fails without any mutant: {name} of {}", path.display());
+                continue;
+            }
             let asks = match asked.exists() {
                 true => std::fs::read_to_string(&asked)?.lines().map(str::parse).collect::<Result<_, _>>()?,
                 false => BTreeSet::new(),
@@ -132,6 +136,7 @@ pub(super) fn examine(executables: &[Executable], work: &Path, limits: Limits) -
             tests.push(Test { executable: executable.clone(), name: name.to_owned(), time: started.elapsed(), asks });
         }
     }
+    ensure!(!tests.is_empty(), "no test passes without a mutant");
     tests.sort_by_key(|test| test.time);
     Ok(tests)
 }
