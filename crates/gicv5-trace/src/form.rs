@@ -24,16 +24,15 @@ macro_rules! forms {
                 }
             }
 
-            /// Reads the text behind an event's name.
+            /// Reads a line from the event's name on.
             #[inline]
-            pub(crate) fn read(name: &[u8], $c: &mut Cursor<'_>) -> Result<Event, Fault> {
-                // The length is known, which makes it one comparison of words.
-                $(if <&[u8; $name.len()]>::try_from(name).is_ok_and(|name| name.as_slice() == $name.as_bytes()) {
+            pub(crate) fn read($c: &mut Cursor<'_>) -> Result<Event, Fault> {
+                $(if $c.name($name) {
                     $($c.text($text)?;
                     $(let $field = $read;)?)*
                     return Ok(Self::$event { $($($field,)?)* });
                 })*
-                Err(Fault::UnknownEvent)
+                Err($c.unknown())
             }
         }
 
@@ -54,10 +53,6 @@ macro_rules! forms {
 
 // The most frequent ones first.
 forms! { c:
-    "recalc_ppi_hppi" PpiCandidate {
-        " domain ", domain = answered_domain(c)? => domain.raw_value();
-        " new PPI HPPI id ", candidate = c.candidate()? => candidate;
-    }
     "update_irq_fiq" Signals {
         " now IRQ ", irq = c.bit_answer(Excess::Output)? => u8::from(irq);
         " FIQ ", fiq = c.bit_answer(Excess::Output)? => u8::from(fiq);
@@ -67,6 +62,14 @@ forms! { c:
         " GICv5 IRS ", domain = c.domain_word()? => domain_word(domain);
         " IAFFID ", iaffid = answered_iaffid(c)? => iaffid.raw_value();
         ": new HPPI ID ", candidate = c.candidate()? => candidate;
+    }
+    "recalc_ppi_hppi" PpiCandidate {
+        " domain ", domain = answered_domain(c)? => domain.raw_value();
+        " new PPI HPPI id ", candidate = c.candidate()? => candidate;
+    }
+    "set_pending" SetPending {
+        " GICv5 IRS SetPending ", interrupt = c.interrupt()? => interrupt;
+        " pending ", pending = c.bit("pending")? => u8::from(pending);
     }
     "update_ppi_state" PpiWire {
         " PPI ", ppi = c.newtype("PPI", 63, Ppi::new)? => ppi.id();
@@ -83,10 +86,6 @@ forms! { c:
     "cddi" DeactivateRequest {
         " domain ", domain = c.domain_number()? => domain.raw_value();
         " CDDI deactivating interrupt ID ", intid = c.hex32("interrupt ID")? => format_args!("{intid:#x}");
-    }
-    "set_pending" SetPending {
-        " GICv5 IRS SetPending ", interrupt = c.interrupt()? => interrupt;
-        " pending ", pending = c.bit("pending")? => u8::from(pending);
     }
     "activate" Activate {
         " GICv5 IRS Activate ", interrupt = c.repeated_interrupt()? => interrupt;

@@ -105,23 +105,22 @@ impl fmt::Display for Excess {
     }
 }
 
-/// Splits an event's name (without the prefix) from its text. The text starts with the separating space.
-pub(crate) fn split_name(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let tail = line.strip_prefix(PREFIX)?;
-    let end = memchr::memchr(b' ', tail).unwrap_or(tail.len());
-    // QEMU's error messages start with a function name and a colon, and some functions are called like events.
-    let (name, text) = tail.split_at_checked(end)?;
-    if name.last() == Some(&b':') {
-        return None;
-    }
-    Some((name, text))
+/// Whether a line starts like an event of this device.
+pub(crate) fn is_event(line: &[u8]) -> bool {
+    line.strip_prefix(PREFIX).is_some_and(|tail| !is_message(tail))
+}
+
+/// Whether this is an error message of QEMU and not an event: a function's name and a colon. Some functions are called like
+/// events.
+fn is_message(tail: &[u8]) -> bool {
+    tail.split(|byte| *byte == b' ').next().is_some_and(|word| word.ends_with(b":"))
 }
 
 /// Parses one line without its newline, of which `time` bytes are a time stamp.
 pub(crate) fn parse(line: &[u8], time: usize) -> Result<(Event, Option<Excess>), Fault> {
-    let (name, text) = line.get(time..).and_then(split_name).ok_or(Fault::NotAnEvent)?;
-    let mut c = Cursor { length: line.len(), rest: text, excess: None, number: 0 };
-    let event = Event::read(name, &mut c)?;
+    let rest = line.get(time..).and_then(|line| line.strip_prefix(PREFIX)).ok_or(Fault::NotAnEvent)?;
+    let mut c = Cursor { length: line.len(), rest, excess: None, number: 0 };
+    let event = Event::read(&mut c)?;
     if c.rest.is_empty() { Ok((event, c.excess)) } else { Err(c.expected("end of line")) }
 }
 
@@ -137,6 +136,24 @@ pub(crate) struct Cursor<'a> {
 impl<'a> Cursor<'a> {
     pub(crate) fn column(&self) -> usize {
         self.length - self.rest.len() + 1
+    }
+
+    /// Whether the event has this name, which is then read.
+    #[inline(always)]
+    pub(crate) fn name(&mut self, name: &'static str) -> bool {
+        match self.rest.strip_prefix(name.as_bytes()) {
+            Some(rest @ ([] | [b' ', ..])) => {
+                self.rest = rest;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// No event has the name.
+    #[cold]
+    pub(crate) fn unknown(&self) -> Fault {
+        if is_message(self.rest) { Fault::NotAnEvent } else { Fault::UnknownEvent }
     }
 
     #[cold]
@@ -163,7 +180,7 @@ impl<'a> Cursor<'a> {
         self.expected(text)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn one_of<T: Copy, const N: usize>(
         &mut self,
         what: &'static str,
@@ -180,10 +197,8 @@ impl<'a> Cursor<'a> {
 
     #[inline(always)]
     pub(crate) fn domain_word(&mut self) -> Result<Domain, Fault> {
-        self.one_of(
-            "a domain",
-            [Domain::NonSecure, Domain::Secure, Domain::El3, Domain::Realm].map(|d| (domain_word(d), d)),
-        )
+        let domains = [Domain::NonSecure, Domain::Secure, Domain::El3, Domain::Realm];
+        self.one_of("a domain", domains.map(|domain| (domain_word(domain), domain)))
     }
 
     /// `1`: how lines from a CPU interface name a domain.

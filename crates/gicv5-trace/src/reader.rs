@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::error::TraceError;
 use crate::event::Event;
-use crate::parse::{Excess, Fault, parse, split_name};
+use crate::parse::{Excess, Fault, is_event, parse};
 use crate::time::Time;
 use crate::zst::ZstdReader;
 
@@ -130,7 +130,7 @@ impl<R: BufRead> TraceReader<R> {
                 continue;
             }
             let text: &[u8] = if self.partial.is_empty() { found } else { &self.partial };
-            let result = if text.len() > MAX_LINE && (self.foreign == Foreign::Refuse || split_name(text).is_some()) {
+            let result = if text.len() > MAX_LINE && (self.foreign == Foreign::Refuse || is_event(text)) {
                 Err(TraceError::TooLong { line: number })
             } else {
                 let (time, length) = Time::split(text);

@@ -131,14 +131,7 @@ impl Recording {
         }
     }
 
-    /// The first line of a file that [`peek`](Self::peek) has shown.
-    #[inline]
-    #[must_use]
-    pub fn front(&self, file: usize) -> Option<&Line> {
-        self.threads.get(file)?.ahead.front()
-    }
-
-    /// Takes that line.
+    /// Takes the first line of a file that [`peek`](Self::peek) has shown.
     #[inline]
     pub fn pop(&mut self, file: usize) -> Option<Line> {
         self.threads.get_mut(file)?.ahead.pop_front()

@@ -253,16 +253,14 @@ impl Engine {
 
     /// Takes the line that is next.
     fn take(&mut self) {
-        let Some(line) = self.source.recording.front(self.source.file) else { return };
-        self.last = (*line).into();
-        self.tally.line(line);
+        let Some(line) = self.source.recording.pop(self.source.file) else { return };
+        self.last = line.into();
+        self.tally.line(&line);
         if let Some(excess) = line.excess {
-            let line = *line;
             self.tally.check(Check::Range);
             let text = format!("there is no such answer: {excess}");
             self.tally.diverge(line, Check::Range, None, Vec::new(), text);
         }
-        self.source.recording.pop(self.source.file);
     }
 
     /// The line that is next, within an operation that is not complete.
