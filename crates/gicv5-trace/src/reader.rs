@@ -54,7 +54,6 @@ pub struct TraceReader<R> {
     foreign: Foreign,
     /// Number of the line last taken from the source.
     line: u64,
-    skipped: u64,
     /// The start of a line whose end was not in the source's buffer.
     partial: Vec<u8>,
     ended: bool,
@@ -76,19 +75,7 @@ pub fn open(path: &Path, foreign: Foreign) -> io::Result<TraceReader<Box<dyn Buf
 impl<R: BufRead> TraceReader<R> {
     /// Reads text from `source`.
     pub fn new(source: R, foreign: Foreign) -> Self {
-        Self { source, foreign, line: 0, skipped: 0, partial: Vec::new(), ended: false }
-    }
-
-    /// How many lines were read so far, skipped ones included.
-    #[must_use]
-    pub fn lines(&self) -> u64 {
-        self.line
-    }
-
-    /// How many of them were skipped as foreign.
-    #[must_use]
-    pub fn skipped(&self) -> u64 {
-        self.skipped
+        Self { source, foreign, line: 0, partial: Vec::new(), ended: false }
     }
 
     /// The next event, or `None` at the end of the input.
@@ -143,9 +130,8 @@ impl<R: BufRead> TraceReader<R> {
             self.partial.clear();
             self.source.consume(taken);
             self.line = number;
-            match result? {
-                Some(line) => return Ok(Some(line)),
-                None => self.skipped += 1,
+            if let Some(line) = result? {
+                return Ok(Some(line));
             }
         }
     }

@@ -360,7 +360,6 @@ fn what_is_not_an_event_is_refused_unless_skipping_is_asked_for() {
     let mut reader = TraceReader::new(text.as_slice(), Foreign::Skip);
     assert_eq!(reader.next_line().unwrap().unwrap().number, 5);
     assert!(reader.next_line().unwrap().is_none());
-    assert_eq!((reader.lines(), reader.skipped()), (5, 4));
 }
 
 #[test]
