@@ -52,13 +52,13 @@ impl Base {
     }
 
     /// From now on the host is at work on this PE.
-    pub(super) fn go_to(&self, pe: u16) {
-        self.pes.here.store(pe, Ordering::Relaxed);
+    pub(super) fn go_to(&self, pe: PeIndex) {
+        self.pes.here.store(pe.0, Ordering::Relaxed);
     }
 
     /// A PE.
-    pub(super) fn pe(&self, pe: u16) -> Option<&ModelPe> {
-        self.pes.pes.get(usize::from(pe))
+    pub(super) fn pe(&self, pe: PeIndex) -> Option<&ModelPe> {
+        self.pes.pes.get(usize::from(pe.0))
     }
 }
 

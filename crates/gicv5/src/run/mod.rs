@@ -6,6 +6,7 @@
 
 mod devicetree;
 mod engine;
+mod index;
 mod judge;
 mod lab;
 mod picture;

@@ -12,8 +12,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
 use gicv5_arch::{IntId, IrsIntId};
+use gicv5_hyp::VcpuIndex;
+use gicv5_model::PeIndex;
 use prost::Message;
 
+use super::index::{VcpuAt, VmAt};
 use super::scenario::{Ns, Scenario};
 
 #[derive(Clone, PartialEq, Message)]
@@ -87,7 +90,7 @@ const EXPLICIT: i32 = 3;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum VcpuMark {
     /// It is resident on a PE.
-    On(u16),
+    On(PeIndex),
     /// It is resident no more.
     Off,
     /// It waits for its PE.
@@ -100,11 +103,11 @@ pub(super) enum VcpuMark {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Track {
     Machine,
-    Pe(u16),
+    Pe(PeIndex),
     Vms,
-    Vm(usize),
-    Pending(usize),
-    Vcpu(usize, usize),
+    Vm(VmAt),
+    Pending(VmAt),
+    Vcpu(VcpuAt),
 }
 
 impl Track {
@@ -112,10 +115,10 @@ impl Track {
         match self {
             Track::Machine => 5 << 60,
             Track::Vms => 6 << 60,
-            Track::Pe(pe) => 1 << 60 | u64::from(pe),
-            Track::Vm(vm) => 2 << 60 | vm as u64,
-            Track::Pending(vm) => 3 << 60 | vm as u64,
-            Track::Vcpu(vm, vcpu) => 4 << 60 | (vm as u64) << 16 | vcpu as u64,
+            Track::Pe(pe) => 1 << 60 | u64::from(pe.0),
+            Track::Vm(vm) => 2 << 60 | vm.0 as u64,
+            Track::Pending(vm) => 3 << 60 | vm.0 as u64,
+            Track::Vcpu(at) => 4 << 60 | (at.vm.0 as u64) << 16 | at.vcpu.0 as u64,
         }
     }
 }
@@ -129,11 +132,11 @@ struct Drawing {
     events: Vec<(Ns, TrackEvent)>,
     /// How many slices are open on a track.
     open: BTreeMap<Track, u32>,
-    on: HashMap<(usize, usize), u16>,
+    on: HashMap<VcpuAt, PeIndex>,
     /// By VM the vCPUs that take its interrupts, if not the first.
-    targets: HashMap<(usize, IrsIntId), usize>,
+    targets: HashMap<(VmAt, IrsIntId), VcpuIndex>,
     /// The flows of events that no guest has taken, and whether they have been injected.
-    flows: HashMap<usize, BTreeMap<IrsIntId, (u64, bool)>>,
+    flows: HashMap<VmAt, BTreeMap<IrsIntId, (u64, bool)>>,
     next_flow: u64,
 }
 
@@ -147,20 +150,21 @@ impl Picture {
         let mut tracks = BTreeMap::new();
         tracks.insert(Track::Machine, ("machine".to_owned(), None));
         tracks.insert(Track::Vms, ("virtual machines".to_owned(), None));
-        for pe in 0..scenario.machine.pes {
-            tracks.insert(Track::Pe(pe), (format!("PE {pe}"), Some(Track::Machine)));
+        for pe in (0..scenario.machine.pes).map(PeIndex) {
+            tracks.insert(Track::Pe(pe), (pe.to_string(), Some(Track::Machine)));
         }
         let mut names = Vec::new();
         let mut targets = HashMap::new();
         for (n, vm) in scenario.vms.iter().enumerate() {
+            let n = VmAt(n);
             tracks.insert(Track::Vm(n), (vm.name.clone(), Some(Track::Vms)));
             tracks.insert(Track::Pending(n), ("pending".to_owned(), Some(Track::Vm(n))));
             let vcpus = scenario.kinds.get(vm.kind).map_or(0, |kind| kind.vcpus.len());
             for vcpu in 0..vcpus {
-                tracks.insert(Track::Vcpu(n, vcpu), (format!("vcpu{vcpu}"), Some(Track::Vm(n))));
+                tracks.insert(Track::Vcpu(n.vcpu(VcpuIndex(vcpu))), (format!("vcpu{vcpu}"), Some(Track::Vm(n))));
             }
             let interrupts = scenario.kinds.get(vm.kind).map_or(&[][..], |kind| &kind.interrupts);
-            targets.extend(interrupts.iter().filter(|spec| spec.vcpu > 0).map(|spec| ((n, spec.id), spec.vcpu)));
+            targets.extend(interrupts.iter().filter(|spec| spec.vcpu.0 > 0).map(|spec| ((n, spec.id), spec.vcpu)));
             names.push(vm.name.clone());
         }
         Picture(Some(Drawing {
@@ -175,19 +179,19 @@ impl Picture {
         }))
     }
 
-    pub(super) fn vcpu(&mut self, ns: Ns, vm: usize, vcpu: usize, mark: VcpuMark) {
+    pub(super) fn vcpu(&mut self, ns: Ns, at: VcpuAt, mark: VcpuMark) {
         let Some(drawing) = &mut self.0 else { return };
-        let track = Track::Vcpu(vm, vcpu);
+        let track = Track::Vcpu(at);
         match mark {
             VcpuMark::On(pe) => {
-                let name = drawing.names.get(vm).map_or(String::new(), |vm| format!("{vm}/vcpu{vcpu}"));
+                let name = drawing.names.get(at.vm.0).map_or(String::new(), |vm| format!("{vm}/vcpu{}", at.vcpu.0));
                 drawing.close(ns, track);
                 drawing.begin(ns, Track::Pe(pe), name, Vec::new());
-                drawing.begin(ns, track, format!("on PE {pe}"), Vec::new());
-                drawing.on.insert((vm, vcpu), pe);
+                drawing.begin(ns, track, format!("on {pe}"), Vec::new());
+                drawing.on.insert(at, pe);
             }
             VcpuMark::Off => {
-                if let Some(pe) = drawing.on.remove(&(vm, vcpu)) {
+                if let Some(pe) = drawing.on.remove(&at) {
                     drawing.close(ns, Track::Pe(pe));
                 }
                 drawing.close(ns, track);
@@ -201,7 +205,7 @@ impl Picture {
     }
 
     /// A device or guest has an event.
-    pub(super) fn raised(&mut self, ns: Ns, vm: usize, id: IrsIntId) {
+    pub(super) fn raised(&mut self, ns: Ns, vm: VmAt, id: IrsIntId) {
         let Some(drawing) = &mut self.0 else { return };
         let next = &mut drawing.next_flow;
         let (flow, _) = *drawing.flows.entry(vm).or_default().entry(id).or_insert_with(|| {
@@ -213,52 +217,52 @@ impl Picture {
     }
 
     /// The host on a PE has made it pending.
-    pub(super) fn injected(&mut self, ns: Ns, pe: u16, vm: usize, id: IrsIntId) {
+    pub(super) fn injected(&mut self, ns: Ns, pe: PeIndex, vm: VmAt, id: IrsIntId) {
         let Some(drawing) = &mut self.0 else { return };
         let Some((flow, injected)) = drawing.flows.get_mut(&vm).and_then(|flows| flows.get_mut(&id)) else { return };
         *injected = true;
         let flow = *flow;
-        let name = drawing.names.get(vm).map_or(String::new(), |vm| format!("injects {id} of {vm}"));
+        let name = drawing.names.get(vm.0).map_or(String::new(), |vm| format!("injects {id} of {vm}"));
         drawing.draw(ns, INSTANT, Track::Pe(pe), Some(name), vec![flow], Vec::new());
     }
 
     /// A guest routes an interrupt to another vCPU.
-    pub(super) fn target(&mut self, vm: usize, id: IrsIntId, vcpu: usize) {
+    pub(super) fn target(&mut self, vm: VmAt, id: IrsIntId, vcpu: VcpuIndex) {
         if let Some(drawing) = &mut self.0 {
             drawing.targets.insert((vm, id), vcpu);
         }
     }
 
     /// The VM is gone, and what was pending in it.
-    pub(super) fn forget(&mut self, ns: Ns, vm: usize) {
+    pub(super) fn forget(&mut self, ns: Ns, vm: VmAt) {
         let Some(drawing) = &mut self.0 else { return };
         if drawing.flows.remove(&vm).is_some_and(|flows| !flows.is_empty()) {
             drawing.count(ns, vm);
         }
     }
 
-    pub(super) fn doorbell(&mut self, ns: Ns, vm: usize, vcpu: usize) {
+    pub(super) fn doorbell(&mut self, ns: Ns, at: VcpuAt) {
         let Some(drawing) = &mut self.0 else { return };
         let due = |(id, (_, injected)): &(&IrsIntId, &(u64, bool))| {
-            *injected && drawing.targets.get(&(vm, **id)).copied().unwrap_or(0) == vcpu
+            *injected && drawing.targets.get(&(at.vm, **id)).copied().unwrap_or(VcpuIndex(0)) == at.vcpu
         };
-        let flows = drawing.flows.get(&vm).into_iter().flatten().filter(due).map(|(_, (flow, _))| *flow).collect();
-        drawing.draw(ns, INSTANT, Track::Vcpu(vm, vcpu), Some("doorbell".to_owned()), flows, Vec::new());
+        let flows = drawing.flows.get(&at.vm).into_iter().flatten().filter(due).map(|(_, (flow, _))| *flow).collect();
+        drawing.draw(ns, INSTANT, Track::Vcpu(at), Some("doorbell".to_owned()), flows, Vec::new());
     }
 
     /// A handler begins.
-    pub(super) fn handler(&mut self, ns: Ns, vm: usize, vcpu: usize, id: IntId) {
+    pub(super) fn handler(&mut self, ns: Ns, at: VcpuAt, id: IntId) {
         let Some(drawing) = &mut self.0 else { return };
-        let flow = IrsIntId::try_from(id).ok().and_then(|id| drawing.flows.get_mut(&vm)?.remove(&id));
+        let flow = IrsIntId::try_from(id).ok().and_then(|id| drawing.flows.get_mut(&at.vm)?.remove(&id));
         let flow = flow.map(|(flow, _)| flow);
-        drawing.begin(ns, Track::Vcpu(vm, vcpu), id.to_string(), flow.into_iter().collect());
-        drawing.count(ns, vm);
+        drawing.begin(ns, Track::Vcpu(at), id.to_string(), flow.into_iter().collect());
+        drawing.count(ns, at.vm);
     }
 
     /// It has ended.
-    pub(super) fn handled(&mut self, ns: Ns, vm: usize, vcpu: usize) {
+    pub(super) fn handled(&mut self, ns: Ns, at: VcpuAt) {
         let Some(drawing) = &mut self.0 else { return };
-        drawing.end(ns, Track::Vcpu(vm, vcpu));
+        drawing.end(ns, Track::Vcpu(at));
     }
 
     /// The run is over: what is open ends.
@@ -350,7 +354,7 @@ impl Drawing {
         }
     }
 
-    fn count(&mut self, ns: Ns, vm: usize) {
+    fn count(&mut self, ns: Ns, vm: VmAt) {
         let pending = self.flows.get(&vm).map_or(0, BTreeMap::len);
         let event = TrackEvent {
             r#type: Some(COUNTER),

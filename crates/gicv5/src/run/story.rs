@@ -5,8 +5,9 @@ use std::io::{self, Write};
 
 use anstyle::Style;
 use gicv5_hal::FrameKind;
-use gicv5_model::RegisterName;
+use gicv5_hyp::VcpuIndex;
 use gicv5_model::event::{Barrier, Event, Outcome};
+use gicv5_model::{PeIndex, RegisterName};
 
 use super::scenario::Ns;
 use crate::output::{Console, FAINT, NAME, PROBLEM, REMARK, styled};
@@ -27,15 +28,27 @@ const WORDS: [(&str, &str); 6] = [
 /// Nobody reads more.
 const LONGEST: usize = 1_000_000;
 
+/// A vCPU, by the name of its VM.
+#[derive(Clone, Copy)]
+pub(super) struct VcpuName<'a> {
+    pub(super) vm: &'a str,
+    pub(super) vcpu: VcpuIndex,
+}
+
+impl fmt::Display for VcpuName<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/vcpu{}", self.vm, self.vcpu.0)
+    }
+}
+
 /// Who does something.
 #[derive(Clone, Copy)]
 pub(super) enum Who<'a> {
     World,
     /// The host, on a PE.
-    Host(u16),
+    Host(PeIndex),
     Irs,
-    /// A guest: its VM and vCPU.
-    Guest(&'a str, usize),
+    Guest(VcpuName<'a>),
     /// The model's rule checker.
     Checker,
     /// Something did not work.
@@ -46,9 +59,9 @@ impl fmt::Display for Who<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Who::World => f.write_str("world"),
-            Who::Host(pe) => write!(f, "host PE {pe}"),
+            Who::Host(pe) => write!(f, "host {pe}"),
             Who::Irs => f.write_str("IRS"),
-            Who::Guest(vm, vcpu) => write!(f, "{vm}/vcpu{vcpu}"),
+            Who::Guest(vcpu) => vcpu.fmt(f),
             Who::Checker => f.write_str("violation"),
             Who::Error => f.write_str("error"),
         }

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use gicv5_arch::{IntId, IrsIntId};
+use gicv5_hyp::VcpuIndex;
 
+use super::index::{VcpuAt, VmAt};
 use super::scenario::{About, Counter, Ns, Quantile, Vms};
 
 /// What is counted of a VM.
@@ -22,7 +24,7 @@ pub(super) struct VmTally {
     pub(super) order: Vec<IrsIntId>,
     pub(super) wake_ups: Vec<Ns>,
     interrupts: HashMap<IrsIntId, InterruptTally>,
-    vcpus: HashMap<usize, VcpuTally>,
+    vcpus: HashMap<VcpuIndex, VcpuTally>,
 }
 
 /// What is counted of an interrupt.
@@ -112,14 +114,14 @@ impl Tally {
         }
     }
 
-    fn vm(&mut self, vm: usize, change: impl FnOnce(&mut VmTally)) {
-        if let Some(vm) = self.vms.get_mut(vm) {
+    fn vm(&mut self, vm: VmAt, change: impl FnOnce(&mut VmTally)) {
+        if let Some(vm) = self.vms.get_mut(vm.0) {
             change(vm);
         }
     }
 
     /// An event that happened at `raised` has made an interrupt pending. A level that is high has no further events.
-    pub(super) fn injected(&mut self, vm: usize, id: IrsIntId, level: bool, raised: Ns) {
+    pub(super) fn injected(&mut self, vm: VmAt, id: IrsIntId, level: bool, raised: Ns) {
         self.vm(vm, |vm| {
             vm.injected += 1;
             let interrupt = vm.interrupts.entry(id).or_default();
@@ -131,17 +133,17 @@ impl Tally {
     }
 
     /// The wire fell.
-    pub(super) fn withdrawn(&mut self, vm: usize, id: IrsIntId) {
+    pub(super) fn withdrawn(&mut self, vm: VmAt, id: IrsIntId) {
         self.vm(vm, |vm| vm.interrupts.entry(id).or_default().forget());
     }
 
     /// Commands were given for a VM.
-    pub(super) fn commands(&mut self, vm: usize, commands: u64) {
+    pub(super) fn commands(&mut self, vm: VmAt, commands: u64) {
         self.vm(vm, |vm| vm.commands += commands);
     }
 
     /// A VM was created with this much table memory.
-    pub(super) fn tables_of(&mut self, vm: usize, bytes: u64) {
+    pub(super) fn tables_of(&mut self, vm: VmAt, bytes: u64) {
         self.vm(vm, |vm| vm.table_bytes = bytes);
     }
 
@@ -155,10 +157,10 @@ impl Tally {
         self.table_bytes = self.table_bytes.saturating_sub(bytes);
     }
 
-    pub(super) fn delivered(&mut self, vm: usize, vcpu: usize, id: IntId, now: Ns) {
-        self.vm(vm, |vm| {
+    pub(super) fn delivered(&mut self, at: VcpuAt, id: IntId, now: Ns) {
+        self.vm(at.vm, |vm| {
             vm.delivered += 1;
-            vm.vcpus.entry(vcpu).or_default().delivered += 1;
+            vm.vcpus.entry(at.vcpu).or_default().delivered += 1;
             let Ok(id) = IrsIntId::try_from(id) else { return };
             let interrupt = vm.interrupts.entry(id).or_default();
             interrupt.taken(now);
@@ -168,32 +170,32 @@ impl Tally {
         });
     }
 
-    pub(super) fn spurious(&mut self, vm: usize) {
+    pub(super) fn spurious(&mut self, vm: VmAt) {
         self.vm(vm, |vm| vm.spurious += 1);
     }
 
-    pub(super) fn doorbell(&mut self, vm: usize, vcpu: usize) {
-        self.vm(vm, |vm| {
+    pub(super) fn doorbell(&mut self, at: VcpuAt) {
+        self.vm(at.vm, |vm| {
             vm.doorbells += 1;
-            vm.vcpus.entry(vcpu).or_default().doorbells += 1;
+            vm.vcpus.entry(at.vcpu).or_default().doorbells += 1;
         });
     }
 
     /// A vCPU became resident, or left.
-    pub(super) fn resident(&mut self, vm: usize, resident: bool) {
+    pub(super) fn resident(&mut self, vm: VmAt, resident: bool) {
         self.vm(vm, |vm| vm.switches += u64::from(resident));
     }
 
     /// A vCPU is resident this long after its doorbell rang.
-    pub(super) fn woken(&mut self, vm: usize, vcpu: usize, after: Ns) {
-        self.vm(vm, |vm| {
+    pub(super) fn woken(&mut self, at: VcpuAt, after: Ns) {
+        self.vm(at.vm, |vm| {
             vm.wake_ups.push(after);
-            vm.vcpus.entry(vcpu).or_default().wake_ups.push(after);
+            vm.vcpus.entry(at.vcpu).or_default().wake_ups.push(after);
         });
     }
 
     /// The VM is gone, and what was pending in it.
-    pub(super) fn forget(&mut self, vm: usize) {
+    pub(super) fn forget(&mut self, vm: VmAt) {
         self.vm(vm, |vm| vm.interrupts.values_mut().for_each(InterruptTally::forget));
     }
 
@@ -312,20 +314,20 @@ mod tests {
         let id = IrsIntId::Lpi(Lpi::new(3).unwrap());
         let mut tally = Tally::new(1);
         let merged = |tally: &Tally| tally.count(Counter::Merged, &About::Interrupt(0..1, id));
-        tally.injected(0, id, false, 100);
-        tally.injected(0, id, false, 150);
-        tally.delivered(0, 0, id.into(), 300);
+        tally.injected(VmAt(0), id, false, 100);
+        tally.injected(VmAt(0), id, false, 150);
+        tally.delivered(VmAt(0).vcpu(VcpuIndex(0)), id.into(), 300);
         assert_eq!(merged(&tally), Some(1));
         assert_eq!(tally.latency(&About::Everything, Quantile::Max), Some(200));
         assert_eq!(tally.latency(&About::Everything, Quantile::Half), Some(150));
         // The effect of the second instruction came after the acknowledge.
-        tally.delivered(0, 0, id.into(), 500);
+        tally.delivered(VmAt(0).vcpu(VcpuIndex(0)), id.into(), 500);
         assert_eq!(merged(&tally), Some(0));
         assert_eq!(tally.latency(&About::Everything, Quantile::Max), Some(350));
         // Two that nobody takes are one interrupt.
-        tally.injected(0, id, false, 600);
-        tally.injected(0, id, false, 700);
-        tally.forget(0);
+        tally.injected(VmAt(0), id, false, 600);
+        tally.injected(VmAt(0), id, false, 700);
+        tally.forget(VmAt(0));
         assert_eq!(merged(&tally), Some(1));
     }
 
@@ -333,10 +335,10 @@ mod tests {
     fn a_level_has_one_event_for_as_long_as_it_is_high() {
         let id = IrsIntId::Lpi(Lpi::new(3).unwrap());
         let mut tally = Tally::new(1);
-        tally.injected(0, id, true, 100);
-        tally.injected(0, id, true, 110);
+        tally.injected(VmAt(0), id, true, 100);
+        tally.injected(VmAt(0), id, true, 110);
         for now in [200, 300, 400] {
-            tally.delivered(0, 0, id.into(), now);
+            tally.delivered(VmAt(0).vcpu(VcpuIndex(0)), id.into(), now);
         }
         assert_eq!(tally.latency(&About::Everything, Quantile::Max), Some(100));
         assert_eq!(tally.merged(), 0);

@@ -2,21 +2,23 @@
 
 use gicv5_arch::{IrsIntId, VmId, VpeId};
 use gicv5_hal::Pe;
-use gicv5_hyp::{Pending, VcpuIndex, VmSpec};
+use gicv5_hyp::{Pending, VmSpec};
+use gicv5_model::PeIndex;
 
 use super::{Engine, Guest, Place, Work, cost};
 use crate::failure::chain;
 use crate::output::count;
+use crate::run::index::{VcpuAt, VmAt};
 use crate::run::scenario::{Action, Ns};
 use crate::run::story::{Story, Who};
 
 impl Engine<'_> {
-    pub(super) fn work(&mut self, pe: u16, work: Work) {
+    pub(super) fn work(&mut self, pe: PeIndex, work: Work) {
         match work {
             Work::Launch(vm) => self.launch(pe, vm),
-            Work::PutOff(vm, vcpu) => {
-                if self.vms[vm].vcpus[vcpu].place == Place::On(pe) {
-                    self.put(pe, vm, vcpu);
+            Work::PutOff(at) => {
+                if self.vms[at].place == Place::On(pe) {
+                    self.put(pe, at);
                 }
             }
             Work::Inject(vm, id, raised) => self.inject(pe, vm, id, Some(raised)),
@@ -25,9 +27,9 @@ impl Engine<'_> {
                 Action::Lower(id) => self.inject(pe, vm, id, None),
                 Action::Create => self.create(pe, vm),
                 Action::Destroy => self.destroy(pe, vm),
-                Action::Reset(vcpu) => self.reset(pe, vm, vcpu),
-                Action::Migrate(vcpu, to) => self.migrate(pe, vm, vcpu, to),
-                Action::Preempt(vcpu) => self.preempt(pe, vm, vcpu),
+                Action::Reset(vcpu) => self.reset(pe, vm.vcpu(vcpu)),
+                Action::Migrate(vcpu, to) => self.migrate(pe, vm.vcpu(vcpu), to),
+                Action::Preempt(vcpu) => self.preempt(pe, vm.vcpu(vcpu)),
                 Action::Reclaim => self.reclaim(pe),
                 Action::Recover => {
                     self.machine.recover();
@@ -40,7 +42,7 @@ impl Engine<'_> {
     }
 
     /// Makes an interrupt pending whose event happened at `raised`; without one, its wire has fallen.
-    pub(super) fn inject(&mut self, pe: u16, vm: usize, id: IrsIntId, raised: Option<Ns>) {
+    pub(super) fn inject(&mut self, pe: PeIndex, vm: VmAt, id: IrsIntId, raised: Option<Ns>) {
         if self.vms[vm].vm.id().is_none() {
             // Without a VM there is nobody to hold the interrupt for.
             return;
@@ -59,7 +61,7 @@ impl Engine<'_> {
         if raised.is_some() {
             self.picture.injected(self.now, pe, vm, id);
         }
-        let ops = self.pes[usize::from(pe)].ops.clone();
+        let ops = self.pes[pe].ops.clone();
         let begun = self.begin(pe);
         let token = Pe::new(&ops);
         token.dsb();
@@ -74,8 +76,8 @@ impl Engine<'_> {
         }
     }
 
-    pub(super) fn create(&mut self, pe: u16, vm: usize) {
-        let kind = self.kind(vm);
+    pub(super) fn create(&mut self, pe: PeIndex, vm: VmAt) {
+        let kind = self.vms[vm].kind;
         let vpes: Vec<VpeId> = kind.vcpus.iter().map(|vcpu| vcpu.vpe).collect();
         let spec = VmSpec { spis: kind.spis, ..VmSpec::new(&vpes) };
         let (commands, bytes) = (self.host.counters().commands, self.tally.table_bytes);
@@ -107,40 +109,40 @@ impl Engine<'_> {
         let name = self.name(vm);
         let number = id.map_or(0, VmId::raw_value);
         let vcpus = count(vpes.len() as u64, "vCPU");
-        let time = self.pes[usize::from(pe)].free;
+        let time = self.pes[pe].free;
         self.tally.created += 1;
         self.story.tell(time, Who::Host(pe), || {
             let lpis = kind.lpi_id_bits.map_or(String::new(), |bits| format!(", {} LPIs", 1u32 << bits));
             format!("has created {name}: VM ID {number}, {vcpus}, {}{lpis}", count(kind.spis.into(), "SPI"))
         });
         // That took time; only now may they run.
-        self.pes[usize::from(pe)].work.push_front(Work::Launch(vm));
+        self.pes[pe].work.push_front(Work::Launch(vm));
     }
 
-    pub(super) fn launch(&mut self, pe: u16, vm: usize) {
-        for vcpu in 0..self.vms[vm].vcpus.len() {
-            self.vms[vm].vcpus[vcpu].guest = Guest::default();
-            self.enqueue(pe, vm, vcpu);
+    pub(super) fn launch(&mut self, pe: PeIndex, vm: VmAt) {
+        for at in self.vms[vm].vcpus.indices().map(|vcpu| vm.vcpu(vcpu)) {
+            self.vms[at].guest = Guest::default();
+            self.enqueue(pe, at);
         }
     }
 
-    pub(super) fn destroy(&mut self, pe: u16, vm: usize) {
+    pub(super) fn destroy(&mut self, pe: PeIndex, vm: VmAt) {
         self.drop_vcpus(vm);
         let mut elsewhere = false;
-        for vcpu in 0..self.vms[vm].vcpus.len() {
-            match self.vms[vm].vcpus[vcpu].place {
-                Place::On(on) if on == pe => self.put(pe, vm, vcpu),
+        for at in self.vms[vm].vcpus.indices().map(|vcpu| vm.vcpu(vcpu)) {
+            match self.vms[at].place {
+                Place::On(on) if on == pe => self.put(pe, at),
                 Place::On(on) => {
                     elsewhere = true;
-                    self.give(on, Work::PutOff(vm, vcpu));
+                    self.give(on, Work::PutOff(at));
                 }
                 _ => {}
             }
         }
         if elsewhere {
             // The other PEs need a moment.
-            self.pes[usize::from(pe)].free = self.pes[usize::from(pe)].free.max(self.now) + cost::EXIT;
-            return self.pes[usize::from(pe)].work.push_back(Work::Act(vm, Action::Destroy));
+            self.pes[pe].free = self.pes[pe].free.max(self.now) + cost::EXIT;
+            return self.pes[pe].work.push_back(Work::Act(vm, Action::Destroy));
         }
         if self.vms[vm].vm.id().is_none() {
             return;
@@ -153,7 +155,7 @@ impl Engine<'_> {
         let name = self.name(vm);
         match gone {
             Ok(()) => {
-                let time = self.pes[usize::from(pe)].free;
+                let time = self.pes[pe].free;
                 self.story.tell(time, Who::Host(pe), || format!("has torn {name} down"));
                 self.tally.destroyed += 1;
             }
@@ -166,74 +168,74 @@ impl Engine<'_> {
         }
         self.vms[vm].high.clear();
         self.tally.forget(vm);
-        self.picture.forget(self.pes[usize::from(pe)].free, vm);
+        self.picture.forget(self.pes[pe].free, vm);
     }
 
-    pub(super) fn reset(&mut self, pe: u16, vm: usize, vcpu: usize) {
-        match self.vms[vm].vcpus[vcpu].place {
+    pub(super) fn reset(&mut self, pe: PeIndex, at: VcpuAt) {
+        match self.vms[at].place {
             Place::Nowhere => return,
-            Place::On(on) if on != pe => return self.give(on, Work::Act(vm, Action::Reset(vcpu))),
-            Place::On(_) => self.put(pe, vm, vcpu),
+            Place::On(on) if on != pe => return self.give(on, Work::Act(at.vm, Action::Reset(at.vcpu))),
+            Place::On(_) => self.put(pe, at),
             Place::Queued => {
-                let home = self.vms[vm].vcpus[vcpu].home;
-                self.pes[usize::from(home)].queue.retain(|who| *who != (vm, vcpu));
+                let home = self.vms[at].home;
+                self.pes[home].queue.retain(|who| *who != at);
             }
             Place::Asleep => {}
         }
         let commands = self.host.counters().commands;
         let begun = self.begin(pe);
-        let reset = self.vms[vm].vm.reset_vcpu(VcpuIndex(vcpu));
+        let reset = self.vms[at.vm].vm.reset_vcpu(at.vcpu);
         self.end(pe, begun, 0);
-        self.tally.commands(vm, self.host.counters().commands - commands);
-        let name = self.name(vm);
+        self.tally.commands(at.vm, self.host.counters().commands - commands);
         if let Err(error) = reset {
-            return self.failed(format!("{name}: vCPU {vcpu} cannot be reset"), &error);
+            return self.failed(format!("{}: vCPU {} cannot be reset", self.name(at.vm), at.vcpu.0), &error);
         }
-        self.story.tell(self.now, Who::Host(pe), || format!("has reset {name}/vcpu{vcpu}"));
-        self.vms[vm].vcpus[vcpu].guest = Guest::default();
-        self.enqueue(pe, vm, vcpu);
+        let name = self.vcpu_name(at);
+        self.story.tell(self.now, Who::Host(pe), || format!("has reset {name}"));
+        self.vms[at].guest = Guest::default();
+        self.enqueue(pe, at);
     }
 
-    pub(super) fn migrate(&mut self, pe: u16, vm: usize, vcpu: usize, to: u16) {
-        let name = self.name(vm);
+    pub(super) fn migrate(&mut self, pe: PeIndex, at: VcpuAt, to: PeIndex) {
+        let name = self.vcpu_name(at);
         let tell = move |story: &mut Story, now| {
-            story.tell(now, Who::Host(pe), || format!("moves {name}/vcpu{vcpu} to PE {to}"));
+            story.tell(now, Who::Host(pe), || format!("moves {name} to {to}"));
         };
-        match self.vms[vm].vcpus[vcpu].place {
-            Place::On(on) if on != pe => return self.give(on, Work::Act(vm, Action::Migrate(vcpu, to))),
+        match self.vms[at].place {
+            Place::On(on) if on != pe => return self.give(on, Work::Act(at.vm, Action::Migrate(at.vcpu, to))),
             Place::On(_) => {
                 tell(&mut self.story, self.now);
-                self.put(pe, vm, vcpu);
-                self.vms[vm].vcpus[vcpu].home = to;
-                self.enqueue(pe, vm, vcpu);
+                self.put(pe, at);
+                self.vms[at].home = to;
+                self.enqueue(pe, at);
             }
             Place::Queued => {
                 tell(&mut self.story, self.now);
-                let home = self.vms[vm].vcpus[vcpu].home;
-                self.pes[usize::from(home)].queue.retain(|who| *who != (vm, vcpu));
-                self.vms[vm].vcpus[vcpu].home = to;
-                self.enqueue(pe, vm, vcpu);
+                let home = self.vms[at].home;
+                self.pes[home].queue.retain(|who| *who != at);
+                self.vms[at].home = to;
+                self.enqueue(pe, at);
             }
             Place::Asleep | Place::Nowhere => {
                 tell(&mut self.story, self.now);
-                self.vms[vm].vcpus[vcpu].home = to;
+                self.vms[at].home = to;
             }
         }
         self.tally.migrated += 1;
     }
 
-    pub(super) fn preempt(&mut self, pe: u16, vm: usize, vcpu: usize) {
-        match self.vms[vm].vcpus[vcpu].place {
-            Place::On(on) if on != pe => self.give(on, Work::Act(vm, Action::Preempt(vcpu))),
+    pub(super) fn preempt(&mut self, pe: PeIndex, at: VcpuAt) {
+        match self.vms[at].place {
+            Place::On(on) if on != pe => self.give(on, Work::Act(at.vm, Action::Preempt(at.vcpu))),
             Place::On(_) => {
-                self.put(pe, vm, vcpu);
-                self.enqueue(pe, vm, vcpu);
+                self.put(pe, at);
+                self.enqueue(pe, at);
             }
             _ => {}
         }
     }
 
-    pub(super) fn reclaim(&mut self, pe: u16) {
+    pub(super) fn reclaim(&mut self, pe: PeIndex) {
         let begun = self.begin(pe);
         let reclaimed = self.host.reclaim();
         self.end(pe, begun, 0);

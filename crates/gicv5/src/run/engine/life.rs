@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::sysreg::{ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
 use gicv5_hal::Pe;
+use gicv5_model::PeIndex;
 
 use super::{Ending, Engine, Hopeless, Next, Work};
 use crate::failure::chain;
 use crate::output::count;
+use crate::run::index::VmAt;
 use crate::run::scenario::{Action, Ns};
 use crate::run::story::Who;
 use crate::run::tally::Tally;
@@ -22,15 +24,15 @@ impl Engine<'_> {
     /// Brings the physical side and the host up.
     pub(super) fn bring_up(&mut self) -> Result<(), Hopeless> {
         let hopeless = |what| move |error: &dyn Error| Hopeless { what, why: chain(error) };
-        let begun = self.begin(0);
+        let begun = self.begin(PeIndex(0));
         self.phys.bring_up().map_err(|error| hopeless("the physical driver does not come up")(&error))?;
-        self.end(0, begun, 0);
-        for pe in 0..self.scenario.machine.pes {
+        self.end(PeIndex(0), begun, 0);
+        for pe in self.pes.indices() {
             let begun = self.begin(pe);
-            let ops = self.pes[usize::from(pe)].ops.clone();
+            let ops = self.pes[pe].ops.clone();
             let index = self.phys.bring_up_pe(&Pe::new(&ops));
             let index = index.map_err(|error| hopeless("a PE does not come up")(&error))?;
-            self.pes[usize::from(pe)].host_pe = Some(index);
+            self.pes[pe].host_pe = Some(index);
             // Which accesses of guests trap is not the library's affair (INS-20). Here none does.
             let token = Pe::new(&ops);
             token.write_raw(SysReg::ICH_HFGRTR_EL2, fields_mask(ICH_HFGRTR_EL2::FIELDS));
@@ -39,12 +41,12 @@ impl Engine<'_> {
             token.isb();
             self.end(pe, begun, 0);
         }
-        let begun = self.begin(0);
+        let begun = self.begin(PeIndex(0));
         self.host.bring_up().map_err(|error| hopeless("the hypervisor's library does not come up")(&error))?;
-        self.end(0, begun, 0);
+        self.end(PeIndex(0), begun, 0);
         let machine = &self.scenario.machine;
         let limit = self.host.vm_limit();
-        self.story.tell(0, Who::Host(0), || {
+        self.story.tell(0, Who::Host(PeIndex(0)), || {
             let coherent = if machine.coherent { "sees" } else { "does not see" };
             let pes = count(machine.pes.into(), "PE");
             format!("is up: {pes}, room for {}; the IRS {coherent} the caches", count(limit.into(), "VM"))
@@ -66,9 +68,9 @@ impl Engine<'_> {
             self.failed_because(hopeless.what.to_owned(), hopeless.why);
             return Ok(self.finish(true, false, &before));
         }
-        for (n, kind) in self.scenario.kinds.iter().enumerate() {
+        for kind in &self.scenario.kinds {
             if let Some(time) = kind.starts {
-                for vm in self.scenario.kinds[n].members.clone() {
+                for vm in kind.members.clone().map(VmAt) {
                     self.at(time, Next::Start(vm));
                 }
             }
@@ -76,9 +78,8 @@ impl Engine<'_> {
         for (n, moment) in self.scenario.moments.iter().enumerate() {
             self.at(moment.time, Next::Moment(n));
         }
-        for n in 0..self.sources.len() {
-            let first = self.scenario.sources[n].from.saturating_add(self.gap(n));
-            self.at(first, Next::Source(n, 1));
+        for (n, source) in self.scenario.sources.iter().enumerate() {
+            self.source_comes(n, source, source.from, 1);
         }
         let mut stopped = false;
         let mut settled = true;
@@ -116,23 +117,23 @@ impl Engine<'_> {
     pub(super) fn happen(&mut self, next: Next) {
         match next {
             Next::Step(pe, _) => {
-                self.pes[usize::from(pe)].next = None;
+                self.pes[pe].next = None;
                 self.step(pe);
             }
             Next::Wake(pe) => self.wake(pe),
             Next::Effects => self.effects_come(),
             Next::Slice(pe, _) => {
                 self.tally.events += 1;
-                self.pes[usize::from(pe)].slice_over = true;
+                self.pes[pe].slice_over = true;
                 self.wake(pe);
             }
             Next::Start(vm) => self.act(vm, Action::Create),
             Next::Moment(n) => {
-                let moment = &self.scenario.moments[n];
+                let Some(moment) = self.scenario.moments.get(n) else { return };
                 if moment.vms.is_empty() {
-                    self.give(0, Work::Act(0, moment.action));
+                    self.give(PeIndex(0), Work::Act(VmAt(0), moment.action));
                 }
-                for vm in moment.vms.clone() {
+                for vm in moment.vms.clone().map(VmAt) {
                     self.act(vm, moment.action);
                 }
             }
@@ -153,47 +154,47 @@ impl Engine<'_> {
             (_, true) => "is over, and nothing happens any more; now everything is torn down".to_owned(),
             (_, false) => "is over, but things go on happening; now everything is torn down".to_owned(),
         });
-        for pe in 0..self.scenario.machine.pes {
+        for pe in self.pes.indices() {
             self.leave_guest(pe);
-            self.pes[usize::from(pe)].computes = None;
-            if let Some((vm, vcpu)) = self.pes[usize::from(pe)].current {
-                self.put(pe, vm, vcpu);
+            self.pes[pe].computes = None;
+            if let Some(at) = self.pes[pe].current {
+                self.put(pe, at);
             }
         }
         let mut leaks = Vec::new();
-        for vm in 0..self.vms.len() {
+        for vm in self.vms.indices() {
             if self.vms[vm].vm.id().is_some() {
-                self.destroy(0, vm);
+                self.destroy(PeIndex(0), vm);
             }
         }
         if self.host.holdings().quarantined > 0 {
-            self.reclaim(0);
+            self.reclaim(PeIndex(0));
         }
         let quarantined = u64::from(self.host.holdings().quarantined);
-        let begun = self.begin(0);
+        let begun = self.begin(PeIndex(0));
         let down = self.host.shut_down();
-        self.end(0, begun, 0);
+        self.end(PeIndex(0), begun, 0);
         if let Err(error) = down {
             leaks.push(format!("the hypervisor's library: {}", chain(&error)));
         }
-        for vm in 0..self.vms.len() {
+        for vm in self.vms.indices() {
             self.tally.forget(vm);
         }
-        for pe in 0..self.scenario.machine.pes {
-            if self.pes[usize::from(pe)].host_pe.is_none() {
+        for pe in self.pes.indices() {
+            if self.pes[pe].host_pe.is_none() {
                 continue;
             }
-            let ops = self.pes[usize::from(pe)].ops.clone();
+            let ops = self.pes[pe].ops.clone();
             let begun = self.begin(pe);
             let down = self.phys.bring_down_pe(&Pe::new(&ops));
             self.end(pe, begun, 0);
             if let Err(error) = down {
-                leaks.push(format!("PE {pe}: {}", chain(&error)));
+                leaks.push(format!("{pe}: {}", chain(&error)));
             }
         }
-        let begun = self.begin(0);
+        let begun = self.begin(PeIndex(0));
         let down = self.phys.tear_down();
-        self.end(0, begun, 0);
+        self.end(PeIndex(0), begun, 0);
         if let Err(error) = down {
             leaks.push(format!("the physical driver: {}", chain(&error)));
         }

@@ -15,10 +15,6 @@
 //!
 //! After the scenario's time no source interrupts any more and programs end where they are; what is under way goes on until
 //! no PE has anything to do. Then the judge is told that all is quiet, and everything is torn down.
-#![allow(
-    clippy::indexing_slicing,
-    reason = "the numbers of PEs, VMs and vCPUs come from these lists, and none of them shrinks"
-)]
 
 mod clock;
 mod cost;
@@ -31,39 +27,38 @@ mod world;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::ops::{Index, IndexMut};
 use std::sync::Arc;
 
-use gicv5_arch::{IntId, IrsIntId, VmId, VpeId};
+use gicv5_arch::{IntId, IrsIntId, VmId};
 use gicv5_hal::IrsIndex;
-use gicv5_hyp::{Host, Vm};
+use gicv5_hyp::{Host, VcpuIndex, Vm};
 use gicv5_model::account::Account;
 use gicv5_model::rng::Rng;
-use gicv5_model::{Machine, ModelPe};
-use gicv5_phys::{PeIndex as HostPe, Phys};
+use gicv5_model::{Machine, ModelPe, PeIndex};
+use gicv5_phys::Phys;
 
+use super::index::{Arena, VcpuAt, VmAt};
 use super::judge::Judge;
 use super::lab::{Base, Lab};
 use super::picture::Picture;
-use super::scenario::{Action, Kind, Ns, Scenario};
-use super::story::Story;
+use super::scenario::{Action, Kind, Ns, Scenario, VcpuSpec};
+use super::story::{Story, VcpuName};
 use super::tally::Tally;
-
-/// A vCPU: the places of its VM and of itself.
-type VcpuPlace = (usize, usize);
 
 /// What will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Next {
     /// A PE goes on, unless it has been told otherwise since.
-    Step(u16, u64),
+    Step(PeIndex, u64),
     /// There is something to do on a PE.
-    Wake(u16),
+    Wake(PeIndex),
     /// What guests have started comes by itself (SYN-4).
     Effects,
     /// The time slice of a PE's vCPU is over.
-    Slice(u16, u64),
+    Slice(PeIndex, u64),
     /// A VM starts.
-    Start(usize),
+    Start(VmAt),
     /// A moment of the scenario.
     Moment(usize),
     /// A source's next event.
@@ -73,13 +68,13 @@ enum Next {
 /// What the host has been asked to do on a PE.
 #[derive(Clone, Copy, Debug)]
 enum Work {
-    Act(usize, Action),
+    Act(VmAt, Action),
     /// A device of a VM had an event at this time.
-    Inject(usize, IrsIntId, Ns),
+    Inject(VmAt, IrsIntId, Ns),
     /// The vCPUs of a new VM may run.
-    Launch(usize),
+    Launch(VmAt),
     /// A vCPU leaves this PE, because its VM is to be destroyed.
-    PutOff(usize, usize),
+    PutOff(VcpuAt),
 }
 
 /// Where a vCPU is.
@@ -90,7 +85,7 @@ enum Place {
     /// It waits for its PE.
     Queued,
     /// It is resident.
-    On(u16),
+    On(PeIndex),
     /// It waits for an interrupt.
     Asleep,
 }
@@ -116,24 +111,25 @@ struct Guest {
     handling: Option<Handling>,
 }
 
-struct Vcpu {
-    vpe: VpeId,
-    home: u16,
+struct Vcpu<'h> {
+    spec: &'h VcpuSpec,
+    home: PeIndex,
     place: Place,
     guest: Guest,
     /// When its doorbell rang.
     rang: Option<Ns>,
 }
 
-struct Machinery<'h> {
+struct VmRun<'h> {
     vm: Vm<'h, Lab>,
-    kind: usize,
+    name: &'h str,
+    kind: &'h Kind,
     id: Option<VmId>,
-    vcpus: Vec<Vcpu>,
+    vcpus: Arena<VcpuIndex, Vcpu<'h>>,
     /// The SPIs whose wires are high.
     high: BTreeSet<IrsIntId>,
     /// The PE where its VMM's thread is.
-    vmm: u16,
+    vmm: PeIndex,
     /// By interrupt, its place in the kind's list.
     specs: Arc<HashMap<IrsIntId, usize>>,
 }
@@ -141,14 +137,14 @@ struct Machinery<'h> {
 struct PeRun {
     ops: ModelPe,
     /// How the driver calls it.
-    host_pe: Option<HostPe>,
+    host_pe: Option<gicv5_phys::PeIndex>,
     /// Until when it is busy.
     free: Ns,
     next: Option<Ns>,
     epoch: u64,
-    queue: VecDeque<VcpuPlace>,
+    queue: VecDeque<VcpuAt>,
     work: VecDeque<Work>,
-    current: Option<VcpuPlace>,
+    current: Option<VcpuAt>,
     /// The guest computes since then, and can be interrupted.
     computes: Option<Ns>,
     in_guest: bool,
@@ -202,9 +198,9 @@ pub(super) struct Engine<'h> {
     now: Ns,
     queue: BinaryHeap<Reverse<(Ns, u64, Next)>>,
     queued: u64,
-    pes: Vec<PeRun>,
-    vms: Vec<Machinery<'h>>,
-    by_id: HashMap<VmId, usize>,
+    pes: Arena<PeIndex, PeRun>,
+    vms: Arena<VmAt, VmRun<'h>>,
+    by_id: HashMap<VmId, VmAt>,
     sources: Vec<Rng>,
     random: Rng,
     over: bool,
@@ -213,7 +209,7 @@ pub(super) struct Engine<'h> {
     /// When the last effect that a guest has started comes by itself, at the latest.
     effects_due: Option<Ns>,
     /// The PEs that have a signal, and since when.
-    woken: Vec<(u16, Ns)>,
+    woken: Vec<(PeIndex, Ns)>,
     judge: Judge,
     tally: Tally,
     story: Story,
@@ -238,7 +234,8 @@ impl<'h> Engine<'h> {
     ) -> Engine<'h> {
         let machine = base.machine().clone();
         let rng = Rng::new(scenario.seed);
-        let pes = (0..scenario.machine.pes).filter_map(|pe| base.pe(pe)).map(|ops| PeRun {
+        let pes = (0..scenario.machine.pes).filter_map(|pe| base.pe(PeIndex(pe)));
+        let pes = pes.map(|ops| PeRun {
             ops: ops.clone(),
             host_pe: None,
             free: 0,
@@ -253,8 +250,8 @@ impl<'h> Engine<'h> {
             slice_epoch: 0,
             slice_over: false,
         });
-        let pes: Vec<PeRun> = pes.collect();
-        let mut engine = Engine {
+        let pes = pes.collect();
+        Engine {
             scenario,
             base,
             phys,
@@ -264,7 +261,7 @@ impl<'h> Engine<'h> {
             queue: BinaryHeap::new(),
             queued: 0,
             pes,
-            vms: Vec::new(),
+            vms: vms(scenario, host),
             by_id: HashMap::new(),
             sources: (0..scenario.sources.len()).map(|n| rng.fork(n as u64 + 2)).collect(),
             random: rng.fork(1),
@@ -277,50 +274,53 @@ impl<'h> Engine<'h> {
             story,
             picture,
             errors: Vec::new(),
-        };
-        engine.describe_vms();
-        engine
-    }
-
-    fn describe_vms(&mut self) {
-        let pes = self.scenario.machine.pes;
-        let specs: Vec<Arc<HashMap<IrsIntId, usize>>> = self
-            .scenario
-            .kinds
-            .iter()
-            .map(|kind| Arc::new(kind.interrupts.iter().enumerate().map(|(n, spec)| (spec.id, n)).collect()))
-            .collect();
-        let mut spread: u32 = 0;
-        for spec in &self.scenario.vms {
-            let kind = &self.scenario.kinds[spec.kind];
-            let vcpus: Vec<Vcpu> = kind
-                .vcpus
-                .iter()
-                .map(|vcpu| {
-                    let home = vcpu.pe.unwrap_or((spread % u32::from(pes)) as u16);
-                    spread += 1;
-                    Vcpu { vpe: vcpu.vpe, home, place: Place::Nowhere, guest: Guest::default(), rang: None }
-                })
-                .collect();
-            let vmm = vcpus.first().map_or(0, |vcpu| (vcpu.home + 1) % pes);
-            self.vms.push(Machinery {
-                vm: self.host.new_vm(),
-                kind: spec.kind,
-                id: None,
-                vcpus,
-                high: BTreeSet::new(),
-                vmm,
-                specs: specs[spec.kind].clone(),
-            });
         }
     }
 
-    fn kind(&self, vm: usize) -> &'h Kind {
-        &self.scenario.kinds[self.vms[vm].kind]
+    /// A VM, as the story calls it.
+    fn name(&self, vm: VmAt) -> &'h str {
+        self.vms[vm].name
     }
 
-    fn name(&self, vm: usize) -> &'h str {
-        &self.scenario.vms[vm].name
+    /// A vCPU, as the story calls it.
+    fn vcpu_name(&self, at: VcpuAt) -> VcpuName<'h> {
+        VcpuName { vm: self.name(at.vm), vcpu: at.vcpu }
+    }
+}
+
+/// The VMs of a scenario, none of which has been created.
+fn vms<'h>(scenario: &'h Scenario, host: &'h Host<Lab>) -> Arena<VmAt, VmRun<'h>> {
+    let pes = scenario.machine.pes;
+    let places = |kind: &Kind| kind.interrupts.iter().enumerate().map(|(n, spec)| (spec.id, n)).collect();
+    let specs: Vec<Arc<HashMap<IrsIntId, usize>>> = scenario.kinds.iter().map(|kind| Arc::new(places(kind))).collect();
+    let mut spread = (0..pes).cycle().map(PeIndex);
+    let kinds: Vec<_> = scenario.kinds.iter().zip(specs).collect();
+    let vms = scenario.vms.iter().filter_map(|spec| {
+        let (kind, specs) = kinds.get(spec.kind)?;
+        let vcpus = kind.vcpus.iter().map(|spec| {
+            let next = spread.next().unwrap_or(PeIndex(0));
+            let home = spec.pe.unwrap_or(next);
+            Vcpu { spec, home, place: Place::Nowhere, guest: Guest::default(), rang: None }
+        });
+        let vcpus: Arena<VcpuIndex, Vcpu<'_>> = vcpus.collect();
+        let vmm = vcpus.iter().next().map_or(PeIndex(0), |vcpu| PeIndex((vcpu.home.0 + 1) % pes));
+        let (name, specs) = (spec.name.as_str(), specs.clone());
+        Some(VmRun { vm: host.new_vm(), name, kind, id: None, vcpus, high: BTreeSet::new(), vmm, specs })
+    });
+    vms.collect()
+}
+
+impl<'h> Index<VcpuAt> for Arena<VmAt, VmRun<'h>> {
+    type Output = Vcpu<'h>;
+
+    fn index(&self, at: VcpuAt) -> &Vcpu<'h> {
+        &self[at.vm].vcpus[at.vcpu]
+    }
+}
+
+impl<'h> IndexMut<VcpuAt> for Arena<VmAt, VmRun<'h>> {
+    fn index_mut(&mut self, at: VcpuAt) -> &mut Vcpu<'h> {
+        &mut self[at.vm].vcpus[at.vcpu]
     }
 }
 

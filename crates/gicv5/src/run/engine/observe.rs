@@ -6,8 +6,9 @@ use gicv5_arch::{VmId, VpeId};
 use gicv5_model::clock::Tick;
 use gicv5_model::event::{Event, Signal};
 
-use super::{Engine, Failed, Next, VcpuPlace};
+use super::{Engine, Failed, Next};
 use crate::failure::chain;
+use crate::run::index::VcpuAt;
 use crate::run::picture::VcpuMark;
 use crate::run::scenario::Ns;
 use crate::run::story::Who;
@@ -33,30 +34,29 @@ impl Engine<'_> {
             Event::Instruction { .. } | Event::CommandStarted { .. } | Event::SpiWire { .. } => self.tally.events += 1,
             Event::Residency { pe, vm, vpe, resident } => {
                 self.tally.events += 1;
-                if let Some((vm, vcpu)) = self.find(vm, vpe) {
-                    self.tally.resident(vm, resident);
-                    if resident && let Some(rang) = self.vms[vm].vcpus[vcpu].rang.take() {
-                        self.tally.woken(vm, vcpu, ns.saturating_sub(rang));
+                if let Some(at) = self.find(vm, vpe) {
+                    self.tally.resident(at.vm, resident);
+                    if resident && let Some(rang) = self.vms[at].rang.take() {
+                        self.tally.woken(at, ns.saturating_sub(rang));
                     }
-                    self.picture.vcpu(ns, vm, vcpu, if resident { VcpuMark::On(pe.0) } else { VcpuMark::Off });
+                    self.picture.vcpu(ns, at, if resident { VcpuMark::On(pe) } else { VcpuMark::Off });
                     let what = if resident { "becomes resident on" } else { "leaves" };
-                    let name = self.name(vm);
-                    self.story.tell(ns, Who::Host(pe.0), || format!("{name}/vcpu{vcpu} {what} PE {}", pe.0));
+                    let name = self.vcpu_name(at);
+                    self.story.tell(ns, Who::Host(pe), || format!("{name} {what} {pe}"));
                 }
             }
             Event::Doorbell { vm, vpe, lpi } => {
-                if let Some((vm, vcpu)) = self.find(vm, vpe) {
-                    self.tally.doorbell(vm, vcpu);
-                    self.vms[vm].vcpus[vcpu].rang = Some(ns);
-                    self.picture.doorbell(ns, vm, vcpu);
-                    let name = self.name(vm);
-                    self.story.tell(ns, Who::Irs, || {
-                        format!("rings the doorbell of {name}/vcpu{vcpu}, which is {lpi} of the host")
-                    });
+                if let Some(at) = self.find(vm, vpe) {
+                    self.tally.doorbell(at);
+                    self.vms[at].rang = Some(ns);
+                    self.picture.doorbell(ns, at);
+                    let name = self.vcpu_name(at);
+                    self.story
+                        .tell(ns, Who::Irs, || format!("rings the doorbell of {name}, which is {lpi} of the host"));
                 }
             }
             Event::Signal { pe, signal: Signal::Irq | Signal::VirtualIrq, asserted: true } => {
-                self.woken.push((pe.0, ns));
+                self.woken.push((pe, ns));
             }
             Event::Allocated { size, .. } => self.tally.allocated(size),
             Event::Freed { size, .. } => self.tally.freed(size),
@@ -72,16 +72,13 @@ impl Engine<'_> {
     }
 
     /// The vCPU that the hardware calls so.
-    pub(super) fn find(&self, vm: VmId, vpe: VpeId) -> Option<VcpuPlace> {
+    pub(super) fn find(&self, vm: VmId, vpe: VpeId) -> Option<VcpuAt> {
         let vm = *self.by_id.get(&vm)?;
         let vcpus = &self.vms[vm].vcpus;
-        // The IDs ascend or are as the file has them; there are few.
+        // The IDs ascend: a vCPU is at the place of its ID or before it.
         let guess = usize::from(vpe.raw_value());
-        let vcpu = match vcpus.get(guess) {
-            Some(vcpu) if vcpu.vpe == vpe => guess,
-            _ => vcpus.iter().position(|vcpu| vcpu.vpe == vpe)?,
-        };
-        Some((vm, vcpu))
+        let guess = vcpus.indices().nth(guess).filter(|vcpu| vcpus[*vcpu].spec.vpe == vpe);
+        Some(vm.vcpu(guess.or_else(|| vcpus.indices().find(|vcpu| vcpus[*vcpu].spec.vpe == vpe))?))
     }
 
     pub(super) fn failed(&mut self, what: String, error: &dyn Error) {

@@ -1,35 +1,39 @@
 //! What the world does: where a moment of the scenario, or a source's event, becomes work for the host.
 
 use gicv5_arch::IrsIntId;
+use gicv5_model::PeIndex;
 
 use super::{Engine, Next, Work};
-use crate::run::scenario::{Action, Ns, Pace};
+use crate::run::index::VmAt;
+use crate::run::scenario::{Action, Ns, Pace, Source};
 use crate::run::story::Who;
 
 impl Engine<'_> {
-    pub(super) fn gap(&mut self, source: usize) -> Ns {
-        match self.scenario.sources[source].pace {
-            Pace::Every(time) => time,
-            Pace::About(time) => 1 + self.sources[source].below(time.saturating_mul(2).max(1)),
-        }
+    /// A source's next event comes this much after `time`.
+    pub(super) fn source_comes(&mut self, n: usize, source: &Source, time: Ns, count: u64) {
+        let Some(random) = self.sources.get_mut(n) else { return };
+        let gap = match source.pace {
+            Pace::Every(gap) => gap,
+            Pace::About(gap) => 1 + random.below(gap.saturating_mul(2).max(1)),
+        };
+        self.at(time.saturating_add(gap), Next::Source(n, count));
     }
 
+    /// A source has an event.
     pub(super) fn source(&mut self, n: usize, count: u64) {
-        let source = &self.scenario.sources[n];
+        let (Some(source), Some(random)) = (self.scenario.sources.get(n), self.sources.get_mut(n)) else { return };
         if self.now >= source.until {
             return;
         }
-        let vms = source.vms.clone();
-        let vm = vms.start + self.sources[n].below(vms.len() as u64) as usize;
-        self.act(vm, Action::Raise(source.interrupt));
+        let chosen = random.below(source.vms.len() as u64) as usize;
+        self.act(VmAt(source.vms.start + chosen), Action::Raise(source.interrupt));
         if count < source.count {
-            let time = self.now.saturating_add(self.gap(n));
-            self.at(time, Next::Source(n, count + 1));
+            self.source_comes(n, source, self.now, count + 1);
         }
     }
 
     /// The world does something; the host on some PE will have to deal with it.
-    pub(super) fn act(&mut self, vm: usize, action: Action) {
+    pub(super) fn act(&mut self, vm: VmAt, action: Action) {
         match action {
             Action::Raise(id) => {
                 self.tally.events += 1;
@@ -60,13 +64,13 @@ impl Engine<'_> {
         self.give(self.vms[vm].vmm, Work::Act(vm, action));
     }
 
-    pub(super) fn is_level(&self, vm: usize, id: IrsIntId) -> bool {
-        let spec = self.vms[vm].specs.get(&id).and_then(|n| self.kind(vm).interrupts.get(*n));
+    pub(super) fn is_level(&self, vm: VmAt, id: IrsIntId) -> bool {
+        let spec = self.vms[vm].specs.get(&id).and_then(|n| self.vms[vm].kind.interrupts.get(*n));
         spec.is_some_and(|spec| spec.mode == gicv5_arch::values::HandlingMode::Level)
     }
 
-    pub(super) fn give(&mut self, pe: u16, work: Work) {
-        self.pes[usize::from(pe)].work.push_back(work);
+    pub(super) fn give(&mut self, pe: PeIndex, work: Work) {
+        self.pes[pe].work.push_back(work);
         self.wake(pe);
     }
 }

@@ -12,6 +12,8 @@ mod words;
 
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, Priority, VpeId};
+use gicv5_hyp::VcpuIndex;
+use gicv5_model::PeIndex;
 use gicv5_model::fault::Fault;
 
 pub(crate) use problem::{Problem, Span};
@@ -103,7 +105,7 @@ pub(crate) struct VmSpec {
 pub(crate) struct VcpuSpec {
     pub(crate) vpe: VpeId,
     /// The PE it runs on; `None` to spread vCPUs over the PEs.
-    pub(crate) pe: Option<u16>,
+    pub(crate) pe: Option<PeIndex>,
     pub(crate) program: Vec<Step>,
     pub(crate) mask: Priority,
 }
@@ -113,7 +115,7 @@ pub(crate) struct VcpuSpec {
 pub(crate) struct InterruptSpec {
     pub(crate) id: IrsIntId,
     /// The vCPU that takes it.
-    pub(crate) vcpu: usize,
+    pub(crate) vcpu: VcpuIndex,
     pub(crate) priority: Priority,
     pub(crate) mode: HandlingMode,
     pub(crate) enabled: bool,
@@ -139,7 +141,7 @@ pub(crate) enum Step {
     Disable(IrsIntId),
     SetPriority(IrsIntId, Priority),
     /// It routes an interrupt to another vCPU.
-    Target(IrsIntId, usize),
+    Target(IrsIntId, VcpuIndex),
     /// It tells a device to lower its wire.
     Lower(IrsIntId),
 }
@@ -157,11 +159,11 @@ pub(crate) enum Action {
     Create,
     Destroy,
     /// A vCPU starts anew.
-    Reset(usize),
+    Reset(VcpuIndex),
     /// A vCPU moves to another PE.
-    Migrate(usize, u16),
+    Migrate(VcpuIndex, PeIndex),
     /// A vCPU gives its PE to whoever waits for it.
-    Preempt(usize),
+    Preempt(VcpuIndex),
     /// What is held of dead VMs is tried to be had back.
     Reclaim,
     /// The hardware does again what it should.
@@ -238,7 +240,7 @@ pub(crate) enum About {
     Everything,
     Vms(Vms),
     Interrupt(Vms, IrsIntId),
-    Vcpu(Vms, usize),
+    Vcpu(Vms, VcpuIndex),
 }
 
 /// A point of a distribution.

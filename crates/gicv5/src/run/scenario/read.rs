@@ -2,6 +2,8 @@
 
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, Priority, VpeId};
+use gicv5_hyp::VcpuIndex;
+use gicv5_model::PeIndex;
 use gicv5_model::fault::Fault;
 use toml::de::{DeTable, DeValue};
 
@@ -264,7 +266,7 @@ fn kind(
             check_program(&vcpu.program, &table.span_of("program"))?;
         }
         if table.value("pe").is_some() {
-            vcpu.pe = Some(table.integer("pe", 0..u64::from(machine.pes), 0)? as u16);
+            vcpu.pe = Some(PeIndex(table.integer("pe", 0..u64::from(machine.pes), 0)? as u16));
         }
         vcpu.mask = priority(&mut table, "mask", u64::from(vcpu.mask.number()))?;
         table.finish()?;
@@ -308,13 +310,14 @@ fn vpe_ids(table: &mut Table<'_, '_>) -> Result<Vec<VpeId>, Problem> {
 }
 
 /// The PEs that the vCPUs run on.
-fn pe_list(table: &mut Table<'_, '_>, machine: &MachineSpec, vcpus: usize) -> Result<Vec<Option<u16>>, Problem> {
+fn pe_list(table: &mut Table<'_, '_>, machine: &MachineSpec, vcpus: usize) -> Result<Vec<Option<PeIndex>>, Problem> {
     let Some(list) = table.list("pes")? else { return Ok(vec![None; vcpus]) };
     if list.len() != vcpus {
         let what = format!("`pes` names {} PEs for {vcpus} vCPUs", list.len());
         return Err(Problem::new(table.span_of("pes"), what, "name one PE for each vCPU, or leave `pes` out"));
     }
-    let pe = |value: &Value<'_>| table::integer(value, "pes", 0..u64::from(machine.pes)).map(|pe| Some(pe as u16));
+    let pe =
+        |value: &Value<'_>| table::integer(value, "pes", 0..u64::from(machine.pes)).map(|pe| Some(PeIndex(pe as u16)));
     list.iter().map(pe).collect()
 }
 
@@ -412,7 +415,7 @@ fn read_interrupt(
             return Err(Problem::new(span, format!("{id} is set up twice"), "describe each interrupt once"));
         }
         let vcpu = if each { n % bounds.vcpus } else { vcpu };
-        found.push(InterruptSpec { id, vcpu, priority, mode, enabled, handler: handler.clone() });
+        found.push(InterruptSpec { id, vcpu: VcpuIndex(vcpu), priority, mode, enabled, handler: handler.clone() });
     }
     Ok(())
 }

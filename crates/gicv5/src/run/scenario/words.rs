@@ -1,6 +1,8 @@
 //! The short sentences in a scenario: `run 20us`, `raise vm0 SPI 5`, `delivered vm0 = 3`.
 
 use gicv5_arch::{IrsIntId, Lpi, Priority, Spi};
+use gicv5_hyp::VcpuIndex;
+use gicv5_model::PeIndex;
 
 use super::problem::{Problem, Span};
 use super::{About, Action, Claim, Counter, Kind, Ns, Quantile, Relation, Step, VmSpec, Vms};
@@ -193,17 +195,17 @@ impl<'a> Sentence<'a> {
     }
 
     /// `vcpu 1`.
-    fn vcpu(&mut self, vcpus: usize) -> Result<usize, Problem> {
+    fn vcpu(&mut self, vcpus: usize) -> Result<VcpuIndex, Problem> {
         let word = self.next("vcpu and its number")?;
         if word.text != "vcpu" {
             let what = format!("{} is not understood here", quote(word.text));
             return Err(Problem::new(word.span, what, "write vcpu and a number, counted from 0"));
         }
-        Ok(self.number("vCPU of the VM", 0..vcpus as u64)?.0 as usize)
+        Ok(VcpuIndex(self.number("vCPU of the VM", 0..vcpus as u64)?.0 as usize))
     }
 
     /// `PE 1`.
-    fn pe(&mut self, pes: u16) -> Result<u16, Problem> {
+    fn pe(&mut self, pes: u16) -> Result<PeIndex, Problem> {
         for expected in ["to", "PE"] {
             let word = self.next("to PE and its number")?;
             if word.text != expected {
@@ -211,7 +213,7 @@ impl<'a> Sentence<'a> {
                 return Err(Problem::new(word.span, what, "write: to PE 1"));
             }
         }
-        Ok(self.number("PE of the machine", 0..u64::from(pes))?.0 as u16)
+        Ok(PeIndex(self.number("PE of the machine", 0..u64::from(pes))?.0 as u16))
     }
 
     fn priority(&mut self) -> Result<Priority, Problem> {
