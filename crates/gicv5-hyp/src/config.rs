@@ -4,7 +4,7 @@ use core::time::Duration;
 
 use gicv5_hal::IrsIndex;
 
-use crate::doorbell::DoorbellMask;
+use crate::doorbell::mask::DoorbellMask;
 
 /// What to do with a VM table that is already in use when the host comes up, left by firmware or by a hypervisor that ran
 /// before.

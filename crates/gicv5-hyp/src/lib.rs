@@ -214,7 +214,7 @@
 //!
 //! # Heap
 //!
-//! [`Platform::may_allocate`] is asked before each allocation, and one that fails all the same is an error like any other. A VM
+//! [`Platform::may_allocate`](gicv5_hal::Platform::may_allocate) is asked before each allocation, and one that fails all the same is an error like any other. A VM
 //! with one vCPU takes less than 512 bytes, with both ISTs and where a handle of a block takes 24 bytes: about 140 bytes for each
 //! vCPU and 8 for each eight PPIs that its guest sees, about 200 for the VM and 56 for each IST. Beside that there are the
 //! handles of VPE descriptors and level-2 ISTs, 8 bytes for each doorbell, and a bit for each VM ID.
@@ -236,16 +236,14 @@ extern crate alloc;
 #[cfg(any(test, loom))]
 extern crate std;
 
-use alloc::sync::Arc;
-
-use gicv5_hal::{HostLpis, Platform};
 pub(crate) use gicv5_irs::domain::{BlockOf, MutexOf};
 
 mod config;
 mod doorbell;
 mod error;
 mod host;
-mod memory;
+mod hypervisor;
+mod ids;
 mod probe;
 mod sync;
 mod tables;
@@ -253,45 +251,27 @@ mod vcpu;
 mod vm;
 
 pub use config::{Config, LiveTable};
-pub use doorbell::{DoorbellError, DoorbellMask, Wake};
+pub use doorbell::DoorbellError;
+pub use doorbell::mask::DoorbellMask;
+pub use doorbell::wake::Wake;
 pub use error::Fate;
 pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place, TableEntry};
 pub use gicv5_irs::lease::TableError;
-pub use host::host::{BringUpCause, BringUpError, Counters, Holdings, Host, Phase, ReclaimError, ShutDownError};
+pub use host::books::Phase;
+pub use host::bring_up::{BringUpCause, BringUpError, ShutDownError};
+pub use host::holdings::{Counters, Holdings};
+pub use host::host::Host;
+pub use host::quarantine::ReclaimError;
+pub use hypervisor::Hypervisor;
+pub use ids::VcpuIndex;
 pub use probe::ProbeError;
-pub use tables::ist::{IstCause, IstError};
+pub use vcpu::error::{InjectError, PpiError, RunError};
 pub use vcpu::ppi::PpiMask;
-pub use vcpu::run::{Idle, InjectError, Pending, PpiError, RunError};
-pub use vm::handle::{
-    InitCause, InitError, Nesting, NotLive, ReferenceError, ResetCause, ResetError, VcpuIndex, Vm, VmReference, VmSpec,
-};
-pub use vm::record::VmState;
-pub use vm::teardown::{TearDownCause, TearDownError};
-
-/// All that the library needs of the hypervisor that it is a part of.
-pub trait Hypervisor: Platform {
-    /// The supply of LPIs for doorbells.
-    type Lpis: HostLpis;
-
-    /// The supply of LPIs for doorbells.
-    fn lpis(&self) -> &Self::Lpis;
-}
-
-impl<T: Hypervisor + ?Sized> Hypervisor for &T {
-    type Lpis = T::Lpis;
-
-    fn lpis(&self) -> &T::Lpis {
-        T::lpis(self)
-    }
-}
-
-impl<T: Hypervisor + Send + ?Sized> Hypervisor for Arc<T> {
-    type Lpis = T::Lpis;
-
-    fn lpis(&self) -> &T::Lpis {
-        T::lpis(self)
-    }
-}
-
-/// An LPI of the hypervisor's.
-pub(crate) type LpiOf<H> = <<H as Hypervisor>::Lpis as HostLpis>::Lpi;
+pub use vcpu::reset::{ResetCause, ResetError};
+pub use vcpu::run::{Idle, Pending};
+pub use vm::handle::Vm;
+pub use vm::init::{InitCause, InitError, Nesting, VmSpec};
+pub use vm::ist::{IstCause, IstError};
+pub use vm::reference::{ReferenceError, VmReference};
+pub use vm::state::VmState;
+pub use vm::tear_down::{TearDownCause, TearDownError};

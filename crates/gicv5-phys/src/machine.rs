@@ -1,16 +1,17 @@
 //! What stays the same from probe to the end.
 
+use alloc::boxed::Box;
 use core::ops::Range;
 use core::time::Duration;
 
+use gicv5_arch::PhysAddr;
+use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::irs::IRS_CR1;
 use gicv5_hal::{IrsIndex, Platform};
 use gicv5_irs::command::{Command, CommandError};
 use gicv5_irs::domain::Domain;
 use gicv5_irs::port::{Port, PortKind, Ports};
 use gicv5_irs::turn::{MyTurn, Turn};
-
-use crate::probe::Found;
 
 /// One IRS of the domain.
 pub(crate) struct IrsUnit<H: Platform> {
@@ -24,6 +25,21 @@ pub(crate) struct IrsUnit<H: Platform> {
     pub(crate) one_n: bool,
     pub(crate) iaffid_bits: u32,
     pub(crate) attributes: IRS_CR1,
+}
+
+/// What the domain as a whole can do, and what was chosen from it.
+pub(crate) struct Found<H: Platform> {
+    pub(crate) irss: Box<[IrsUnit<H>]>,
+    /// The IST; `None` if no LPIs are wanted.
+    pub(crate) ist: Option<IstGeometry>,
+    /// The LPIs to hand out, IPIs included.
+    pub(crate) lpis: u32,
+    pub(crate) priority_bits: u32,
+    pub(crate) pes: u32,
+    /// The last address that all IRSs can reach.
+    pub(crate) highest: PhysAddr,
+    /// The IRS to publish table memory for: one that does not see the caches, if there is one.
+    pub(crate) publish_for: IrsIndex,
 }
 
 /// The domain, and what the probe found.

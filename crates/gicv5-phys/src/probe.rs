@@ -1,6 +1,5 @@
 //! What the hardware says it is, and whether that can be.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -14,7 +13,7 @@ use gicv5_arch::{IrsIntType, PhysAddr, Spi};
 use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, Pe, PeOps, Platform, TableMemory};
 
 use crate::config::{Config, memory_attributes};
-use crate::machine::IrsUnit;
+use crate::machine::{Found, IrsUnit};
 use gicv5_irs::heap::{Heap, OutOfMemory, reserve};
 use gicv5_irs::port::Ports;
 
@@ -105,21 +104,6 @@ impl CpuInterface {
 
 fn cpu<R: Register<Reg = SysReg>>(register: R, reason: &'static str) -> ProbeError {
     ProbeError::Pe { register: R::REG, value: register.to_bits(), reason }
-}
-
-/// What the domain as a whole can do, and what was chosen from it.
-pub(crate) struct Found<H: Platform> {
-    pub(crate) irss: Box<[IrsUnit<H>]>,
-    /// The IST; `None` if no LPIs are wanted.
-    pub(crate) ist: Option<IstGeometry>,
-    /// The LPIs to hand out, IPIs included.
-    pub(crate) lpis: u32,
-    pub(crate) priority_bits: u32,
-    pub(crate) pes: u32,
-    /// The last address that all IRSs can reach.
-    pub(crate) highest: PhysAddr,
-    /// The IRS to publish table memory for: one that does not see the caches, if there is one.
-    pub(crate) publish_for: IrsIndex,
 }
 
 /// One IRS, as far as its own registers go.

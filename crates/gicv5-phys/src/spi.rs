@@ -5,7 +5,7 @@ use gicv5_arch::irs::{IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR};
 use gicv5_arch::values::TriggerMode;
 use gicv5_hal::Platform;
 
-use crate::driver::Phys;
+use crate::driver::phys::Phys;
 use gicv5_irs::command::{Command, CommandError};
 use gicv5_irs::port::{Port, PortKind};
 

@@ -52,18 +52,22 @@ use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64 as Counter, Ordering as CounterOrdering};
 
 use arbitrary_int::u24;
-use gicv5_arch::{Iaffid, Lpi, Priority, VmId, VpeId};
+use gicv5_arch::{Iaffid, Lpi, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
 use once_cell::race::OnceBox;
 
 use crate::sync::{AtomicU64, Ordering};
 use gicv5_irs::heap::{Heap, OutOfMemory, boxed_slice};
+use mask::DoorbellMask;
 use order::Step;
+use wake::Wake;
 use word::Word;
 
+pub(crate) mod mask;
 pub(crate) mod order;
 #[cfg(test)]
 pub(crate) mod supply;
+pub(crate) mod wake;
 mod word;
 
 /// Names a doorbell from its allocation to its release, and nothing afterwards.
@@ -83,39 +87,6 @@ impl DoorbellId {
     fn from_cookie(Cookie(cookie): Cookie) -> Option<DoorbellId> {
         let generation = u24::try_new(u32::try_from(cookie >> 32).ok()?).ok()?;
         Some(DoorbellId { slot: cookie as u32, generation })
-    }
-}
-
-/// Whom to wake: the vCPU of this VPE. It has something to do, or had: a doorbell is not withdrawn when the interrupt is gone
-/// (DB-17).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Wake {
-    /// Its VM.
-    pub vm: VmId,
-    /// Its VPE.
-    pub vpe: VpeId,
-}
-
-/// How an IRS compares a priority with the mask of a doorbell (DBPM). The architecture is not public, and what is public
-/// about it disagrees (open question 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Hash)]
-pub enum DoorbellMask {
-    /// By importance: in numbers, priority <= DBPM rings (DB-9). A doorbell rings for what the vCPU would take, and for
-    /// nothing else.
-    #[default]
-    ByUrgency,
-    /// By number: priority >= DBPM rings. What the vCPU would take cannot be told from what it would not, so that a doorbell
-    /// rings for everything, and a masked interrupt wakes the vCPU for nothing.
-    ByNumber,
-}
-
-impl DoorbellMask {
-    /// The mask with which everything rings that is as urgent as `least` or more.
-    pub(crate) const fn letting_through(self, least: Priority) -> Priority {
-        match self {
-            DoorbellMask::ByUrgency => least,
-            DoorbellMask::ByNumber => Priority::MOST_URGENT,
-        }
     }
 }
 

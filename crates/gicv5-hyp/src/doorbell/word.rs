@@ -5,7 +5,7 @@
 use arbitrary_int::u24;
 use gicv5_arch::{VmId, VpeId};
 
-use super::Wake;
+use super::wake::Wake;
 
 /// What is known about a doorbell.
 #[bitbybit::bitfield(u64, default = 0, debug, forbid_overlaps)]

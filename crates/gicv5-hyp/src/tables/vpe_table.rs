@@ -1,22 +1,17 @@
-//! A VM's VPE table, its descriptors, and how a VPE becomes valid.
+//! A VM's VPE table and its descriptors.
 
 use alloc::boxed::Box;
 
+use gicv5_arch::AddressError;
+use gicv5_arch::VpeId;
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_VMD, VPETE};
 use gicv5_arch::geometry::VpeTableGeometry;
-use gicv5_arch::irs::{IRS_VMAP_VPER, IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg};
-use gicv5_arch::{AddressError, Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Block, IrsIndex, TableMemory};
 
-use crate::Hypervisor;
-use crate::doorbell::DoorbellSet;
-use crate::host::host::Host;
-use crate::memory::VmKey;
+use crate::ids::VmKey;
 use crate::probe::Limits;
-use gicv5_irs::command::{Command, CommandError, Place};
 use gicv5_irs::heap::Heap;
 use gicv5_irs::lease::{Structure, TableError, allocate, allocate_many};
-use gicv5_irs::port::PortKind;
 
 /// A VPE that no VM has: selecting it selects nothing (VPE-12).
 pub(crate) const NO_VPE: VpeId = VpeId::new(u16::MAX);
@@ -138,54 +133,5 @@ impl<B: Block> Tables<B> {
             }
             _ => Ok(entry),
         }
-    }
-}
-
-impl<H: Hypervisor> Host<H> {
-    /// Makes a VPE of a valid VM valid, and its settings what they must be. There is no other way to make one valid, so
-    /// that none is without its settings (VPE-10, VPE-11).
-    pub(crate) async fn make_vpe_valid(&self, vm: VmId, vpe: VpeId, lpi: Lpi) -> Result<DoorbellSet, CommandError> {
-        let command = Command::MakeVpeValid(vm, vpe);
-        let mut port = self.port(PortKind::Vmt, command).await?;
-        port.issue(command, IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(vm).with_vpe_id(vpe)).await?;
-        drop(port);
-        self.configure_vpe(vm, vpe, lpi).await
-    }
-
-    /// Selects a VPE, which shows whether it is valid (VPE-12), takes it out of 1-of-N selection and gives it its doorbell,
-    /// with no request.
-    pub(crate) async fn configure_vpe(&self, vm: VmId, vpe: VpeId, lpi: Lpi) -> Result<DoorbellSet, CommandError> {
-        let command = Command::SelectVpe(vm, vpe);
-        let mut port = self.port(PortKind::Vpe, command).await?;
-        let select = |vpe| IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe);
-        // V says that a VPE is selected, not which (GEN-17): if the selection below has no effect, one that was selected before
-        // would be taken for this one, and get its doorbell. So nothing is selected first.
-        let status = port.issue(command, select(NO_VPE)).await?;
-        if IRS_VPE_STATUSR::new_with_raw_value(status as u32).v() {
-            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_STATUSR), status));
-        }
-        port.issue_valid(command, select(vpe)).await?;
-
-        let command = Command::ConfigureVpe(vm, vpe);
-        port.issue_valid(command, IRS_VPE_CR0::ZERO.with_dps(true)).await?;
-        // Without 1-of-N the register may read as zero (open question 20).
-        if self.limits.one_of_n {
-            let found: IRS_VPE_CR0 = port.read();
-            if !found.dps() {
-                return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_CR0), found.raw_value().into()));
-            }
-        }
-
-        let command = Command::SetDoorbell(vm, vpe);
-        // The mask of a request replaces this one (DB-10). If it counts as well, it is in nobody's way.
-        let open = self.doorbells.mask.letting_through(Priority::LEAST_URGENT);
-        let settings = IRS_VPE_DBR::ZERO.with_dbv(true).with_dbpm(open).with_intid(lpi);
-        port.issue_valid(command, settings).await?;
-        // A doorbell that is not set is a vCPU that sleeps for ever, so it is worth another look (DB-6).
-        let found: IRS_VPE_DBR = port.read();
-        if !found.dbv() || found.intid() != lpi {
-            return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_DBR), found.raw_value()));
-        }
-        Ok(DoorbellSet(()))
     }
 }

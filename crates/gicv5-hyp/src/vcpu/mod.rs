@@ -1,4 +1,7 @@
 //! A vCPU: its registers, and running it.
 
+pub(crate) mod context;
+pub(crate) mod error;
 pub(crate) mod ppi;
+pub(crate) mod reset;
 pub(crate) mod run;

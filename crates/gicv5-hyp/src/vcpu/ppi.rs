@@ -66,6 +66,8 @@ impl PpiMask {
     }
 }
 
+pub(crate) const SOFTWARE_PPI: PpiMask = PpiMask::EMPTY.with(Ppi::SW_PPI);
+
 /// The virtual PPIs of the PEs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub(crate) struct VirtualPpis {

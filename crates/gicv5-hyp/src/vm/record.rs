@@ -7,30 +7,16 @@ use gicv5_arch::{VmId, VpeId};
 use gicv5_hal::Lock;
 
 use crate::doorbell::Doorbell;
-use crate::memory::VmKey;
-use crate::sync::{AtomicU8, Ordering};
+use crate::hypervisor::LpiOf;
+use crate::ids::{VcpuIndex, VmKey};
 use crate::tables::ist::Ists;
 use crate::tables::vpe_table::Tables;
+use crate::vcpu::context::{Context, GuestIrs};
 use crate::vcpu::ppi::PpiMask;
-use crate::vcpu::run::{Context, GuestIrs};
-use crate::vm::handle::VcpuIndex;
-use crate::{BlockOf, Hypervisor, LpiOf, MutexOf};
+use crate::vm::state::{Life, VmState};
+use crate::{BlockOf, Hypervisor, MutexOf};
 use gicv5_irs::heap::{Boxed, Heap, OutOfMemory, boxed_slice};
 use gicv5_irs::lease::{Part, Structure};
-
-/// How far a VM is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum VmState {
-    /// Init is under way, or its future was dropped half-way: only teardown, and another init, which begins with one, are
-    /// possible.
-    Initialising = 0,
-    /// Everything is set up: vCPUs may be loaded, interrupts injected.
-    Live = 1,
-    /// The hardware refused to make one of its vCPUs resident (RES-19), or did not answer (IST-8, LIFE-11): nothing but
-    /// teardown is possible.
-    Dead = 2,
-}
 
 /// Why a record is with the host.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -77,35 +63,6 @@ pub(crate) struct Vcpu<H: Hypervisor> {
     pub(crate) doorbell: Option<Doorbell<LpiOf<H>>>,
     /// What the CPU interface held when it was put.
     pub(crate) context: Context,
-}
-
-/// A [`VmState`] that load can change.
-pub(crate) struct Life(AtomicU8);
-
-impl Life {
-    pub(crate) fn new(state: VmState) -> Life {
-        Life(AtomicU8::new(state as u8))
-    }
-
-    /// How far the VM is.
-    pub(crate) fn state(&self) -> VmState {
-        match self.0.load(Ordering::Relaxed) {
-            0 => VmState::Initialising,
-            1 => VmState::Live,
-            _ => VmState::Dead,
-        }
-    }
-
-    /// Init is over.
-    pub(crate) fn begin(&self) {
-        self.0.store(VmState::Live as u8, Ordering::Relaxed);
-    }
-
-    /// A failed residency, or a command whose outcome is unknown: the VM may only be torn down (RES-19, LIFE-11). Callable
-    /// from load.
-    pub(crate) fn kill(&self) {
-        self.0.store(VmState::Dead as u8, Ordering::Relaxed);
-    }
 }
 
 impl<H: Hypervisor> Record<H> {

@@ -16,16 +16,17 @@ use std::vec::Vec;
 use gicv5_arch::Lpi;
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::register::Register;
-use gicv5_arch::sysreg::ICC_IAFFIDR_EL1;
+use gicv5_arch::sysreg::{ICC_IAFFIDR_EL1, SysReg};
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
 use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
 use loom::thread;
 
 use super::*;
+use crate::doorbell::DoorbellSet;
+use crate::doorbell::mask::DoorbellMask;
 use crate::doorbell::order::{Step, WEAKENED};
 use crate::doorbell::supply::{Mutexes, Supply};
-use crate::doorbell::{DoorbellMask, DoorbellSet};
 
 const VM: VmId = VmId::new(1);
 const VPE: VpeId = VpeId::new(2);

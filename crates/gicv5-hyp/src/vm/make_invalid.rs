@@ -12,14 +12,15 @@
 
 use core::marker::PhantomData;
 
+use gicv5_arch::IrsIntType;
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD};
 use gicv5_arch::irs::{IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::MapAction;
-use gicv5_arch::{IrsIntType, VmId};
 use gicv5_hal::{Lock, TableMemory};
 
 use crate::Hypervisor;
 use crate::host::host::Host;
+use crate::ids::VmKey;
 use crate::tables::ist::Ist;
 use crate::tables::vm_table::VmTable;
 use crate::tables::vpe_table::Tables;
@@ -27,25 +28,6 @@ use gicv5_irs::command::{Command, CommandError, Place, TableEntry};
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Proof;
 use gicv5_irs::port::Port;
-
-/// A VM over its life: no other VM has the same, whatever its ID. Its ID in bits 15 to 0, its generation above.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct VmKey(u64);
-
-impl VmKey {
-    pub(crate) const fn new(vm: VmId, generation: u64) -> VmKey {
-        VmKey(generation << 16 | vm.raw_value() as u64)
-    }
-
-    pub(crate) const fn vm(self) -> VmId {
-        VmId::new(self.0 as u16)
-    }
-
-    /// VMs are counted from 0. At a million each second it takes 8 years to run out of numbers.
-    pub(crate) const fn generation(self) -> u64 {
-        self.0 >> 16
-    }
-}
 
 /// Proof that a VM is invalid: no IRS touches anything of it (VM-6).
 pub(crate) struct VmInvalid(VmKey);

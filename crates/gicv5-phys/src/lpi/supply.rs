@@ -12,10 +12,10 @@ use gicv5_irs::heap::OutOfMemory;
 use gicv5_irs::levels::{ReachError, Shared, reach};
 use gicv5_irs::port::PortKind;
 
-use crate::driver::{Phase, Phys};
-use crate::gate::{Gate, Owner};
-use crate::irq::read_configuration;
-use crate::ist::Ist;
+use crate::driver::phys::{Phase, Phys};
+use crate::interrupts::by_number::read_configuration;
+use crate::lpi::gate::{Gate, Owner};
+use crate::lpi::ist::Ist;
 use crate::machine::Machine;
 
 /// An LPI that belongs to whoever has this value.

@@ -7,33 +7,14 @@ use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, SysReg};
 use gicv5_arch::{Iaffid, PpiBank, Priority};
 use gicv5_hal::{Cookie, Lock, LpiError, Pe, PeOps, Platform};
 
-use crate::driver::{Phase, Phys};
-use crate::gate::Owner;
-use crate::ipi::{IPI_UP, PeIndex, lpi_of, word_of};
-use crate::lpi::configure;
+use crate::driver::phys::{Phase, Phys};
+use crate::ipi::word::{IPI_UP, PeIndex, lpi_of, word_of};
+use crate::lpi::gate::Owner;
+use crate::lpi::supply::configure;
 use crate::ppi::{self, BankRegisters, PRIORITYR};
 use crate::probe::{CpuInterface, ProbeError};
 use gicv5_irs::command::{Command, CommandError};
 use gicv5_irs::port::PortKind;
-
-/// What the driver knows about a PE.
-#[derive(Default)]
-pub(crate) struct PeRecord {
-    iaffid: Option<Iaffid>,
-    up: bool,
-}
-
-impl PeRecord {
-    /// The affinity ID, if the PE is up.
-    pub(crate) fn is_up(&self) -> Option<Iaffid> {
-        if self.up { self.iaffid } else { None }
-    }
-
-    /// There has never been such a PE.
-    pub(crate) fn forget(&mut self) {
-        *self = PeRecord::default();
-    }
-}
 
 /// A PE could not be brought up or taken out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -10,14 +10,16 @@
 use gicv5_arch::{IrsIntType, VmId, VpeId};
 use gicv5_hal::Lock;
 
-use crate::Hypervisor;
 use crate::error::Fate;
 use crate::host::host::Host;
-use crate::memory::TableWithdrawn;
-use crate::tables::ist::free_all;
-use crate::vm::record::{Record, VmState};
-use gicv5_irs::command::Fault;
-use gicv5_irs::command::{Command, CommandError};
+use crate::tables::ist::Ist;
+use crate::vm::handle::Vm;
+use crate::vm::make_invalid::TableWithdrawn;
+use crate::vm::record::Record;
+use crate::vm::state::VmState;
+use crate::{BlockOf, Hypervisor};
+use gicv5_irs::command::{Command, CommandError, Fault};
+use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Structure;
 use gicv5_irs::port::PortKind;
 
@@ -98,6 +100,47 @@ impl TearDownError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         self.cause.fault()
+    }
+}
+
+impl<H: Hypervisor> Vm<'_, H> {
+    /// Tears the VM down, from any state; does nothing if it is not initialised. No vCPU may be resident.
+    ///
+    /// Waits for the IRS and, to release doorbells, for their handlers; frees memory and allocates none. Not from an interrupt
+    /// handler, nor with a lock held that one takes.
+    ///
+    /// # Errors
+    ///
+    /// [`TearDownError`]. If nothing could be begun, the VM is unchanged, and running on. If the hardware does not confirm,
+    /// what it may still use is quarantined with the host, and the handle is free.
+    pub fn tear_down(&mut self) -> Result<(), TearDownError> {
+        self.host.domain.block_on(self.start_tear_down())
+    }
+
+    /// [`tear_down`](Self::tear_down) step by step. A future that is dropped leaves the VM as far as it was: teardown may be
+    /// called again. Releasing a doorbell waits inside of a poll.
+    ///
+    /// # Errors
+    ///
+    /// As [`tear_down`](Self::tear_down).
+    pub async fn start_tear_down(&mut self) -> Result<(), TearDownError> {
+        let Some(record) = &mut self.record else { return Ok(()) };
+        let before = record.state();
+        match self.host.tear_down_record(record, None).await {
+            Ok(()) => {
+                self.record = None;
+                Ok(())
+            }
+            Err(cause) if !cause.may_be_in_use() => Err(TearDownError { cause, fate: Fate::Unchanged }),
+            // The port was not to be had, and nothing was done.
+            Err(cause) if before == VmState::Live && record.state() == VmState::Live => {
+                Err(TearDownError { cause, fate: Fate::Unchanged })
+            }
+            Err(cause) => {
+                self.quarantine();
+                Err(TearDownError { cause, fate: Fate::Quarantined })
+            }
+        }
     }
 }
 
@@ -200,5 +243,12 @@ impl<H: Hypervisor> Host<H> {
             }
         }
         outcome
+    }
+}
+
+/// The blocks of a record's ISTs that have come back.
+pub(crate) fn free_all<H: Hypervisor>(host: &Host<H>, ists: [Option<Boxed<Ist<BlockOf<H>>>>; 2]) {
+    for ist in ists.into_iter().flatten() {
+        ist.into_inner().free(host.domain.platform.memory());
     }
 }

@@ -1,0 +1,322 @@
+//! How a VM is initialised.
+
+use gicv5_arch::geometry::GeometryError;
+use gicv5_arch::{IrsIntType, VmId, VpeId};
+use gicv5_hal::{Lock, LpiError};
+
+use crate::Hypervisor;
+use crate::doorbell::DoorbellError;
+use crate::error::Fate;
+use crate::host::books::Phase;
+use crate::host::host::Host;
+use crate::ids::VmKey;
+use crate::tables::vpe_table::{NO_VPE, Tables};
+use crate::vcpu::ppi::{PpiMask, SOFTWARE_PPI};
+use crate::vm::handle::Vm;
+use crate::vm::ist::IstCause;
+use crate::vm::record::{Parked, Record};
+use crate::vm::state::VmState;
+use crate::vm::tear_down::TearDownError;
+use gicv5_irs::command::{CommandError, Fault};
+use gicv5_irs::heap::OutOfMemory;
+use gicv5_irs::lease::{Part, TableError};
+use gicv5_irs::levels::ReachError;
+
+/// Whether the guest shall run hypervisors of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum Nesting {
+    /// No.
+    #[default]
+    No,
+    /// Yes. Refused: nested virtualisation is not supported (LIFE-15).
+    Requested,
+}
+
+/// What a VM shall be.
+#[derive(Clone, Copy, Debug)]
+pub struct VmSpec<'a> {
+    /// The VPE IDs of its vCPUs, ascending, up to 65534. They may be sparse; the guest sees them as its affinities (VPE-19).
+    /// There are no more vCPUs than these: none can be added later.
+    pub vpes: &'a [VpeId],
+    /// The number of virtual SPIs, IDs from 0; 0 for none.
+    pub spis: u32,
+    /// The PPIs that the guest shall see, as far as the PEs have them: the software PPI and those that the hypervisor drives.
+    pub ppis: PpiMask,
+    /// Whether the guest shall run hypervisors.
+    pub nesting: Nesting,
+}
+
+impl<'a> VmSpec<'a> {
+    /// A VM with these vCPUs, no SPIs, and the software PPI.
+    #[must_use]
+    pub const fn new(vpes: &'a [VpeId]) -> VmSpec<'a> {
+        VmSpec { vpes, spis: 0, ppis: SOFTWARE_PPI, nesting: Nesting::No }
+    }
+}
+
+/// Why a VM could not be initialised.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum InitCause {
+    /// It is initialised.
+    #[error("the VM is initialised already")]
+    AlreadyInitialised,
+    /// It has no vCPU (LIFE-15).
+    #[error("a VM without a vCPU")]
+    NoVcpus,
+    /// Nested virtualisation is not supported (LIFE-15).
+    #[error("nested virtualisation is not supported")]
+    Nesting,
+    /// The VPE IDs do not ascend, or one is there twice.
+    #[error("{vpe} does not come after the VPE before it")]
+    NotAscending {
+        /// The VPE.
+        vpe: VpeId,
+    },
+    /// The IRS has no such VPE ID.
+    #[error("there can be no such VPE")]
+    VpeId(#[source] GeometryError),
+    /// The library keeps the last VPE ID of all to select nothing with.
+    #[error("{vpe} cannot be had: selecting it shall select nothing")]
+    ReservedVpe {
+        /// The VPE.
+        vpe: VpeId,
+    },
+    /// The IRS has no IST for so many SPIs.
+    #[error("there can be no SPI IST for so many SPIs")]
+    Spis(#[source] GeometryError),
+    /// The host is not up.
+    #[error("the host is not up but {0:?}")]
+    HostNotUp(Phase),
+    /// All VM IDs are in use (LIFE-12).
+    #[error("no VM ID is free")]
+    NoVmId,
+    /// A vCPU cannot have a doorbell.
+    #[error("there is no doorbell for {vpe}")]
+    Doorbell {
+        /// The VPE.
+        vpe: VpeId,
+        /// Why.
+        source: DoorbellError,
+    },
+    /// There is no memory for a table.
+    #[error("there is no memory for the VM")]
+    Table(#[from] TableError),
+    /// The SPI IST could not be made.
+    #[error("the SPI IST could not be made")]
+    Ist(#[from] IstCause),
+    /// The IRS did not do what it was asked to.
+    #[error(transparent)]
+    Command(#[from] CommandError),
+    /// An earlier init was given up half-way, and what it has left could not be torn down.
+    #[error("what an earlier attempt has left could not be torn down")]
+    NotSettled(#[source] crate::TearDownCause),
+}
+
+impl From<OutOfMemory> for InitCause {
+    fn from(error: OutOfMemory) -> InitCause {
+        InitCause::Table(error.into())
+    }
+}
+
+impl From<ReachError> for InitCause {
+    fn from(error: ReachError) -> InitCause {
+        match error {
+            ReachError::Table(error) => InitCause::Table(error),
+            ReachError::Command(error) => InitCause::Command(error),
+            // Only a host that is not up has no VM table.
+            ReachError::Gone => InitCause::HostNotUp(Phase::Changing),
+        }
+    }
+}
+
+/// A VM could not be initialised, and what became of what had been done till then.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}; {fate}")]
+pub struct InitError {
+    /// Why.
+    pub cause: InitCause,
+    /// What became of it: [`Fate::Unchanged`], [`Fate::TornDown`] or [`Fate::Quarantined`]. In all of them but
+    /// [`InitCause::AlreadyInitialised`], init may be tried again.
+    pub fate: Fate,
+}
+
+impl InitError {
+    const fn unchanged(cause: InitCause) -> InitError {
+        InitError { cause, fate: Fate::Unchanged }
+    }
+
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match &self.cause {
+            InitCause::HostNotUp(Phase::Changing) => Fault::Busy,
+            InitCause::Doorbell { source: DoorbellError::Lpi(LpiError::Unreachable { .. }), .. } => Fault::Hardware,
+            InitCause::AlreadyInitialised
+            | InitCause::NoVcpus
+            | InitCause::Nesting
+            | InitCause::NotAscending { .. }
+            | InitCause::VpeId(_)
+            | InitCause::ReservedVpe { .. }
+            | InitCause::Spis(_)
+            | InitCause::HostNotUp(_) => Fault::Caller,
+            InitCause::NoVmId | InitCause::Doorbell { .. } => Fault::Capacity,
+            InitCause::Table(error) => error.fault(),
+            InitCause::Ist(cause) => cause.fault(),
+            InitCause::Command(error) => error.fault(),
+            InitCause::NotSettled(cause) => cause.fault(),
+        }
+    }
+}
+
+impl<H: Hypervisor> Vm<'_, H> {
+    /// Sets the VM up: VM ID, doorbells, tables, the VM valid, its VPEs valid and configured, the SPI IST.
+    ///
+    /// If anything fails, what was done is undone by the one teardown, and init may be tried again; what the hardware does
+    /// not confirm to have let go is quarantined with the host, and the handle is free. Each init tries first whether the
+    /// quarantine can be emptied by now.
+    ///
+    /// Waits for the IRS, allocates, and may wait as [`HostLpis::allocate`](gicv5_hal::HostLpis::allocate) does; not from an
+    /// interrupt handler, nor with a lock held that one takes.
+    ///
+    /// # Errors
+    ///
+    /// [`InitError`], with the cause and what became of the VM.
+    pub fn init(&mut self, spec: &VmSpec<'_>) -> Result<(), InitError> {
+        self.host.domain.block_on(self.start_init(spec))
+    }
+
+    /// [`init`](Self::init) step by step: each poll goes on until the IRS has to be waited for, and looks once whether it has
+    /// finished. A future that is dropped leaves the VM [half-way](VmState::Initialising); teardown and another init go on from
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// As [`init`](Self::init).
+    pub async fn start_init(&mut self, spec: &VmSpec<'_>) -> Result<(), InitError> {
+        let host = self.host;
+        if self.state().is_some_and(|state| state != VmState::Initialising) {
+            return Err(InitError::unchanged(InitCause::AlreadyInitialised));
+        }
+        let plan = Plan::new(host, spec).map_err(InitError::unchanged)?;
+        // What an earlier init has left half-way goes first.
+        let mut fate = Fate::Unchanged;
+        if self.record.is_some() {
+            if let Err(TearDownError { cause, fate }) = self.start_tear_down().await {
+                return Err(InitError { cause: InitCause::NotSettled(cause), fate });
+            }
+            fate = Fate::TornDown;
+        }
+        if host.holdings_in_quarantine() {
+            // If it fails the hardware still does not answer, and this init will see for itself.
+            let _ = host.start_reclaim().await;
+        }
+        let key = host.take_id().map_err(|cause| InitError { cause, fate })?;
+        let record = match Record::new(&host.domain.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
+            Ok(record) => self.record.insert(record),
+            Err(error) => {
+                host.core.with(|core| core.ids.give(key.vm().raw_value().into()));
+                return Err(InitError { cause: error.into(), fate });
+            }
+        };
+        match host.build_vm(record, &plan).await {
+            Ok(()) => {
+                record.life.begin();
+                Ok(())
+            }
+            Err(cause) => match host.tear_down_record(record, None).await {
+                Ok(()) => {
+                    self.record = None;
+                    Err(InitError { cause, fate: Fate::TornDown })
+                }
+                Err(_) => {
+                    self.quarantine();
+                    Err(InitError { cause, fate: Fate::Quarantined })
+                }
+            },
+        }
+    }
+}
+
+/// What init has found out before it takes anything.
+struct Plan {
+    vpe_table: gicv5_arch::geometry::VpeTableGeometry,
+    /// ID bits of the SPI IST, if there is one.
+    spi_id_bits: Option<u32>,
+}
+
+impl Plan {
+    fn new<H: Hypervisor>(host: &Host<H>, spec: &VmSpec<'_>) -> Result<Plan, InitCause> {
+        if spec.nesting == Nesting::Requested {
+            return Err(InitCause::Nesting);
+        }
+        let highest = *spec.vpes.last().ok_or(InitCause::NoVcpus)?;
+        if let Some([_, vpe]) = spec.vpes.array_windows().find(|[before, vpe]| before >= vpe) {
+            return Err(InitCause::NotAscending { vpe: *vpe });
+        }
+        if highest == NO_VPE {
+            return Err(InitCause::ReservedVpe { vpe: highest });
+        }
+        let limits = &host.limits;
+        let vpe_table = limits.vpe_table.table_for_highest(highest).map_err(InitCause::VpeId)?;
+        let spi_id_bits = match spec.spis {
+            0 => None,
+            spis => Some(limits.ist.id_bits_for(IrsIntType::Spi, spis).map_err(InitCause::Spis)?),
+        };
+        Ok(Plan { vpe_table, spi_id_bits })
+    }
+}
+
+impl<H: Hypervisor> Host<H> {
+    fn holdings_in_quarantine(&self) -> bool {
+        self.core.with(|core| core.parked.iter().any(|record| record.parked == Parked::Quarantine))
+    }
+
+    /// Takes the lowest free VM ID.
+    fn take_id(&self) -> Result<VmKey, InitCause> {
+        self.core.with(|core| {
+            if core.phase != Phase::Up {
+                return Err(InitCause::HostNotUp(core.phase));
+            }
+            let vm = core.ids.take().and_then(|id| id.try_into().ok()).map(VmId::new).ok_or(InitCause::NoVmId)?;
+            let generation = core.next_generation;
+            core.next_generation += 1;
+            Ok(VmKey::new(vm, generation))
+        })
+    }
+
+    /// Everything that init does with a record. Whatever it has done when it fails is in the record.
+    async fn build_vm(&self, record: &mut Record<H>, plan: &Plan) -> Result<(), InitCause> {
+        let vm = record.vm;
+        let lpis = self.domain.platform.lpis();
+        for vcpu in &mut record.vcpus {
+            let vpe = vcpu.vpe;
+            let doorbell = self.doorbells.allocate(&self.domain.heap(), lpis, vm, vpe);
+            vcpu.doorbell = Some(doorbell.map_err(|source| InitCause::Doorbell { vpe, source })?);
+        }
+        self.make_entry_reachable(vm).await?;
+        let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
+        let memory = self.domain.platform.memory();
+        let tables = Tables::allocate(
+            &self.domain.heap(),
+            memory,
+            self.domain.publish_for,
+            &self.limits,
+            record.key(),
+            plan.vpe_table,
+            vpes,
+        )?;
+        record.tables = Part::Draft(tables);
+        self.make_vm_valid(record).await?;
+        for vcpu in &record.vcpus {
+            let Some(doorbell) = &vcpu.doorbell else { continue };
+            let lpi = self.doorbells.lpi(lpis, doorbell);
+            let proof = self.make_vpe_valid(vm, vcpu.vpe, lpi).await?;
+            self.doorbells.enable(lpis, doorbell, &proof);
+        }
+        if let Some(id_bits) = plan.spi_id_bits {
+            self.make_ist(record, IrsIntType::Spi, id_bits).await.map_err(|error| error.cause)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,4 @@
+//! The driver of one interrupt domain.
+
+pub(crate) mod bring_up;
+pub(crate) mod phys;

@@ -1,0 +1,4 @@
+//! PEs.
+
+pub(crate) mod bring_up;
+pub(crate) mod record;
