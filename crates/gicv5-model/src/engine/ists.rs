@@ -2,56 +2,16 @@
 
 use gicv5_arch::entry::L1_ISTE;
 use gicv5_arch::geometry::{IstGeometry, IstLimits};
-use gicv5_arch::values::{IstSize, L2Size, Structure};
-use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
+use gicv5_arch::values::{L2Size, Structure};
+use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr};
 
 use crate::engine::state::MachineState;
-use crate::parts::interrupts::Ist;
-use crate::parts::swerr::{ErrorCode, SoftwareError};
+use crate::parts::ist::{AskedIst, Ist, IstOwners};
+use crate::parts::software_errors::{ErrorCode, SoftwareError};
 use crate::words::config::{Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
 use crate::words::event::{Outcome, Space};
-use crate::words::owner::{Owner, StructureKind};
 use crate::words::rules;
 use crate::words::violation::Place;
-
-/// Whose the parts of an IST are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct IstOwners {
-    pub(crate) linear: Owner,
-    pub(crate) level1: Owner,
-    pub(crate) level2: Owner,
-}
-
-impl IstOwners {
-    /// The physical LPI IST.
-    pub(crate) const PHYSICAL: IstOwners = IstOwners {
-        linear: Owner::domain(StructureKind::PhysicalIst),
-        level1: Owner::domain(StructureKind::PhysicalL1Iste),
-        level2: Owner::domain(StructureKind::PhysicalL2Ist),
-    };
-
-    /// An IST of a VM.
-    pub(crate) const fn of_vm(vm: VmId, int_type: IrsIntType) -> IstOwners {
-        let (linear, level1, level2) = match int_type {
-            IrsIntType::Lpi => (StructureKind::LpiIst, StructureKind::LpiL1Iste, StructureKind::LpiL2Ist),
-            IrsIntType::Spi => (StructureKind::SpiIst, StructureKind::SpiL1Iste, StructureKind::SpiL2Ist),
-        };
-        IstOwners { linear: Owner::vm(linear, vm), level1: Owner::vm(level1, vm), level2: Owner::vm(level2, vm) }
-    }
-}
-
-/// An IST as software describes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct AskedIst {
-    pub(crate) id_bits: u32,
-    /// `None` if the size is reserved.
-    pub(crate) istsz: Option<IstSize>,
-    pub(crate) structure: Structure,
-    /// `None` if the size is reserved.
-    pub(crate) l2sz: Option<L2Size>,
-    /// The whole description.
-    pub(crate) raw: u64,
-}
 
 impl MachineState {
     /// The shape that an IST becomes valid with: out of range is clamped (IST-28), unsupported is replaced by something

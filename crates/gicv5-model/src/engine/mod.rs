@@ -16,6 +16,7 @@ mod registers;
 mod residency;
 mod save;
 mod signals;
+mod software_errors;
 pub(crate) mod state;
 mod time;
 mod virtual_interrupts;

@@ -8,7 +8,9 @@ use gicv5_arch::values::{Domain, HandlingMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Spi, VmId};
 
 use crate::cpu::Side;
-use crate::parts::interrupts::{Change, Preset, Unreachable, WritingBack};
+use crate::parts::interrupts::{Change, Preset};
+use crate::parts::irs_side::WritingBack;
+use crate::parts::ist::Unreachable;
 use crate::words::event::{Change as Changed, Event, Space};
 use crate::words::rules;
 use crate::words::violation::Place;

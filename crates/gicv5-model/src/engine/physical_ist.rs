@@ -7,9 +7,11 @@ use gicv5_arch::IrsIntType;
 use gicv5_arch::irs::{IRS_MAP_L2_ISTR, IrsReg};
 use gicv5_hal::IrsIndex;
 
-use crate::engine::ists::{AskedIst, IstOwners};
 use crate::engine::state::MachineState;
-use crate::parts::interrupts::{Backing, Ist, WritingBack};
+use crate::parts::interrupts::Backing;
+use crate::parts::irs_side::WritingBack;
+use crate::parts::ist::Ist;
+use crate::parts::ist::{AskedIst, IstOwners};
 use crate::words::event::{Outcome, Space};
 use crate::words::rules;
 use crate::words::violation::Place;

@@ -5,7 +5,9 @@ use gicv5_arch::values::Domain;
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, VmId, VpeId};
 
 use crate::engine::state::MachineState;
-use crate::parts::interrupts::{Backing, Change, Unreachable, WritingBack};
+use crate::parts::interrupts::{Backing, Change};
+use crate::parts::irs_side::WritingBack;
+use crate::parts::ist::Unreachable;
 use crate::words::config::{Disturbance, InvalidTarget};
 use crate::words::event::{Event, Space};
 

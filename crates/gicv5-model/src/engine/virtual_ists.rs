@@ -5,9 +5,11 @@ use gicv5_arch::irs::{IRS_VMAP_L2_VISTR, IRS_VMAP_VISTR};
 use gicv5_arch::values::MapAction;
 use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 
-use crate::engine::ists::{AskedIst, IstOwners};
 use crate::engine::state::MachineState;
-use crate::parts::interrupts::{Backing, Ist, WritingBack};
+use crate::parts::interrupts::Backing;
+use crate::parts::irs_side::WritingBack;
+use crate::parts::ist::Ist;
+use crate::parts::ist::{AskedIst, IstOwners};
 use crate::words::event::{Outcome, Space};
 use crate::words::owner::Owner;
 use crate::words::rules::{self};

@@ -18,85 +18,13 @@
 use std::mem;
 
 use arbitrary_int::u24;
-use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
-use gicv5_arch::geometry::{IstGeometry, TableIndex};
+use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::values::RoutingMode;
 use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, Spi};
-use gicv5_hal::IrsIndex;
 
-use crate::memory::Memory;
+use crate::parts::irs_side::IrsMemory;
+use crate::parts::ist::{Ist, Unreachable};
 use crate::words::config::{Equals, PresetPending, Switches};
-use crate::words::event::Event;
-use crate::words::report::Report;
-
-/// Memory as the IRS reads and writes it.
-pub(crate) trait IrsMemory {
-    /// Loads 32 bits; `None` if nothing answers at the address.
-    fn irs_load32(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u32>;
-    /// Loads 64 bits; `None` if nothing answers at the address.
-    fn irs_load64(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u64>;
-    /// Stores 32 bits; false if nothing answers at the address.
-    fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> bool;
-}
-
-impl IrsMemory for Memory {
-    fn irs_load32(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u32> {
-        Memory::irs_load32(self, irs, address).ok()
-    }
-
-    fn irs_load64(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u64> {
-        Memory::irs_load64(self, irs, address).ok()
-    }
-
-    fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> bool {
-        Memory::irs_store32(self, irs, address, value).is_ok()
-    }
-}
-
-/// Memory into which the IRS writes states back, and somebody who wants to know.
-pub(crate) struct WritingBack<'a> {
-    pub(crate) memory: &'a mut Memory,
-    pub(crate) report: &'a mut Report,
-}
-
-impl IrsMemory for WritingBack<'_> {
-    fn irs_load32(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u32> {
-        IrsMemory::irs_load32(self.memory, irs, address)
-    }
-
-    fn irs_load64(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u64> {
-        IrsMemory::irs_load64(self.memory, irs, address)
-    }
-
-    fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> bool {
-        self.report.event(|| Event::WriteBack { address, value });
-        IrsMemory::irs_store32(self.memory, irs, address, value)
-    }
-}
-
-/// Why an interrupt cannot be reached (INS-11).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Unreachable {
-    /// There is no valid IST for its type.
-    NoIst,
-    /// Its ID is out of range (IST-27).
-    OutOfRange,
-    /// Its level-1 entry is not valid (IST-27).
-    NoLevel2 {
-        /// The address of the level-1 entry.
-        entry: PhysAddr,
-    },
-    /// Its level-1 entry could not be read (ERR-4, code 0x01).
-    Level1Fault {
-        /// The address of the level-1 entry.
-        entry: PhysAddr,
-    },
-    /// Its entry could not be read (ERR-4, code 0x02).
-    Level2Fault {
-        /// The address of the entry.
-        entry: PhysAddr,
-    },
-}
 
 /// What an update did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -261,52 +189,6 @@ impl Targets {
         }
         let group = self.groups.get_mut(target / 64)?.get_or_insert_with(|| Box::new([const { None }; 64]));
         Some(group.get_mut(target % 64)?.get_or_insert_with(|| Box::new(Queues::EMPTY)))
-    }
-}
-
-/// An IST in memory that is valid.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct Ist {
-    /// The IRS that owns it.
-    pub(crate) irs: IrsIndex,
-    /// Its address, or that of its level-1 table.
-    pub(crate) base: PhysAddr,
-    /// Its shape.
-    pub(crate) geometry: IstGeometry,
-}
-
-impl Ist {
-    /// The address of the level-1 entry that covers an ID; `None` in a linear IST and for an ID out of range.
-    pub(crate) fn level1_entry(&self, id: u32) -> Option<PhysAddr> {
-        match self.geometry.index(id).ok()? {
-            TableIndex::Linear(_) => None,
-            TableIndex::TwoLevel { level1, .. } => self.base.offset(level1.offset).ok(),
-        }
-    }
-
-    /// The table that a level-1 entry names, and its size; `None` in a linear IST. Hardware takes address bits below the
-    /// size as zero (IST-14).
-    pub(crate) fn level2_table(&self, level1: L1_ISTE) -> Option<(PhysAddr, u64)> {
-        let size = self.geometry.level2()?.size();
-        let table = PhysAddr::new(level1.l2_addr().address().raw() & !(size - 1)).ok()?;
-        Some((table, size))
-    }
-
-    /// The address of an interrupt's entry.
-    fn entry(&self, id: u32, memory: &mut impl IrsMemory) -> Result<PhysAddr, Unreachable> {
-        match self.geometry.index(id).map_err(|_| Unreachable::OutOfRange)? {
-            TableIndex::Linear(slot) => self.base.offset(slot.offset).map_err(|_| Unreachable::OutOfRange),
-            TableIndex::TwoLevel { level1, level2 } => {
-                let entry = self.base.offset(level1.offset).map_err(|_| Unreachable::OutOfRange)?;
-                let raw = memory.irs_load64(self.irs, entry).ok_or(Unreachable::Level1Fault { entry })?;
-                let level1 = L1_ISTE::new_with_raw_value(raw);
-                if !level1.valid() {
-                    return Err(Unreachable::NoLevel2 { entry });
-                }
-                let (table, _) = self.level2_table(level1).ok_or(Unreachable::OutOfRange)?;
-                table.offset(level2.offset).map_err(|_| Unreachable::OutOfRange)
-            }
-        }
     }
 }
 
@@ -662,7 +544,9 @@ mod tests {
 
     use super::*;
     use arbitrary_int::u5;
+    use gicv5_arch::geometry::IstGeometry;
     use gicv5_arch::values::IstSize;
+    use gicv5_hal::IrsIndex;
     use proptest::prelude::*;
 
     /// Memory with nothing around it.

@@ -7,7 +7,7 @@ use gicv5_arch::layout::fields_mask;
 use gicv5_arch::{Spi, VmId};
 use gicv5_hal::{Frame, IrsIndex};
 
-use crate::parts::swerr::ErrorRecord;
+use crate::parts::software_errors::ErrorRecord;
 use crate::parts::vm_tables::VmtRegisters;
 use crate::words::clock::Tick;
 use crate::words::fault::Fault;

@@ -4,13 +4,10 @@
 //! record is kept even though no software is known to read it, so that a test sees what is dropped in silence (ERR-8).
 
 use gicv5_arch::irs::{IRS_SWERR_STATUSR, IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IrsReg};
-use gicv5_arch::{Addr55_3, IntType, IrsIntId, PhysAddr, VmId};
-use gicv5_hal::IrsIndex;
+use gicv5_arch::{Addr55_3, IntType, IrsIntId, PhysAddr};
 
-use crate::engine::state::MachineState;
-use crate::parts::interrupts::Unreachable;
-use crate::words::config::{ErrorClearing, ErrorDrops, LaterError};
-use crate::words::event::{Event, Space};
+use crate::words::config::{ErrorClearing, LaterError};
+use crate::words::event::Space;
 
 /// What went wrong (ERR-4).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -84,7 +81,7 @@ impl ErrorRecord {
     }
 
     /// Records an error (ERR-2, ERR-3, ERR-5).
-    fn record(&mut self, error: SoftwareError, later: LaterError) {
+    pub(crate) fn record(&mut self, error: SoftwareError, later: LaterError) {
         let overflow = self.status.v();
         if overflow && later == LaterError::IsLost {
             self.status = self.status.with_of(true);
@@ -107,36 +104,5 @@ impl ErrorRecord {
             .with_s1v(address.is_some())
             .with_of(overflow)
             .with_ec(code.number());
-    }
-}
-
-impl MachineState {
-    /// An interrupt could not be reached: nothing happens (INS-11), and what went wrong in memory is reported (ERR-4).
-    pub(crate) fn unreachable(&mut self, irs: usize, space: Space, id: IrsIntId, why: Unreachable) {
-        let (code, address) = match why {
-            Unreachable::Level1Fault { entry } => (ErrorCode::Level1Read, Some(entry)),
-            Unreachable::Level2Fault { entry } => (ErrorCode::Level2Access, Some(entry)),
-            Unreachable::NoLevel2 { entry } => (ErrorCode::Dropped, Some(entry)),
-            Unreachable::NoIst | Unreachable::OutOfRange => (ErrorCode::Dropped, None),
-        };
-        self.software_error(irs, SoftwareError { code, space, id: Some(id), address });
-    }
-
-    /// An operation named a VM, or an interrupt of a VM, that there is not (VM-12, VMT-20).
-    pub(crate) fn no_such_vm(&mut self, irs: usize, vm: VmId, id: Option<IrsIntId>) {
-        self.software_error(irs, SoftwareError { code: ErrorCode::Dropped, space: Space::Vm(vm), id, address: None });
-    }
-
-    /// Records a software error (ERR-1).
-    pub(crate) fn software_error(&mut self, irs: usize, error: SoftwareError) {
-        let switches = self.config.switches.errors;
-        if error.code == ErrorCode::Dropped && switches.drops == ErrorDrops::Silent {
-            return;
-        }
-        let swe = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.swe());
-        let Some(state) = self.irses.get_mut(irs).filter(|_| swe) else { return };
-        state.errors.record(error, switches.later);
-        let irs = IrsIndex(irs as u16);
-        self.report.event(|| Event::SoftwareError { irs, code: error.code.number(), address: error.address });
     }
 }
