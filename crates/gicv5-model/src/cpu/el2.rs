@@ -5,18 +5,24 @@ use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_H
 use gicv5_arch::{VmId, VpeId};
 
 use super::interface::{Bits, Interface};
-use super::registers::{PpiRow, Register};
+use super::registers::{PpiRow, Register, Side};
 use crate::words::cpu::CpuConfig;
 
 /// What the checker remembers about software at EL2.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) struct Remembered {
+struct Remembered {
     /// V of the last write of ICH_CONTEXTR_EL2, if no context synchronisation has followed it (RES-1, RES-14).
-    pub(crate) context_written: Option<bool>,
+    context_written: Option<bool>,
     /// V3 was written, and no context synchronisation has followed (RES-15).
-    pub(crate) v3_written: bool,
+    v3_written: bool,
     /// A VPE was made resident, and the guest has not run since (RES-15).
-    pub(crate) not_entered: bool,
+    not_entered: bool,
+    since_entry: SinceEntry,
+}
+
+/// What has happened since the guest was last entered that it must not meet.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct SinceEntry {
     /// The last request to make a VPE resident failed (RES-19).
     pub(crate) failed: bool,
     /// Banks in which PPIs are injected directly that were meant for a VPE that has left (PPI-13).
@@ -28,16 +34,16 @@ pub(crate) struct Remembered {
 pub(crate) struct VirtualCpu {
     pub(super) interface: Interface,
     /// ICH_CONTEXTR_EL2 as it reads.
-    pub(crate) context: ICH_CONTEXTR_EL2,
+    pub(super) context: ICH_CONTEXTR_EL2,
     /// The VPE that is resident, as far as the PE knows (RES-23).
-    pub(crate) resident: Option<(VmId, VpeId)>,
-    pub(crate) vctlr: ICH_VCTLR_EL2,
+    pub(super) resident: Option<(VmId, VpeId)>,
+    pub(super) vctlr: ICH_VCTLR_EL2,
     pub(super) dvi: Bits,
     pub(super) hvi: Bits,
     pub(super) hfgrtr: ICH_HFGRTR_EL2,
     pub(super) hfgwtr: ICH_HFGWTR_EL2,
     pub(super) hfgitr: ICH_HFGITR_EL2,
-    pub(crate) remembered: Remembered,
+    remembered: Remembered,
 }
 
 impl VirtualCpu {
@@ -57,9 +63,84 @@ impl VirtualCpu {
         }
     }
 
-    /// Whether a PPI of a bank is injected directly.
-    pub(crate) fn injects_directly(&self, n: usize) -> bool {
-        self.dvi.get(n).is_some_and(|bank| *bank != 0)
+    pub(crate) fn context(&self) -> ICH_CONTEXTR_EL2 {
+        self.context
+    }
+
+    /// The VPE that is resident, as far as the PE knows (RES-23).
+    pub(crate) fn resident(&self) -> Option<(VmId, VpeId)> {
+        self.resident
+    }
+
+    /// A write of ICH_CONTEXTR_EL2 has acted, or failed to: what the register reads, and which VPE is resident.
+    pub(crate) fn set_context(&mut self, context: ICH_CONTEXTR_EL2, resident: Option<(VmId, VpeId)>, failed: bool) {
+        self.context = context;
+        self.resident = resident;
+        self.remembered.since_entry.failed = failed;
+        self.remembered.not_entered &= !failed;
+    }
+
+    /// The VPE that is resident, if one is, is about to leave.
+    pub(crate) fn note_leaving(&mut self) {
+        if self.resident.is_some() {
+            self.remembered.since_entry.stale_dvi = self.dvi.map(|bank| bank != 0);
+        }
+    }
+
+    /// The VPE that is resident leaves.
+    pub(crate) fn leave(&mut self) {
+        self.resident = None;
+    }
+
+    /// Takes note of a write that waits to act. Returns what is wrong with its moment, if something is (RES-15). `vctlr` is
+    /// ICH_VCTLR_EL2 as software reads it.
+    pub(crate) fn note_write(&mut self, register: Register, value: u64, vctlr: ICH_VCTLR_EL2) -> Option<&'static str> {
+        let remembered = &mut self.remembered;
+        match register {
+            Register::Vctlr if vctlr.v3() && value & 2 == 0 => remembered.v3_written = true,
+            Register::Vmcr if remembered.v3_written => {
+                return Some("is written while V3=0 has no ISB after it, so that it may have the GICv3 layout");
+            }
+            Register::Vmcr | Register::Apr(Side::Virtual) if remembered.not_entered => {
+                return Some(
+                    "is written after the VPE was made resident, so that its first interrupt may be judged by the old value",
+                );
+            }
+            Register::Contextr => {
+                let v = ICH_CONTEXTR_EL2::new_with_raw_value(value).v();
+                remembered.context_written = Some(v);
+                remembered.not_entered = v;
+                if v && vctlr.v3() {
+                    return Some("makes a VPE resident while V3=1");
+                } else if v && remembered.v3_written {
+                    return Some("makes a VPE resident while V3=0 has no ISB after it");
+                }
+            }
+            Register::Dvir(n) => {
+                if let Some(stale) = remembered.since_entry.stale_dvi.get_mut(n) {
+                    *stale = false;
+                }
+            }
+            _ => {}
+        }
+        None
+    }
+
+    /// V of the last write of ICH_CONTEXTR_EL2, if no context synchronisation has followed it (RES-1, RES-14).
+    pub(crate) fn context_written(&self) -> Option<bool> {
+        self.remembered.context_written
+    }
+
+    /// The context has been synchronised.
+    pub(crate) fn note_synchronisation(&mut self) {
+        self.remembered.context_written = None;
+        self.remembered.v3_written = false;
+    }
+
+    /// The guest is entered.
+    pub(crate) fn note_entry(&mut self) -> SinceEntry {
+        self.remembered.not_entered = false;
+        std::mem::take(&mut self.remembered.since_entry)
     }
 
     /// Whether the guest's read of a register traps.

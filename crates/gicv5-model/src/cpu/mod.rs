@@ -28,7 +28,7 @@ use gicv5_arch::sysreg::{
 };
 use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Ppi, Priority};
 
-pub(crate) use el2::VirtualCpu;
+pub(crate) use el2::{SinceEntry, VirtualCpu};
 pub(crate) use interface::Acknowledge;
 pub(crate) use interface::Ppis;
 use interface::{Bits, Contest, Interface, assign, bank, test};

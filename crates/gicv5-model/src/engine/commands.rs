@@ -20,7 +20,7 @@ use crate::words::fault::{Fault, Request, Selected};
 use crate::words::violation::Place;
 
 impl MachineState {
-    pub(crate) fn start_command(&mut self, irs: usize, register: IrsReg, value: u64) {
+    pub(super) fn start_command(&mut self, irs: usize, register: IrsReg, value: u64) {
         let selected = self.selected(irs, register);
         let fault = self
             .faults
@@ -60,7 +60,7 @@ impl MachineState {
     }
 
     /// Completes the commands that are due.
-    pub(crate) fn complete_commands(&mut self) {
+    pub(super) fn complete_commands(&mut self) {
         let now = self.report.now();
         if now < self.next_command {
             return;
@@ -99,7 +99,7 @@ impl MachineState {
     }
 
     /// The effect of a selection that finds nothing.
-    pub(crate) fn select_nothing(&mut self, irs: usize, register: IrsReg) {
+    fn select_nothing(&mut self, irs: usize, register: IrsReg) {
         let Some(state) = self.irses.get_mut(irs) else { return };
         match register {
             IrsReg::IRS_SPI_SELR => state.spi = None,
@@ -110,7 +110,7 @@ impl MachineState {
     }
 
     /// The effect of a command.
-    pub(crate) fn complete(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
+    pub(super) fn complete(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
         match register {
             IrsReg::IRS_CR0 => self.set_enabled(irs, IRS_CR0::new_with_raw_value(value as u32).irsen()),
             IrsReg::IRS_SPI_SELR => {
@@ -130,8 +130,8 @@ impl MachineState {
             }
             IrsReg::IRS_SPI_CFGR => return self.configure_spi(irs, IRS_SPI_CFGR::new_with_raw_value(value as u32)),
             IrsReg::IRS_IST_BASER => match IRS_IST_BASER::new_with_raw_value(value).valid() {
-                true => self.adopt_ist(irs),
-                false => self.withdraw_ist(),
+                true => self.adopt_physical_ist(irs),
+                false => self.withdraw_physical_ist(),
             },
             IrsReg::IRS_MAP_L2_ISTR => return self.map_level2(irs, IRS_MAP_L2_ISTR::new_with_raw_value(value as u32)),
             IrsReg::IRS_SPI_VMR => return self.assign_spi(irs, IRS_SPI_VMR::new_with_raw_value(value)),
@@ -179,7 +179,7 @@ impl MachineState {
         self.ring_all();
     }
 
-    pub(crate) fn configure_spi(&mut self, irs: usize, cfgr: IRS_SPI_CFGR) -> Outcome {
+    fn configure_spi(&mut self, irs: usize, cfgr: IRS_SPI_CFGR) -> Outcome {
         let Some(spi) = self.irses.get(irs).and_then(|state| state.spi) else { return Outcome::Ignored };
         let Some(wire) = self.wires.get_mut(spi.id() as usize) else { return Outcome::Ignored };
         if wire.trigger == cfgr.tm() {
@@ -191,7 +191,7 @@ impl MachineState {
     }
 
     /// Gives the selected SPI to a VM, or takes it back (SPI-9, SPI-12).
-    pub(crate) fn assign_spi(&mut self, irs: usize, spi_vmr: IRS_SPI_VMR) -> Outcome {
+    fn assign_spi(&mut self, irs: usize, spi_vmr: IRS_SPI_VMR) -> Outcome {
         let Some(spi) = self.irses.get(irs).and_then(|state| state.spi) else { return Outcome::Ignored };
         let switches = self.config.switches.spi;
         let vm = spi_vmr.virt().then_some(spi_vmr.vm_id());
@@ -217,7 +217,7 @@ impl MachineState {
     }
 
     /// Writes a setting of the selected VPE, if it is still valid (VPE-13).
-    pub(crate) fn configure_vpe(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
+    fn configure_vpe(&mut self, irs: usize, register: IrsReg, value: u64) -> Outcome {
         let selected = self.irses.get(irs).and_then(|state| state.vpe).filter(|vpe| self.is_vpe(irs, *vpe));
         if let Some(state) = self.irses.get_mut(irs) {
             state.vpe = selected;

@@ -52,7 +52,7 @@ impl MachineState {
 
     /// Reports what its author should have known not to execute.
     #[cold]
-    pub(crate) fn not_executed(&mut self, fate: Fate, place: Place, value: u64, what: std::fmt::Arguments<'_>) {
+    pub(super) fn not_executed(&mut self, fate: Fate, place: Place, value: u64, what: std::fmt::Arguments<'_>) {
         match fate {
             Fate::Executes => {}
             Fate::Undefined => self.report.violate(rules::CPU_1, place, 0, value, || {
@@ -63,7 +63,7 @@ impl MachineState {
     }
 
     /// Executes an instruction.
-    pub(crate) fn issue(&mut self, pe: PeIndex, level: Level, on: Acted, insn: GicInsn, xt: u64) -> u64 {
+    fn issue(&mut self, pe: PeIndex, level: Level, on: Acted, insn: GicInsn, xt: u64) -> u64 {
         let index = usize::from(pe.0);
         match insn {
             GicInsn::GICR_CDIA => return self.acknowledge(pe, on, Acknowledge::Ordinary),
@@ -85,7 +85,7 @@ impl MachineState {
             }
             // Without a VPE there is nobody to act for (RES-6). If the PE has not been told, what is its own goes on (RES-23).
             Acted::Virtual(None) => {
-                if state.cpu.el2().is_some_and(|virt| virt.resident.is_some()) {
+                if state.cpu.el2().is_some_and(|virt| virt.resident().is_some()) {
                     state.cpu.drop_priority(Side::Virtual);
                 }
             }
@@ -126,14 +126,14 @@ impl MachineState {
     }
 
     /// The outputs follow an acknowledge, at the latest at the next GSB (SYN-1).
-    pub(crate) fn signals_follow(&mut self, pe: PeIndex, side: Side) {
+    fn signals_follow(&mut self, pe: PeIndex, side: Side) {
         self.start_effect(pe, Effect::Signals(side));
     }
 
     /// Changes the state of an interrupt of a domain for an instruction, and everything that follows from it. What cannot be
     /// reached is dropped, and may be reported (INS-11).
-    pub(crate) fn change_in(&mut self, pe: usize, space: Space, id: IrsIntId, change: impl FnOnce(L2_ISTE) -> L2_ISTE) {
-        let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
+    fn change_in(&mut self, pe: usize, space: Space, id: IrsIntId, change: impl FnOnce(L2_ISTE) -> L2_ISTE) {
+        let irs = self.irs_of(pe);
         match space {
             Space::Physical => {
                 if let Err(why) = self.update(id, change) {
@@ -145,7 +145,7 @@ impl MachineState {
     }
 
     /// The effect of an instruction. Reserved types are ignored (GEN-1), PPIs too (INS-8).
-    pub(crate) fn execute(&mut self, pe: usize, by: Level, on: Acted, insn: GicInsn, xt: u64) {
+    pub(super) fn execute(&mut self, pe: usize, by: Level, on: Acted, insn: GicInsn, xt: u64) {
         match insn {
             GicInsn::GIC_CDRCFG | GicInsn::GIC_VDRCFG => {
                 self.read_configuration(pe, by, on, IntIdOperand::new_with_raw_value(xt).int_id());
@@ -172,7 +172,7 @@ impl MachineState {
     }
 
     /// The effect of an instruction that changes one field of an LPI or SPI.
-    pub(crate) fn execute_on(&mut self, pe: usize, space: Space, insn: GicInsn, xt: u64) {
+    fn execute_on(&mut self, pe: usize, space: Space, insn: GicInsn, xt: u64) {
         match insn {
             GicInsn::GIC_CDEN | GicInsn::GIC_VDEN | GicInsn::GIC_CDDIS | GicInsn::GIC_VDDIS => {
                 let Some(id) = IntIdOperand::new_with_raw_value(xt).int_id() else { return };
@@ -208,13 +208,13 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn set_pending(&mut self, pe: usize, space: Space, id: IrsIntId, pending: bool) {
+    fn set_pending(&mut self, pe: usize, space: Space, id: IrsIntId, pending: bool) {
         let switch = self.config.switches.set_pending;
         self.change_in(pe, space, id, |entry| set_pending(entry, pending, switch));
     }
 
     /// Deactivates (INS-5).
-    pub(crate) fn deactivate(&mut self, pe: usize, on: Acted, interrupt: IntId) {
+    fn deactivate(&mut self, pe: usize, on: Acted, interrupt: IntId) {
         let Some(space) = on.space() else { return };
         if let Acted::Virtual(Some((vm, vpe))) = on {
             let pe = PeIndex(pe as u16);
@@ -232,11 +232,11 @@ impl MachineState {
 
     /// Answers a read-configuration in ICC_ICSR_EL1 (INS-12, INS-13): F=1 if the interrupt cannot be reached, or if there is
     /// no VPE to act for (INS-17).
-    pub(crate) fn read_configuration(&mut self, pe: usize, by: Level, on: Acted, id: Option<IrsIntId>) {
+    fn read_configuration(&mut self, pe: usize, by: Level, on: Acted, id: Option<IrsIntId>) {
         if on.space().is_none() && self.config.switches.residency.nobody == AnswerForNobody::OldAnswer {
             return;
         }
-        let irs = self.pes.get(pe).map_or(0, |pe| pe.irs);
+        let irs = self.irs_of(pe);
         let found = match (id, on.space()) {
             (Some(id), Some(space @ Space::Physical)) => {
                 self.look_up(id).map_err(|why| self.unreachable(irs, space, id, why)).ok()

@@ -91,7 +91,7 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn read_half(&mut self, frame: Frame, offset: u16) -> u64 {
+    fn read_half(&mut self, frame: Frame, offset: u16) -> u64 {
         self.advance_to_now();
         if frame.kind == FrameKind::SetLpi {
             return 0;
@@ -107,7 +107,7 @@ impl MachineState {
 
     /// What a register keeps for a write of its other half: also one that cannot be read, but for the bits that make it act,
     /// which act when they are written and not again.
-    pub(crate) fn kept(&self, irs: usize, register: IrsReg) -> u64 {
+    pub(super) fn kept(&self, irs: usize, register: IrsReg) -> u64 {
         let acts = match register {
             IrsReg::IRS_SAVE_VMR => 3 << 62,
             _ => 1 << 63,
@@ -122,7 +122,7 @@ impl MachineState {
     }
 
     /// A read of a register, with what follows from reading it.
-    pub(crate) fn read_register(&mut self, irs: usize, register: IrsReg) -> u64 {
+    fn read_register(&mut self, irs: usize, register: IrsReg) -> u64 {
         // Waiting for a command is what lets time pass.
         let is_status = matches!(
             register,
@@ -201,15 +201,15 @@ impl MachineState {
     }
 
     /// What a register of the virtual side holds; `None` for any other, and for those that are not there without 1-of-N.
-    pub(crate) fn stored_virtual(&self, irs: usize, register: IrsReg) -> Option<u64> {
+    fn stored_virtual(&self, irs: usize, register: IrsReg) -> Option<u64> {
         let state = self.irses.get(irs)?;
         Some(match register {
             IrsReg::IRS_SPI_VMR => match state.spi.and_then(|spi| self.assigned(spi)) {
                 Some(vm) => IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(vm).raw_value(),
                 None => 0,
             },
-            IrsReg::IRS_VMT_BASER => self.vmt_registers(irs).baser.raw_value(),
-            IrsReg::IRS_VMT_CFGR => self.vmt_registers(irs).cfgr.raw_value().into(),
+            IrsReg::IRS_VMT_BASER => self.vmt_registers(irs).baser().raw_value(),
+            IrsReg::IRS_VMT_CFGR => self.vmt_registers(irs).cfgr().raw_value().into(),
             IrsReg::IRS_VMT_STATUSR => IRS_VMT_STATUSR::ZERO.with_idle(self.is_idle(irs, register)).raw_value().into(),
             IrsReg::IRS_VPE_SELR => state.vpe_selr.raw_value(),
             IrsReg::IRS_VPE_DBR => state.vpe.map_or(0, |vpe| self.vpe_dbr(vpe).raw_value()),
@@ -238,7 +238,7 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn write_register(&mut self, irs: usize, register: IrsReg, value: u64) {
+    fn write_register(&mut self, irs: usize, register: IrsReg, value: u64) {
         if !self.has_register(irs, register) {
             return;
         }
@@ -286,7 +286,7 @@ impl MachineState {
 
     /// True unless the register is one that this frame does not have, which ignores writes: only the most privileged frame
     /// has IRS_SPI_DOMAINR (SPI-6), and a register of the virtual side needs VIRT (GEN-7, SPI-12).
-    pub(crate) fn has_register(&self, irs: usize, register: IrsReg) -> bool {
+    fn has_register(&self, irs: usize, register: IrsReg) -> bool {
         let virt = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.virt());
         match register {
             IrsReg::IRS_SPI_DOMAINR => false,
@@ -296,7 +296,7 @@ impl MachineState {
     }
 
     /// What a write does at once, and whether there is a command to complete later.
-    pub(crate) fn starts_command(&mut self, irs: usize, register: IrsReg, value: u64) -> bool {
+    fn starts_command(&mut self, irs: usize, register: IrsReg, value: u64) -> bool {
         let virt = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.virt());
         let Some(state) = self.irses.get_mut(irs) else { return false };
         match register {
@@ -363,7 +363,7 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn write_set_lpi(&mut self, irs: usize, offset: u16, value: u32) {
+    fn write_set_lpi(&mut self, irs: usize, offset: u16, value: u32) {
         if SetLpiReg::at(offset) != Some(SetLpiReg::IRS_SETLPIR)
             || !self.config.irses.get(irs).is_some_and(|irs| irs.idr0.setlpi())
         {

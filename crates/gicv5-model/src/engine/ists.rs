@@ -1,155 +1,164 @@
-//! Whose the memory of an IST is while it is valid: the same for the physical IST and for those of VMs.
+//! ISTs become valid and invalid: the physical one (IRS_IST_BASER, IRS_MAP_L2_ISTR) and those of VMs (IRS_VMAP_VISTR,
+//! IRS_VMAP_L2_VISTR).
 
-use gicv5_arch::entry::L1_ISTE;
-use gicv5_arch::geometry::{IstGeometry, IstLimits};
-use gicv5_arch::values::{L2Size, Structure};
-use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr};
+use gicv5_arch::entry::L2_VMTE_IST;
+use gicv5_arch::geometry::IstLimits;
+use gicv5_arch::irs::{IRS_MAP_L2_ISTR, IRS_VMAP_L2_VISTR, IRS_VMAP_VISTR, IrsReg};
+use gicv5_arch::values::MapAction;
+use gicv5_arch::{IrsIntId, IrsIntType, VmId};
+use gicv5_hal::IrsIndex;
 
 use crate::engine::state::MachineState;
-use crate::parts::ist::{AskedIst, Ist, IstOwners};
+use crate::parts::interrupts::Backing;
+use crate::parts::irs_registers::{IstRegisters, frame};
+use crate::parts::ist::{AskedIst, Ist};
 use crate::parts::software_errors::{ErrorCode, SoftwareError};
-use crate::words::config::{Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
 use crate::words::event::{Outcome, Space};
-use crate::words::rules;
+use crate::words::owner::Owner;
 use crate::words::violation::Place;
 
 impl MachineState {
-    /// The shape that an IST becomes valid with: out of range is clamped (IST-28), unsupported is replaced by something
-    /// supported (IST-9, IST-10, IST-14, IST-15), and reported. `None` if it does not become valid.
-    pub(crate) fn supported_ist(
-        &mut self,
-        irs: usize,
-        space: Space,
-        int_type: IrsIntType,
-        asked: AskedIst,
-        place: Place,
-    ) -> Option<IstGeometry> {
-        let switches = self.config.switches.ist;
+    /// An IST becomes valid, if the hardware can.
+    fn adopt_ist(&mut self, irs: usize, by: IrsIndex, asked: AskedIst) -> Option<Ist> {
         let limits = IstLimits::from_idr2(self.config.irses.get(irs)?.idr2).ok()?;
-        let fewest = if int_type == IrsIntType::Lpi { limits.min_lpi_id_bits() } else { 0 };
-        let id_bits = asked.id_bits.clamp(fewest, limits.id_bits());
-        if asked.id_bits != id_bits {
-            let refused = switches.id_bits == UnsupportedIdBits::Refused && space != Space::Physical;
-            self.report.violate(rules::IST_28, place, asked.raw, id_bits.into(), || match refused {
-                true => format!("an IST with {} ID bits is not taken", asked.id_bits),
-                false => format!("{} ID bits are taken as {id_bits}", asked.id_bits),
-            });
-            if refused {
-                return None;
-            }
-        }
-        let required = limits.entry_size(id_bits);
-        if asked.istsz != Some(required) {
-            self.report.violate(rules::IST_10, place, asked.raw, required.raw_value().value().into(), || {
-                format!("ISTSZ is not the {} that this IRS needs for {id_bits} ID bits", required.meaning())
-            });
-        }
-        let entry = match switches.entry_size {
-            WrongEntrySize::IsUsed => asked.istsz.unwrap_or(required),
-            WrongEntrySize::IsReplaced => required,
-        };
-        let l2_size = limits.l2_sizes().map(|supported| {
-            let mut supported = L2Size::ALL.into_iter().filter(|size| supported.contains(*size));
-            let other = match switches.l2_size {
-                UnsupportedL2Size::Smallest => supported.clone().next(),
-                UnsupportedL2Size::Largest => supported.clone().next_back(),
-            };
-            supported.find(|size| asked.l2sz == Some(*size)).or(other).unwrap_or(L2Size::KiB4)
-        });
-        let geometry = match (asked.structure, l2_size) {
-            (Structure::TwoLevel, Some(l2_size)) => IstGeometry::two_level(id_bits, entry, l2_size),
-            _ => IstGeometry::linear(id_bits, entry),
-        };
-        let geometry = geometry.ok()?;
-        if asked.structure == Structure::TwoLevel && (l2_size.is_none() || asked.l2sz != l2_size) {
-            self.report.violate(rules::IST_15, place, asked.raw, geometry.cfgr().raw_value().into(), || {
-                "STRUCTURE or L2SZ is not supported by this IRS".into()
-            });
-        }
-        Some(geometry)
-    }
-
-    /// The IRS takes the memory of an IST that becomes valid. Level-1 entries that are valid belong to it, and so do their
-    /// tables; the others may be filled (IST-18).
-    pub(crate) fn own_ist(&mut self, ist: Ist, owners: IstOwners) {
-        let size = ist.geometry.base().size();
-        if ist.geometry.level2().is_none() {
-            let _ = self.memory.own(&mut self.report, ist.irs, ist.base, size, owners.linear);
-            return;
-        }
-        let _ = self.memory.fill(&mut self.report, ist.irs, ist.base, size, owners.level1);
-        for (entry, level1) in self.valid_level1_entries(ist) {
-            self.own_level2_ist(ist, entry, level1, owners);
-        }
-    }
-
-    /// The IRS takes a level-1 entry that becomes valid, and the table it names.
-    pub(crate) fn own_level2_ist(&mut self, ist: Ist, entry: PhysAddr, level1: L1_ISTE, owners: IstOwners) {
-        let _ = self.memory.own(&mut self.report, ist.irs, entry, L1_ISTE::BYTES, owners.level1);
-        if let Some((table, size)) = ist.level2_table(level1) {
-            let _ = self.memory.own(&mut self.report, ist.irs, table, size, owners.level2);
-        }
+        let switches = self.config.switches.ist;
+        asked.adopt(&mut self.side(by), limits, switches)
     }
 
     /// Makes the level-1 entry valid that covers an interrupt, if it is not (IST-18, IST-19, LPI-2).
-    pub(crate) fn publish_level2_ist(
-        &mut self,
-        irs: usize,
-        space: Space,
-        id: IrsIntId,
-        ist: Ist,
-        owners: IstOwners,
-    ) -> Outcome {
-        let Some(entry) = ist.level1_entry(id.id()) else { return Outcome::Ignored };
-        match self.memory.irs_load64(ist.irs, entry).map(L1_ISTE::new_with_raw_value) {
-            Ok(level1) if level1.valid() => Outcome::Ignored,
-            Ok(level1) if self.memory.irs_store64(ist.irs, entry, level1.with_valid(true).raw_value()).is_ok() => {
-                self.own_level2_ist(ist, entry, level1, owners);
-                Outcome::Done
-            }
-            _ => {
-                let code = ErrorCode::Level1Update;
-                self.software_error(irs, SoftwareError { code, space, id: Some(id), address: Some(entry) });
-                Outcome::Ignored
-            }
-        }
-    }
-
-    /// Software sees the entries of an IST that the IRS owns, or does not any more ([`Memory::show`](crate::memory::Memory::show)).
-    pub(crate) fn show_ist(&mut self, ist: Ist, shown: bool) {
-        if ist.geometry.level2().is_none() {
-            let _ = self.memory.show(ist.irs, ist.base, ist.geometry.base().size(), shown);
-        }
-        for (_, level1) in self.valid_level1_entries(ist) {
-            if let Some((table, size)) = ist.level2_table(level1) {
-                let _ = self.memory.show(ist.irs, table, size, shown);
-            }
-        }
+    fn publish_level2_ist(&mut self, irs: usize, space: Space, id: IrsIntId, ist: Ist) -> Outcome {
+        ist.publish_level2(&mut self.side(ist.irs), id.id()).unwrap_or_else(|entry| {
+            let code = ErrorCode::Level1Update;
+            self.software_error(irs, SoftwareError { code, space, id: Some(id), address: Some(entry) });
+            Outcome::Ignored
+        })
     }
 
     /// The memory of an IST that is no longer valid goes back to software (IST-7).
-    pub(crate) fn disown_ist(&mut self, ist: Ist) {
-        let cleared = self.config.switches.vm_table.level1 == Level1Valid::Cleared;
-        for (entry, level1) in self.valid_level1_entries(ist) {
-            if let Some((table, size)) = ist.level2_table(level1) {
-                let _ = self.memory.disown(&mut self.report, ist.irs, table, size);
-            }
-            if cleared {
-                let _ = self.memory.irs_store64(ist.irs, entry, level1.with_valid(false).raw_value());
-            }
+    fn disown_ist(&mut self, ist: Ist) {
+        let validity = self.config.switches.vm_table.level1;
+        ist.disown(&mut self.side(ist.irs), validity);
+    }
+}
+
+/// The physical IST.
+impl MachineState {
+    pub(super) fn adopt_physical_ist(&mut self, irs: usize) {
+        let has_lpis = self.config.irses.get(irs).is_some_and(|irs| irs.idr2.lpi());
+        // An IST whose VALID was cleared without an effect is still there.
+        if !has_lpis || matches!(self.interrupts.backing(IrsIntType::Lpi), Backing::Ist(_)) {
+            return;
         }
-        let _ = self.memory.disown(&mut self.report, ist.irs, ist.base, ist.geometry.base().size());
+        let IstRegisters { baser, cfgr } = self.ist;
+        let place = |register: IrsReg| Place::Register(frame(irs), register.offset());
+        let asked = AskedIst {
+            vm: None,
+            int_type: IrsIntType::Lpi,
+            id_bits: cfgr.lpi_id_bits().into(),
+            istsz: cfgr.istsz().ok(),
+            structure: cfgr.structure(),
+            l2sz: cfgr.l2sz().ok(),
+            shape: (cfgr.raw_value().into(), place(IrsReg::IRS_IST_CFGR)),
+            base: (baser.addr().address(), place(IrsReg::IRS_IST_BASER)),
+        };
+        if let Some(ist) = self.adopt_ist(irs, IrsIndex(irs as u16), asked) {
+            self.interrupts.adopt(IrsIntType::Lpi, ist);
+        }
     }
 
-    /// The valid entries of a level-1 IST and where they are; none of a linear IST.
-    pub(crate) fn valid_level1_entries(&self, ist: Ist) -> Vec<(PhysAddr, L1_ISTE)> {
-        let count = if ist.geometry.level2().is_some() { ist.geometry.l1_entries() } else { 0 };
-        (0..count)
-            .map_while(|n| {
-                let entry = ist.base.offset(u64::from(n) * L1_ISTE::BYTES).ok()?;
-                Some((entry, L1_ISTE::new_with_raw_value(self.memory.irs_load64(ist.irs, entry).ok()?)))
-            })
-            .filter(|(_, level1)| level1.valid())
-            .collect()
+    /// Clearing VALID writes everything back, recalls every LPI and gives the memory back (LPI-1, IST-5, IST-7).
+    pub(super) fn withdraw_physical_ist(&mut self) {
+        let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else { return };
+        let (interrupts, mut side) = self.physical();
+        interrupts.write_back(IrsIntType::Lpi, &mut side);
+        for target in self.interrupts.withdraw(IrsIntType::Lpi) {
+            self.offer(target);
+        }
+        self.disown_ist(ist);
+    }
+
+    /// Makes the level-1 entry valid that covers an LPI (LPI-2).
+    pub(super) fn map_level2(&mut self, irs: usize, command: IRS_MAP_L2_ISTR) -> Outcome {
+        let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else { return Outcome::Ignored };
+        self.publish_level2_ist(irs, Space::Physical, command.id().into(), ist)
+    }
+}
+
+/// The ISTs of VMs.
+impl MachineState {
+    /// IRS_VMAP_VISTR (IST-2, IST-4, IST-5).
+    pub(super) fn map_virtual_ist(&mut self, irs: usize, command: IRS_VMAP_VISTR) -> Outcome {
+        let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
+        let known = self.has_vm_table(irs);
+        let (virt, side, _) = self.vms();
+        let Some(state) = virt.vms.get(&vm).filter(|_| known) else { return self.ignore_vm(irs, vm) };
+        let Some((address, word)) = state.load_ist_word(&side, int_type) else { return Outcome::Ignored };
+        match (command.u(), word.ist_valid()) {
+            (MapAction::MakeValid, false) => {
+                if self.adopt_virtual_ist(vm, int_type, word).is_none() {
+                    return Outcome::Ignored;
+                }
+                self.vms().1.store64(address, word.with_ist_valid(true).raw_value());
+            }
+            (MapAction::MakeInvalid, true) => {
+                self.write_back_ist(vm, int_type);
+                self.withdraw_virtual_ist(vm, int_type);
+                let (virt, mut side, _) = self.vms();
+                side.store64(address, word.with_ist_valid(false).raw_value());
+                if let Some(table) = virt.table {
+                    side.fill(address, 8, Owner::vm(table.entry_owners().1, vm));
+                }
+            }
+            _ => return Outcome::Ignored,
+        }
+        Outcome::Done
+    }
+
+    pub(super) fn adopt_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType, word: L2_VMTE_IST) -> Option<()> {
+        let address = self.virt.vms.get(&vm)?.ist_word(int_type)?;
+        let owner = Owner::vm(self.virt.table?.entry_owners().1, vm);
+        let place = Place::Structure(address, owner);
+        let asked = AskedIst {
+            vm: Some(vm),
+            int_type,
+            id_bits: word.id_bits().into(),
+            istsz: word.istsz().ok(),
+            structure: word.structure(),
+            l2sz: word.l2sz().ok(),
+            shape: (word.raw_value(), place),
+            base: (word.ist_addr().address(), place),
+        };
+        let ist = self.adopt_ist(0, self.virt.irs(), asked)?;
+        let (virt, mut side, _) = self.vms();
+        side.own(address, 8, owner);
+        virt.vms.get_mut(&vm)?.interrupts.adopt(int_type, ist);
+        Some(())
+    }
+
+    /// The states that the IRS holds of an IST of a VM go back to memory.
+    pub(super) fn write_back_ist(&mut self, vm: VmId, int_type: IrsIntType) {
+        let (virt, mut side, _) = self.vms();
+        if let Some(state) = virt.vms.get_mut(&vm) {
+            state.interrupts.write_back(int_type, &mut side);
+        }
+    }
+
+    /// An IST of a VM is given up, and its memory is software's (IST-5, IST-7).
+    pub(super) fn withdraw_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType) {
+        let Some(state) = self.virt.vms.get_mut(&vm) else { return };
+        let Some(ist) = state.ist(int_type) else { return };
+        for target in state.interrupts.withdraw(int_type) {
+            self.offer_vpe(vm, target.into());
+        }
+        self.disown_ist(ist);
+    }
+
+    /// IRS_VMAP_L2_VISTR (IST-18, IST-19).
+    pub(super) fn map_level2_virtual_ist(&mut self, irs: usize, command: IRS_VMAP_L2_VISTR) -> Outcome {
+        let (vm, Ok(int_type)) = (command.vm_id(), command.int_type()) else { return Outcome::Ignored };
+        let state = self.virt.vms.get(&vm).filter(|_| self.has_vm_table(irs));
+        let Some(ist) = state.map(|state| state.ist(int_type)) else { return self.ignore_vm(irs, vm) };
+        let Some(ist) = ist else { return Outcome::Ignored };
+        self.publish_level2_ist(irs, Space::Vm(vm), IrsIntId::from_parts(int_type, command.id()), ist)
     }
 }

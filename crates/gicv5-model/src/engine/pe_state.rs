@@ -39,7 +39,7 @@ pub(crate) enum Acted {
 
 impl Acted {
     /// Whose LPIs and SPIs it acts on.
-    pub(crate) fn space(self) -> Option<Space> {
+    pub(super) fn space(self) -> Option<Space> {
         match self {
             Acted::Physical => Some(Space::Physical),
             Acted::Virtual(resident) => resident.map(|(vm, _)| Space::Vm(vm)),
@@ -88,7 +88,7 @@ pub(crate) struct PeState {
 
 impl PeState {
     /// ICC_ICSR_EL1 shows the answer that has come, if one has.
-    pub(crate) fn take_answer(&mut self) {
+    pub(super) fn take_answer(&mut self) {
         if let Some((answer, asker)) = self.answer.take() {
             self.cpu.set_icsr(answer);
             self.icsr_of = asker;

@@ -9,7 +9,6 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Spi, VmId};
 
 use crate::cpu::Side;
 use crate::parts::interrupts::{Change, Preset};
-use crate::parts::irs_side::WritingBack;
 use crate::parts::ist::Unreachable;
 use crate::words::event::{Change as Changed, Event, Space};
 use crate::words::rules;
@@ -33,7 +32,7 @@ impl MachineState {
     }
 
     /// What an instruction that asks for an interrupt's state is told.
-    pub(crate) fn look_up(&mut self, id: IrsIntId) -> Result<L2_ISTE, Unreachable> {
+    pub(super) fn look_up(&mut self, id: IrsIntId) -> Result<L2_ISTE, Unreachable> {
         self.check_physical(id)?;
         let state = self.interrupts.state(id, &mut self.memory);
         self.judge_preset();
@@ -41,7 +40,7 @@ impl MachineState {
     }
 
     /// Reports entries that were pending when their IST became valid, and offers those that were noticed (IST-22).
-    pub(crate) fn judge_preset(&mut self) {
+    fn judge_preset(&mut self) {
         while let Some(preset) = self.interrupts.take_preset() {
             self.report_preset(preset);
             self.offer(preset.entry.iaffid());
@@ -49,7 +48,7 @@ impl MachineState {
     }
 
     /// Reports an entry that was pending when its IST became valid.
-    pub(crate) fn report_preset(&mut self, Preset { address, entry }: Preset) {
+    pub(super) fn report_preset(&mut self, Preset { address, entry }: Preset) {
         let place = match self.memory.claim_on(address) {
             Some(claim) => Place::Structure(address, claim.owner()),
             None => Place::Memory(address),
@@ -69,12 +68,12 @@ impl MachineState {
     }
 
     /// The VM that an SPI is assigned to.
-    pub(crate) fn assigned(&self, spi: Spi) -> Option<VmId> {
+    pub(super) fn assigned(&self, spi: Spi) -> Option<VmId> {
         self.wires.get(spi.id() as usize)?.vm
     }
 
     /// Tells what has changed about an interrupt.
-    pub(crate) fn tell(&mut self, space: Space, id: IrsIntId, Change { before, after, .. }: Change) {
+    pub(super) fn tell(&mut self, space: Space, id: IrsIntId, Change { before, after, .. }: Change) {
         let mut tell = |change: Option<Changed>| {
             if let Some(change) = change {
                 let interrupt = IntId::from(id);
@@ -89,7 +88,7 @@ impl MachineState {
         tell((before.iaffid() != after.iaffid()).then_some(Changed::Target(after.iaffid(), after.irm())));
     }
 
-    pub(crate) fn changed(&mut self, id: IrsIntId, change: Change) {
+    pub(super) fn changed(&mut self, id: IrsIntId, change: Change) {
         self.tell(Space::Physical, id, change);
         let Change { before, after, .. } = change;
         self.offer(before.iaffid());
@@ -98,8 +97,8 @@ impl MachineState {
         }
         // The IRS may write a state back whenever it likes (IST-26).
         if id.int_type() == IrsIntType::Lpi && self.rng.chance(1, 64) {
-            let mut memory = WritingBack { memory: &mut self.memory, report: &mut self.report };
-            self.interrupts.write_back_one(id, &mut memory);
+            let (interrupts, mut side) = self.physical();
+            interrupts.write_back_one(id, &mut side);
         }
     }
 
@@ -123,7 +122,7 @@ impl MachineState {
     }
 
     /// An event from outside: Pending rises, and the handling mode follows the kind of event (ISM-2).
-    pub(crate) fn set_event(&mut self, id: IrsIntId, mode: HandlingMode) -> Result<L2_ISTE, Unreachable> {
+    pub(super) fn set_event(&mut self, id: IrsIntId, mode: HandlingMode) -> Result<L2_ISTE, Unreachable> {
         self.update(id, |entry| entry.with_pending(true).with_hm(mode))
     }
 }

@@ -91,7 +91,7 @@ impl MachineState {
 
     /// Exception entry and return, which synchronise the context.
     #[cold]
-    pub(crate) fn change_level(&mut self, pe: PeIndex, level: Level) {
+    fn change_level(&mut self, pe: PeIndex, level: Level) {
         let index = usize::from(pe.0);
         // A PPI that was deactivated belongs to the PE, so that whoever looks at its state next sees it.
         self.complete_up_to(index, |effect| match effect {
@@ -112,7 +112,7 @@ impl MachineState {
     }
 
     /// Context synchronisation: what an ISB does, and exception entry and return do too.
-    pub(crate) fn synchronise_context(&mut self, pe: usize) {
+    fn synchronise_context(&mut self, pe: usize) {
         // A read-configuration needs no more than that (INS-12), so everything up to it completes.
         self.complete_up_to(pe, |effect| {
             matches!(effect, Effect::Insn { insn: GicInsn::GIC_CDRCFG | GicInsn::GIC_VDRCFG, .. })
@@ -121,8 +121,7 @@ impl MachineState {
         if let Some(state) = self.pes.get_mut(pe) {
             state.take_answer();
             if let Some(virt) = state.cpu.el2_mut() {
-                virt.remembered.context_written = None;
-                virt.remembered.v3_written = false;
+                virt.note_synchronisation();
             }
         }
     }

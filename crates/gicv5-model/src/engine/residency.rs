@@ -14,8 +14,8 @@ use gicv5_arch::{Iaffid, IntId, Priority, VmId, VpeId};
 use crate::cpu::{Side, VirtualCpu};
 use crate::engine::state::MachineState;
 use crate::words::config::{
-    ContextFault, DoorbellRequest, FailedContext, ForwardingOfDisabledIrs, IrichppidisDoorbell, ReplacedVpe,
-    RequestWithV, ResidentElsewhere, WithdrawnCandidate,
+    ContextFault, FailedContext, ForwardingOfDisabledIrs, IrichppidisDoorbell, ReplacedVpe, RequestWithV,
+    ResidentElsewhere, WithdrawnCandidate,
 };
 use crate::words::event::Event;
 use crate::words::fault::Request;
@@ -35,15 +35,15 @@ impl MachineState {
 
     /// The VPE that is resident on a PE, as the PE and the IRS know it.
     pub(crate) fn resident(&self, pe: usize) -> Option<(VmId, VpeId)> {
-        let (vm, vpe) = self.el2(pe)?.resident?;
-        (self.vpe(vm, vpe)?.resident == Some(PeIndex(pe as u16))).then_some((vm, vpe))
+        let (vm, vpe) = self.el2(pe)?.resident()?;
+        (self.virt.vpe(vm, vpe)?.resident == Some(PeIndex(pe as u16))).then_some((vm, vpe))
     }
 
     /// A write of ICH_CONTEXTR_EL2 acts.
-    pub(crate) fn change_context(&mut self, pe: usize, new: ICH_CONTEXTR_EL2) {
+    pub(super) fn change_context(&mut self, pe: usize, new: ICH_CONTEXTR_EL2) {
         let index = PeIndex(pe as u16);
         let switches = self.config.switches.residency;
-        let Some(old) = self.el2(pe).map(|virt| virt.context) else { return };
+        let Some(old) = self.el2(pe).map(VirtualCpu::context) else { return };
         let resident = self.resident(pe);
         let named = (new.vm(), new.vpe());
         if !new.v() {
@@ -55,7 +55,9 @@ impl MachineState {
             };
             self.leave(pe, request, silent);
             let f = old.f() && switches.fault == ContextFault::UntilSuccess;
-            self.set_context(pe, new.with_f(f), None, false);
+            if let Some(virt) = self.el2_mut(pe) {
+                virt.set_context(new.with_f(f), None, false);
+            }
             return;
         }
         let mut worked = true;
@@ -85,42 +87,29 @@ impl MachineState {
         if worked
             && new.db()
             && self.config.switches.doorbell.with_v == RequestWithV::Counts
-            && let Some(state) = self.vpe_mut(named.0, named.1)
+            && let Some(state) = self.virt.vpe_mut(named.0, named.1)
         {
-            state.requested = Some(new.dbpm());
+            state.doorbell.request(Some(new.dbpm()));
         }
         if !worked {
             self.report.event(|| Event::ResidencyFailed { pe: index, vm: named.0, vpe: named.1 });
         }
-        self.set_context(pe, context, worked.then_some(named), !worked);
+        if let Some(virt) = self.el2_mut(pe) {
+            virt.set_context(context, worked.then_some(named), !worked);
+        }
         if worked {
             // What is pending already is forwarded at once (RES-9).
             self.forward(named.0, named.1);
         }
     }
 
-    pub(crate) fn set_context(
-        &mut self,
-        pe: usize,
-        context: ICH_CONTEXTR_EL2,
-        resident: Option<(VmId, VpeId)>,
-        failed: bool,
-    ) {
-        if let Some(virt) = self.el2_mut(pe) {
-            virt.context = context;
-            virt.resident = resident;
-            virt.remembered.failed = failed;
-            virt.remembered.not_entered &= !failed;
-        }
-    }
-
     /// The IRS is asked to make a VPE resident. False if it cannot be (RES-3).
-    pub(crate) fn make_resident(&mut self, pe: usize, vm: VmId, vpe: VpeId, may: bool) -> bool {
+    fn make_resident(&mut self, pe: usize, vm: VmId, vpe: VpeId, may: bool) -> bool {
         let index = PeIndex(pe as u16);
         let fails = self.faults.pass(&mut self.report, Request::Residency { pe: index, vm, vpe }).is_some();
         let switches = self.config.switches.residency;
-        let known = self.pes.get(pe).is_some_and(|pe| self.has_vm_table(pe.irs));
-        let Some(state) = self.vpe(vm, vpe).filter(|_| may && !fails && known) else { return false };
+        let known = self.has_vm_table(self.irs_of(pe));
+        let Some(state) = self.virt.vpe(vm, vpe).filter(|_| may && !fails && known) else { return false };
         if let Some(other) = state.resident {
             self.report.violate(rules::RES_4, Place::SysReg(index, SysReg::ICH_CONTEXTR_EL2), 0, 0, || {
                 format!("{vpe} of {vm} is made resident on {index} while it is on {other}")
@@ -130,12 +119,8 @@ impl MachineState {
                 ResidentElsewhere::Moves => self.recall(other, vm, vpe),
             }
         }
-        let Some(state) = self.vpe_mut(vm, vpe) else { return false };
-        state.resident = Some(index);
-        state.silent = false;
-        if switches.request == DoorbellRequest::EndsWithResidency {
-            state.requested = None;
-        }
+        let Some(state) = self.virt.vpe_mut(vm, vpe) else { return false };
+        state.enter(index, switches.request);
         self.report.event(|| Event::Residency { pe: index, vm, vpe, resident: true });
         true
     }
@@ -143,11 +128,8 @@ impl MachineState {
     /// The VPE that is resident on a PE, if one is, leaves it: its candidate is recalled (RES-10), and if a doorbell is asked
     /// for it may ring at once (DB-3). The state of its interrupts stays as it is (RES-11).
     pub(crate) fn leave(&mut self, pe: usize, request: Option<Priority>, silent: bool) {
-        if let Some(virt) = self.el2_mut(pe)
-            && virt.resident.is_some()
-        {
-            let stale = [0, 1].map(|n| virt.injects_directly(n));
-            virt.remembered.stale_dvi = stale;
+        if let Some(virt) = self.el2_mut(pe) {
+            virt.note_leaving();
         }
         let Some((vm, vpe)) = self.resident(pe) else {
             // What the IRS has not recalled from a PE that it does not know to have a VPE is not the next one's.
@@ -157,28 +139,23 @@ impl MachineState {
             return;
         };
         self.recall(PeIndex(pe as u16), vm, vpe);
-        if let Some(state) = self.vpe_mut(vm, vpe) {
-            state.resident = None;
-            state.silent = silent;
-            // The mask given here replaces the one in IRS_VPE_DBR (DB-10).
-            if request.is_some() {
-                state.requested = request;
-            }
+        if let Some(state) = self.virt.vpe_mut(vm, vpe) {
+            state.leave(request, silent);
         }
         if let Some(virt) = self.el2_mut(pe) {
-            virt.resident = None;
+            virt.leave();
         }
         self.ring(vm, vpe);
     }
 
     /// A PE loses a VPE, as the IRS sees it.
-    pub(crate) fn recall(&mut self, pe: PeIndex, vm: VmId, vpe: VpeId) {
+    fn recall(&mut self, pe: PeIndex, vm: VmId, vpe: VpeId) {
         self.show_candidate(pe, vm, vpe, None);
         self.report.event(|| Event::Residency { pe, vm, vpe, resident: false });
     }
 
     /// A VM is taken away from under a resident VPE (RES-23). The PE is not told.
-    pub(crate) fn drop_residency(&mut self, pe: PeIndex, vm: VmId, vpe: VpeId) {
+    pub(super) fn drop_residency(&mut self, pe: PeIndex, vm: VmId, vpe: VpeId) {
         self.report.violate(rules::RES_23, Place::Vm(vm), 0, 0, || {
             format!("{vm} is made invalid while its {vpe} is resident on {pe}")
         });
@@ -189,9 +166,9 @@ impl MachineState {
     }
 
     /// Forwards a VPE's candidate to the PE on which it is resident (RES-8), unless the PE's IRS is disabled (GEN-21).
-    pub(crate) fn forward(&mut self, vm: VmId, vpe: VpeId) {
-        let Some(state) = self.vpe(vm, vpe) else { return };
-        let (Some(pe), candidate) = (state.resident, state.offered) else { return };
+    pub(super) fn forward(&mut self, vm: VmId, vpe: VpeId) {
+        let Some(state) = self.virt.vpe(vm, vpe) else { return };
+        let (Some(pe), candidate) = (state.resident, state.offered()) else { return };
         let switches = self.config.switches.residency;
         let Some(state) = self.pes.get(usize::from(pe.0)) else { return };
         let enabled = self.irses.get(state.irs).is_some_and(|irs| irs.enabled)
@@ -208,7 +185,7 @@ impl MachineState {
     }
 
     /// Forwards to a PE what the VPE that is resident there has, if one is.
-    pub(crate) fn forward_to(&mut self, target: Iaffid) {
+    pub(super) fn forward_to(&mut self, target: Iaffid) {
         if let Some(pe) = self.pe_with(target)
             && let Some((vm, vpe)) = self.resident(pe)
         {
@@ -216,7 +193,7 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn show_candidate(
+    fn show_candidate(
         &mut self,
         pe: PeIndex,
         vm: VmId,

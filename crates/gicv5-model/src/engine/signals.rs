@@ -10,7 +10,7 @@ use crate::words::ids::PeIndex;
 
 impl MachineState {
     /// Does something to a PE's CPU interfaces that may change its PPIs, and tells what has changed.
-    pub(crate) fn on_cpu<R>(&mut self, pe: usize, change: impl FnOnce(&mut Cpu) -> R) -> Option<R> {
+    pub(super) fn on_cpu<R>(&mut self, pe: usize, change: impl FnOnce(&mut Cpu) -> R) -> Option<R> {
         let cpu = &mut self.pes.get_mut(pe)?.cpu;
         if !self.report.log.is_observed() {
             return Some(change(cpu));
@@ -34,7 +34,7 @@ impl MachineState {
     }
 
     /// Shows the world what a PE's outputs are.
-    pub(crate) fn show_all_signals(&mut self, pe: usize) {
+    pub(super) fn show_all_signals(&mut self, pe: usize) {
         self.show_signals(pe, Side::Physical);
         if self.pes.get(pe).is_some_and(|state| state.cpu.el2().is_some()) {
             self.show_signals(pe, Side::Virtual);
@@ -42,7 +42,7 @@ impl MachineState {
     }
 
     /// Shows the world what the outputs of one side of a PE are.
-    pub(crate) fn show_signals(&mut self, pe: usize, side: Side) {
+    pub(super) fn show_signals(&mut self, pe: usize, side: Side) {
         let Some(state) = self.pes.get_mut(pe) else { return };
         let signals = state.cpu.signals(side);
         let (shown, irq, nmi) = match side {

@@ -11,7 +11,7 @@ use crate::words::event::{Event, Space};
 
 impl MachineState {
     /// An interrupt could not be reached: nothing happens (INS-11), and what went wrong in memory is reported (ERR-4).
-    pub(crate) fn unreachable(&mut self, irs: usize, space: Space, id: IrsIntId, why: Unreachable) {
+    pub(super) fn unreachable(&mut self, irs: usize, space: Space, id: IrsIntId, why: Unreachable) {
         let (code, address) = match why {
             Unreachable::Level1Fault { entry } => (ErrorCode::Level1Read, Some(entry)),
             Unreachable::Level2Fault { entry } => (ErrorCode::Level2Access, Some(entry)),
@@ -22,12 +22,12 @@ impl MachineState {
     }
 
     /// An operation named a VM, or an interrupt of a VM, that there is not (VM-12, VMT-20).
-    pub(crate) fn no_such_vm(&mut self, irs: usize, vm: VmId, id: Option<IrsIntId>) {
+    pub(super) fn no_such_vm(&mut self, irs: usize, vm: VmId, id: Option<IrsIntId>) {
         self.software_error(irs, SoftwareError { code: ErrorCode::Dropped, space: Space::Vm(vm), id, address: None });
     }
 
     /// Records a software error (ERR-1).
-    pub(crate) fn software_error(&mut self, irs: usize, error: SoftwareError) {
+    pub(super) fn software_error(&mut self, irs: usize, error: SoftwareError) {
         let switches = self.config.switches.errors;
         if error.code == ErrorCode::Dropped && switches.drops == ErrorDrops::Silent {
             return;

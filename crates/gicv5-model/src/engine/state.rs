@@ -2,20 +2,22 @@
 //!
 //! Only the engine has all of it at hand; each part of it changes by itself and returns what that demands of the others.
 
-use crate::engine::pe_state::PeState;
-use crate::parts::wires::Wire;
 use std::collections::VecDeque;
 
 use gicv5_arch::{Iaffid, Spi};
+use gicv5_hal::IrsIndex;
 
 use crate::cpu::Cpu;
+use crate::engine::pe_state::PeState;
 use crate::memory::Memory;
 use crate::parts::access_log::AccessLog;
 use crate::parts::fault_plan::FaultPlan;
 use crate::parts::interrupts::{Backing, Interrupts};
 use crate::parts::irs_registers::{IrsState, IstRegisters};
+use crate::parts::irs_side::IrsSide;
 use crate::parts::lpi_books::LpiBooks;
-use crate::parts::vm_tables::Virtual;
+use crate::parts::vms::Vms;
+use crate::parts::wires::Wire;
 use crate::words::clock::{Clock, Tick};
 use crate::words::config::{ConfigError, MachineConfig};
 use crate::words::cpu::{Level, Signals};
@@ -31,7 +33,7 @@ pub struct MachineState {
     pub(crate) rng: Rng,
     pub(crate) interrupts: Interrupts,
     pub(crate) ist: IstRegisters,
-    pub(crate) virt: Virtual,
+    pub(crate) virt: Vms,
     pub(crate) wires: Vec<Wire>,
     pub(crate) irses: Vec<IrsState>,
     pub(crate) pes: Vec<PeState>,
@@ -94,7 +96,7 @@ impl MachineState {
             rng: rng.fork(1),
             interrupts: Interrupts::new(Backing::Internal { first: 0, count: spis }, &config.switches),
             ist: IstRegisters::default(),
-            virt: Virtual::default(),
+            virt: Vms::default(),
             wires: (0..spis).map(|spi| Wire::new(&config, spi)).collect(),
             irses: config.irses.iter().map(|_| IrsState::new()).collect(),
             pes,
@@ -108,13 +110,36 @@ impl MachineState {
         })
     }
 
+    /// Memory as an IRS sees it.
+    pub(crate) fn side(&mut self, irs: IrsIndex) -> IrsSide<'_> {
+        IrsSide { irs, memory: &mut self.memory, report: &mut self.report }
+    }
+
+    /// The physical interrupts, and memory as the IRS sees it that owns their IST: each IST knows which that is.
+    pub(crate) fn physical(&mut self) -> (&mut Interrupts, IrsSide<'_>) {
+        let side = IrsSide { irs: IrsIndex(0), memory: &mut self.memory, report: &mut self.report };
+        (&mut self.interrupts, side)
+    }
+
+    /// The VMs, memory as the IRS sees it that owns what belongs to them, and how the machine is made.
+    #[inline]
+    pub(crate) fn vms(&mut self) -> (&mut Vms, IrsSide<'_>, &MachineConfig) {
+        let side = IrsSide { irs: self.virt.irs(), memory: &mut self.memory, report: &mut self.report };
+        (&mut self.virt, side, &self.config)
+    }
+
+    /// The IRS that a PE is attached to.
+    pub(super) fn irs_of(&self, pe: usize) -> usize {
+        self.pes.get(pe).map_or(0, |pe| pe.irs)
+    }
+
     /// The IRS that owns an SPI.
     pub(crate) fn owner(&self, spi: Spi) -> Option<usize> {
         self.wires.get(spi.id() as usize)?.irs.map(usize::from)
     }
 
     /// The PE with an affinity ID.
-    pub(crate) fn pe_with(&self, iaffid: Iaffid) -> Option<usize> {
+    pub(super) fn pe_with(&self, iaffid: Iaffid) -> Option<usize> {
         self.by_iaffid.get(usize::from(iaffid.raw_value())).copied().flatten().map(usize::from)
     }
 }

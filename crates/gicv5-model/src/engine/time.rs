@@ -17,13 +17,13 @@ impl MachineState {
     /// Whether what is started now on a PE, for a VM or for the host, acts now. What is done for one VM has no part in what
     /// others see of chance: each VM has its own, and so has the host on each PE. What is done for a VM that there is not has no
     /// chance, and waits.
-    pub(crate) fn acts_early(&mut self, pe: usize, whose: Option<VmId>) -> bool {
+    pub(super) fn acts_early(&mut self, pe: usize, whose: Option<VmId>) -> bool {
         match self.config.switches.effects {
             Effects::Early => true,
             Effects::Late => false,
             Effects::Random => {
                 let rng = match whose {
-                    Some(vm) => self.virt.rng(vm),
+                    Some(vm) => self.virt.vms.get_mut(&vm).map(|vm| &mut vm.rng),
                     None => self.pes.get_mut(pe).map(|state| &mut state.rng),
                 };
                 rng.is_some_and(|rng| rng.chance(1, 2))
@@ -32,7 +32,7 @@ impl MachineState {
     }
 
     /// The VM that an effect is about; `None` for the host's own.
-    pub(crate) fn whose(&self, pe: usize, effect: Effect) -> Option<VmId> {
+    pub(super) fn whose(&self, pe: usize, effect: Effect) -> Option<VmId> {
         match effect {
             Effect::Insn { insn: GicInsn::GIC_VDPEND, xt, .. } => Some(VmPendingOperand::new_with_raw_value(xt).vm()),
             Effect::Insn { on: Acted::Virtual(Some((vm, _))), .. } => Some(vm),
@@ -41,7 +41,7 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
+    pub(super) fn start_effect(&mut self, pe: PeIndex, effect: Effect) {
         let index = usize::from(pe.0);
         match self.config.switches.effects {
             // Nothing ever waits.
@@ -63,13 +63,13 @@ impl MachineState {
     }
 
     /// Completes a PE's effects for a VM or for the host, in order. Those for others have no order among them, and wait.
-    pub(crate) fn complete_those_of(&mut self, pe: usize, whose: Option<VmId>) {
+    fn complete_those_of(&mut self, pe: usize, whose: Option<VmId>) {
         self.complete_some(pe, |state, effect| state.whose(pe, effect) == whose);
     }
 
     /// What was begun for a VPE of a VM that is not valid any more comes now, and so to nothing (VM-12): it must not reach a
     /// later VM of the same ID (INJ-10). A `GIC VDPEND` names whoever has the ID when it takes effect (INS-15), and waits.
-    pub(crate) fn end_effects(&mut self, vm: VmId) {
+    pub(super) fn end_effects(&mut self, vm: VmId) {
         for pe in 0..self.pes.len() {
             self.complete_some(pe, |_, effect| match effect {
                 Effect::Insn { insn: GicInsn::GIC_VDPEND, .. } => false,
@@ -80,7 +80,7 @@ impl MachineState {
     }
 
     /// Completes some of a PE's effects, in order.
-    pub(crate) fn complete_some(&mut self, pe: usize, those: impl Fn(&MachineState, Effect) -> bool) {
+    fn complete_some(&mut self, pe: usize, those: impl Fn(&MachineState, Effect) -> bool) {
         let Some(state) = self.pes.get_mut(pe).filter(|state| !state.effects.is_empty()) else { return };
         let mut waiting = VecDeque::new();
         for (due, effect) in std::mem::take(&mut state.effects) {
@@ -94,7 +94,7 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn take_effect(&mut self, pe: usize, effect: Effect) {
+    fn take_effect(&mut self, pe: usize, effect: Effect) {
         match effect {
             Effect::Insn { by, on, insn, xt } => self.execute(pe, by, on, insn, xt),
             Effect::Signals(side) => self.show_signals(pe, side),
@@ -102,7 +102,7 @@ impl MachineState {
     }
 
     /// Completes a PE's effects, in order, as long as the condition holds for the moment at which they are due.
-    pub(crate) fn complete_effects(&mut self, pe: usize, condition: impl Fn(Tick) -> bool) {
+    pub(super) fn complete_effects(&mut self, pe: usize, condition: impl Fn(Tick) -> bool) {
         while let Some(state) = self.pes.get_mut(pe)
             && let Some(&(due, effect)) = state.effects.front()
             && condition(due)
@@ -113,7 +113,7 @@ impl MachineState {
     }
 
     /// Completes a PE's effects up to the last one of a kind.
-    pub(crate) fn complete_up_to(&mut self, pe: usize, last: impl Fn(&Effect) -> bool) {
+    pub(super) fn complete_up_to(&mut self, pe: usize, last: impl Fn(&Effect) -> bool) {
         let Some(state) = self.pes.get_mut(pe) else { return };
         if let Some(last) = state.effects.iter().rposition(|(_, effect)| last(effect)) {
             let rest = state.effects.split_off(last + 1);
@@ -131,7 +131,7 @@ impl MachineState {
     }
 
     /// Lets everything happen that is due.
-    pub(crate) fn advance_to_now(&mut self) {
+    pub(super) fn advance_to_now(&mut self) {
         let now = self.report.now();
         if now >= self.next_effect {
             self.next_effect = Tick::NEVER;

@@ -15,7 +15,7 @@ use crate::words::ids::PeIndex;
 impl MachineState {
     /// An event of an SPI reaches whoever it belongs to: the physical domain, or a VM (SPI-9). To an invalid VM, or one
     /// without that SPI, it is lost (SPI-10).
-    pub(crate) fn spi_event(&mut self, spi: Spi, change: impl FnOnce(L2_ISTE) -> L2_ISTE) {
+    fn spi_event(&mut self, spi: Spi, change: impl FnOnce(L2_ISTE) -> L2_ISTE) {
         let id = IrsIntId::Spi(spi);
         match self.assigned(spi) {
             Some(vm) => self.change_virtual(self.owner(spi).unwrap_or(0), vm, id, change),
@@ -25,7 +25,7 @@ impl MachineState {
     }
 
     /// Software asks for a look at an SPI's wire (SPI-5).
-    pub(crate) fn resample(&mut self, spi: Spi) {
+    pub(super) fn resample(&mut self, spi: Spi) {
         let wire = self.wires.get(spi.id() as usize).copied();
         match (self.config.switches.edge_resample, wire) {
             (EdgeResample::Pends, Some(Wire { high: true, trigger: TriggerMode::Edge, .. })) => {

@@ -407,7 +407,7 @@ impl HostLpis for ModelHost {
 impl MachineState {
     /// Reports an LPI that is given back while a VPE may still ring it (DB-25).
     fn judge_release(&mut self, lpi: Lpi) {
-        if let Some((vm, vpe)) = self.virt.rung_by(lpi).next() {
+        if let Some((vm, vpe)) = self.virt.doorbells.rung_by(lpi).next() {
             self.report.violate(rules::DB_25, Place::Lpi(lpi), 0, 0, || {
                 format!("the LPI was released while {vm} is valid and {vpe} of it may still ring it")
             });

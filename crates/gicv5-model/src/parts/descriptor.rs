@@ -1,22 +1,58 @@
 //! What the IRS leaves in a descriptor that it gives back (VM-10).
 
+use gicv5_arch::PhysAddr;
 use gicv5_arch::irs::IRS_VPE_DBR;
+
+use crate::parts::irs_side::IrsSide;
+use crate::words::config::{Switches, VpeState};
+use crate::words::owner::Owner;
+use crate::words::rules::RuleId;
+use crate::words::violation::Place;
 
 /// The first word of a descriptor as the IRS leaves it. The layout is the model's own; software sees that it is not zero.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct LeftBehind(pub(crate) u64);
 
 impl LeftBehind {
-    pub(crate) const NOTHING: LeftBehind = LeftBehind(0);
     /// Bits 31:24 of every one.
-    pub(crate) const MARK: u64 = 0x5a << 24;
+    const MARK: u64 = 0x5a << 24;
 
     pub(crate) fn of(settings: IRS_VPE_DBR, dps: bool) -> LeftBehind {
         LeftBehind(settings.with_req_db(dps).raw_value() | LeftBehind::MARK)
     }
 
-    pub(crate) fn is_one(self) -> bool {
-        self.0 & 0xff << 24 == LeftBehind::MARK
+    /// What a descriptor that becomes the IRS's holds of an earlier time. `None` if it is not as it has to be; reports the
+    /// first word that is wrong (VM-11, VPE-8).
+    pub(crate) fn find(
+        side: &mut IrsSide<'_>,
+        (address, size): (PhysAddr, u64),
+        switches: &Switches,
+        rule: RuleId,
+        owner: Owner,
+    ) -> Option<LeftBehind> {
+        let mut left = LeftBehind(0);
+        for offset in (0..size).step_by(8) {
+            let Ok(word) = address.offset(offset) else { break };
+            let value = side.load64(word).unwrap_or(0);
+            let is_mark = value & 0xff << 24 == LeftBehind::MARK;
+            if switches.vm.vpe_state == VpeState::Survives && offset == 0 && is_mark {
+                left = LeftBehind(value);
+            } else if value != 0 {
+                side.report.violate(rule, Place::Structure(word, owner), value, 0, || {
+                    format!("{owner} is not zero when it becomes the IRS's")
+                });
+                return None;
+            }
+        }
+        Some(left)
+    }
+
+    /// The IRS gives a descriptor back, with this in it.
+    pub(crate) fn leave(self, side: &mut IrsSide<'_>, (address, size): (PhysAddr, u64)) {
+        if size >= 8 {
+            side.store64(address, self.0);
+        }
+        side.disown(address, size);
     }
 
     pub(crate) fn settings(self) -> IRS_VPE_DBR {

@@ -8,7 +8,7 @@ use gicv5_arch::{Spi, VmId};
 use gicv5_hal::{Frame, IrsIndex};
 
 use crate::parts::software_errors::ErrorRecord;
-use crate::parts::vm_tables::VmtRegisters;
+use crate::parts::vm_table::VmtRegisters;
 use crate::words::clock::Tick;
 use crate::words::fault::Fault;
 

@@ -5,7 +5,10 @@ use gicv5_hal::IrsIndex;
 
 use crate::memory::Memory;
 use crate::words::event::Event;
+use crate::words::owner::Owner;
 use crate::words::report::Report;
+use crate::words::rules::RuleId;
+use crate::words::violation::Place;
 
 /// Memory as the IRS reads and writes it.
 pub(crate) trait IrsMemory {
@@ -31,13 +34,15 @@ impl IrsMemory for Memory {
     }
 }
 
-/// Memory into which the IRS writes states back, and somebody who wants to know.
-pub(crate) struct WritingBack<'a> {
+/// Memory as one IRS reads, writes and owns it, and the report in which it tells what it does there.
+pub(crate) struct IrsSide<'a> {
+    pub(crate) irs: IrsIndex,
     pub(crate) memory: &'a mut Memory,
     pub(crate) report: &'a mut Report,
 }
 
-impl IrsMemory for WritingBack<'_> {
+/// The states of interrupts that the IRS writes back, which an observer is told of.
+impl IrsMemory for IrsSide<'_> {
     fn irs_load32(&mut self, irs: IrsIndex, address: PhysAddr) -> Option<u32> {
         IrsMemory::irs_load32(self.memory, irs, address)
     }
@@ -49,5 +54,62 @@ impl IrsMemory for WritingBack<'_> {
     fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> bool {
         self.report.event(|| Event::WriteBack { address, value });
         IrsMemory::irs_store32(self.memory, irs, address, value)
+    }
+}
+
+/// What lies outside memory is not loaded, stored or owned; [`Memory`] reports a structure that does.
+impl IrsSide<'_> {
+    pub(crate) fn load64(&self, address: PhysAddr) -> Option<u64> {
+        Memory::irs_load64(self.memory, self.irs, address).ok()
+    }
+
+    /// False if nothing answers at the address.
+    pub(crate) fn store64(&mut self, address: PhysAddr, value: u64) -> bool {
+        Memory::irs_store64(self.memory, self.irs, address, value).is_ok()
+    }
+
+    /// The words of a table, each with its number and its address.
+    pub(crate) fn words(&self, base: PhysAddr, count: u32) -> impl Iterator<Item = (u32, PhysAddr, u64)> {
+        (0..count).map_while(move |n| {
+            let address = base.offset(u64::from(n) * 8).ok()?;
+            Some((n, address, self.load64(address)?))
+        })
+    }
+
+    /// The IRS takes memory into its ownership.
+    pub(crate) fn own(&mut self, address: PhysAddr, size: u64, owner: Owner) {
+        let _ = self.memory.own(self.report, self.irs, address, size, owner);
+    }
+
+    /// Memory becomes part of a live table, in which software may fill it.
+    pub(crate) fn fill(&mut self, address: PhysAddr, size: u64, owner: Owner) {
+        let _ = self.memory.fill(self.report, self.irs, address, size, owner);
+    }
+
+    /// Memory goes back to software.
+    pub(crate) fn disown(&mut self, address: PhysAddr, size: u64) {
+        let _ = self.memory.disown(self.report, self.irs, address, size);
+    }
+
+    /// Software reads what the IRS owns as the IRS has written it, or poison as before ([`Memory::show`]).
+    pub(crate) fn show(&mut self, address: PhysAddr, size: u64, shown: bool) {
+        let _ = self.memory.show(self.irs, address, size, shown);
+    }
+
+    /// An address as hardware uses it, with the bits below the alignment zero; reports if that is another address.
+    pub(crate) fn aligned(
+        &mut self,
+        address: PhysAddr,
+        alignment: u64,
+        rule: RuleId,
+        place: Place,
+    ) -> Option<PhysAddr> {
+        let used = PhysAddr::new(address.raw() & !(alignment - 1)).ok()?;
+        if used != address {
+            self.report.violate(rule, place, address.raw(), used.raw(), || {
+                format!("the address is not aligned to {alignment:#x}, so another address is used")
+            });
+        }
+        Some(used)
     }
 }

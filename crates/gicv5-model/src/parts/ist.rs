@@ -1,13 +1,17 @@
 //! An IST in memory: its shape, the places in it, and whose its parts are. The same for the physical IST and for those of VMs.
 
 use gicv5_arch::entry::L1_ISTE;
-use gicv5_arch::geometry::{IstGeometry, TableIndex};
+use gicv5_arch::geometry::{IstGeometry, IstLimits, TableIndex};
 use gicv5_arch::values::{IstSize, L2Size, Structure};
 use gicv5_arch::{IrsIntType, PhysAddr, VmId};
 use gicv5_hal::IrsIndex;
 
-use crate::parts::irs_side::IrsMemory;
+use crate::parts::irs_side::{IrsMemory, IrsSide};
+use crate::words::config::{IstSwitches, Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
+use crate::words::event::Outcome;
 use crate::words::owner::{Owner, StructureKind};
+use crate::words::rules;
+use crate::words::violation::Place;
 
 /// Why an interrupt cannot be reached (INS-11).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,84 @@ pub(crate) enum Unreachable {
     },
 }
 
+/// An IST as software describes it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct AskedIst {
+    /// The VM whose it is; `None` for the physical one.
+    pub(crate) vm: Option<VmId>,
+    pub(crate) int_type: IrsIntType,
+    pub(crate) id_bits: u32,
+    /// `None` if the size is reserved.
+    pub(crate) istsz: Option<IstSize>,
+    pub(crate) structure: Structure,
+    /// `None` if the size is reserved.
+    pub(crate) l2sz: Option<L2Size>,
+    /// The whole description of its shape, and where that stands.
+    pub(crate) shape: (u64, Place),
+    /// Its address, and where that stands.
+    pub(crate) base: (PhysAddr, Place),
+}
+
+impl AskedIst {
+    /// The IRS takes the memory of the IST, which becomes valid; `None` if it does not. Hardware takes address bits below the
+    /// alignment as zero (IST-12, IST-13).
+    pub(crate) fn adopt(self, side: &mut IrsSide<'_>, limits: IstLimits, switches: IstSwitches) -> Option<Ist> {
+        let geometry = self.supported(side, limits, switches)?;
+        let (base, place) = self.base;
+        let base = side.aligned(base, geometry.base().alignment(), rules::IST_12, place)?;
+        let ist = Ist { irs: side.irs, base, geometry, owners: IstOwners::of(self.vm, self.int_type) };
+        ist.own(side);
+        Some(ist)
+    }
+
+    /// The shape that the IST becomes valid with: out of range is clamped (IST-28), unsupported is replaced by something
+    /// supported (IST-9, IST-10, IST-14, IST-15), and reported. `None` if it does not become valid.
+    fn supported(self, side: &mut IrsSide<'_>, limits: IstLimits, switches: IstSwitches) -> Option<IstGeometry> {
+        let (raw, place) = self.shape;
+        let fewest = if self.int_type == IrsIntType::Lpi { limits.min_lpi_id_bits() } else { 0 };
+        let id_bits = self.id_bits.clamp(fewest, limits.id_bits());
+        if self.id_bits != id_bits {
+            let refused = switches.id_bits == UnsupportedIdBits::Refused && self.vm.is_some();
+            side.report.violate(rules::IST_28, place, raw, id_bits.into(), || match refused {
+                true => format!("an IST with {} ID bits is not taken", self.id_bits),
+                false => format!("{} ID bits are taken as {id_bits}", self.id_bits),
+            });
+            if refused {
+                return None;
+            }
+        }
+        let required = limits.entry_size(id_bits);
+        if self.istsz != Some(required) {
+            side.report.violate(rules::IST_10, place, raw, required.raw_value().value().into(), || {
+                format!("ISTSZ is not the {} that this IRS needs for {id_bits} ID bits", required.meaning())
+            });
+        }
+        let entry = match switches.entry_size {
+            WrongEntrySize::IsUsed => self.istsz.unwrap_or(required),
+            WrongEntrySize::IsReplaced => required,
+        };
+        let l2_size = limits.l2_sizes().map(|supported| {
+            let mut supported = L2Size::ALL.into_iter().filter(|size| supported.contains(*size));
+            let other = match switches.l2_size {
+                UnsupportedL2Size::Smallest => supported.clone().next(),
+                UnsupportedL2Size::Largest => supported.clone().next_back(),
+            };
+            supported.find(|size| self.l2sz == Some(*size)).or(other).unwrap_or(L2Size::KiB4)
+        });
+        let geometry = match (self.structure, l2_size) {
+            (Structure::TwoLevel, Some(l2_size)) => IstGeometry::two_level(id_bits, entry, l2_size),
+            _ => IstGeometry::linear(id_bits, entry),
+        };
+        let geometry = geometry.ok()?;
+        if self.structure == Structure::TwoLevel && (l2_size.is_none() || self.l2sz != l2_size) {
+            side.report.violate(rules::IST_15, place, raw, geometry.cfgr().raw_value().into(), || {
+                "STRUCTURE or L2SZ is not supported by this IRS".into()
+            });
+        }
+        Some(geometry)
+    }
+}
+
 /// An IST in memory that is valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Ist {
@@ -42,11 +124,12 @@ pub(crate) struct Ist {
     pub(crate) base: PhysAddr,
     /// Its shape.
     pub(crate) geometry: IstGeometry,
+    pub(crate) owners: IstOwners,
 }
 
 impl Ist {
     /// The address of the level-1 entry that covers an ID; `None` in a linear IST and for an ID out of range.
-    pub(crate) fn level1_entry(&self, id: u32) -> Option<PhysAddr> {
+    fn level1_entry(&self, id: u32) -> Option<PhysAddr> {
         match self.geometry.index(id).ok()? {
             TableIndex::Linear(_) => None,
             TableIndex::TwoLevel { level1, .. } => self.base.offset(level1.offset).ok(),
@@ -55,7 +138,7 @@ impl Ist {
 
     /// The table that a level-1 entry names, and its size; `None` in a linear IST. Hardware takes address bits below the
     /// size as zero (IST-14).
-    pub(crate) fn level2_table(&self, level1: L1_ISTE) -> Option<(PhysAddr, u64)> {
+    fn level2_table(&self, level1: L1_ISTE) -> Option<(PhysAddr, u64)> {
         let size = self.geometry.level2()?.size();
         let table = PhysAddr::new(level1.l2_addr().address().raw() & !(size - 1)).ok()?;
         Some((table, size))
@@ -77,43 +160,100 @@ impl Ist {
             }
         }
     }
+
+    /// The valid level-1 entries and where they are; none of a linear IST.
+    fn valid_level1_entries(&self, side: &IrsSide<'_>) -> Vec<(PhysAddr, L1_ISTE)> {
+        let count = if self.geometry.level2().is_some() { self.geometry.l1_entries() } else { 0 };
+        let entries = side.words(self.base, count).map(|(_, at, raw)| (at, L1_ISTE::new_with_raw_value(raw)));
+        entries.filter(|(_, level1)| level1.valid()).collect()
+    }
+
+    /// The IRS takes the memory of an IST that becomes valid. Level-1 entries that are valid belong to it, and so do their
+    /// tables; the others may be filled (IST-18).
+    fn own(&self, side: &mut IrsSide<'_>) {
+        let size = self.geometry.base().size();
+        if self.geometry.level2().is_none() {
+            return side.own(self.base, size, self.owners.linear);
+        }
+        side.fill(self.base, size, self.owners.level1);
+        for (entry, level1) in self.valid_level1_entries(side) {
+            self.own_level2(side, entry, level1);
+        }
+    }
+
+    /// The IRS takes a level-1 entry that becomes valid, and the table it names.
+    fn own_level2(&self, side: &mut IrsSide<'_>, entry: PhysAddr, level1: L1_ISTE) {
+        side.own(entry, L1_ISTE::BYTES, self.owners.level1);
+        if let Some((table, size)) = self.level2_table(level1) {
+            side.own(table, size, self.owners.level2);
+        }
+    }
+
+    /// Makes the level-1 entry valid that covers an ID, if it is not (IST-18, IST-19, LPI-2).
+    ///
+    /// # Errors
+    ///
+    /// The address of a level-1 entry that cannot be updated.
+    pub(crate) fn publish_level2(&self, side: &mut IrsSide<'_>, id: u32) -> Result<Outcome, PhysAddr> {
+        let Some(entry) = self.level1_entry(id) else { return Ok(Outcome::Ignored) };
+        let level1 = L1_ISTE::new_with_raw_value(side.load64(entry).ok_or(entry)?);
+        if level1.valid() {
+            return Ok(Outcome::Ignored);
+        }
+        if !side.store64(entry, level1.with_valid(true).raw_value()) {
+            return Err(entry);
+        }
+        self.own_level2(side, entry, level1);
+        Ok(Outcome::Done)
+    }
+
+    /// Software sees the entries that the IRS owns, or does not any more ([`Memory::show`](crate::memory::Memory::show)).
+    pub(crate) fn show(&self, side: &mut IrsSide<'_>, shown: bool) {
+        if self.geometry.level2().is_none() {
+            side.show(self.base, self.geometry.base().size(), shown);
+        }
+        for (_, level1) in self.valid_level1_entries(side) {
+            if let Some((table, size)) = self.level2_table(level1) {
+                side.show(table, size, shown);
+            }
+        }
+    }
+
+    /// The memory of an IST that is no longer valid goes back to software (IST-7).
+    pub(crate) fn disown(&self, side: &mut IrsSide<'_>, validity: Level1Valid) {
+        for (entry, level1) in self.valid_level1_entries(side) {
+            if let Some((table, size)) = self.level2_table(level1) {
+                side.disown(table, size);
+            }
+            if validity == Level1Valid::Cleared {
+                side.store64(entry, level1.with_valid(false).raw_value());
+            }
+        }
+        side.disown(self.base, self.geometry.base().size());
+    }
 }
 
 /// Whose the parts of an IST are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct IstOwners {
-    pub(crate) linear: Owner,
-    pub(crate) level1: Owner,
-    pub(crate) level2: Owner,
+    linear: Owner,
+    level1: Owner,
+    level2: Owner,
 }
 
 impl IstOwners {
-    /// The physical LPI IST.
-    pub(crate) const PHYSICAL: IstOwners = IstOwners {
-        linear: Owner::domain(StructureKind::PhysicalIst),
-        level1: Owner::domain(StructureKind::PhysicalL1Iste),
-        level2: Owner::domain(StructureKind::PhysicalL2Ist),
-    };
-
-    /// An IST of a VM.
-    pub(crate) const fn of_vm(vm: VmId, int_type: IrsIntType) -> IstOwners {
-        let (linear, level1, level2) = match int_type {
-            IrsIntType::Lpi => (StructureKind::LpiIst, StructureKind::LpiL1Iste, StructureKind::LpiL2Ist),
-            IrsIntType::Spi => (StructureKind::SpiIst, StructureKind::SpiL1Iste, StructureKind::SpiL2Ist),
+    /// The ISTs of a VM, and the physical one.
+    pub(crate) const fn of(vm: Option<VmId>, int_type: IrsIntType) -> IstOwners {
+        use StructureKind::*;
+        let (linear, level1, level2) = match (vm, int_type) {
+            (None, _) => (PhysicalIst, PhysicalL1Iste, PhysicalL2Ist),
+            (Some(_), IrsIntType::Lpi) => (LpiIst, LpiL1Iste, LpiL2Ist),
+            (Some(_), IrsIntType::Spi) => (SpiIst, SpiL1Iste, SpiL2Ist),
         };
-        IstOwners { linear: Owner::vm(linear, vm), level1: Owner::vm(level1, vm), level2: Owner::vm(level2, vm) }
+        IstOwners {
+            linear: Owner { structure: linear, vm },
+            level1: Owner { structure: level1, vm },
+            level2: Owner { structure: level2, vm },
+        }
     }
-}
-
-/// An IST as software describes it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct AskedIst {
-    pub(crate) id_bits: u32,
-    /// `None` if the size is reserved.
-    pub(crate) istsz: Option<IstSize>,
-    pub(crate) structure: Structure,
-    /// `None` if the size is reserved.
-    pub(crate) l2sz: Option<L2Size>,
-    /// The whole description.
-    pub(crate) raw: u64,
 }

@@ -13,5 +13,7 @@ pub(crate) mod irs_side;
 pub(crate) mod ist;
 pub(crate) mod lpi_books;
 pub(crate) mod software_errors;
-pub(crate) mod vm_tables;
+pub(crate) mod vm;
+pub(crate) mod vm_table;
+pub(crate) mod vms;
 pub(crate) mod wires;

@@ -45,6 +45,16 @@ pub struct IrsConfig {
 }
 
 impl IrsConfig {
+    /// The size of a VM descriptor, if it wants one (VM-10).
+    pub(crate) fn vmd_bytes(&self) -> Option<u64> {
+        self.idr3.vmd().then(|| 1 << u32::from(self.idr3.vmd_sz()).min(12))
+    }
+
+    /// The size of a VPE descriptor.
+    pub(crate) fn vped_bytes(&self) -> u64 {
+        1 << u32::from(self.idr4.vped_sz()).min(12)
+    }
+
     /// An IRS of the Non-secure domain with everything that the physical side of the model can do: LPIs with 24 ID bits,
     /// linear and two-level ISTs of every size without metadata, a SETLPI frame, software errors, five priority bits, 48
     /// address bits. It has these PEs, and all `spis` SPIs of the system.
