@@ -20,14 +20,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::irs::{IRS_CR0, IRS_IST_BASER, IRS_IST_CFGR, IRS_IST_STATUSR};
-use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
 use gicv5_arch::values::IstSize;
-use gicv5_arch::{Addr55_6, IntId, Lpi, PhysAddr, Priority, VmId};
-use gicv5_hal::{Block, BlockLayout, Cookie, HostLpis, IrsExt, IrsIndex, Pe, TableMemory};
-use gicv5_model::PeIndex;
+use gicv5_arch::{IntId, Lpi, Priority, VmId};
+use gicv5_hal::{Cookie, HostLpis, Pe};
 use gicv5_model::config::{Effects, MachineConfig};
-use gicv5_model::{Machine, ModelPe};
+use gicv5_model::{Machine, ModelHost, ModelPe, PeIndex};
 use hand::{Farm, doorbell};
 
 /// Counts what is allocated.
@@ -54,29 +51,15 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const IRS: IrsIndex = IrsIndex(0);
-
 /// A machine with an IST, switched on.
 fn machine(pes: u16) -> Result<(Machine, ModelPe), Box<dyn Error>> {
     let mut config = MachineConfig::new(pes, 64);
     config.switches.effects = Effects::Early;
     config.command_latency = 0;
     let machine = Machine::new(config)?;
-    let geometry = IstGeometry::linear(24, IstSize::Bytes4)?;
-    let table = geometry.base();
-    let block = machine.allocate(BlockLayout::new(table.size(), table.alignment(), PhysAddr::new((1 << 48) - 1)?)?)?;
-    machine.publish(IRS, &block, 0..table.size());
-    machine.write::<IRS_IST_CFGR>(IRS, geometry.cfgr());
-    machine.write(IRS, IRS_IST_BASER::ZERO.with_addr(Addr55_6::new(block.address())?).with_valid(true));
-    while !machine.read::<IRS_IST_STATUSR>(IRS).idle() {}
-    machine.write(IRS, IRS_CR0::ZERO.with_irsen(true));
-    for n in 0..pes {
-        let cpu = machine.pe(PeIndex(n)).ok_or("no such PE")?;
-        let pe = Pe::new(&cpu);
-        pe.write(ICC_CR0_EL1::ZERO.with_en(true));
-        pe.write_raw(SysReg::ICC_PCR_EL1, 31);
-        pe.isb();
-    }
+    let host = ModelHost::on(&machine);
+    host.make_ist(IstGeometry::linear(24, IstSize::Bytes4)?)?;
+    host.switch_on()?;
     let cpu = machine.pe(PeIndex(pes - 1)).ok_or("no such PE")?;
     Ok((machine, cpu))
 }

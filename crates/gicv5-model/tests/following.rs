@@ -2,13 +2,11 @@
 // Helpers of tests are tests too.
 #![allow(clippy::unwrap_used)]
 
-use gicv5_arch::irs::IRS_CR0;
-use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
+use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::{Ppi, Priority, Spi};
 use gicv5_hal::{IrsExt, IrsIndex, Pe};
-use gicv5_model::Machine;
-use gicv5_model::PeIndex;
 use gicv5_model::config::MachineConfig;
+use gicv5_model::{Machine, ModelHost, PeIndex};
 
 const IRS: IrsIndex = IrsIndex(0);
 const PE: PeIndex = PeIndex(0);
@@ -16,11 +14,9 @@ const PE: PeIndex = PeIndex(0);
 /// A machine that is on, and what happens on its PE at first.
 fn machine(config: MachineConfig, setup: impl FnOnce(&Pe<'_, gicv5_model::ModelPe>)) -> Machine {
     let machine = Machine::new(MachineConfig { command_latency: 0, ..config }).unwrap();
-    machine.write(IRS, IRS_CR0::ZERO.with_irsen(true));
+    ModelHost::on(&machine).switch_on().unwrap();
     let cpu = machine.pe(PE).unwrap();
     let pe = Pe::new(&cpu);
-    pe.write(ICC_CR0_EL1::ZERO.with_en(true));
-    pe.write_raw(SysReg::ICC_PCR_EL1, 31);
     setup(&pe);
     pe.isb();
     pe.gsb_sys();

@@ -89,6 +89,9 @@ pub struct Taken {
     pub cookie: Option<Cookie>,
 }
 
+/// The IRS to which the host gives commands.
+const FIRST: IrsIndex = IrsIndex(0);
+
 thread_local! {
     /// The PE that the thread is on.
     static HERE: Cell<PeIndex> = const { Cell::new(PeIndex(0)) };
@@ -119,7 +122,6 @@ impl ModelHost {
     ///
     /// [`HostError`]: the hardware has not so many LPIs, there is no memory, or a command does not complete.
     pub fn start(machine: &Machine, lpis: Range<u32>) -> Result<ModelHost, HostError> {
-        const FIRST: IrsIndex = IrsIndex(0);
         let idr2: IRS_IDR2 = machine.read(FIRST);
         let limits = IstLimits::from_idr2(idr2)?;
         let last = lpis.end.saturating_sub(1);
@@ -127,24 +129,49 @@ impl ModelHost {
         if !limits.has_physical_lpis() || id_bits > limits.id_bits() {
             return Err(HostError::Lpis { last, idr2: idr2.raw_value() });
         }
-        let ist = IstGeometry::linear(id_bits, limits.entry_size(id_bits))?;
-        let highest = machine.read::<IRS_IDR0>(FIRST).pa_range().map_or(56, |range| range.bits());
+        let host = ModelHost::on(machine);
+        host.make_ist(IstGeometry::linear(id_bits, limits.entry_size(id_bits))?)?;
+        host.switch_on()?;
+        machine.state().lpis = LpiBooks::new(lpis);
+        Ok(host)
+    }
+
+    /// A host on a machine as it is, which has no LPIs to hand out.
+    #[must_use]
+    pub fn on(machine: &Machine) -> ModelHost {
+        ModelHost { machine: machine.clone() }
+    }
+
+    /// Makes a physical IST of this shape valid, empty (LPI-1).
+    ///
+    /// # Errors
+    ///
+    /// [`HostError`]: there is no memory, or the command does not complete.
+    pub fn make_ist(&self, ist: IstGeometry) -> Result<(), HostError> {
+        let highest = self.machine.read::<IRS_IDR0>(FIRST).pa_range().map_or(56, |range| range.bits());
         let layout = BlockLayout::for_footprint(ist.base(), gicv5_arch::PhysAddr::highest(highest))?;
-        let block = machine.allocate(layout)?;
-        machine.write(FIRST, ist.cfgr());
-        let base = IRS_IST_BASER::ZERO.with_addr(ist.base().place(block.address())?).with_valid(true);
-        command(machine, FIRST, base)?;
-        for irs in 0..machine.irs_count() {
-            command(machine, IrsIndex(irs), IRS_CR0::ZERO.with_irsen(true))?;
+        let block = self.machine.allocate(layout)?;
+        self.machine.write(FIRST, ist.cfgr());
+        self.command(IRS_IST_BASER::ZERO.with_addr(ist.base().place(block.address())?).with_valid(true))?;
+        Ok(())
+    }
+
+    /// Switches all IRSs and all CPU interfaces on, with no mask.
+    ///
+    /// # Errors
+    ///
+    /// [`HostError::Stuck`]: a command does not complete.
+    pub fn switch_on(&self) -> Result<(), HostError> {
+        for irs in 0..self.machine.irs_count() {
+            command(&self.machine, IrsIndex(irs), IRS_CR0::ZERO.with_irsen(true))?;
         }
-        for cpu in (0..machine.pe_count()).filter_map(|pe| machine.pe(PeIndex(pe))) {
+        for cpu in (0..self.machine.pe_count()).filter_map(|pe| self.machine.pe(PeIndex(pe))) {
             let pe = Pe::new(&cpu);
             pe.write(ICC_CR0_EL1::ZERO.with_en(true));
             pe.write_raw(SysReg::ICC_PCR_EL1, 31);
             pe.isb();
         }
-        machine.state().lpis = LpiBooks::new(lpis);
-        Ok(ModelHost { machine: machine.clone() })
+        Ok(())
     }
 
     /// The machine.
@@ -160,7 +187,7 @@ impl ModelHost {
     ///
     /// [`HostError::Stuck`] if it does not finish in 100 000 polls.
     pub fn command<R: Register<Reg = IrsReg>>(&self, value: R) -> Result<u64, HostError> {
-        command(&self.machine, IrsIndex(0), value)
+        command(&self.machine, FIRST, value)
     }
 
     /// Runs `f` on a PE: what the host does meanwhile on this thread, it does there. A thread starts on PE 0. `None` if there

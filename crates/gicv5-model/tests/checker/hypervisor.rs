@@ -1,19 +1,11 @@
 //! Doorbells, residency, and what a hypervisor does when it enters a guest.
 
+use crate::bench::*;
+
 use crate::Pair;
-use crate::pe::*;
-use gicv5_arch::irs::{IRS_VPE_DBR, IRS_VPE_SELR};
-use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, SysReg};
-use gicv5_arch::values::MapAction;
-use gicv5_arch::{IrsIntId, Ppi, PpiBank, VmId, VpeId};
-use gicv5_model::violation::Violation;
 
-fn bench() -> Bench {
-    Bench::new(config(2))
-}
-
-fn said(bench: &Bench) -> Vec<Violation> {
-    bench.machine.take_violations()
+fn bench() -> GuestBench {
+    GuestBench::new(config(2))
 }
 
 fn context(vm: VmId, vpe: VpeId) -> ICH_CONTEXTR_EL2 {
@@ -21,7 +13,7 @@ fn context(vm: VmId, vpe: VpeId) -> ICH_CONTEXTR_EL2 {
 }
 
 /// One VPE's doorbell settings name an LPI, with DBV as given.
-fn set_doorbell(bench: &Bench, vm: VmId, vpe: VpeId, lpi: IrsIntId, dbv: bool) {
+fn set_doorbell(bench: &GuestBench, vm: VmId, vpe: VpeId, lpi: IrsIntId, dbv: bool) {
     let IrsIntId::Lpi(lpi) = lpi else { unreachable!() };
     bench.command(IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe));
     bench.command(IRS_VPE_DBR::ZERO.with_dbv(dbv).with_intid(lpi));
@@ -38,7 +30,7 @@ fn read_context(new: ICH_CONTEXTR_EL2, isb: bool) -> Vec<Violation> {
         host.isb();
     }
     let _ = host.read::<ICH_CONTEXTR_EL2>();
-    said(&bench)
+    bench.said()
 }
 
 /// VPE 0 is on PE 0, and another that is asked for there.
@@ -50,7 +42,7 @@ fn replace(put_first: bool) -> Vec<Violation> {
         bench.put(PE0, None);
     }
     bench.load(PE0, VM, VPE3);
-    said(&bench)
+    bench.said()
 }
 
 /// A PPI injected directly and one that the host has enabled.
@@ -61,7 +53,7 @@ fn inject_directly(injected: Ppi, enabled: Ppi) -> Vec<Violation> {
     host.write_raw(SysReg::icc_ppi_enabler(enabled.bank()), enabled.mask());
     host.write_raw(SysReg::ich_ppi_dvir(injected.bank()), injected.mask());
     bench.guest(PE0).isb();
-    said(&bench)
+    bench.said()
 }
 
 /// A VPE that a PPI was injected into directly makes way for another, for which the registers are written anew or not.
@@ -78,7 +70,7 @@ fn next_vpe(write_anew: bool) -> Vec<Violation> {
         host.write_raw(dvir, Ppi::CNTV.mask());
     }
     bench.guest(PE0).isb();
-    said(&bench)
+    bench.said()
 }
 
 /// A guest reads the answer to its question after another has run, and its own register is restored, or not.
@@ -95,7 +87,7 @@ fn read_answer(restore: bool) -> Vec<Violation> {
         bench.host(PE0).isb();
     }
     let _ = bench.guest(PE0).read_raw(SysReg::ICC_ICSR_EL1);
-    said(&bench)
+    bench.said()
 }
 
 /// A guest executes what EL2 lets it, or does not.
@@ -109,7 +101,7 @@ fn execute(allowed: bool) -> Vec<Violation> {
     });
     bench.host(PE0).isb();
     let _ = bench.guest(PE0).cdia();
-    said(&bench)
+    bench.said()
 }
 
 pub(crate) const PAIRS: &[Pair] = &[
@@ -118,13 +110,13 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("two VPEs have the same doorbell LPI", || {
             let bench = bench();
             set_doorbell(&bench, OTHER, VPE0, doorbell_of(VM, VPE0), true);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("a VPE gets the doorbell LPI that another has just given up", || {
             let bench = bench();
             set_doorbell(&bench, VM, VPE0, doorbell_of(VM, VPE0), false);
             set_doorbell(&bench, OTHER, VPE0, doorbell_of(VM, VPE0), true);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -147,14 +139,14 @@ pub(crate) const PAIRS: &[Pair] = &[
             let bench = bench();
             assert!(bench.load(PE0, VM, VPE0));
             bench.load(PE1, VM, VPE0);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("the VPEs of a VM with the same number and of the VM next to it are on two PEs", || {
             let bench = bench();
             assert!(bench.load(PE0, VM, VPE0) && bench.load(PE1, OTHER, VPE0));
             bench.put(PE1, None);
             assert!(bench.load(PE1, VM, VPE3));
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -163,7 +155,7 @@ pub(crate) const PAIRS: &[Pair] = &[
             let bench = bench();
             bench.host(PE0).write(context(VM, VPE0));
             bench.host(PE0).write(ICH_VMCR_EL2::ZERO.with_en(true));
-            said(&bench)
+            bench.said()
         }),
         nearly: (
             "the guest's mask is written right before its VPE is made resident, and again when it has run",
@@ -174,7 +166,7 @@ pub(crate) const PAIRS: &[Pair] = &[
                 bench.host(PE0).write(context(VM, VPE0));
                 bench.guest(PE0).isb();
                 bench.host(PE0).write(ICH_VMCR_EL2::ZERO.with_en(true));
-                said(&bench)
+                bench.said()
             },
         ),
     },
@@ -184,14 +176,14 @@ pub(crate) const PAIRS: &[Pair] = &[
             let bench = bench();
             assert!(!bench.load(PE0, VmId::new(77), VPE0));
             bench.guest(PE0).isb();
-            said(&bench)
+            bench.said()
         }),
         nearly: ("a guest is entered after a request that failed and one that did not", || {
             let bench = bench();
             assert!(!bench.load(PE0, VmId::new(77), VPE0));
             assert!(bench.load(PE0, VM, VPE0));
             bench.guest(PE0).isb();
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -205,14 +197,14 @@ pub(crate) const PAIRS: &[Pair] = &[
             let bench = bench();
             assert!(bench.load(PE0, VM, VPE0));
             bench.map_vm(VM, MapAction::MakeInvalid);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("a VM is made invalid when its VPE has just left, while another VM's is resident", || {
             let bench = bench();
             assert!(bench.load(PE0, VM, VPE0) && bench.load(PE1, OTHER, VPE0));
             bench.put(PE0, Some(31));
             bench.map_vm(VM, MapAction::MakeInvalid);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {

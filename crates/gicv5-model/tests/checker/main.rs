@@ -6,16 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests stand outside of test functions")]
 #![allow(clippy::indexing_slicing, reason = "the same")]
 
-#[allow(dead_code, reason = "not every user needs all of it")]
-#[path = "../physical/bench.rs"]
-mod irs;
-#[allow(dead_code, reason = "not every user needs all of it")]
-#[path = "../residency/bench.rs"]
-mod pe;
-#[allow(dead_code, reason = "not every user needs all of it")]
-#[path = "../virtual_irs/bench.rs"]
-mod vm;
-
+#[path = "../bench/mod.rs"]
+mod bench;
 mod hypervisor;
 mod memory;
 mod software;

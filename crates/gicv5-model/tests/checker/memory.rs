@@ -1,17 +1,8 @@
 //! Caches, barriers, and the model's own memory.
 
-use crate::Pair;
-use crate::irs::*;
-use gicv5_arch::PhysAddr;
-use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::values::IstSize;
-use gicv5_hal::{Block, BlockLayout, TableMemory};
-use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::Violation;
+use crate::bench::*;
 
-fn said(bench: &Bench) -> Vec<Violation> {
-    bench.machine.take_violations()
-}
+use crate::Pair;
 
 /// An IST in which an entry was stored becomes valid; what software does in between.
 fn publish_by(bench: &Bench, publish: impl FnOnce(&ModelBlock)) -> Vec<Violation> {
@@ -20,14 +11,14 @@ fn publish_by(bench: &Bench, publish: impl FnOnce(&ModelBlock)) -> Vec<Violation
     bench.machine.store32(&block, 16, 8);
     publish(&block);
     bench.set_ist(IRS, linear, block.address());
-    said(bench)
+    bench.said()
 }
 
 /// An IST of 64 KiB becomes valid at an address of a memory of 4 GiB from 2 GiB on.
 fn ist_at(address: u64) -> Vec<Violation> {
     let bench = Bench::small();
     bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), PhysAddr::new(address).unwrap());
-    said(&bench)
+    bench.said()
 }
 
 /// An IST of 64 bytes in a block of this size, where a cache line has 128 bytes.
@@ -36,7 +27,7 @@ fn small_ist_in(size: u64) -> Vec<Violation> {
     let block = bench.machine.allocate(BlockLayout::new(size, size, PhysAddr::highest(48)).unwrap()).unwrap();
     bench.machine.publish(IRS, &block, 0..size);
     bench.set_ist(IRS, IstGeometry::linear(4, IstSize::Bytes4).unwrap(), block.address());
-    said(&bench)
+    bench.said()
 }
 
 /// Software stores an entry this far into a live table, and invalidates the first 8 bytes.
@@ -45,7 +36,7 @@ fn invalidate_after_a_store(offset: u64) -> Vec<Violation> {
     let (level1, level2) = bench.live_level1();
     bench.machine.store64(&level1, offset, pointing_to(level2.address()).raw_value());
     bench.machine.acquire(IRS, &level1, 0..8);
-    said(&bench)
+    bench.said()
 }
 
 /// An entry is made valid by the IRS and its neighbour filled, with the line prepared or not.
@@ -60,7 +51,7 @@ fn fill_a_neighbour(prepare: bool) -> Vec<Violation> {
     }
     bench.machine.store64(&level1, 8, pointing_to(bench.block(4096, 4096).address()).raw_value());
     bench.machine.publish(IRS, &level1, 8..16);
-    said(&bench)
+    bench.said()
 }
 
 pub(crate) const PAIRS: &[Pair] = &[
@@ -106,13 +97,13 @@ pub(crate) const PAIRS: &[Pair] = &[
             let bench = Bench::eager(1);
             let (level1, _level2) = bench.live_level1();
             bench.machine.store32(&level1, 12, 1);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("half an entry of a table that is not yet in use is stored", || {
             let bench = Bench::eager(1);
             let level1 = bench.ist_block(two_level());
             bench.machine.store32(&level1, 12, 1);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -125,12 +116,12 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("the word behind a block is loaded", || {
             let bench = Bench::small();
             bench.machine.load64(&bench.block(64, 64), 64);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("the last word of a block is loaded", || {
             let bench = Bench::small();
             bench.machine.load64(&bench.block(64, 64), 56);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -146,7 +137,7 @@ pub(crate) const PAIRS: &[Pair] = &[
             let block = bench.block(64, 64);
             bench.machine.restore(before);
             bench.machine.free(block);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("a block is freed in a machine restored to after its allocation", || {
             let bench = Bench::small();
@@ -155,7 +146,7 @@ pub(crate) const PAIRS: &[Pair] = &[
             bench.machine.store32(&block, 0, 1);
             bench.machine.restore(before);
             bench.machine.free(block);
-            said(&bench)
+            bench.said()
         }),
     },
 ];

@@ -1,20 +1,13 @@
 //! Commands, instructions, and what has to be given back.
 
+use crate::bench::*;
+
 use crate::Pair;
-use crate::irs::{Bench, PE0, lpi, spi, wire};
-use gicv5_arch::insn::GicInsn;
-use gicv5_arch::irs::{IRS_PE_SELR, IRS_SPI_SELR};
-use gicv5_arch::{Iaffid, PhysAddr, VmId};
-use gicv5_hal::{BlockLayout, Cookie, HostLpis, IrsExt, TableMemory};
-use gicv5_model::config::MachineConfig;
-use gicv5_model::violation::Violation;
-use gicv5_model::{Machine, ModelHost};
 
 #[path = "../hand/mod.rs"]
 mod hand;
 use hand::{Farm, doorbell};
 
-const IRS: gicv5_hal::IrsIndex = crate::irs::IRS;
 const VM: VmId = VmId::new(3);
 
 /// A command, and while it is under way another.
@@ -24,7 +17,7 @@ fn second_command(second: impl FnOnce(&Bench)) -> Vec<Violation> {
     let bench = Bench::started(config);
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(4)));
     second(&bench);
-    bench.machine.take_violations()
+    bench.said()
 }
 
 fn host() -> ModelHost {
@@ -72,15 +65,15 @@ pub(crate) const PAIRS: &[Pair] = &[
         rule: "CPU-1",
         breaks: ("an instruction of EL2 on a PE without virtualisation", || {
             let bench = Bench::small();
-            bench.pe(PE0).gic(GicInsn::GIC_VDPEND, 0);
-            bench.machine.take_violations()
+            bench.host(PE0).gic(GicInsn::GIC_VDPEND, 0);
+            bench.said()
         }),
         nearly: ("the same instruction of EL1", || {
             let bench = Bench::small();
-            bench.pe(PE0).gic(GicInsn::GIC_CDPEND, 0);
-            bench.pe(PE0).cden(spi(5));
-            bench.pe(PE0).cden(lpi(5));
-            bench.machine.take_violations()
+            bench.host(PE0).gic(GicInsn::GIC_CDPEND, 0);
+            bench.host(PE0).cden(spi(5));
+            bench.host(PE0).cden(lpi(5));
+            bench.said()
         }),
     },
     Pair {

@@ -1,16 +1,8 @@
 //! The VM table, VMs, VPEs and their interrupt tables.
 
+use crate::bench::*;
+
 use crate::Pair;
-use crate::vm::*;
-use gicv5_arch::entry::{L1_ISTE, L1_VMTE, L2_ISTE, L2_VMTE, L2_VMTE_VMD, VPETE};
-use gicv5_arch::geometry::{IstGeometry, VmTableGeometry};
-use gicv5_arch::irs::*;
-use gicv5_arch::values::{IstSize, L2Size, MapAction};
-use gicv5_arch::{Addr51_12, Addr55_3, Addr55_12, Iaffid, IrsIntType, VpeId};
-use gicv5_hal::{Block, Coherency, IrsExt, IrsIndex, TableMemory};
-use gicv5_model::config::{Switches, VmTableProgramming};
-use gicv5_model::memory::ModelBlock;
-use gicv5_model::violation::Violation;
 
 fn setting(two_level: bool, descriptor: bool) -> Setting {
     let shape = Shape { two_level, descriptor, coherency: Coherency::Coherent };
@@ -18,25 +10,20 @@ fn setting(two_level: bool, descriptor: bool) -> Setting {
 }
 
 /// A machine with a linear VM table.
-fn linear() -> Bench {
-    Bench::new(setting(false, false))
+fn linear_table() -> VmBench {
+    VmBench::new(setting(false, false))
 }
 
 /// A machine with a two-level VM table, where the VM's entry is in reach.
-fn two_level() -> Bench {
-    let mut bench = Bench::new(setting(true, false));
-    bench.vmte();
+fn two_level_table() -> VmBench {
+    let mut bench = VmBench::new(setting(true, false));
+    bench.vms.reach(VM).unwrap();
     bench
 }
 
 /// A valid VM with VPEs 0 and 3 and an LPI IST.
-fn valid_vm() -> (Bench, HandMade, ModelBlock) {
-    Bench::ready(setting(false, false))
-}
-
-/// What the checker has to say.
-fn said(bench: &Bench) -> Vec<Violation> {
-    bench.machine.take_violations()
+fn valid_vm() -> (VmBench, HandMade, ModelBlock) {
+    VmBench::ready(setting(false, false))
 }
 
 fn withdraw_vm_table(bench: &Bench) {
@@ -45,46 +32,46 @@ fn withdraw_vm_table(bench: &Bench) {
 
 /// A VM table of this many ID bits, at this distance from where the table is.
 fn give_another_vm_table(id_bits: u32, distance: u64) -> Vec<Violation> {
-    let bench = linear();
+    let bench = linear_table();
     withdraw_vm_table(&bench);
     bench.machine.write(IRS, VmTableGeometry::linear(id_bits).unwrap().cfgr());
-    let base = Addr55_3::new(bench.table.address().offset(distance).unwrap()).unwrap();
+    let base = Addr55_3::new(bench.vms.table.block.address().offset(distance).unwrap()).unwrap();
     bench.command(IRS_VMT_BASER::ZERO.with_addr(base).with_valid(true));
-    said(&bench)
+    bench.said()
 }
 
 /// Two IRSs, of which each is told of the VM table; the second of one at this distance from the first's.
 fn tell_two_irses(distance: u64) -> Vec<Violation> {
     let mut setting = setting(false, false);
     setting.switches.vm_table.programming = VmTableProgramming::EachIrs;
-    let bench = Bench::changed(setting, |config| {
+    let bench = VmBench::changed(setting, |config| {
         config.add_irs();
     });
     let second = IrsIndex(1);
-    bench.machine.write(second, bench.geometry.cfgr());
-    let base = Addr55_3::new(bench.table.address().offset(distance).unwrap()).unwrap();
+    bench.machine.write(second, bench.vms.table.shape.cfgr());
+    let base = Addr55_3::new(bench.vms.table.block.address().offset(distance).unwrap()).unwrap();
     bench.command_at(second, IRS_VMT_BASER::ZERO.with_addr(base).with_valid(true));
-    said(&bench)
+    bench.said()
 }
 
 /// A level-2 VM table whose entry in level 1 becomes valid, or does not, and which is freed.
 fn free_level_2_vm_table(publish: bool) -> Vec<Violation> {
-    let bench = Bench::new(setting(true, false));
-    let level2 = allocate(&bench.machine, 4096, 4096);
+    let bench = VmBench::new(setting(true, false));
+    let level2 = bench.block(4096, 4096);
     let entry = L1_VMTE::ZERO.with_l2_addr(Addr51_12::new(level2.address()).unwrap());
-    bench.store(&bench.table, 0, entry.raw_value());
+    bench.store(&bench.vms.table.block, 0, entry.raw_value());
     if publish {
         bench.command(IRS_VMAP_L2_VMTR::ZERO.with_m(true).with_vm_id(VM));
     }
     bench.machine.free(level2);
-    said(&bench)
+    bench.said()
 }
 
 /// A VM whose entry and descriptor are these becomes valid. The descriptor is one of two of 64 bytes in a block.
 fn validate(vpe_id_bits: u32, vpet: u64, dirty_word: u64) -> Vec<Violation> {
-    let mut bench = Bench::new(setting(false, true));
-    let table = allocate(&bench.machine, 4096, 4096);
-    let descriptors = allocate(&bench.machine, 128, 128);
+    let mut bench = VmBench::new(setting(false, true));
+    let table = bench.block(4096, 4096);
+    let descriptors = bench.block(128, 128);
     bench.store(&descriptors, dirty_word * 8, 1);
     let vmd = L2_VMTE_VMD::ZERO.with_vmd_addr(Addr55_3::new(descriptors.address()).unwrap());
     let vpet = (table.address().raw() + vpet) | u64::from(vpe_id_bits) << 59;
@@ -92,49 +79,45 @@ fn validate(vpe_id_bits: u32, vpet: u64, dirty_word: u64) -> Vec<Violation> {
         bench.store_vmte_word(n, word);
     }
     bench.map_vm(MapAction::MakeValid);
-    said(&bench)
+    bench.said()
 }
 
 /// VPE 1 of the VM becomes valid, or does not; its descriptor of 128 bytes has another behind it. What is stored in them
 /// before, and whether they are freed after.
 fn add_vpe(publish: bool, dirty_word: Option<u64>, free: bool) -> Vec<Violation> {
     let (bench, made, _ist) = valid_vm();
-    let descriptors = allocate(&bench.machine, 256, 256);
+    let descriptors = bench.block(256, 256);
     if let Some(word) = dirty_word {
         bench.store(&descriptors, word * 8, 1);
     }
     let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(descriptors.address()).unwrap());
-    bench.store(&made.vpet, 8, entry.raw_value());
+    bench.store(&made.vpet.block, 8, entry.raw_value());
     if publish {
-        bench.command(IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(VM).with_vpe_id(VpeId::new(1)));
+        bench.map_vpe(1);
     }
     if free {
         bench.machine.free(descriptors);
     }
-    said(&bench)
+    bench.said()
 }
 
 /// The VM gets an SPI IST whose word in its entry is that of this geometry, with its address changed.
 fn map_ist(geometry: IstGeometry, distance: u64, change: impl FnOnce(u64) -> u64) -> Vec<Violation> {
     let (mut bench, ..) = valid_vm();
-    let block = allocate(&bench.machine, geometry.base().size() * 2, geometry.base().size() * 2);
+    let block = bench.block(geometry.base().size() * 2, geometry.base().size() * 2);
     bench.machine.publish(IRS, &block, 0..block.size());
     let word = geometry.vmte_word(block.address()).unwrap().raw_value();
     bench.store_vmte_word(L2_VMTE::ist_word(IrsIntType::Spi), change(word) + distance);
     bench.map_ist(IrsIntType::Spi, MapAction::MakeValid);
-    said(&bench)
-}
-
-fn four_bytes(id_bits: u32) -> IstGeometry {
-    IstGeometry::linear(id_bits, IstSize::Bytes4).unwrap()
+    bench.said()
 }
 
 /// A valid VM with a two-level SPI IST, and a level-2 IST for its first entry, which is filled in.
-fn two_level_ist() -> (Bench, ModelBlock, ModelBlock) {
+fn two_level_ist() -> (VmBench, ModelBlock, ModelBlock) {
     let (mut bench, ..) = valid_vm();
-    let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
+    let geometry = two_level();
     let level1 = bench.make_ist(IrsIntType::Spi, geometry, &[]);
-    let level2 = allocate(&bench.machine, 4096, 4096);
+    let level2 = bench.block(4096, 4096);
     bench.machine.publish(IRS, &level2, 0..4096);
     bench.store(&level1, 0, level1_iste(&level2).raw_value());
     bench.clean();
@@ -145,27 +128,27 @@ fn level1_iste(level2: &ModelBlock) -> L1_ISTE {
     L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(level2.address()).unwrap())
 }
 
-fn publish_level_2_ist(bench: &Bench) {
+fn publish_level_2_ist(bench: &VmBench) {
     bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Spi).with_vm_id(VM));
 }
 
 /// An IST entry that is this when the IST becomes valid, and is looked at.
 fn preset(entry: L2_ISTE) -> Vec<Violation> {
     let (mut bench, ..) = valid_vm();
-    bench.make_ist(IrsIntType::Spi, four_bytes(6), &[entry]);
+    bench.make_ist(IrsIntType::Spi, linear(6), &[entry]);
     bench.vdpend(gicv5_arch::IrsIntId::Spi(gicv5_arch::Spi::new(0).unwrap()), false);
-    said(&bench)
+    bench.said()
 }
 
 /// The physical IST is freed after, or before, it becomes invalid.
 fn free_physical_ist(invalid_first: bool) -> Vec<Violation> {
-    let bench = crate::irs::Bench::eager(1);
+    let bench = Bench::eager(1);
     let block = bench.linear_ist();
     if invalid_first {
-        bench.clear_ist(crate::irs::IRS);
+        bench.clear_ist(IRS);
     }
     bench.machine.free(block);
-    bench.machine.take_violations()
+    bench.said()
 }
 
 pub(crate) const PAIRS: &[Pair] = &[
@@ -177,16 +160,15 @@ pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "VMT-7",
         breaks: ("the VM table is freed while it is valid", || {
-            let Bench { machine, table, .. } = linear();
-            machine.free(table);
-            machine.take_violations()
+            let (bench, vms) = linear_table().apart();
+            bench.machine.free(vms.table.block);
+            bench.said()
         }),
         nearly: ("the VM table is freed when it has become invalid", || {
-            let bench = linear();
+            let (bench, vms) = linear_table().apart();
             withdraw_vm_table(&bench);
-            let Bench { machine, table, .. } = bench;
-            machine.free(table);
-            machine.take_violations()
+            bench.machine.free(vms.table.block);
+            bench.said()
         }),
     },
     Pair {
@@ -202,15 +184,15 @@ pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "VMT-15",
         breaks: ("software makes a level-1 entry of a live table valid itself", || {
-            let bench = two_level();
-            bench.machine.store64(&bench.table, 8, L1_VMTE::ZERO.with_valid(true).raw_value());
-            said(&bench)
+            let bench = two_level_table();
+            bench.machine.store64(&bench.vms.table.block, 8, L1_VMTE::ZERO.with_valid(true).raw_value());
+            bench.said()
         }),
         nearly: ("software fills an invalid level-1 entry of a live table, and fills it again", || {
-            let bench = two_level();
-            bench.machine.store64(&bench.table, 8, u64::MAX << 12 >> 8 & !1);
-            bench.machine.store64(&bench.table, 8, 0);
-            said(&bench)
+            let bench = two_level_table();
+            bench.machine.store64(&bench.vms.table.block, 8, u64::MAX << 12 >> 8 & !1);
+            bench.machine.store64(&bench.vms.table.block, 8, 0);
+            bench.said()
         }),
     },
     Pair {
@@ -223,16 +205,16 @@ pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "VMT-17",
         breaks: ("software makes a VM valid itself", || {
-            let mut bench = two_level();
+            let mut bench = two_level_table();
             bench.store_vmte_word(0, L2_VMTE_VMD::ZERO.with_valid(true).raw_value());
-            said(&bench)
+            bench.said()
         }),
         nearly: ("software sets IST_VALID of a VM that is not valid (IST-3)", || {
-            let mut bench = two_level();
+            let mut bench = two_level_table();
             for n in [2, 3] {
                 bench.store_vmte_word(n, 1);
             }
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -240,29 +222,29 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("software writes to the entry of a valid VM", || {
             let (mut bench, ..) = valid_vm();
             bench.store_vmte_word(1, 0);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("software writes to the entries beside that of a valid VM", || {
             let (bench, ..) = valid_vm();
             let at = u64::from(VM.raw_value()) * L2_VMTE::BYTES;
             for offset in [at - 8, at + L2_VMTE::BYTES] {
-                bench.store(&bench.table, offset, 2);
+                bench.store(&bench.vms.table.block, offset, 2);
             }
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
         rule: "VM-5",
         breaks: ("the VPE table of a valid VM is freed", || {
             let (bench, made, _) = valid_vm();
-            bench.machine.free(made.vpet);
-            said(&bench)
+            bench.machine.free(made.vpet.block);
+            bench.said()
         }),
         nearly: ("the VPE table is freed when the VM has become invalid", || {
             let (bench, made, _) = valid_vm();
             bench.map_vm(MapAction::MakeInvalid);
-            bench.machine.free(made.vpet);
-            said(&bench)
+            bench.machine.free(made.vpet.block);
+            bench.said()
         }),
     },
     Pair {
@@ -284,8 +266,8 @@ pub(crate) const PAIRS: &[Pair] = &[
         rule: "VPE-5",
         breaks: ("software makes a VPE valid itself", || {
             let (bench, made, _) = valid_vm();
-            bench.store(&made.vpet, 8, VPETE::ZERO.with_valid(true).raw_value());
-            said(&bench)
+            bench.store(&made.vpet.block, 8, VPETE::ZERO.with_valid(true).raw_value());
+            bench.said()
         }),
         nearly: ("software fills a VPE's entry and leaves VALID 0", || add_vpe(false, None, false)),
     },
@@ -306,12 +288,12 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("software makes an IST of a valid VM valid itself", || {
             let (mut bench, ..) = valid_vm();
             bench.store_vmte_word(L2_VMTE::ist_word(IrsIntType::Spi), 1);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("software fills the word of an IST that a valid VM does not have yet", || {
             let (mut bench, ..) = valid_vm();
             bench.store_vmte_word(L2_VMTE::ist_word(IrsIntType::Spi), 0x1000);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -319,13 +301,13 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("the IST of a valid VM is freed", || {
             let (bench, _, ist) = valid_vm();
             bench.machine.free(ist);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("the IST of a valid VM is freed when it has become invalid", || {
             let (bench, _, ist) = valid_vm();
             bench.map_ist(IrsIntType::Lpi, MapAction::MakeInvalid);
             bench.machine.free(ist);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -333,32 +315,32 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("entries of 8 bytes where the IRS has no metadata", || {
             map_ist(IstGeometry::linear(6, IstSize::Bytes8).unwrap(), 0, |word| word)
         }),
-        nearly: ("entries of 4 bytes where the IRS has no metadata", || map_ist(four_bytes(6), 0, |word| word)),
+        nearly: ("entries of 4 bytes where the IRS has no metadata", || map_ist(linear(6), 0, |word| word)),
     },
     Pair {
         rule: "IST-12",
-        breaks: ("an IST of 256 bytes starts 64 bytes late", || map_ist(four_bytes(6), 64, |word| word)),
-        nearly: ("an IST of 256 bytes starts 256 bytes late", || map_ist(four_bytes(6), 256, |word| word)),
+        breaks: ("an IST of 256 bytes starts 64 bytes late", || map_ist(linear(6), 64, |word| word)),
+        nearly: ("an IST of 256 bytes starts 256 bytes late", || map_ist(linear(6), 256, |word| word)),
     },
     Pair {
         rule: "IST-15",
         breaks: ("a level-2 size that is reserved, of a two-level IST", || {
-            let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
+            let geometry = two_level();
             map_ist(geometry, 0, reserved_l2sz)
         }),
-        nearly: ("a level-2 size that is reserved, of a linear IST", || map_ist(four_bytes(6), 0, reserved_l2sz)),
+        nearly: ("a level-2 size that is reserved, of a linear IST", || map_ist(linear(6), 0, reserved_l2sz)),
     },
     Pair {
         rule: "IST-18",
         breaks: ("software makes a level-1 entry of a live IST valid itself", || {
             let (bench, level1, level2) = two_level_ist();
             bench.store(&level1, 8, level1_iste(&level2).with_valid(true).raw_value());
-            said(&bench)
+            bench.said()
         }),
         nearly: ("software fills a level-1 entry of a live IST and leaves VALID 0", || {
             let (bench, level1, level2) = two_level_ist();
             bench.store(&level1, 8, level1_iste(&level2).raw_value());
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -367,12 +349,12 @@ pub(crate) const PAIRS: &[Pair] = &[
             let (bench, _level1, level2) = two_level_ist();
             publish_level_2_ist(&bench);
             bench.machine.free(level2);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("a level-2 IST is freed that an entry points to and no command has published", || {
             let (bench, _level1, level2) = two_level_ist();
             bench.machine.free(level2);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -389,12 +371,12 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("software writes to the last entry of an IST in use", || {
             let (bench, _, ist) = valid_vm();
             bench.machine.store32(&ist, ist.size() - 4, 0);
-            said(&bench)
+            bench.said()
         }),
         nearly: ("software reads the last entry of an IST in use", || {
             let (bench, _, ist) = valid_vm();
             let _ = bench.machine.load32(&ist, ist.size() - 4);
-            said(&bench)
+            bench.said()
         }),
     },
     Pair {
@@ -415,6 +397,6 @@ fn reserved_l2sz(word: u64) -> u64 {
 }
 
 fn spi_ist_of_as_many_bits_as_the_irs_has_and(more: u64) -> Vec<Violation> {
-    let bits = u32::from(linear().machine.read::<IRS_IDR2>(IRS).id_bits());
-    map_ist(four_bytes(bits), 0, |word| word + (more << 59))
+    let bits = u32::from(linear_table().machine.read::<IRS_IDR2>(IRS).id_bits());
+    map_ist(linear(bits), 0, |word| word + (more << 59))
 }

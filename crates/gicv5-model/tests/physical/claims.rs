@@ -1,13 +1,8 @@
 //! Memory that changes hands, piece by piece.
 
-use crate::bench::IRS;
-use gicv5_arch::PhysAddr;
-use gicv5_hal::{BlockLayout, Coherency};
-use gicv5_model::config::{Eagerness, MemoryConfig};
-use gicv5_model::event::Event;
+use crate::bench::*;
 use gicv5_model::memory::{Claim, Memory};
 use gicv5_model::report::Report;
-use gicv5_model::{Owner, StructureKind};
 
 const OWNER: Owner = Owner::domain(StructureKind::L1Vmte);
 const PAGE: u64 = 4096;

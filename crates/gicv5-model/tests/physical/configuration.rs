@@ -1,21 +1,8 @@
 //! What a machine can be, its state as a value, and what an observer is told.
 
-use arbitrary_int::{u24, u25};
-use gicv5_arch::insn::{GicInsn, IntIdOperand};
-use gicv5_arch::irs::{
-    Component, IRS_AIDR, IRS_CR0, IRS_IDR0, IRS_IDR1, IRS_IDR3, IRS_IDR4, IRS_IDR5, IRS_IDR6, IRS_IDR7, IrsReg,
-};
-use gicv5_arch::sysreg::{PpiSet, SysReg};
-use gicv5_arch::values::{BitsMinusOne, Domain, HandlingMode, RoutingMode, TriggerMode};
-use gicv5_arch::{Iaffid, IntId, Ppi, Spi};
-use gicv5_hal::{Frame, Irs, IrsExt, IrsIndex, TableMemory};
-use gicv5_model::config::Eagerness;
-use gicv5_model::config::{ConfigError, Effects, IrsConfig, MachineConfig};
-use gicv5_model::event::{Barrier, Change, Event, Outcome, Signal, Space, Width};
-use gicv5_model::fault::Fault;
-use gicv5_model::{CpuConfig, Machine};
+use crate::bench::*;
 
-use crate::bench::{Bench, IRS, PE0, lpi, ppi, priority, spi, wire};
+use arbitrary_int::{u24, u25};
 
 /// Two IRSs, each with one PE and half of the 64 SPIs.
 fn two_irses() -> MachineConfig {
@@ -179,8 +166,8 @@ fn busy(bench: &Bench) {
         bench.machine.set_spi_wire(wire(id), id % 3 == 0);
     }
     bench.trigger(7, TriggerMode::Level);
-    let _ = bench.pe(PE0).cdia();
-    bench.pe(PE0).cdpend(lpi(3), true);
+    let _ = bench.host(PE0).cdia();
+    bench.host(PE0).cdpend(lpi(3), true);
     bench.machine.write_raw(IRS, IrsReg::IRS_SYNCR, 1 << 31);
 }
 
@@ -194,7 +181,7 @@ fn a_saved_state_goes_on_exactly_as_it_would_have() {
         busy(&bench);
         let saved = bench.machine.save();
         let story = |bench: &Bench| {
-            let taken: Vec<_> = (0..20).map(|_| bench.take(PE0)).collect();
+            let taken: Vec<_> = (0..20).map(|_| take(&bench.host(PE0))).collect();
             bench.machine.advance(100);
             bench.clear_ist(IRS);
             (taken, bench.machine.save())
@@ -220,7 +207,7 @@ fn the_same_seed_gives_the_same_machine_and_another_one_another() {
         let bench = Bench::started(config);
         busy(&bench);
         let early = |n| {
-            bench.pe(PE0).cdpend(spi(n), true);
+            bench.host(PE0).cdpend(spi(n), true);
             bench.state(spi(n)).pending()
         };
         (0..32).map(early).collect::<Vec<_>>()
@@ -300,13 +287,13 @@ fn an_observer_is_told_every_change_of_a_state() {
     let id = spi(5);
     let interrupt = IntId::from(id);
     for (change, make) in [
-        (Change::Pending(true), Box::new(|| bench.pe(PE0).cdpend(id, true)) as Box<dyn Fn()>),
-        (Change::Priority(priority(9)), Box::new(|| bench.pe(PE0).cdpri(id, priority(9)))),
-        (Change::Mode(HandlingMode::Level), Box::new(|| bench.pe(PE0).cdhm(id, HandlingMode::Level))),
-        (Change::Target(Iaffid::new(7), RoutingMode::Targeted), Box::new(|| bench.pe(PE0).cdaff(id, Iaffid::new(7)))),
-        (Change::Enabled(true), Box::new(|| bench.pe(PE0).cden(id))),
-        (Change::Enabled(false), Box::new(|| bench.pe(PE0).cddis(id))),
-        (Change::Pending(false), Box::new(|| bench.pe(PE0).cdpend(id, false))),
+        (Change::Pending(true), Box::new(|| bench.host(PE0).cdpend(id, true)) as Box<dyn Fn()>),
+        (Change::Priority(priority(9)), Box::new(|| bench.host(PE0).cdpri(id, priority(9)))),
+        (Change::Mode(HandlingMode::Level), Box::new(|| bench.host(PE0).cdhm(id, HandlingMode::Level))),
+        (Change::Target(Iaffid::new(7), RoutingMode::Targeted), Box::new(|| bench.host(PE0).cdaff(id, Iaffid::new(7)))),
+        (Change::Enabled(true), Box::new(|| bench.host(PE0).cden(id))),
+        (Change::Enabled(false), Box::new(|| bench.host(PE0).cddis(id))),
+        (Change::Pending(false), Box::new(|| bench.host(PE0).cdpend(id, false))),
     ] {
         let events = observed(&bench, &make);
         let expected = Event::Interrupt { space: Space::Physical, pe: None, interrupt, change };
@@ -317,7 +304,7 @@ fn an_observer_is_told_every_change_of_a_state() {
         assert!(!events.iter().any(|event| matches!(event, Event::Interrupt { .. })), "{change:?}");
     }
     bench.pend(id, 3, 0);
-    let events = observed(&bench, || _ = bench.pe(PE0).cdia());
+    let events = observed(&bench, || _ = bench.host(PE0).cdia());
     let active = Event::Interrupt { space: Space::Physical, pe: None, interrupt, change: Change::Active(true) };
     assert!(events.contains(&active), "{events:#?}");
     assert!(events.contains(&Event::Signal { pe: PE0, signal: Signal::Irq, asserted: false }));
@@ -332,11 +319,11 @@ fn an_observer_is_told_accesses_instructions_barriers_and_wires() {
         let _ = bench.machine.read32(frame, 0x84);
         bench.machine.write64(frame, 0x184, 1);
         let _ = bench.machine.read64(frame, 0x184);
-        bench.pe(PE0).write_raw(SysReg::ICC_PCR_EL1, 31);
-        let _ = bench.pe(PE0).read_raw(SysReg::ICC_PCR_EL1);
-        bench.pe(PE0).cden(spi(5));
-        bench.pe(PE0).isb();
-        bench.pe(PE0).dsb();
+        bench.host(PE0).write_raw(SysReg::ICC_PCR_EL1, 31);
+        let _ = bench.host(PE0).read_raw(SysReg::ICC_PCR_EL1);
+        bench.host(PE0).cden(spi(5));
+        bench.host(PE0).isb();
+        bench.host(PE0).dsb();
         bench.machine.set_ppi_wire(PE0, ppi(27), true);
     });
     let xt = IntIdOperand::naming(spi(5)).raw_value();
@@ -368,7 +355,7 @@ fn an_observer_is_told_accesses_instructions_barriers_and_wires() {
 fn an_instruction_without_an_operand_has_none_whatever_the_register_holds() {
     // INS-4.
     let bench = Bench::small();
-    let events = observed(&bench, || _ = bench.pe(PE0).gic(GicInsn::GIC_CDEOI, u64::MAX));
+    let events = observed(&bench, || _ = bench.host(PE0).gic(GicInsn::GIC_CDEOI, u64::MAX));
     assert_eq!(events, [Event::Instruction { pe: PE0, insn: GicInsn::GIC_CDEOI, xt: 0, result: 0 }]);
 }
 
@@ -384,10 +371,10 @@ fn an_observer_is_told_what_became_of_a_command() {
             })
             .unwrap()
     };
-    assert_eq!(outcome(&|| bench.select(IRS, 5)), Outcome::Done);
+    assert_eq!(outcome(&|| bench.select_spi(IRS, 5)), Outcome::Done);
     assert_eq!(outcome(&|| bench.map_level2(IRS, 5)), Outcome::Ignored);
     bench.machine.fault_next(Fault::Ignored);
-    assert_eq!(outcome(&|| bench.command(IRS, IRS_CR0::ZERO)), Outcome::Lost);
+    assert_eq!(outcome(&|| _ = bench.command(IRS_CR0::ZERO)), Outcome::Lost);
     let started = observed(&bench, || bench.machine.write(IRS, IRS_CR0::ZERO.with_irsen(true)));
     let due = gicv5_model::clock::Tick(bench.machine.now().0 + 1);
     assert!(
@@ -402,10 +389,10 @@ fn an_observer_is_told_of_software_errors_and_of_violations() {
     let nowhere = gicv5_arch::PhysAddr::new(0x1000).unwrap();
     let ist = gicv5_arch::geometry::IstGeometry::linear(4, gicv5_arch::values::IstSize::Bytes4).unwrap();
     bench.set_ist(IRS, ist, nowhere);
-    let events = observed(&bench, || bench.pe(PE0).cden(lpi(2)));
+    let events = observed(&bench, || bench.host(PE0).cden(lpi(2)));
     let address = Some(nowhere.offset(8).unwrap());
     assert!(events.contains(&Event::SoftwareError { irs: IRS, code: 2, address }), "{events:?}");
-    let events = observed(&bench, || _ = bench.pe(PE0).read_raw(SysReg::ICC_PCR_EL3));
+    let events = observed(&bench, || _ = bench.host(PE0).read_raw(SysReg::ICC_PCR_EL3));
     assert!(events.iter().any(|event| matches!(event, Event::Violation(_))), "{events:?}");
     let events = observed(&bench, || _ = bench.block(64, 64));
     assert!(matches!(events[..], [Event::Allocated { .. }]), "{events:?}");
@@ -421,7 +408,7 @@ fn what_a_machine_does_is_the_same_with_and_without_an_observer() {
             bench.machine.observe(10);
         }
         busy(&bench);
-        (0..10).map(|_| bench.take(PE0)).collect::<Vec<_>>()
+        (0..10).map(|_| take(&bench.host(PE0))).collect::<Vec<_>>()
     };
     assert_eq!(run(true), run(false));
     let machine = Machine::new(MachineConfig::new(1, 64)).unwrap();

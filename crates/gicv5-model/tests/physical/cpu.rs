@@ -1,15 +1,6 @@
 //! The CPU interface: its registers, its PPIs, and what it signals.
 
-use gicv5_arch::sysreg::{
-    CpuIdBits, CpuPriBits, ICC_CR0_EL1, ICC_IAFFIDR_EL1, ICC_IDR0_EL1, PPI_PRIORITYR, PpiSet, SysReg,
-};
-use gicv5_arch::{Iaffid, IntId, Ppi, PpiBank};
-use gicv5_hal::CurrentPe;
-use gicv5_model::Signals;
-use gicv5_model::config::Tie;
-use gicv5_model::config::{Effects, MachineConfig};
-
-use crate::bench::{Bench, PE0, PE1, lpi, ppi, priority, spi};
+use crate::bench::*;
 
 /// A machine whose PEs have all 128 PPIs, those above 63 edge.
 fn all_ppis(effects: Effects) -> MachineConfig {
@@ -34,19 +25,19 @@ fn the_identification_registers_of_a_pe_are_those_it_was_configured_with() {
     config.irses[0].pes[1].pri_bits = CpuPriBits::Four;
     config.irses[0].pes[1].id_bits = CpuIdBits::Bits16;
     let bench = Bench::at_reset(config);
-    assert_eq!(bench.pe(PE0).iaffid(), Iaffid::new(0));
-    assert_eq!(bench.pe(PE1).read::<ICC_IAFFIDR_EL1>().iaffid(), Iaffid::new(0x1234));
-    let idr0 = bench.pe(PE1).read::<ICC_IDR0_EL1>();
+    assert_eq!(bench.host(PE0).iaffid(), Iaffid::new(0));
+    assert_eq!(bench.host(PE1).read::<ICC_IAFFIDR_EL1>().iaffid(), Iaffid::new(0x1234));
+    let idr0 = bench.host(PE1).read::<ICC_IDR0_EL1>();
     assert_eq!((idr0.pri_bits(), idr0.id_bits()), (Ok(CpuPriBits::Four), Ok(CpuIdBits::Bits16)));
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_IDR0_EL1), 0x41);
-    assert_ne!(bench.pe(PE0).read_raw(SysReg::ID_AA64PFR2_EL1), 0);
-    bench.assert_clean();
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_IDR0_EL1), 0x41);
+    assert_ne!(bench.host(PE0).read_raw(SysReg::ID_AA64PFR2_EL1), 0);
+    bench.clean();
 }
 
 #[test]
 fn at_reset_a_pe_signals_nothing_and_has_everything_disabled() {
     let bench = Bench::at_reset(MachineConfig::new(1, 64));
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     for register in [SysReg::ICC_CR0_EL1, SysReg::ICC_PCR_EL1, SysReg::ICC_APR_EL1, SysReg::ICC_HPPIR_EL1] {
         assert_eq!(pe.read_raw(register), 0, "{register}");
     }
@@ -76,7 +67,7 @@ fn every_ppi_of_both_banks_has_a_state_of_its_own() {
             bench.machine.set_ppi_wire(PE0, id, true);
             assert_eq!(bench.hppi(PE0), Some(id.into()), "{id}");
             assert!(bench.irq(PE0) && !bench.irq(PE1));
-            let pe = bench.pe(PE0);
+            let pe = bench.host(PE0);
             assert_eq!(pe.cdia().int_id(), Some(id.into()));
             assert_eq!(pe.read_raw(SysReg::icc_ppi_sactiver(id.bank())), id.mask());
             pe.gsb_ack();
@@ -87,7 +78,7 @@ fn every_ppi_of_both_banks_has_a_state_of_its_own() {
             assert_eq!(pe.read_raw(SysReg::icc_ppi_sactiver(id.bank())), 0, "{id}");
             assert_eq!(bench.hppi(PE0), None);
         }
-        bench.assert_clean();
+        bench.clean();
     }
 }
 
@@ -99,15 +90,15 @@ fn hazard_3_ppis_32_to_63_are_acknowledged_and_deactivated_like_the_others() {
         bench.machine.set_ppi_wire(PE0, id, true);
     }
     for id in 32..64 {
-        let taken = bench.pe(PE0).cdia().int_id();
+        let taken = bench.host(PE0).cdia().int_id();
         assert!(matches!(taken, Some(IntId::Ppi(ppi)) if (32..64).contains(&ppi.id())), "after {id}");
-        bench.pe(PE0).cdeoi();
+        bench.host(PE0).cdeoi();
     }
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_PPI_SACTIVER0_EL1), 0xffff_ffff_0000_0000);
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PPI_SACTIVER0_EL1), 0xffff_ffff_0000_0000);
     for id in 32..64 {
-        bench.pe(PE0).cddi(ppi(id).into());
+        bench.host(PE0).cddi(ppi(id).into());
     }
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_PPI_SACTIVER0_EL1), 0);
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PPI_SACTIVER0_EL1), 0);
 }
 
 #[test]
@@ -115,12 +106,12 @@ fn handling_modes_of_ppis_are_fixed() {
     // PPI-3, PPI-26: 3 is edge, 24 as implemented, the other architected ones level; 25 is not there.
     let bench = Bench::at_reset(all_ppis(Effects::Early));
     let level = !(Ppi::SW_PPI.mask() | Ppi::CTIIRQ.mask() | Ppi::GICMNT.mask());
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_PPI_HMR0_EL1), level);
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_PPI_HMR1_EL1), 0);
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PPI_HMR0_EL1), level);
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PPI_HMR1_EL1), 0);
     let bench = Bench::small();
     let architected = Ppi::ARCHITECTED.iter().fold(0, |all, (ppi, ..)| all | ppi.mask());
     assert_eq!(
-        bench.pe(PE0).read_raw(SysReg::ICC_PPI_HMR0_EL1),
+        bench.host(PE0).read_raw(SysReg::ICC_PPI_HMR0_EL1),
         architected & !(Ppi::SW_PPI.mask() | Ppi::GICMNT.mask())
     );
 }
@@ -129,7 +120,7 @@ fn handling_modes_of_ppis_are_fixed() {
 fn an_edge_ppi_is_pended_and_cleared_by_software_and_a_level_one_is_not() {
     // PPI-4.
     let bench = Bench::started(all_ppis(Effects::Early));
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.write_raw(SysReg::ICC_PPI_SPENDR0_EL1, u64::MAX);
     let edge = Ppi::SW_PPI.mask() | Ppi::CTIIRQ.mask();
     assert_eq!(pe.read_raw(SysReg::ICC_PPI_SPENDR0_EL1), edge);
@@ -150,13 +141,13 @@ fn a_ppi_wire_that_stays_high_is_one_edge() {
     bench.enable_ppi(PE0, ppi(64), 3);
     bench.machine.set_ppi_wire(PE0, ppi(64), true);
     bench.machine.set_ppi_wire(PE0, ppi(64), true);
-    assert_eq!(bench.take(PE0), Some(ppi(64).into()));
+    assert_eq!(take(&bench.host(PE0)), Some(ppi(64).into()));
     bench.machine.set_ppi_wire(PE0, ppi(64), true);
-    assert_eq!(bench.take(PE0), None, "it has not risen");
+    assert_eq!(take(&bench.host(PE0)), None, "it has not risen");
     bench.machine.set_ppi_wire(PE0, ppi(64), false);
-    assert_eq!(bench.take(PE0), None, "it has fallen");
+    assert_eq!(take(&bench.host(PE0)), None, "it has fallen");
     bench.machine.set_ppi_wire(PE0, ppi(64), true);
-    assert_eq!(bench.take(PE0), Some(ppi(64).into()));
+    assert_eq!(take(&bench.host(PE0)), Some(ppi(64).into()));
 }
 
 #[test]
@@ -165,7 +156,7 @@ fn active_bits_of_ppis_can_be_set_and_cleared_by_software() {
     let bench = Bench::started(all_ppis(Effects::Early));
     bench.enable_ppi(PE0, Ppi::CNTV, 3);
     bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.write_raw(SysReg::ICC_PPI_SACTIVER0_EL1, Ppi::CNTV.mask() | Ppi::CNTP.mask());
     assert!(!bench.irq(PE0));
     pe.write_raw(SysReg::ICC_PPI_CACTIVER0_EL1, Ppi::CNTV.mask());
@@ -177,7 +168,7 @@ fn active_bits_of_ppis_can_be_set_and_cleared_by_software() {
 fn a_disabled_ppi_keeps_its_state() {
     let bench = Bench::started(all_ppis(Effects::Early));
     bench.enable_ppi(PE0, Ppi::SW_PPI, 3);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.write_raw(SysReg::ICC_PPI_SPENDR0_EL1, Ppi::SW_PPI.mask());
     assert!(bench.irq(PE0));
     pe.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, 0);
@@ -190,7 +181,7 @@ fn a_disabled_ppi_keeps_its_state() {
 fn an_unimplemented_ppi_is_nowhere() {
     // PPI-5: RAZ/WI, and its wire leads nowhere.
     let bench = Bench::small();
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     for bank in PpiBank::ALL {
         for register in [SysReg::icc_ppi_enabler(bank), SysReg::icc_ppi_sactiver(bank), SysReg::icc_ppi_spendr(bank)] {
             pe.write_raw(register, u64::MAX);
@@ -216,7 +207,7 @@ fn an_unimplemented_ppi_is_nowhere() {
         pe.cddi(id.into());
     }
     pe.gsb_sys();
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -231,9 +222,9 @@ fn the_most_urgent_of_ppis_and_candidate_is_signalled() {
     assert_eq!(bench.hppi(PE0), Some(Ppi::CNTP.into()));
     bench.pend(spi(9), 3, 0);
     assert_eq!(bench.hppi(PE0), Some(spi(9).into()));
-    assert_eq!(bench.pe(PE0).cdia().int_id(), Some(spi(9).into()), "what HPPIR says is what is taken");
+    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(9).into()), "what HPPIR says is what is taken");
     assert_eq!(bench.hppi(PE0), None, "nothing of sufficient priority");
-    bench.pe(PE0).cdeoi();
+    bench.host(PE0).cdeoi();
     assert_eq!(bench.hppi(PE0), Some(Ppi::CNTP.into()));
 }
 
@@ -276,7 +267,7 @@ fn a_tie_between_a_ppi_and_the_candidate_goes_as_the_switch_says() {
         bench.enable_ppi(PE0, Ppi::CNTV, 5);
         bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
         bench.pend(spi(9), 5, 0);
-        assert_eq!(bench.pe(PE0).cdia().int_id(), Some(first));
+        assert_eq!(bench.host(PE0).cdia().int_id(), Some(first));
     }
 }
 
@@ -285,10 +276,10 @@ fn a_disabled_cpu_interface_has_no_hppi() {
     // PRI-8: EN=0.
     let bench = Bench::eager(1);
     bench.pend(spi(9), 0, 0);
-    bench.pe(PE0).write(ICC_CR0_EL1::ZERO);
+    bench.host(PE0).write(ICC_CR0_EL1::ZERO);
     assert!(!bench.irq(PE0));
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_HPPIR_EL1), 0);
-    assert!(!bench.pe(PE0).cdia().valid());
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_HPPIR_EL1), 0);
+    assert!(!bench.host(PE0).cdia().valid());
     assert_eq!(bench.candidate(PE0), Some(spi(9)), "the IRS does not know");
 }
 
@@ -298,7 +289,7 @@ fn an_nmi_is_taken_by_its_own_acknowledge_only() {
     let bench = Bench::eager(1);
     bench.linear_ist();
     bench.machine.set_nmi(PE0, true);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     for id in [spi(9), lpi(9)] {
         bench.pend(id, 1, 0);
         assert_eq!(bench.machine.signals(PE0), Signals { irq: true, fiq: false, nmi: false });
@@ -327,7 +318,7 @@ fn writes_to_ppi_registers_act_at_an_isb() {
     // SYN-5: enable and disable both; time does not help. SYN-2: nor does a GSB.
     let bench = Bench::small();
     bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     for enabled in [true, false] {
         pe.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, if enabled { Ppi::CNTV.mask() } else { 0 });
         assert_eq!(pe.read_raw(SysReg::ICC_PPI_ENABLER0_EL1) != 0, enabled, "software reads its own write");
@@ -346,7 +337,7 @@ fn the_mask_acts_at_once_and_enable_and_active_priorities_at_an_isb() {
     // SYN-6.
     let bench = Bench::small();
     bench.pend(spi(9), 3, 0);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.write_raw(SysReg::ICC_PCR_EL1, 2);
     assert!(!bench.irq(PE0));
     pe.write_raw(SysReg::ICC_PCR_EL1, 31);
@@ -366,7 +357,7 @@ fn the_mask_acts_at_once_and_enable_and_active_priorities_at_an_isb() {
 fn the_running_priority_is_the_lowest_set_bit() {
     // PRI-5.
     let bench = Bench::eager(1);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     for (active, number, taken) in
         [(0, 31, true), (1 << 31, 31, false), (1 << 31, 30, true), (0b1100, 2, false), (0b1100, 1, true), (1, 0, false)]
     {
@@ -384,10 +375,10 @@ fn a_cpu_interface_with_four_priority_bits_keeps_the_high_ones() {
     let mut config = MachineConfig::new(1, 64);
     config.irses[0].pes[0].pri_bits = CpuPriBits::Four;
     let bench = Bench::started(config);
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_PCR_EL1), 30);
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PCR_EL1), 30);
     bench.enable_ppi(PE0, Ppi::CNTV, 7);
     let register = SysReg::icc_ppi_priorityr(Ppi::CNTV.priority_register());
-    let value = PPI_PRIORITYR::new_with_raw_value(bench.pe(PE0).read_raw(register));
+    let value = PPI_PRIORITYR::new_with_raw_value(bench.host(PE0).read_raw(register));
     assert_eq!(value.priority(Ppi::CNTV), priority(6));
 }
 

@@ -1,13 +1,6 @@
 //! What the frames of an IRS say of it, and what is no register of theirs.
 
 use crate::bench::*;
-use gicv5_arch::Spi;
-use gicv5_arch::irs::{
-    IRS_IDR0, IRS_IDR3, IRS_IDR4, IRS_IDR6, IRS_IDR7, IRS_IIDR, IRS_VMT_BASER, IRS_VPE_SELR, IrsReg,
-};
-use gicv5_hal::{Frame, Irs, IrsExt};
-use gicv5_model::config::MachineConfig;
-use gicv5_model::event::Event;
 
 #[test]
 fn an_irs_says_which_spis_are_its_own_and_that_it_is_an_irs_of_gicv5() {
@@ -59,7 +52,7 @@ fn the_setlpi_frame_has_none_of_the_registers_of_the_other_frame() {
     }
     assert!(!bench.machine.read::<IRS_VMT_BASER>(IRS).valid());
     assert_eq!(bench.machine.read::<IRS_VPE_SELR>(IRS), IRS_VPE_SELR::ZERO);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -70,12 +63,12 @@ fn the_state_of_an_lpi_goes_back_to_its_ist_by_chance_and_that_of_an_spi_never()
     bench.machine.observe(10_000);
     let written_back = |id| {
         for n in 0..300 {
-            bench.pe(PE0).cdpend(id, n % 2 == 0);
+            bench.host(PE0).cdpend(id, n % 2 == 0);
         }
         let events = bench.machine.take_events().into_iter();
         events.filter(|(_, event)| matches!(event, Event::WriteBack { .. })).count()
     };
     assert!((1..30).contains(&written_back(lpi(5))));
     assert_eq!(written_back(spi(5)), 0);
-    bench.assert_clean();
+    bench.clean();
 }

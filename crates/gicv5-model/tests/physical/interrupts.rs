@@ -1,21 +1,10 @@
 //! LPIs and SPIs: the state machine, routing, selection, and the instructions that name them.
 
-use gicv5_arch::entry::L2_ISTE;
-use gicv5_arch::insn::{
-    AffinityOperand, DeactivateOperand, GicInsn, HandlingModeOperand, IntIdOperand, PendingOperand, PriorityOperand,
-};
-use gicv5_arch::irs::IRS_SETLPIR;
-use gicv5_arch::sysreg::{ICC_ICSR_EL1, PCR, SysReg};
-use gicv5_arch::values::{HandlingMode, PriBits, RoutingMode, TriggerMode};
-use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi};
-use gicv5_hal::IrsExt;
-use gicv5_model::config::{Effects, Equals, MachineConfig, SetPending};
-
-use crate::bench::{Bench, IRS, PE0, PE1, lpi, ppi, priority, spi, wire};
+use crate::bench::*;
 
 /// What a read-configuration says about an interrupt.
 fn icsr(bench: &Bench, id: IrsIntId) -> ICC_ICSR_EL1 {
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.cdrcfg(id);
     pe.isb();
     pe.read::<ICC_ICSR_EL1>()
@@ -32,11 +21,11 @@ fn an_interrupt_of_each_type_may_have_the_same_number() {
     bench.pend(spi(27), 1, 0);
     let mut taken = Vec::new();
     for _ in 0..3 {
-        taken.push(bench.pe(PE0).cdia().int_id().unwrap());
-        bench.pe(PE0).cdeoi();
+        taken.push(bench.host(PE0).cdia().int_id().unwrap());
+        bench.host(PE0).cdeoi();
     }
     assert_eq!(taken, [spi(27).into(), lpi(27).into(), IntId::Ppi(ppi(27))]);
-    bench.pe(PE0).cddi(lpi(27).into());
+    bench.host(PE0).cddi(lpi(27).into());
     assert!(bench.state(spi(27)).active());
     assert!(!bench.state(lpi(27)).active());
 }
@@ -50,20 +39,20 @@ fn pending_and_active_are_independent() {
         bench.enable(id, 4, 0);
         let state = || (bench.state(id).pending(), bench.state(id).active());
         assert_eq!(state(), (false, false));
-        bench.pe(PE0).cdpend(id, true);
-        bench.pe(PE0).cdpend(id, true);
+        bench.host(PE0).cdpend(id, true);
+        bench.host(PE0).cdpend(id, true);
         assert_eq!(state(), (true, false));
-        assert_eq!(bench.pe(PE0).cdia().int_id(), Some(id.into()));
+        assert_eq!(bench.host(PE0).cdia().int_id(), Some(id.into()));
         assert_eq!(state(), (false, true), "INS-3");
-        bench.pe(PE0).cdpend(id, true);
+        bench.host(PE0).cdpend(id, true);
         assert_eq!(state(), (true, true));
-        bench.pe(PE0).cdeoi();
-        assert_eq!(bench.pe(PE0).cdia().int_id(), None, "ISM-7");
-        bench.pe(PE0).cddi(id.into());
+        bench.host(PE0).cdeoi();
+        assert_eq!(bench.host(PE0).cdia().int_id(), None, "ISM-7");
+        bench.host(PE0).cddi(id.into());
         assert_eq!(state(), (true, false), "INS-5");
-        assert_eq!(bench.take(PE0), Some(id.into()), "ISM-7");
+        assert_eq!(take(&bench.host(PE0)), Some(id.into()), "ISM-7");
         assert_eq!(state(), (false, false), "several edges are one interrupt (ISM-5)");
-        assert_eq!(bench.take(PE0), None);
+        assert_eq!(take(&bench.host(PE0)), None);
     }
 }
 
@@ -74,19 +63,19 @@ fn a_level_interrupt_stays_pending_until_its_source_lowers_it() {
     bench.trigger(5, TriggerMode::Level);
     bench.enable(spi(5), 4, 0);
     bench.machine.set_spi_wire(wire(5), true);
-    assert_eq!(bench.pe(PE0).cdia().int_id(), Some(spi(5).into()));
+    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(5).into()));
     assert!(bench.state(spi(5)).pending() && bench.state(spi(5)).active());
-    bench.pe(PE0).cdeoi();
-    bench.pe(PE0).cddi(spi(5).into());
-    assert_eq!(bench.pe(PE0).cdia().int_id(), Some(spi(5).into()), "the wire is still high");
+    bench.host(PE0).cdeoi();
+    bench.host(PE0).cddi(spi(5).into());
+    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(5).into()), "the wire is still high");
     bench.machine.set_spi_wire(wire(5), false);
     assert!(!bench.state(spi(5)).pending() && bench.state(spi(5)).active());
-    bench.pe(PE0).cdeoi();
-    bench.pe(PE0).cddi(spi(5).into());
-    assert_eq!(bench.take(PE0), None);
+    bench.host(PE0).cdeoi();
+    bench.host(PE0).cddi(spi(5).into());
+    assert_eq!(take(&bench.host(PE0)), None);
     // An explicit clear does it too.
     bench.machine.set_spi_wire(wire(5), true);
-    bench.pe(PE0).cdpend(spi(5), false);
+    bench.host(PE0).cdpend(spi(5), false);
     assert_eq!(bench.candidate(PE0), None);
 }
 
@@ -96,11 +85,11 @@ fn a_pending_interrupt_waits_for_its_enable() {
     let bench = Bench::eager(1);
     bench.linear_ist();
     for id in [lpi(5), spi(5)] {
-        bench.pe(PE0).cdpend(id, true);
+        bench.host(PE0).cdpend(id, true);
         assert_eq!(bench.candidate(PE0), None);
-        bench.pe(PE0).cden(id);
+        bench.host(PE0).cden(id);
         assert_eq!(bench.candidate(PE0), Some(id), "HPPI-2");
-        bench.pe(PE0).cddis(id);
+        bench.host(PE0).cddis(id);
         assert!(bench.state(id).pending());
         assert_eq!(bench.candidate(PE0), None, "INS-10");
     }
@@ -111,11 +100,11 @@ fn hazard_1_an_spi_can_be_disabled_and_its_pending_bit_cleared() {
     // INS-8, INS-9, INS-10.
     let bench = Bench::eager(1);
     bench.pend(spi(5), 3, 0);
-    bench.pe(PE0).cddis(spi(5));
+    bench.host(PE0).cddis(spi(5));
     assert!(!bench.state(spi(5)).enable());
     assert_eq!(bench.candidate(PE0), None);
-    bench.pe(PE0).cden(spi(5));
-    bench.pe(PE0).cdpend(spi(5), false);
+    bench.host(PE0).cden(spi(5));
+    bench.host(PE0).cdpend(spi(5), false);
     assert!(!bench.state(spi(5)).pending());
     assert_eq!(bench.candidate(PE0), None);
 }
@@ -128,17 +117,17 @@ fn the_handling_mode_changes_neither_pending_nor_active() {
     for id in [lpi(5), spi(5)] {
         bench.pend(id, 3, 0);
         for mode in [HandlingMode::Level, HandlingMode::Edge, HandlingMode::Level] {
-            bench.pe(PE0).cdhm(id, mode);
+            bench.host(PE0).cdhm(id, mode);
             assert_eq!(bench.state(id).hm(), mode);
             assert!(bench.state(id).pending() && !bench.state(id).active());
         }
-        assert_eq!(bench.take(PE0), Some(id.into()));
+        assert_eq!(take(&bench.host(PE0)), Some(id.into()));
         assert!(bench.state(id).pending(), "level (ISM-4)");
         for mode in [HandlingMode::Edge, HandlingMode::Level] {
-            bench.pe(PE0).cdhm(id, mode);
+            bench.host(PE0).cdhm(id, mode);
             assert!(bench.state(id).pending());
         }
-        bench.pe(PE0).cdpend(id, false);
+        bench.host(PE0).cdpend(id, false);
         assert_eq!(bench.state(id).hm(), HandlingMode::Level);
     }
 }
@@ -152,12 +141,12 @@ fn set_pending_does_to_the_handling_mode_what_the_switch_says() {
         let mut config = MachineConfig::new(1, 64);
         config.switches.set_pending = switch;
         let bench = Bench::started(config);
-        bench.pe(PE0).cdhm(spi(5), HandlingMode::Level);
-        bench.pe(PE0).cdpend(spi(5), false);
-        bench.pe(PE0).gsb_sys();
+        bench.host(PE0).cdhm(spi(5), HandlingMode::Level);
+        bench.host(PE0).cdpend(spi(5), false);
+        bench.host(PE0).gsb_sys();
         assert_eq!(bench.state(spi(5)).hm(), HandlingMode::Level, "clearing is no edge");
-        bench.pe(PE0).cdpend(spi(5), true);
-        bench.pe(PE0).gsb_sys();
+        bench.host(PE0).cdpend(spi(5), true);
+        bench.host(PE0).gsb_sys();
         assert_eq!(bench.state(spi(5)).hm(), mode);
     }
 }
@@ -169,11 +158,11 @@ fn active_is_set_by_acknowledges_only() {
     bench.linear_ist();
     for id in [lpi(5), spi(5)] {
         bench.pend(id, 3, 0);
-        bench.pe(PE0).cdhm(id, HandlingMode::Level);
-        bench.pe(PE0).cdpend(id, false);
-        bench.pe(PE0).cddi(id.into());
-        bench.pe(PE0).cddis(id);
-        bench.pe(PE0).cdrcfg(id);
+        bench.host(PE0).cdhm(id, HandlingMode::Level);
+        bench.host(PE0).cdpend(id, false);
+        bench.host(PE0).cddi(id.into());
+        bench.host(PE0).cddis(id);
+        bench.host(PE0).cdrcfg(id);
         assert!(!bench.state(id).active());
         assert!(!bench.state(id).pending(), "nothing but an event or CDPEND sets it");
     }
@@ -192,24 +181,24 @@ fn the_most_urgent_candidate_is_offered_and_every_change_of_state_is_followed() 
     assert_eq!(bench.machine.candidate(PE0), Some((lpi(1), priority(9))));
     bench.pend(spi(1), 8, 0);
     assert_eq!(bench.candidate(PE0), Some(spi(1)));
-    bench.pe(PE0).cdpri(lpi(1), priority(0));
+    bench.host(PE0).cdpri(lpi(1), priority(0));
     assert_eq!(bench.machine.candidate(PE0), Some((lpi(1), priority(0))));
-    bench.pe(PE0).cdpri(lpi(1), priority(31));
+    bench.host(PE0).cdpri(lpi(1), priority(31));
     assert_eq!(bench.candidate(PE0), Some(spi(1)));
-    bench.pe(PE0).cddis(spi(1));
+    bench.host(PE0).cddis(spi(1));
     assert_eq!(bench.machine.candidate(PE0), Some((lpi(1), priority(31))));
-    bench.pe(PE0).cden(spi(1));
+    bench.host(PE0).cden(spi(1));
     assert_eq!(bench.candidate(PE0), Some(spi(1)));
-    bench.pe(PE0).cdpend(spi(1), false);
+    bench.host(PE0).cdpend(spi(1), false);
     assert_eq!(bench.candidate(PE0), Some(lpi(1)));
-    bench.pe(PE0).cdpend(spi(1), true);
+    bench.host(PE0).cdpend(spi(1), true);
     assert_eq!(bench.candidate(PE0), Some(spi(1)));
-    bench.pe(PE0).cdaff(spi(1), Iaffid::new(1));
+    bench.host(PE0).cdaff(spi(1), Iaffid::new(1));
     assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (Some(lpi(1)), Some(spi(1))));
-    assert_eq!(bench.pe(PE1).cdia().int_id(), Some(spi(1).into()));
+    assert_eq!(bench.host(PE1).cdia().int_id(), Some(spi(1).into()));
     assert_eq!(bench.candidate(PE1), None, "active");
-    bench.pe(PE0).cdpend(spi(1), true);
-    bench.pe(PE0).cddi(spi(1).into());
+    bench.host(PE0).cdpend(spi(1), true);
+    bench.host(PE0).cddi(spi(1).into());
     assert_eq!(bench.candidate(PE1), Some(spi(1)));
     bench.clear_ist(IRS);
     assert_eq!(bench.candidate(PE0), None, "IST validity");
@@ -224,10 +213,10 @@ fn an_interrupt_reaches_the_pe_it_is_routed_to_and_no_other() {
         bench.pend(id, 3, 2);
         let offered = || [0, 1, 2].map(|n| bench.candidate(gicv5_model::PeIndex(n)));
         assert_eq!(offered(), [None, None, Some(id)]);
-        bench.pe(PE0).cdaff(id, Iaffid::new(1));
+        bench.host(PE0).cdaff(id, Iaffid::new(1));
         assert_eq!(offered(), [None, Some(id), None]);
-        assert_eq!(bench.take(PE0), None);
-        assert_eq!(bench.take(PE1), Some(id.into()));
+        assert_eq!(take(&bench.host(PE0)), None);
+        assert_eq!(take(&bench.host(PE1)), Some(id.into()));
         assert_eq!(offered(), [None; 3], "nothing is duplicated");
     }
 }
@@ -253,8 +242,8 @@ fn an_interrupt_of_an_absent_pe_waits() {
         bench.pend(lpi(7), 3, target);
         assert_eq!(bench.candidate(PE0), None);
         assert_eq!(icsr(&bench, lpi(7)).iaffid(), Iaffid::new(target));
-        bench.pe(PE0).cdaff(lpi(7), Iaffid::new(0));
-        assert_eq!(bench.take(PE0), Some(lpi(7).into()));
+        bench.host(PE0).cdaff(lpi(7), Iaffid::new(0));
+        assert_eq!(take(&bench.host(PE0)), Some(lpi(7).into()));
     }
 }
 
@@ -263,10 +252,10 @@ fn without_one_of_n_the_routing_mode_is_ignored() {
     // RTE-3: the interrupt stays targeted.
     let bench = Bench::eager(2);
     let operand = AffinityOperand::naming(spi(4)).with_iaffid(Iaffid::new(1)).with_irm(RoutingMode::OneOfN);
-    bench.pe(PE0).gic(GicInsn::GIC_CDAFF, operand.raw_value());
+    bench.host(PE0).gic(GicInsn::GIC_CDAFF, operand.raw_value());
     assert_eq!(icsr(&bench, spi(4)).irm(), RoutingMode::Targeted);
-    bench.pe(PE0).cden(spi(4));
-    bench.pe(PE0).cdpend(spi(4), true);
+    bench.host(PE0).cden(spi(4));
+    bench.host(PE0).cdpend(spi(4), true);
     assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (None, Some(spi(4))));
 }
 
@@ -276,9 +265,9 @@ fn an_ipi_is_one_lpi_per_destination() {
     let bench = Bench::eager(2);
     bench.linear_ist();
     bench.enable(lpi(100), 2, 1);
-    bench.pe(PE0).cdpend(lpi(100), true);
+    bench.host(PE0).cdpend(lpi(100), true);
     assert!(bench.irq(PE1) && !bench.irq(PE0));
-    assert_eq!(bench.take(PE1), Some(lpi(100).into()));
+    assert_eq!(take(&bench.host(PE1)), Some(lpi(100).into()));
 }
 
 #[test]
@@ -292,7 +281,7 @@ fn equally_urgent_interrupts_come_in_any_order_but_each_comes_once() {
     assert!(bench.machine.prefer(lpi(3)));
     assert_eq!(bench.candidate(PE0), Some(lpi(3)));
     assert!(!bench.machine.prefer(lpi(4)), "not pending");
-    let mut taken: Vec<_> = std::iter::from_fn(|| bench.take(PE0)).collect();
+    let mut taken: Vec<_> = std::iter::from_fn(|| take(&bench.host(PE0))).collect();
     taken.sort_by_key(|id| id.raw());
     assert_eq!(taken, [lpi(1).into(), lpi(3).into(), spi(2).into()]);
 }
@@ -308,7 +297,7 @@ fn of_equals_the_irs_nominates_the_first_come_or_the_last() {
         for id in [1, 2, 3] {
             bench.pend(spi(id), 6, 0);
         }
-        let taken: Vec<_> = std::iter::from_fn(|| bench.take(PE0)).collect();
+        let taken: Vec<_> = std::iter::from_fn(|| take(&bench.host(PE0))).collect();
         assert_eq!(taken, order.map(|id| spi(id).into()), "{equals:?}");
     }
 }
@@ -322,11 +311,11 @@ fn a_preferred_candidate_stays_first_when_others_leave() {
             bench.pend(spi(id), 6, 0);
         }
         assert!(bench.machine.prefer(spi(3)));
-        bench.pe(PE0).cddis(spi(gone));
+        bench.host(PE0).cddis(spi(gone));
         assert_eq!(bench.candidate(PE0), Some(spi(3)));
-        assert_eq!(bench.take(PE0), Some(spi(3).into()));
-        assert_eq!(bench.take(PE0), Some(spi(3 - gone).into()));
-        assert_eq!(bench.take(PE0), None);
+        assert_eq!(take(&bench.host(PE0)), Some(spi(3).into()));
+        assert_eq!(take(&bench.host(PE0)), Some(spi(3 - gone).into()));
+        assert_eq!(take(&bench.host(PE0)), None);
     }
 }
 
@@ -336,11 +325,11 @@ fn a_recalled_candidate_is_not_acknowledged() {
     let bench = Bench::eager(1);
     bench.pend(spi(5), 3, 0);
     assert!(bench.irq(PE0));
-    bench.pe(PE0).cddis(spi(5));
+    bench.host(PE0).cddis(spi(5));
     assert!(!bench.irq(PE0));
-    assert_eq!(bench.pe(PE0).cdia().int_id(), None);
+    assert_eq!(bench.host(PE0).cdia().int_id(), None);
     assert!(!bench.state(spi(5)).active());
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_APR_EL1), 0, "INS-1 changes nothing");
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_APR_EL1), 0, "INS-1 changes nothing");
 }
 
 #[test]
@@ -352,8 +341,8 @@ fn an_irs_with_fewer_priority_bits_keeps_the_high_ones() {
         let mut config = MachineConfig::new(1, 64);
         config.irses[0].idr1 = config.irses[0].idr1.with_pri_bits(bits);
         let bench = Bench::started(config);
-        bench.pe(PE0).cdpri(spi(5), priority(asked));
-        bench.pe(PE0).gsb_sys();
+        bench.host(PE0).cdpri(spi(5), priority(asked));
+        bench.host(PE0).gsb_sys();
         assert_eq!(bench.state(spi(5)).priority(), priority(kept), "{bits:?}");
     }
 }
@@ -396,17 +385,17 @@ fn an_instruction_changes_the_interrupt_it_names_and_nothing_else_of_it() {
             (GicInsn::GIC_CDDI, named | 1 << 32, busy.with_active(false)),
         ] {
             assert!(bench.machine.set_interrupt(id, busy));
-            assert_eq!(bench.pe(PE0).gic(insn, xt), 0);
+            assert_eq!(bench.host(PE0).gic(insn, xt), 0);
             assert_eq!(bench.state(id), expected, "{insn} {xt:#x}");
         }
         assert!(bench.machine.set_interrupt(id, busy.with_enable(false)));
-        bench.pe(PE0).cden(id);
+        bench.host(PE0).cden(id);
         assert_eq!(bench.state(id), busy);
         assert!(bench.machine.set_interrupt(id, busy.with_pending(true)));
-        bench.pe(PE0).cdpend(id, false);
+        bench.host(PE0).cdpend(id, false);
         assert_eq!(bench.state(id), busy);
     }
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -418,21 +407,21 @@ fn an_instruction_that_names_what_cannot_be_reached_does_nothing() {
     for (insn, operand) in namings(spi(5)) {
         for int_id in &reserved {
             // A PPI can be deactivated, and one that is not active does not change.
-            bench.pe(PE0).gic(insn, operand & !(7 << 29 | 0xff_ffff) | int_id);
+            bench.host(PE0).gic(insn, operand & !(7 << 29 | 0xff_ffff) | int_id);
         }
-        bench.pe(PE0).gic(insn, operand | 0xff_ffff);
+        bench.host(PE0).gic(insn, operand | 0xff_ffff);
     }
     for (insn, operand) in namings(lpi(5)) {
-        bench.pe(PE0).gic(insn, operand);
+        bench.host(PE0).gic(insn, operand);
     }
     let failed = ICC_ICSR_EL1::ZERO.with_f(true);
     assert_eq!(icsr(&bench, lpi(5)), failed);
     assert_eq!(icsr(&bench, spi(64)), failed);
     assert_eq!(bench.machine.interrupt(lpi(5)), None);
-    bench.pe(PE0).write(ICC_ICSR_EL1::ZERO);
-    bench.pe(PE0).isb();
+    bench.host(PE0).write(ICC_ICSR_EL1::ZERO);
+    bench.host(PE0).isb();
     assert!(bench.machine.save() == before);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -466,7 +455,7 @@ fn read_configuration_tells_everything_in_its_own_layout() {
 fn the_answer_of_read_configuration_is_there_after_an_isb_and_not_before() {
     // INS-12: what software reads without one is the previous answer. A GSB is none (SYN-2).
     let bench = Bench::small();
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.cden(spi(5));
     pe.gsb_sys();
     assert!(icsr(&bench, spi(5)).enabled());
@@ -492,9 +481,9 @@ fn the_answer_of_read_configuration_is_there_after_an_isb_and_not_before() {
 fn icsr_is_one_register_that_software_can_save_and_restore() {
     // INS-14.
     let bench = Bench::small();
-    bench.pe(PE0).write_raw(SysReg::ICC_ICSR_EL1, u64::MAX);
-    bench.pe(PE0).isb();
-    assert_eq!(bench.pe(PE0).read_raw(SysReg::ICC_ICSR_EL1), 0x0000_ffff_0000_f83f);
+    bench.host(PE0).write_raw(SysReg::ICC_ICSR_EL1, u64::MAX);
+    bench.host(PE0).isb();
+    assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_ICSR_EL1), 0x0000_ffff_0000_f83f);
 }
 
 #[test]
@@ -502,18 +491,18 @@ fn an_lpi_or_spi_can_be_deactivated_from_any_pe_and_a_ppi_only_from_its_own() {
     // INS-7.
     let bench = Bench::eager(2);
     bench.pend(spi(5), 3, 0);
-    assert_eq!(bench.pe(PE0).cdia().int_id(), Some(spi(5).into()));
-    bench.pe(PE0).cdeoi();
-    bench.pe(PE1).cddi(spi(5).into());
+    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(5).into()));
+    bench.host(PE0).cdeoi();
+    bench.host(PE1).cddi(spi(5).into());
     assert!(!bench.state(spi(5)).active());
 
     bench.enable_ppi(PE0, ppi(27), 3);
     bench.machine.set_ppi_wire(PE0, ppi(27), true);
-    assert_eq!(bench.pe(PE0).cdia().int_id(), Some(ppi(27).into()));
-    bench.pe(PE0).cdeoi();
-    bench.pe(PE1).cddi(ppi(27).into());
+    assert_eq!(bench.host(PE0).cdia().int_id(), Some(ppi(27).into()));
+    bench.host(PE0).cdeoi();
+    bench.host(PE1).cddi(ppi(27).into());
     assert!(!bench.irq(PE0));
-    bench.pe(PE0).cddi(ppi(27).into());
+    bench.host(PE0).cddi(ppi(27).into());
     assert!(bench.irq(PE0));
 }
 
@@ -524,7 +513,7 @@ fn drop_and_deactivate_come_in_any_order() {
         let bench = Bench::eager(1);
         bench.pend(spi(5), 3, 0);
         bench.pend(spi(6), 3, 0);
-        let pe = bench.pe(PE0);
+        let pe = bench.host(PE0);
         let first = pe.cdia().int_id().unwrap();
         assert!(!bench.irq(PE0), "equally urgent");
         if drop_first {
@@ -537,7 +526,7 @@ fn drop_and_deactivate_come_in_any_order() {
             pe.cdeoi();
             assert!(bench.irq(PE0));
         }
-        assert!(bench.take(PE0).is_some_and(|second| second != first));
+        assert!(take(&bench.host(PE0)).is_some_and(|second| second != first));
     }
 }
 
@@ -548,7 +537,7 @@ fn an_instruction_acts_at_a_gsb_sys_and_no_other_barrier_makes_it() {
     // SYN-1, SYN-2, SYN-4, INS-10: a DSB, an ISB and a GSB ACK do not.
     let bench = Bench::small();
     bench.pend(spi(5), 3, 0);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.cddis(spi(5));
     pe.dsb();
     pe.isb();
@@ -565,11 +554,11 @@ fn a_gsb_completes_the_effects_of_its_own_pe() {
     let mut config = MachineConfig::new(2, 64);
     config.effect_latency = 1 << 40;
     let bench = Bench::started(config);
-    bench.pe(PE0).cden(spi(5));
-    bench.pe(PE1).cden(spi(6));
-    bench.pe(PE1).gsb_sys();
+    bench.host(PE0).cden(spi(5));
+    bench.host(PE1).cden(spi(6));
+    bench.host(PE1).gsb_sys();
     assert_eq!((bench.state(spi(5)).enable(), bench.state(spi(6)).enable()), (false, true), "SYN-1");
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).gsb_sys();
     assert!(bench.state(spi(5)).enable());
 }
 
@@ -579,9 +568,9 @@ fn an_instruction_acts_in_finite_time_without_any_barrier() {
     let mut config = MachineConfig::new(2, 64);
     config.effect_latency = 100;
     let bench = Bench::started(config);
-    bench.pe(PE0).cdpend(spi(5), true);
+    bench.host(PE0).cdpend(spi(5), true);
     bench.machine.advance(60);
-    bench.pe(PE0).cden(spi(5));
+    bench.host(PE0).cden(spi(5));
     bench.machine.advance(39);
     assert!(!bench.state(spi(5)).pending());
     bench.machine.advance(1);
@@ -595,7 +584,7 @@ fn an_instruction_acts_in_finite_time_without_any_barrier() {
 #[test]
 fn effects_of_one_pe_keep_their_order() {
     let bench = Bench::small();
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     for n in 0..100 {
         pe.cdpri(spi(5), priority(n % 32));
         pe.cdpend(spi(5), n % 2 == 0);
@@ -608,7 +597,7 @@ fn effects_of_one_pe_keep_their_order() {
 #[test]
 fn an_early_machine_needs_no_barrier() {
     let bench = Bench::eager(1);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.cdpend(spi(5), true);
     pe.cden(spi(5));
     assert!(bench.irq(PE0));
@@ -624,7 +613,7 @@ fn a_random_machine_is_sometimes_early_sometimes_late_and_always_in_time() {
     config.switches.effects = Effects::Random;
     config.seed = 7;
     let bench = Bench::started(config);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     let (mut early, mut registers) = (0, 0);
     for n in 0..200 {
         pe.cdpend(spi(5), n % 2 == 0);
@@ -647,7 +636,7 @@ fn the_acknowledge_path_needs_its_barriers() {
     // SYN-3: without the GSB ACK the signal is still there, and the core would take the exception again.
     let bench = Bench::small();
     bench.pend(spi(5), 3, 0);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     assert_eq!(pe.cdia().int_id(), Some(spi(5).into()));
     assert!(bench.irq(PE0), "SYN-1");
     assert!(bench.state(spi(5)).active(), "the activation itself is done (INS-3)");
@@ -665,7 +654,7 @@ fn the_acknowledge_path_needs_its_barriers() {
 fn the_signal_follows_an_acknowledge_in_finite_time() {
     let bench = Bench::small();
     bench.pend(spi(5), 3, 0);
-    let _ = bench.pe(PE0).cdia();
+    let _ = bench.host(PE0).cdia();
     bench.machine.advance(15);
     assert!(bench.irq(PE0));
     bench.machine.advance(1);
@@ -677,7 +666,7 @@ fn a_less_urgent_interrupt_is_taken_if_it_was_offered_first() {
     // HPPI-5: no order over all interrupts is promised.
     let bench = Bench::small();
     bench.pend(spi(5), 9, 0);
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     pe.cdpri(spi(6), priority(1));
     pe.cden(spi(6));
     pe.cdpend(spi(6), true);
@@ -691,7 +680,7 @@ fn interrupts_nest_by_priority_and_unwind_in_order() {
     // PRI-4, PRI-5, PRI-6, PRI-7: no group and no binary point, each level preempts.
     let bench = Bench::eager(1);
     bench.linear_ist();
-    let pe = bench.pe(PE0);
+    let pe = bench.host(PE0);
     for number in (0..32).rev() {
         bench.pend(lpi(number), number, 0);
         assert_eq!(pe.cdia().int_id(), Some(lpi(number).into()));
@@ -718,7 +707,7 @@ fn the_mask_lets_its_own_priority_through() {
     for number in 0..32 {
         bench.pend(spi(5), number, 0);
         for mask in 0..32 {
-            bench.pe(PE0).write_raw(SysReg::ICC_PCR_EL1, PCR::ZERO.with_priority(priority(mask)).raw_value());
+            bench.host(PE0).write_raw(SysReg::ICC_PCR_EL1, PCR::ZERO.with_priority(priority(mask)).raw_value());
             assert_eq!(bench.irq(PE0), number <= mask, "{number} against {mask}");
         }
     }
@@ -731,10 +720,10 @@ fn effects_of_one_pe_keep_their_order_where_some_come_early_and_some_late() {
     config.switches.effects = Effects::Random;
     let bench = Bench::started(config);
     for n in 0..64 {
-        bench.pe(PE0).cdpri(spi(5), priority(n % 31));
-        bench.pe(PE0).cdpri(spi(5), priority(n % 31 + 1));
-        bench.pe(PE0).gsb_sys();
+        bench.host(PE0).cdpri(spi(5), priority(n % 31));
+        bench.host(PE0).cdpri(spi(5), priority(n % 31 + 1));
+        bench.host(PE0).gsb_sys();
         assert_eq!(bench.state(spi(5)).priority(), priority(n % 31 + 1), "{n}");
     }
-    bench.assert_clean();
+    bench.clean();
 }

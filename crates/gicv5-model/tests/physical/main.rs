@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "the helpers of tests stand outside of test functions")]
 #![allow(clippy::indexing_slicing, reason = "the same")]
 
+#[path = "../bench/mod.rs"]
 mod bench;
 mod checker;
 mod claims;

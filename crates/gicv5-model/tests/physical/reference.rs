@@ -7,22 +7,12 @@
 //! `GICV5_REFERENCE_OPERATIONS` sets how many operations there are (a campaign: 20 000 000 with `cargo test --release`),
 //! `GICV5_REFERENCE_SEED` the first seed. A disagreement is shortened and printed as the operations that lead to it.
 
+use crate::bench::*;
+
 use std::collections::BTreeMap;
 
 use arbitrary_int::{u24, u25};
-use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::irs::{IRS_CR0, IRS_IDR6, IRS_IDR7, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR};
-use gicv5_arch::sysreg::{ICC_CR0_EL1, ICC_ICSR_EL1, PPI_PRIORITYR, PpiSet, SysReg};
-use gicv5_arch::values::{HandlingMode, IstSize, L2Size, TriggerMode};
-use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, Ppi, PpiBank, Spi};
-use gicv5_hal::{Block, IrsExt, IrsIndex, TableMemory};
-use gicv5_model::CpuConfig;
-use gicv5_model::PeIndex;
-use gicv5_model::config::{Effects, Equals, IrsConfig, MachineConfig};
-use gicv5_model::memory::ModelBlock;
-use gicv5_model::rng::Rng;
 
-use crate::bench::{Bench, priority};
 use crate::random::{Difference, agree, pick};
 
 /// An LPI or SPI.
@@ -391,8 +381,8 @@ impl Both {
     /// Completes what may be late.
     fn barrier(&mut self) {
         if let Some(waiting) = self.waiting.take() {
-            self.bench.pe(pe(waiting)).gsb_sys();
-            self.bench.pe(pe(waiting)).isb();
+            self.bench.host(pe(waiting)).gsb_sys();
+            self.bench.host(pe(waiting)).isb();
         }
     }
 
@@ -405,42 +395,42 @@ impl Both {
         let bench = &self.bench;
         let real = |ppi: u32| Ppi::new(ppi).unwrap();
         let row = |n: usize, register: SysReg, value| {
-            bench.pe(pe(n)).write_raw(register, value);
-            bench.pe(pe(n)).isb();
+            bench.host(pe(n)).write_raw(register, value);
+            bench.host(pe(n)).isb();
         };
         match op {
-            Op::Enable(n, id, true) => bench.pe(pe(n)).cden(id.real()),
-            Op::Enable(n, id, false) => bench.pe(pe(n)).cddis(id.real()),
-            Op::Priority(n, id, number) => bench.pe(pe(n)).cdpri(id.real(), priority(number.into())),
-            Op::Target(n, id, target) => bench.pe(pe(n)).cdaff(id.real(), Iaffid::new(target)),
-            Op::Pend(n, id, pending) => bench.pe(pe(n)).cdpend(id.real(), pending),
+            Op::Enable(n, id, true) => bench.host(pe(n)).cden(id.real()),
+            Op::Enable(n, id, false) => bench.host(pe(n)).cddis(id.real()),
+            Op::Priority(n, id, number) => bench.host(pe(n)).cdpri(id.real(), priority(number.into())),
+            Op::Target(n, id, target) => bench.host(pe(n)).cdaff(id.real(), Iaffid::new(target)),
+            Op::Pend(n, id, pending) => bench.host(pe(n)).cdpend(id.real(), pending),
             Op::Level(n, id, level) => {
-                bench.pe(pe(n)).cdhm(id.real(), if level { HandlingMode::Level } else { HandlingMode::Edge });
+                bench.host(pe(n)).cdhm(id.real(), if level { HandlingMode::Level } else { HandlingMode::Edge });
             }
-            Op::Deactivate(n, Any::Irs(id)) => bench.pe(pe(n)).cddi(id.real().into()),
-            Op::Deactivate(n, Any::Ppi(id)) => bench.pe(pe(n)).cddi(real(id).into()),
+            Op::Deactivate(n, Any::Irs(id)) => bench.host(pe(n)).cddi(id.real().into()),
+            Op::Deactivate(n, Any::Ppi(id)) => bench.host(pe(n)).cddi(real(id).into()),
             Op::ReadConfiguration(n, id) => {
-                bench.pe(pe(n)).cdrcfg(id.real());
-                bench.pe(pe(n)).isb();
+                bench.host(pe(n)).cdrcfg(id.real());
+                bench.host(pe(n)).isb();
                 self.check_icsr(n, id)?;
             }
             Op::Acknowledge(n) => self.acknowledge(n, false)?,
             Op::AcknowledgeNmi(n) => self.acknowledge(n, true)?,
-            Op::Drop(n) => bench.pe(pe(n)).cdeoi(),
-            Op::Mask(n, mask) => bench.pe(pe(n)).write_raw(SysReg::ICC_PCR_EL1, mask.into()),
+            Op::Drop(n) => bench.host(pe(n)).cdeoi(),
+            Op::Mask(n, mask) => bench.host(pe(n)).write_raw(SysReg::ICC_PCR_EL1, mask.into()),
             Op::EnableCpu(n, enabled) => {
-                bench.pe(pe(n)).write(ICC_CR0_EL1::ZERO.with_en(enabled));
-                bench.pe(pe(n)).isb();
+                bench.host(pe(n)).write(ICC_CR0_EL1::ZERO.with_en(enabled));
+                bench.host(pe(n)).isb();
             }
             Op::Nmi(n, nmi) => bench.machine.set_nmi(pe(n), nmi),
             Op::EnablePpi(n, id, enabled) => {
                 let register = SysReg::icc_ppi_enabler(real(id).bank());
-                let others = bench.pe(pe(n)).read_raw(register) & !real(id).mask();
+                let others = bench.host(pe(n)).read_raw(register) & !real(id).mask();
                 row(n, register, if enabled { others | real(id).mask() } else { others });
             }
             Op::PpiPriority(n, id, number) => {
                 let register = SysReg::icc_ppi_priorityr(real(id).priority_register());
-                let value = PPI_PRIORITYR::new_with_raw_value(bench.pe(pe(n)).read_raw(register));
+                let value = PPI_PRIORITYR::new_with_raw_value(bench.host(pe(n)).read_raw(register));
                 row(n, register, value.with_priority(real(id), priority(number.into())).raw_value());
             }
             Op::PendPpi(n, id, true) => row(n, SysReg::icc_ppi_spendr(real(id).bank()), real(id).mask()),
@@ -451,9 +441,9 @@ impl Both {
             Op::SpiWire(spi, high) => bench.machine.set_spi_wire(Spi::new(spi).unwrap(), high),
             Op::Trigger(spi, level) => {
                 let irs = IrsIndex((spi / (SPIS / 2)) as u16);
-                bench.command(irs, IRS_SPI_SELR::ZERO.with_id(Spi::new(spi).unwrap()));
+                bench.command_at(irs, IRS_SPI_SELR::ZERO.with_id(Spi::new(spi).unwrap()));
                 let mode = if level { TriggerMode::Level } else { TriggerMode::Edge };
-                bench.command(irs, IRS_SPI_CFGR::ZERO.with_tm(mode));
+                bench.command_at(irs, IRS_SPI_CFGR::ZERO.with_tm(mode));
             }
             Op::Resample(spi) => {
                 let irs = IrsIndex((spi / (SPIS / 2)) as u16);
@@ -462,7 +452,9 @@ impl Both {
             Op::SetLpi(irs, lpi) => {
                 bench.machine.write_set_lpi(IrsIndex(irs as u16), IRS_SETLPIR::ZERO.with_id(Lpi::new(lpi).unwrap()));
             }
-            Op::EnableIrs(irs, enabled) => bench.command(IrsIndex(irs as u16), IRS_CR0::ZERO.with_irsen(enabled)),
+            Op::EnableIrs(irs, enabled) => {
+                bench.command_at(IrsIndex(irs as u16), IRS_CR0::ZERO.with_irsen(enabled));
+            }
             Op::RenewIst => {
                 bench.clear_ist(IrsIndex(0));
                 self.set_ist();
@@ -481,7 +473,7 @@ impl Both {
         let named = self.bench.hppi(pe(n)).map(any);
         let (priority, hppis) = self.naive.hppis(n);
         let allowed = if self.naive.is_nmi(n, priority) == nmi { hppis } else { Vec::new() };
-        let p = self.bench.pe(pe(n));
+        let p = self.bench.host(pe(n));
         let taken = if nmi { p.cdnmia() } else { p.cdia() };
         p.gsb_ack();
         match taken.int_id().map(any) {
@@ -496,7 +488,7 @@ impl Both {
 
     /// INS-12, INS-13.
     fn check_icsr(&self, n: usize, id: Id) -> Result<(), String> {
-        let icsr = self.bench.pe(pe(n)).read::<ICC_ICSR_EL1>();
+        let icsr = self.bench.host(pe(n)).read::<ICC_ICSR_EL1>();
         let state = self.naive.state(id);
         let is = State {
             pending: icsr.pending(),
@@ -534,7 +526,7 @@ impl Both {
                 return Err(format!("signals of PE {n}: {signals:?}, should be {expected:?}"));
             }
             let active = self.naive.pes[n].active.iter().rev().fold(0, |bits, active| bits << 1 | u64::from(*active));
-            let apr = self.bench.pe(pe(n)).read_raw(SysReg::ICC_APR_EL1);
+            let apr = self.bench.host(pe(n)).read_raw(SysReg::ICC_APR_EL1);
             if apr != active {
                 return Err(format!("active priorities of PE {n} (PRI-6): {apr:#x}, should be {active:#x}"));
             }
@@ -562,8 +554,8 @@ impl Both {
         for (n, naive) in self.naive.pes.iter().enumerate() {
             for (id, ppi) in &naive.ppis {
                 let real = Ppi::new(*id).unwrap();
-                let bit = |register| self.bench.pe(pe(n)).read_raw(register) & real.mask() != 0;
-                let priorities = self.bench.pe(pe(n)).read_raw(SysReg::icc_ppi_priorityr(real.priority_register()));
+                let bit = |register| self.bench.host(pe(n)).read_raw(register) & real.mask() != 0;
+                let priorities = self.bench.host(pe(n)).read_raw(SysReg::icc_ppi_priorityr(real.priority_register()));
                 let is = State {
                     pending: bit(SysReg::icc_ppi_spendr(real.bank())),
                     active: bit(SysReg::icc_ppi_sactiver(real.bank())),
@@ -577,7 +569,7 @@ impl Both {
                 }
             }
         }
-        match self.bench.machine.take_violations().first() {
+        match self.bench.said().first() {
             None => Ok(()),
             Some(violation) => Err(violation.to_string()),
         }

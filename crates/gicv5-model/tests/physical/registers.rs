@@ -1,20 +1,6 @@
 //! The configuration frame and the SETLPI frame.
 
-use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::irs::{
-    Component, IRS_AIDR, IRS_CR0, IRS_CR1, IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR5, IRS_IDR6, IRS_IDR7, IRS_IST_BASER,
-    IRS_IST_CFGR, IRS_MAP_L2_ISTR, IRS_PE_CR0, IRS_PE_SELR, IRS_PE_STATUSR, IRS_SETLPIR, IRS_SPI_CFGR,
-    IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_STATUSR, IRS_SYNC_STATUSR, IRS_SYNCR, IrsReg,
-};
-use gicv5_arch::sysreg::ICC_ICSR_EL1;
-use gicv5_arch::values::{Domain, HandlingMode, IstSize, TriggerMode};
-use gicv5_arch::{Iaffid, Lpi};
-use gicv5_hal::{Block, Frame, Irs, IrsExt, IrsIndex, Wait};
-use gicv5_model::CpuConfig;
-use gicv5_model::config::{DpsWithoutOneOfN, EdgeResample, Effects, IrsConfig, MachineConfig};
-use gicv5_model::fault::Fault;
-
-use crate::bench::{Bench, IRS, PE0, PE1, lpi, spi, wire};
+use crate::bench::*;
 
 #[test]
 fn the_identification_registers_read_as_configured_and_nothing_changes_them() {
@@ -34,7 +20,7 @@ fn the_identification_registers_read_as_configured_and_nothing_changes_them() {
     assert_eq!(machine.read::<IRS_IDR6>(IRS).spi_irs_range().value(), 64);
     assert_eq!(machine.read::<IRS_IDR7>(IRS).spi_base().id(), 0);
     assert_eq!(machine.read::<IRS_AIDR>(IRS).component(), Ok(Component::Irs));
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -82,7 +68,7 @@ fn every_aligned_offset_of_both_frames_can_be_read_and_written_and_those_without
         machine.write32(Frame::set_lpi(IRS), offset, 0xff_ffff);
         assert_eq!(machine.read32(Frame::set_lpi(IRS), offset), 0, "{offset:#x}");
     }
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -153,7 +139,7 @@ fn attributes_are_kept_as_written() {
     bench.machine.write(IRS, IRS_CR1::ZERO);
     bench.pend(lpi(5), 3, 0);
     assert_eq!(bench.candidate(PE0), Some(lpi(5)));
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -162,12 +148,12 @@ fn a_disabled_irs_recalls_its_candidate_and_offers_it_again_when_enabled() {
     let bench = Bench::small();
     bench.pend(spi(9), 3, 0);
     assert_eq!(bench.candidate(PE0), Some(spi(9)));
-    bench.command(IRS, IRS_CR0::ZERO);
+    bench.command(IRS_CR0::ZERO);
     assert_eq!(bench.candidate(PE0), None);
     assert!(!bench.irq(PE0));
     assert!(bench.state(spi(9)).pending(), "the interrupt itself does not change");
-    assert_eq!(bench.pe(PE0).cdia().int_id(), None);
-    bench.command(IRS, IRS_CR0::ZERO.with_irsen(true));
+    assert_eq!(bench.host(PE0).cdia().int_id(), None);
+    bench.command(IRS_CR0::ZERO.with_irsen(true));
     assert_eq!(bench.candidate(PE0), Some(spi(9)));
     assert!(bench.irq(PE0));
 }
@@ -245,7 +231,7 @@ fn a_sync_without_its_bit_is_none_and_with_it_reports_idle_when_done() {
     assert!(!bench.is_idle(IRS, IrsReg::IRS_SYNCR));
     assert_eq!(bench.machine.read::<IRS_SYNC_STATUSR>(IRS), IRS_SYNC_STATUSR::ZERO.with_idle(true));
     assert_eq!(bench.candidate(PE0), Some(spi(3)));
-    bench.assert_clean();
+    bench.clean();
 }
 
 // --- commands that go wrong -----------------------------------------------------------------------------------------
@@ -260,10 +246,10 @@ fn a_command_that_never_completes_does_when_the_hardware_recovers() {
     bench.machine.advance(1 << 40);
     assert!(!bench.is_idle(IRS, IrsReg::IRS_SPI_SELR));
     // The others go on.
-    bench.command(IRS, IRS_CR0::ZERO);
+    bench.command(IRS_CR0::ZERO);
     bench.machine.recover();
     assert_eq!(bench.machine.read::<IRS_SPI_STATUSR>(IRS), IRS_SPI_STATUSR::ZERO.with_idle(true).with_v(true));
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -282,12 +268,12 @@ fn a_late_command_takes_effect_after_the_software_has_given_up() {
 fn a_command_without_an_effect_leaves_the_old_object_selected() {
     // GEN-17: what software configures then is not what it believes to have selected.
     let bench = Bench::started(two_irses());
-    bench.select(IRS, 5);
+    bench.select_spi(IRS, 5);
     bench.machine.fault_next(Fault::Ignored);
-    bench.select(IRS, 40);
+    bench.select_spi(IRS, 40);
     assert_eq!(bench.machine.read::<IRS_SPI_SELR>(IRS).id(), wire(40));
     assert!(bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
-    bench.command(IRS, IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
+    bench.command(IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
     bench.machine.set_spi_wire(wire(5), true);
     bench.machine.set_spi_wire(wire(40), true);
     assert_eq!(bench.state(spi(5)).hm(), HandlingMode::Level);
@@ -298,24 +284,24 @@ fn a_command_without_an_effect_leaves_the_old_object_selected() {
 fn a_selection_that_finds_nothing_reads_v_0_and_the_next_one_works() {
     // GEN-17.
     let bench = Bench::small();
-    bench.select(IRS, 5);
+    bench.select_spi(IRS, 5);
     bench.machine.fault_next(Fault::Invalid);
-    bench.select(IRS, 5);
+    bench.select_spi(IRS, 5);
     assert!(!bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
-    bench.command(IRS, IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
-    bench.select(IRS, 5);
+    bench.command(IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
+    bench.select_spi(IRS, 5);
     assert!(bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
     assert_eq!(bench.machine.read::<IRS_SPI_CFGR>(IRS).tm(), TriggerMode::Edge, "nothing was selected");
 
     let select_pe = || {
-        bench.command(IRS, IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(0)));
+        bench.command(IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(0)));
         bench.machine.read::<IRS_PE_STATUSR>(IRS).v()
     };
     assert!(select_pe());
     bench.machine.fault_next(Fault::Invalid);
     assert!(!select_pe());
     assert!(select_pe());
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -323,7 +309,7 @@ fn fault_points_are_numbered_over_all_irses() {
     let bench = Bench::started(two_irses());
     let (next, commands) = (bench.machine.fault_points_passed(), bench.machine.commands());
     bench.machine.plan_fault(next + 1, Fault::Never);
-    bench.select(IrsIndex(1), 40);
+    bench.select_spi(IrsIndex(1), 40);
     assert_eq!((bench.machine.fault_points_passed(), bench.machine.commands()), (next + 1, commands + 1));
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(5)));
     bench.machine.advance(1000);
@@ -332,7 +318,7 @@ fn fault_points_are_numbered_over_all_irses() {
     // A fault that no command has reached is forgotten when the hardware recovers.
     bench.machine.plan_fault(next + 2, Fault::Never);
     bench.machine.recover();
-    bench.command(IRS, IRS_SPI_CFGR::ZERO);
+    bench.command(IRS_SPI_CFGR::ZERO);
 }
 
 #[test]
@@ -391,14 +377,14 @@ fn an_irs_selects_its_own_spis_and_no_others() {
         (1, 32, true),
         (1, 63, true),
     ] {
-        bench.select(IrsIndex(irs), id);
+        bench.select_spi(IrsIndex(irs), id);
         assert_eq!(bench.machine.read::<IRS_SPI_STATUSR>(IrsIndex(irs)).v(), owned, "IRS {irs}, SPI {id}");
-        bench.command(IrsIndex(irs), IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
+        bench.command_at(IrsIndex(irs), IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
         let level = bench.machine.read::<IRS_SPI_CFGR>(IrsIndex(irs)).tm() == TriggerMode::Level;
         assert_eq!(level, owned, "IRS {irs}, SPI {id}");
     }
     assert_eq!(bench.machine.read::<IRS_SPI_SELR>(IRS).id().id(), 0xff_ffff);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -410,15 +396,15 @@ fn an_spi_that_no_irs_owns_cannot_be_reached_by_any_instruction() {
     let bench = Bench::started(config);
     for (id, owned) in [(31, true), (32, false), (39, false), (40, true), (63, true)] {
         bench.pend(spi(id), 3, 0);
-        bench.pe(PE0).cdrcfg(spi(id));
-        bench.pe(PE0).isb();
-        let icsr = bench.pe(PE0).read::<ICC_ICSR_EL1>();
+        bench.host(PE0).cdrcfg(spi(id));
+        bench.host(PE0).isb();
+        let icsr = bench.host(PE0).read::<ICC_ICSR_EL1>();
         assert_eq!((icsr.f(), icsr.pending()), (!owned, owned), "SPI {id}");
         assert_eq!(bench.machine.interrupt(spi(id)).is_some(), owned, "SPI {id}");
         bench.machine.set_spi_wire(wire(id), true);
         assert_eq!(bench.machine.spi_wire(wire(id)), owned.then_some(true));
     }
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -447,7 +433,7 @@ fn an_spi_of_one_irs_reaches_a_pe_of_another_and_one_ist_serves_both() {
     bench.wait(IRS, IrsReg::IRS_MAP_L2_ISTR);
     bench.clear_ist(IRS);
     assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (Some(spi(40)), None));
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -455,7 +441,7 @@ fn only_the_irs_of_a_pe_stops_forwarding_to_it() {
     let bench = Bench::started(two_irses());
     bench.pend(spi(3), 1, 0);
     bench.pend(spi(4), 1, 1);
-    bench.command(IRS, IRS_CR0::ZERO);
+    bench.command(IRS_CR0::ZERO);
     assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (None, Some(spi(4))), "GEN-21");
 }
 
@@ -463,8 +449,8 @@ fn only_the_irs_of_a_pe_stops_forwarding_to_it() {
 fn a_wire_makes_an_edge_spi_pending_when_it_rises_and_does_nothing_when_it_falls() {
     // SPI-4, ISM-2, SPI-8: there is no IST.
     let bench = Bench::small();
-    bench.pe(PE0).cdhm(spi(5), HandlingMode::Level);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdhm(spi(5), HandlingMode::Level);
+    bench.host(PE0).gsb_sys();
     bench.machine.set_spi_wire(wire(5), true);
     assert!(bench.state(spi(5)).pending());
     assert_eq!(bench.state(spi(5)).hm(), HandlingMode::Edge, "SPI-7");
@@ -477,8 +463,8 @@ fn a_wire_makes_a_level_spi_pending_for_as_long_as_it_is_high() {
     // SPI-4, ISM-2.
     let bench = Bench::small();
     bench.trigger(5, TriggerMode::Level);
-    bench.pe(PE0).cdhm(spi(5), HandlingMode::Edge);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdhm(spi(5), HandlingMode::Edge);
+    bench.host(PE0).gsb_sys();
     bench.machine.set_spi_wire(wire(5), true);
     assert!(bench.state(spi(5)).pending());
     assert_eq!(bench.state(spi(5)).hm(), HandlingMode::Level, "SPI-7");
@@ -491,8 +477,8 @@ fn a_wire_makes_a_level_spi_pending_for_as_long_as_it_is_high() {
 fn a_wire_that_does_not_move_is_no_event() {
     let bench = Bench::small();
     bench.machine.set_spi_wire(wire(5), true);
-    bench.pe(PE0).cdpend(spi(5), false);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdpend(spi(5), false);
+    bench.host(PE0).gsb_sys();
     bench.machine.set_spi_wire(wire(5), true);
     assert!(!bench.state(spi(5)).pending());
     bench.machine.set_spi_wire(wire(64), true);
@@ -504,20 +490,20 @@ fn a_change_of_the_trigger_mode_samples_the_wire() {
     // SPI-3.
     let bench = Bench::small();
     bench.machine.set_spi_wire(wire(5), true);
-    bench.pe(PE0).cdpend(spi(5), false);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdpend(spi(5), false);
+    bench.host(PE0).gsb_sys();
     bench.trigger(5, TriggerMode::Level);
     assert!(bench.state(spi(5)).pending(), "high");
     assert_eq!(bench.state(spi(5)).hm(), HandlingMode::Level);
     bench.trigger(5, TriggerMode::Edge);
     assert!(!bench.state(spi(5)).pending(), "edge with the wire high");
 
-    bench.pe(PE0).cdpend(spi(6), true);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdpend(spi(6), true);
+    bench.host(PE0).gsb_sys();
     bench.trigger(6, TriggerMode::Level);
     assert!(!bench.state(spi(6)).pending(), "low");
-    bench.pe(PE0).cdpend(spi(6), true);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdpend(spi(6), true);
+    bench.host(PE0).gsb_sys();
     bench.trigger(6, TriggerMode::Edge);
     assert!(bench.state(spi(6)).pending(), "edge with the wire low: nothing");
 }
@@ -535,15 +521,15 @@ fn a_resample_looks_at_the_wire_of_the_spi_it_names() {
     // SPI-5: the selector is not used.
     let bench = Bench::small();
     bench.trigger(5, TriggerMode::Level);
-    bench.select(IRS, 6);
+    bench.select_spi(IRS, 6);
     bench.machine.set_spi_wire(wire(5), true);
-    bench.pe(PE0).cdpend(spi(5), false);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdpend(spi(5), false);
+    bench.host(PE0).gsb_sys();
     bench.machine.write(IRS, IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
     assert!(bench.state(spi(5)).pending());
     bench.machine.set_spi_wire(wire(5), false);
-    bench.pe(PE0).cdpend(spi(5), true);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdpend(spi(5), true);
+    bench.host(PE0).gsb_sys();
     bench.machine.write(IRS, IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
     assert!(!bench.state(spi(5)).pending());
 }
@@ -551,10 +537,10 @@ fn a_resample_looks_at_the_wire_of_the_spi_it_names() {
 #[test]
 fn a_resample_by_an_irs_that_does_not_manage_the_spi_is_ignored() {
     let bench = Bench::started(two_irses());
-    bench.select(IRS, 5);
-    bench.command(IRS, IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
+    bench.select_spi(IRS, 5);
+    bench.command(IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
     bench.machine.set_spi_wire(wire(5), true);
-    bench.pe(PE0).cdpend(spi(5), false);
+    bench.host(PE0).cdpend(spi(5), false);
     bench.machine.write(IrsIndex(1), IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
     assert!(!bench.state(spi(5)).pending(), "SPI-5");
     bench.machine.write(IRS, IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
@@ -569,8 +555,8 @@ fn a_resampled_edge_spi_with_a_high_wire_does_what_the_switch_says() {
         config.switches.edge_resample = switch;
         let bench = Bench::started(config);
         bench.machine.set_spi_wire(wire(5), true);
-        bench.pe(PE0).cdpend(spi(5), !pending);
-        bench.pe(PE0).gsb_sys();
+        bench.host(PE0).cdpend(spi(5), !pending);
+        bench.host(PE0).gsb_sys();
         bench.machine.write(IRS, IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
         assert_eq!(bench.state(spi(5)).pending(), pending);
         // A low wire is left alone, and so is what a level SPI does.
@@ -600,7 +586,7 @@ fn the_domain_and_the_vm_of_an_spi_cannot_be_set_in_this_frame() {
     assert!(bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
     bench.machine.set_spi_wire(wire(5), true);
     assert_eq!(bench.candidate(PE0), Some(spi(5)));
-    bench.assert_clean();
+    bench.clean();
 }
 
 // --- PEs ------------------------------------------------------------------------------------------------------------
@@ -610,12 +596,12 @@ fn an_irs_knows_the_pes_that_are_attached_to_it() {
     let bench = Bench::started(two_irses());
     let both = IRS_PE_STATUSR::ZERO.with_idle(true);
     for (iaffid, attached) in [(0, true), (1, false), (2, false), (0xffff, false)] {
-        bench.command(IRS, IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(iaffid)));
+        bench.command(IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(iaffid)));
         assert_eq!(bench.machine.read::<IRS_PE_SELR>(IRS).iaffid(), Iaffid::new(iaffid));
         let status = bench.machine.read::<IRS_PE_STATUSR>(IRS);
         assert_eq!(status, both.with_v(attached).with_online(attached), "PE {iaffid}");
     }
-    bench.command(IrsIndex(1), IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(1)));
+    bench.command_at(IrsIndex(1), IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(1)));
     assert!(bench.machine.read::<IRS_PE_STATUSR>(IrsIndex(1)).v());
 }
 
@@ -627,12 +613,12 @@ fn a_pe_cannot_opt_out_of_what_does_not_exist() {
         config.switches.pe_dps = switch;
         let bench = Bench::started(config);
         assert_eq!(bench.machine.read::<IRS_PE_CR0>(IRS), IRS_PE_CR0::ZERO, "no PE is selected");
-        bench.command(IRS, IRS_PE_SELR::ZERO);
+        bench.command(IRS_PE_SELR::ZERO);
         for dps in [true, false] {
-            bench.command(IRS, IRS_PE_CR0::ZERO.with_dps(dps));
+            bench.command(IRS_PE_CR0::ZERO.with_dps(dps));
             assert_eq!(bench.machine.read::<IRS_PE_CR0>(IRS).dps(), reads, "{switch:?}");
         }
-        bench.command(IRS, IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(9)));
+        bench.command(IRS_PE_SELR::ZERO.with_iaffid(Iaffid::new(9)));
         assert_eq!(bench.machine.read::<IRS_PE_CR0>(IRS), IRS_PE_CR0::ZERO);
     }
 }
@@ -645,8 +631,8 @@ fn a_write_to_the_setlpi_frame_makes_an_lpi_pending_as_an_edge() {
     let bench = Bench::small();
     bench.linear_ist();
     bench.enable(lpi(33), 4, 0);
-    bench.pe(PE0).cdhm(lpi(33), HandlingMode::Level);
-    bench.pe(PE0).gsb_sys();
+    bench.host(PE0).cdhm(lpi(33), HandlingMode::Level);
+    bench.host(PE0).gsb_sys();
     bench.machine.write_set_lpi(IRS, IRS_SETLPIR::ZERO.with_id(Lpi::new(33).unwrap()));
     assert_eq!(bench.candidate(PE0), Some(lpi(33)));
     assert_eq!(bench.state(lpi(33)).hm(), HandlingMode::Edge);
@@ -655,7 +641,7 @@ fn a_write_to_the_setlpi_frame_makes_an_lpi_pending_as_an_edge() {
     bench.machine.write32(Frame::set_lpi(IRS), 0x100, 34);
     assert!(!bench.state(lpi(34)).pending());
     assert_eq!(bench.machine.read_raw(IRS, IrsReg::IRS_SWERR_STATUSR), 0);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]

@@ -1,20 +1,8 @@
 //! The physical IST in memory, software errors, and memory as the IRS sees it.
 
-use arbitrary_int::{u3, u4, u5};
-use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
-use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::irs::{
-    IRS_IST_BASER, IRS_IST_CFGR, IRS_SETLPIR, IRS_SWERR_STATUSR, IRS_SWERR_SYNDROMER0, IRS_SWERR_SYNDROMER1, IrsReg,
-};
-use gicv5_arch::values::{HandlingMode, IstSize, L2Size, L2SizeSet, Levels, Structure};
-use gicv5_arch::{Addr55_12, Iaffid, IntType, Lpi, PhysAddr};
-use gicv5_hal::{Block, BlockLayout, Coherency, Frame, Irs, IrsExt, TableMemory};
-use gicv5_model::config::Eagerness;
-use gicv5_model::config::{Effects, MachineConfig, PresetPending};
-use gicv5_model::fault::Fault;
-use gicv5_model::memory::ModelBlock;
+use crate::bench::*;
 
-use crate::bench::{Bench, IRS, PE0, PE1, baser, lpi, priority, spi};
+use arbitrary_int::{u3, u4, u5};
 
 fn ist(id_bits: u32) -> IstGeometry {
     IstGeometry::linear(id_bits, IstSize::Bytes4).unwrap()
@@ -73,7 +61,7 @@ fn lpis_are_reachable_while_an_ist_is_valid() {
     assert_eq!(bench.machine.interrupt(lpi(1 << 14)), None);
     bench.clear_ist(IRS);
     assert_eq!(bench.machine.interrupt(lpi(5)), None);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -85,8 +73,8 @@ fn linear_ists_of_every_entry_size_keep_each_state_in_its_place() {
         let block = bench.ist_block(geometry);
         bench.set_ist(IRS, geometry, block.address());
         for id in [0, 1, 7, 65_535] {
-            bench.pe(PE0).cdpri(lpi(id), priority(id % 32));
-            bench.pe(PE0).cden(lpi(id));
+            bench.host(PE0).cdpri(lpi(id), priority(id % 32));
+            bench.host(PE0).cden(lpi(id));
         }
         bench.clear_ist(IRS);
         bench.machine.acquire(IRS, &block, 0..block.size());
@@ -95,7 +83,7 @@ fn linear_ists_of_every_entry_size_keep_each_state_in_its_place() {
             assert_eq!(bench.machine.load32(&block, u64::from(id) * entry.bytes()), expected(id), "{entry:?}, {id}");
         }
         assert_eq!(bench.machine.load32(&block, 2 * entry.bytes()), 0);
-        bench.assert_clean();
+        bench.clean();
     }
 }
 
@@ -122,7 +110,7 @@ fn two_level_ists_of_every_size_keep_each_state_in_its_place() {
                 bench.machine.acquire(IRS, &tables.level1, 0..8);
                 let level1 = bench.machine.load64(&tables.level1, u64::from(index) * 8);
                 assert_eq!(level1 & 1, 1, "the IRS sets VALID");
-                bench.pe(PE0).cden(lpi(id));
+                bench.host(PE0).cden(lpi(id));
                 assert!(bench.state(lpi(id)).enable());
             }
             bench.clear_ist(IRS);
@@ -130,13 +118,13 @@ fn two_level_ists_of_every_size_keep_each_state_in_its_place() {
                 let offset = u64::from(per_table - 1) * entry.bytes();
                 assert_eq!(bench.machine.load32(block, offset), L2_ISTE::ZERO.with_enable(true).raw_value());
             }
-            bench.assert_clean();
+            bench.clean();
             // The memory is software's again.
             for block in tables.level2 {
                 bench.machine.free(block);
             }
             bench.machine.free(tables.level1);
-            bench.assert_clean();
+            bench.clean();
         }
     }
 }
@@ -156,11 +144,11 @@ fn active_enabled_and_routed_states_may_be_preset() {
     bench.machine.publish(IRS, &block, 0..64);
     bench.set_ist(IRS, ist(14), block.address());
     assert_eq!(bench.state(lpi(5)), preset);
-    bench.pe(PE0).cdpend(lpi(5), true);
+    bench.host(PE0).cdpend(lpi(5), true);
     assert_eq!(bench.candidate(PE1), None);
-    bench.pe(PE0).cddi(lpi(5).into());
+    bench.host(PE0).cddi(lpi(5).into());
     assert_eq!(bench.candidate(PE1), Some(lpi(5)));
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -192,22 +180,22 @@ fn a_preset_pending_bit_is_noticed_when_the_switch_says() {
         assert_eq!(bench.candidate(PE0), None);
         assert_eq!(bench.state(lpi(5)), pending);
         assert_eq!(bench.candidate(PE0), None, "looking from outside is nothing that happens");
-        bench.pe(PE0).cdrcfg(lpi(5));
+        bench.host(PE0).cdrcfg(lpi(5));
         let noticed = (switch == PresetPending::Noticed).then_some(lpi(5));
         assert_eq!(bench.candidate(PE0), noticed, "{switch:?}");
         assert!(!bench.machine.prefer(lpi(5)) || noticed.is_some());
-        bench.pe(PE0).cdpri(lpi(9), priority(3));
+        bench.host(PE0).cdpri(lpi(9), priority(3));
         assert_eq!(bench.candidate(PE0), noticed, "nor is what happens to another");
-        bench.pe(PE0).cdpend(lpi(5), true);
-        assert_eq!(bench.take(PE0), Some(lpi(5).into()));
-        bench.pe(PE0).cden(lpi(6));
-        assert_eq!(bench.take(PE0), Some(lpi(6).into()));
-        bench.pe(PE0).cddis(lpi(7));
-        assert_eq!(bench.take(PE0), None);
-        bench.pe(PE0).cden(lpi(7));
-        assert_eq!(bench.take(PE0), Some(lpi(7).into()));
+        bench.host(PE0).cdpend(lpi(5), true);
+        assert_eq!(take(&bench.host(PE0)), Some(lpi(5).into()));
+        bench.host(PE0).cden(lpi(6));
+        assert_eq!(take(&bench.host(PE0)), Some(lpi(6).into()));
+        bench.host(PE0).cddis(lpi(7));
+        assert_eq!(take(&bench.host(PE0)), None);
+        bench.host(PE0).cden(lpi(7));
+        assert_eq!(take(&bench.host(PE0)), Some(lpi(7).into()));
         // One that was never noticed is no obstacle to giving the IST up.
-        bench.pe(PE0).cdrcfg(lpi(8));
+        bench.host(PE0).cdrcfg(lpi(8));
         bench.clear_ist(IRS);
         assert_eq!(bench.candidate(PE0), None);
         assert_eq!(bench.machine.load32(&block, 32), pending.raw_value());
@@ -222,20 +210,20 @@ fn the_configuration_is_sampled_when_the_ist_becomes_valid_and_cannot_change_whi
     let (cfgr, base) = (bench.machine.read::<IRS_IST_CFGR>(IRS), bench.machine.read::<IRS_IST_BASER>(IRS));
     let other = bench.ist_block(ist(15));
     bench.machine.write(IRS, ist(15).cfgr());
-    bench.command(IRS, baser(other.address()).with_valid(true));
+    bench.command(baser(other.address()).with_valid(true));
     assert_eq!(bench.machine.read::<IRS_IST_CFGR>(IRS), cfgr);
     assert_eq!(bench.machine.read::<IRS_IST_BASER>(IRS), base, "a write of 1 over 1 does nothing");
     assert_eq!(bench.machine.interrupt(lpi(1 << 14)), None);
-    bench.pe(PE0).cden(lpi(3));
+    bench.host(PE0).cden(lpi(3));
     // Not even the write that clears VALID changes the address.
-    bench.command(IRS, baser(other.address()));
+    bench.command(baser(other.address()));
     assert_eq!(bench.machine.read::<IRS_IST_BASER>(IRS), base.with_valid(false));
     assert_eq!(bench.machine.load32(&block, 12), L2_ISTE::ZERO.with_enable(true).raw_value());
     // Now both can.
     bench.set_ist(IRS, ist(15), other.address());
-    bench.pe(PE0).cden(lpi(1 << 14));
+    bench.host(PE0).cden(lpi(1 << 14));
     assert!(bench.state(lpi(1 << 14)).enable());
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -250,7 +238,7 @@ fn a_write_of_valid_in_the_low_half_starts_the_command() {
     bench.machine.write32(frame, offset, value as u32);
     bench.wait(IRS, IrsReg::IRS_IST_BASER);
     assert_eq!(bench.machine.interrupt(lpi(5)), Some(L2_ISTE::ZERO));
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -265,9 +253,9 @@ fn clearing_valid_recalls_every_lpi_and_leaves_the_spis() {
     bench.pend(spi(1), 9, 0);
     bench.clear_ist(IRS);
     assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (Some(spi(1)), None));
-    assert_eq!(bench.take(PE0), Some(spi(1).into()));
+    assert_eq!(take(&bench.host(PE0)), Some(spi(1).into()));
     // Made valid again, pending interrupts are what IST-22 forbids; scrubbed, they are gone.
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -275,10 +263,10 @@ fn an_interrupt_taken_before_its_ist_went_is_active_in_memory() {
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
     bench.pend(lpi(1), 3, 0);
-    assert_eq!(bench.pe(PE0).cdia().int_id(), Some(lpi(1).into()));
+    assert_eq!(bench.host(PE0).cdia().int_id(), Some(lpi(1).into()));
     bench.clear_ist(IRS);
-    bench.pe(PE0).cdeoi();
-    bench.pe(PE0).cddi(lpi(1).into());
+    bench.host(PE0).cdeoi();
+    bench.host(PE0).cddi(lpi(1).into());
     let left = L2_ISTE::new_with_raw_value(bench.machine.load32(&block, 4));
     assert!(left.active() && !left.pending(), "the deactivation found nothing (INS-11)");
     bench.set_ist(IRS, ist(14), block.address());
@@ -291,7 +279,7 @@ fn states_are_written_back_now_and_then_and_reads_of_software_see_poison() {
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
     for n in 0..1000 {
-        bench.pe(PE0).cdpri(lpi(n % 4), priority(n % 32));
+        bench.host(PE0).cdpri(lpi(n % 4), priority(n % 32));
     }
     assert_ne!(
         bench.machine.load32(&block, 0),
@@ -299,7 +287,7 @@ fn states_are_written_back_now_and_then_and_reads_of_software_see_poison() {
     );
     bench.clear_ist(IRS);
     assert_eq!(bench.machine.load32(&block, 12), L2_ISTE::ZERO.with_priority(priority(999 % 32)).raw_value());
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -307,7 +295,7 @@ fn publishing_a_level_2_ist_is_ignored_unless_it_makes_an_invalid_entry_valid() 
     // LPI-2.
     let bench = Bench::eager(1);
     bench.map_level2(IRS, 0);
-    bench.assert_clean();
+    bench.clean();
     let linear = bench.linear_ist();
     bench.map_level2(IRS, 0);
     bench.clear_ist(IRS);
@@ -319,7 +307,7 @@ fn publishing_a_level_2_ist_is_ignored_unless_it_makes_an_invalid_entry_valid() 
     bench.map_level2(IRS, 1 << 14);
     bench.map_level2(IRS, 0xff_ffff);
     bench.map_level2(IRS, 1024);
-    bench.pe(PE0).cden(lpi(1024));
+    bench.host(PE0).cden(lpi(1024));
     assert!(bench.state(lpi(1024)).enable());
     // Once more: the entry is valid already, and its table is not read again.
     bench.map_level2(IRS, 2047);
@@ -331,7 +319,7 @@ fn publishing_a_level_2_ist_is_ignored_unless_it_makes_an_invalid_entry_valid() 
     assert_eq!(bench.machine.load64(&tables.level1, 8), expected.raw_value());
     assert_eq!(bench.machine.load64(&tables.level1, 0), 0);
     bench.map_level2(IRS, 0);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -351,7 +339,7 @@ fn level_1_entries_may_be_valid_before_the_ist_is() {
     assert_eq!(bench.machine.interrupt(lpi(0)), None);
     bench.clear_ist(IRS);
     bench.machine.free(level2);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -364,7 +352,7 @@ fn bits_of_a_level_2_address_below_its_size_are_taken_as_zero() {
     bench.machine.publish(IRS, &level2, 0..level2.size());
     bench.point(&tables.level1, 0, level2.address().offset(4096).unwrap());
     bench.map_level2(IRS, 0);
-    bench.pe(PE0).cden(lpi(0));
+    bench.host(PE0).cden(lpi(0));
     bench.clear_ist(IRS);
     assert_eq!(bench.machine.load32(&level2, 0), L2_ISTE::ZERO.with_enable(true).raw_value());
 }
@@ -379,7 +367,7 @@ fn an_irs_without_lpis_adopts_no_ist() {
     assert_eq!(bench.machine.interrupt(lpi(5)), None);
     bench.clear_ist(IRS);
     bench.machine.free(block);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -397,7 +385,7 @@ fn an_ist_whose_withdrawal_had_no_effect_stays_whatever_is_written_then() {
     assert_eq!(bench.state(lpi(1)).priority(), priority(3));
     bench.clear_ist(IRS);
     assert_eq!(bench.candidate(PE0), None);
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -405,7 +393,7 @@ fn a_late_withdrawal_keeps_the_memory_until_it_completes() {
     // LPI-1, GEN-19.
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
-    bench.pe(PE0).cden(lpi(1));
+    bench.host(PE0).cden(lpi(1));
     bench.machine.fault_next(Fault::Never);
     let base = bench.machine.read::<IRS_IST_BASER>(IRS);
     bench.machine.write(IRS, base.with_valid(false));
@@ -414,7 +402,7 @@ fn a_late_withdrawal_keeps_the_memory_until_it_completes() {
     bench.machine.recover();
     assert_eq!(bench.machine.load32(&block, 4), L2_ISTE::ZERO.with_enable(true).raw_value());
     bench.machine.free(block);
-    bench.assert_clean();
+    bench.clean();
 }
 
 // --- clamping (IST-9, IST-12, IST-14, IST-15, IST-28); the violations are in `checker` ----------------------------
@@ -425,9 +413,9 @@ fn lies_at(config: MachineConfig, cfgr: IRS_IST_CFGR, id: u32) -> Option<u64> {
     let block = bench.block(1 << 20, 1 << 20);
     bench.machine.publish(IRS, &block, 0..block.size());
     bench.machine.write(IRS, cfgr);
-    bench.command(IRS, baser(block.address()).with_valid(true));
+    bench.command(baser(block.address()).with_valid(true));
     bench.machine.interrupt(lpi(id))?;
-    bench.pe(PE0).cden(lpi(id));
+    bench.host(PE0).cden(lpi(id));
     bench.clear_ist(IRS);
     (0..1 << 18).map(|n| n * 4).find(|offset| bench.machine.load32(&block, *offset) != 0)
 }
@@ -481,7 +469,7 @@ fn an_unsupported_level_2_size_is_replaced_by_the_smallest_supported_one() {
         let geometry = IstGeometry::two_level(16, IstSize::Bytes4, used).unwrap();
         let level1 = bench.ist_block(geometry);
         bench.machine.write(IRS, IRS_IST_CFGR::new_with_raw_value(16 | asked << 5 | 1 << 16));
-        bench.command(IRS, baser(level1.address()).with_valid(true));
+        bench.command(baser(level1.address()).with_valid(true));
         let mut tables = TwoLevel { level1, level2: Vec::new() };
         tables.point(&bench, geometry, 1);
         let per_table = u32::try_from(used.bytes() / 4).unwrap();
@@ -498,8 +486,8 @@ fn base_address_bits_below_the_alignment_are_taken_as_zero() {
     let bench = Bench::eager(1);
     let block = bench.ist_block(ist(14));
     bench.machine.write(IRS, ist(14).cfgr());
-    bench.command(IRS, baser(block.address().offset(64).unwrap()).with_valid(true));
-    bench.pe(PE0).cden(lpi(3));
+    bench.command(baser(block.address().offset(64).unwrap()).with_valid(true));
+    bench.host(PE0).cden(lpi(3));
     bench.clear_ist(IRS);
     assert_eq!(bench.machine.load32(&block, 12), L2_ISTE::ZERO.with_enable(true).raw_value());
 }
@@ -534,7 +522,7 @@ fn an_entry_that_cannot_be_read_is_an_error_of_code_2() {
     let bench = Bench::eager(1);
     let table = broken_level2(&bench);
     assert_eq!(status(&bench), IRS_SWERR_STATUSR::ZERO);
-    bench.pe(PE0).cden(lpi(1029));
+    bench.host(PE0).cden(lpi(1029));
     assert_eq!(status(&bench), recorded(2));
     let syndrome = bench.machine.read::<IRS_SWERR_SYNDROMER0>(IRS);
     assert_eq!((syndrome.int_type(), syndrome.id().value()), (Ok(IntType::Lpi), 1029));
@@ -551,9 +539,9 @@ fn a_linear_ist_nowhere_is_an_error_of_code_2_by_every_way_to_an_lpi() {
         let bench = Bench::eager(1);
         bench.set_ist(IRS, ist(14), nowhere());
         match n {
-            0 => bench.pe(PE0).cdrcfg(lpi(5)),
+            0 => bench.host(PE0).cdrcfg(lpi(5)),
             1 => bench.machine.write_set_lpi(IRS, IRS_SETLPIR::ZERO.with_id(Lpi::new(5).unwrap())),
-            _ => bench.pe(PE0).cdpend(lpi(5), true),
+            _ => bench.host(PE0).cdpend(lpi(5), true),
         }
         assert_eq!(status(&bench), recorded(2), "{n}");
     }
@@ -565,7 +553,7 @@ fn a_level_1_entry_that_cannot_be_read_is_an_error_of_code_1_and_cannot_be_made_
     let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
     let bench = Bench::eager(1);
     bench.set_ist(IRS, geometry, nowhere());
-    bench.pe(PE0).cden(lpi(1029));
+    bench.host(PE0).cden(lpi(1029));
     assert_eq!(status(&bench), recorded(1));
     assert_eq!(bench.machine.read::<IRS_SWERR_SYNDROMER1>(IRS).addr().address().raw(), nowhere().raw() + 8);
 
@@ -581,8 +569,8 @@ fn the_first_error_is_kept_and_a_later_one_only_says_that_there_was_one() {
     // ERR-5.
     let bench = Bench::eager(1);
     broken_level2(&bench);
-    bench.pe(PE0).cden(lpi(1029));
-    bench.pe(PE0).cden(lpi(1030));
+    bench.host(PE0).cden(lpi(1029));
+    bench.host(PE0).cden(lpi(1030));
     assert_eq!(status(&bench), recorded(2).with_of(true));
     assert_eq!(bench.machine.read::<IRS_SWERR_SYNDROMER0>(IRS).id().value(), 1029);
 }
@@ -592,14 +580,14 @@ fn software_clears_what_it_has_read_and_loses_no_error_that_came_meanwhile() {
     // ERR-6.
     let bench = Bench::eager(1);
     broken_level2(&bench);
-    bench.pe(PE0).cden(lpi(1029));
+    bench.host(PE0).cden(lpi(1029));
     let read = status(&bench);
-    bench.pe(PE0).cden(lpi(1030));
+    bench.host(PE0).cden(lpi(1030));
     bench.machine.write(IRS, read);
     assert_eq!(status(&bench), IRS_SWERR_STATUSR::ZERO.with_of(true).with_ec(2));
     bench.machine.write(IRS, IRS_SWERR_STATUSR::ZERO.with_of(true));
     assert!(!status(&bench).of());
-    bench.pe(PE0).cden(lpi(1031));
+    bench.host(PE0).cden(lpi(1031));
     assert_eq!(status(&bench), recorded(2));
     assert_eq!(bench.machine.read::<IRS_SWERR_SYNDROMER0>(IRS).id().value(), 1031);
 }
@@ -609,7 +597,7 @@ fn the_upper_half_of_the_error_status_clears_nothing() {
     // GEN-9, ERR-6: the halves of a register of which ones clear.
     let bench = Bench::eager(1);
     broken_level2(&bench);
-    bench.pe(PE0).cden(lpi(1029));
+    bench.host(PE0).cden(lpi(1029));
     let (frame, offset) = (Frame::config(IRS), IrsReg::IRS_SWERR_STATUSR.offset());
     bench.machine.write32(frame, offset + 4, 0);
     bench.machine.write32(frame, offset + 4, u32::MAX);
@@ -626,7 +614,7 @@ fn without_the_feature_errors_are_silent() {
     config.irses[0].idr0 = config.irses[0].idr0.with_swe(false);
     let bench = Bench::started(config);
     broken_level2(&bench);
-    bench.pe(PE0).cden(lpi(1029));
+    bench.host(PE0).cden(lpi(1029));
     for register in [IrsReg::IRS_SWERR_STATUSR, IrsReg::IRS_SWERR_SYNDROMER0, IrsReg::IRS_SWERR_SYNDROMER1] {
         bench.machine.write_raw(IRS, register, u64::MAX);
         assert_eq!(bench.machine.read_raw(IRS, register), 0, "{register}");
@@ -637,10 +625,10 @@ fn without_the_feature_errors_are_silent() {
 fn what_is_merely_unreachable_is_no_error() {
     // ERR-7: which drops are reportable beyond failed accesses is not known, so none is.
     let bench = Bench::eager(1);
-    bench.pe(PE0).cden(lpi(5));
+    bench.host(PE0).cden(lpi(5));
     bench.linear_ist();
-    bench.pe(PE0).cden(lpi(1 << 14));
-    bench.pe(PE0).cden(spi(64));
+    bench.host(PE0).cden(lpi(1 << 14));
+    bench.host(PE0).cden(spi(64));
     assert_eq!(status(&bench), IRS_SWERR_STATUSR::ZERO);
 }
 
@@ -651,7 +639,7 @@ fn an_error_is_recorded_by_the_irs_of_the_pe_that_met_it() {
     let other = config.add_irs();
     let bench = Bench::started(config);
     bench.set_ist(IRS, ist(14), nowhere());
-    bench.pe(PE1).cden(lpi(5));
+    bench.host(PE1).cden(lpi(5));
     assert_eq!(status(&bench), IRS_SWERR_STATUSR::ZERO);
     assert_eq!(bench.machine.read::<IRS_SWERR_STATUSR>(other), recorded(2));
 }
@@ -680,7 +668,7 @@ fn a_coherent_irs_sees_what_a_barrier_has_published() {
         }
         bench.set_ist(IRS, ist(14), block.address());
         assert_eq!(bench.state(lpi(5)).enable(), barrier);
-        assert_eq!(bench.machine.take_violations().len(), usize::from(!barrier));
+        assert_eq!(bench.said().len(), usize::from(!barrier));
     }
 }
 
@@ -689,10 +677,10 @@ fn a_dsb_of_a_pe_is_a_barrier_of_memory() {
     let bench = memory(Coherency::Coherent, Eagerness::Strict);
     let block = bench.ist_block(ist(14));
     bench.machine.store32(&block, 20, ENABLED.raw_value());
-    bench.pe(PE0).dsb();
+    bench.host(PE0).dsb();
     bench.set_ist(IRS, ist(14), block.address());
     assert!(bench.state(lpi(5)).enable(), "COH-1");
-    bench.assert_clean();
+    bench.clean();
 }
 
 #[test]
@@ -711,7 +699,7 @@ fn an_irs_that_is_not_coherent_sees_what_was_cleaned_to_memory_only() {
         }
         bench.set_ist(IRS, ist(14), block.address());
         assert_eq!(bench.state(lpi(5)).enable(), seen, "clean {clean}, barrier {barrier}");
-        assert_eq!(bench.machine.take_violations().len(), usize::from(!seen));
+        assert_eq!(bench.said().len(), usize::from(!seen));
     }
 }
 
@@ -721,7 +709,7 @@ fn what_the_irs_wrote_is_read_after_idle_and_an_invalidate() {
     for (before, after, seen) in [(false, true, true), (true, false, false), (false, false, false)] {
         let bench = memory(Coherency::NonCoherent, Eagerness::Strict);
         let block = bench.linear_ist();
-        bench.pe(PE0).cden(lpi(5));
+        bench.host(PE0).cden(lpi(5));
         let base = bench.machine.read::<IRS_IST_BASER>(IRS);
         bench.machine.fault_next(Fault::Late(10));
         bench.machine.write(IRS, base.with_valid(false));
@@ -734,7 +722,7 @@ fn what_the_irs_wrote_is_read_after_idle_and_an_invalidate() {
         }
         let read = bench.machine.load32(&block, 20) == ENABLED.raw_value();
         assert_eq!(read, seen, "invalidated before IDLE {before}, after {after}");
-        bench.assert_clean();
+        bench.clean();
     }
 }
 
@@ -743,7 +731,7 @@ fn on_a_coherent_system_the_completion_poll_is_all_it_takes() {
     // SYN-10, COH-9.
     let bench = memory(Coherency::Coherent, Eagerness::Strict);
     let block = bench.linear_ist();
-    bench.pe(PE0).cden(lpi(5));
+    bench.host(PE0).cden(lpi(5));
     bench.clear_ist(IRS);
     assert_eq!(bench.machine.load32(&block, 20), ENABLED.raw_value());
 }
@@ -760,7 +748,7 @@ fn software_that_publishes_and_acquires_works_on_every_memory() {
                 bench.machine.prepare(IRS, &tables.level1, index * 8..index * 8 + 8);
                 tables.point(&bench, geometry, index);
                 bench.map_level2(IRS, 1024 * index as u32);
-                bench.pe(PE0).cden(lpi(1024 * index as u32 + 7));
+                bench.host(PE0).cden(lpi(1024 * index as u32 + 7));
             }
             bench.clear_ist(IRS);
             for table in &tables.level2 {
@@ -769,7 +757,7 @@ fn software_that_publishes_and_acquires_works_on_every_memory() {
             }
             bench.machine.acquire(IRS, &tables.level1, 0..64);
             assert!((0..4).all(|n| bench.machine.load64(&tables.level1, n * 8) & 1 == 1));
-            bench.assert_clean();
+            bench.clean();
         }
     }
 }

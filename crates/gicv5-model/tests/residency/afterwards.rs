@@ -1,14 +1,6 @@
 //! What is left of a residency when it is over, however it ended.
 
 use crate::bench::*;
-use gicv5_arch::irs::IRS_VMT_BASER;
-use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, SysReg};
-use gicv5_arch::values::MapAction;
-use gicv5_arch::{IrsIntType, VmId, VpeId};
-use gicv5_hal::IrsExt;
-use gicv5_model::config::{IrichppidisDoorbell, MachineConfig, ReplacedVpe, VmTableProgramming, WithdrawnCandidate};
-use gicv5_model::event::Event;
-use gicv5_model::violation::Place;
 
 fn context(vm: VmId, vpe: VpeId) -> ICH_CONTEXTR_EL2 {
     ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(vm).with_vpe(vpe)
@@ -26,7 +18,7 @@ fn a_vpe_put_out_by_another_rings_its_doorbell_like_any_that_has_left() {
     // RES-22, DB-1, open question 2: the silence is of a VPE that left with IRICHPPIDIS=1, and this one did not.
     let mut config = silent(1);
     config.switches.residency.replaced = ReplacedVpe::Leaves;
-    let bench = Bench::new(config);
+    let bench = GuestBench::new(config);
     assert!(bench.load(PE0, VM, VPE0));
     bench.host(PE0).write(context(OTHER, VPE0));
     bench.host(PE0).isb();
@@ -43,7 +35,7 @@ fn a_vpe_that_lost_its_irs_rings_although_it_was_silent_the_time_before() {
     let mut config = silent(1);
     config.switches.vm_table.programming = VmTableProgramming::EachIrs;
     let there = config.add_irs();
-    let bench = Bench::new(config);
+    let bench = GuestBench::new(config);
     bench.machine.write(there, bench.machine.read::<gicv5_arch::irs::IRS_VMT_CFGR>(IRS));
     let table = bench.machine.read::<IRS_VMT_BASER>(IRS);
     bench.machine.write(there, table);
@@ -68,8 +60,8 @@ fn what_stayed_of_a_vm_that_is_gone_is_not_offered_to_the_next_vm() {
     // RES-10, open question 19: not even to one that has no IST to take its place with.
     let mut config = config(1);
     config.switches.residency.withdrawn = WithdrawnCandidate::Stays;
-    let bench = Bench::new(config);
-    bench.map_ist(OTHER, IrsIntType::Lpi, MapAction::MakeInvalid);
+    let bench = GuestBench::new(config);
+    bench.map_ist_of(OTHER, IrsIntType::Lpi, MapAction::MakeInvalid);
     bench.inject(VM, lpi(7));
     assert!(bench.load(PE0, VM, VPE0));
     bench.map_vm(VM, MapAction::MakeInvalid);
@@ -77,7 +69,7 @@ fn what_stayed_of_a_vm_that_is_gone_is_not_offered_to_the_next_vm() {
     assert!(bench.virq(PE0), "it stays");
     bench.put(PE0, None);
     assert!(bench.load(PE0, OTHER, VPE0));
-    assert!(!bench.virq(PE0) && bench.take(PE0).is_none());
+    assert!(!bench.virq(PE0) && take(&bench.guest(PE0)).is_none());
     bench.clean();
 }
 
@@ -87,7 +79,7 @@ fn an_observer_is_told_that_a_vpe_whose_vm_has_gone_is_resident_no_more() {
     for position in [WithdrawnCandidate::Recalled, WithdrawnCandidate::Stays] {
         let mut config = config(1);
         config.switches.residency.withdrawn = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.machine.observe(1_000);
         bench.map_vm(VM, MapAction::MakeInvalid);
@@ -109,7 +101,7 @@ fn an_observer_is_told_that_a_vpe_whose_vm_has_gone_is_resident_no_more() {
 #[test]
 fn the_legacy_interface_that_was_not_selected_need_not_be_waited_for() {
     // RES-15: what matters is V3 going to 0, not its being 0.
-    let bench = Bench::new(with_legacy(config(1)));
+    let bench = GuestBench::new(with_legacy(config(1)));
     let host = bench.host(PE0);
     host.write(ICH_VCTLR_EL2::ZERO.with_en(true));
     host.write(ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(priority(31)));
@@ -121,7 +113,7 @@ fn the_legacy_interface_that_was_not_selected_need_not_be_waited_for() {
 fn a_vpe_made_resident_before_v3_has_gone_to_0_for_certain_is_told() {
     // RES-15: also where the write acts at once, since software cannot know that it does.
     for config in [config(1), eager(1)] {
-        let bench = Bench::new(with_legacy(config));
+        let bench = GuestBench::new(with_legacy(config));
         let host = bench.host(PE0);
         let legacy = ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true);
         host.write(legacy);

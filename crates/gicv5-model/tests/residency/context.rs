@@ -1,18 +1,6 @@
 //! ICH_CONTEXTR_EL2: becoming resident, leaving, and what goes wrong.
 
-use gicv5_arch::irs::{IRS_CR0, IRS_VMT_BASER, IRS_VPE_DBR};
-use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, SysReg};
-use gicv5_arch::values::MapAction;
-use gicv5_arch::{IrsIntType, VmId, VpeId};
-use gicv5_hal::IrsExt;
-use gicv5_model::config::{
-    ContextFault, DoorbellRequest, FailedContext, ForwardingOfDisabledIrs, IrichppidisDoorbell, ReplacedVpe,
-    ResidentElsewhere, VirtualEnable, WithdrawnCandidate,
-};
-use gicv5_model::fault::{Fault, Request};
-use gicv5_model::violation::Place;
-
-use crate::bench::{Bench, IRS, OTHER, PE0, PE1, VM, VPE0, VPE3, both, config, eager, lpi, priority, spi};
+use crate::bench::*;
 
 fn context(vm: VmId, vpe: VpeId) -> ICH_CONTEXTR_EL2 {
     ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(vm).with_vpe(vpe)
@@ -28,7 +16,7 @@ fn a_vpe_becomes_resident_and_takes_what_waited_for_it() {
         assert_eq!(bench.machine.resident(PE0), Some((VM, VPE0)));
         assert_eq!(bench.machine.virtual_candidate(PE0).map(|(id, _)| id), Some(lpi(7)), "RES-9");
         assert!(bench.virq(PE0) && !bench.machine.signals(PE0).irq, "HPPI-8");
-        assert_eq!(bench.take(PE0), Some(lpi(7).into()));
+        assert_eq!(take(&bench.guest(PE0)), Some(lpi(7).into()));
         assert!(!bench.virq(PE0));
         bench.inject(VM, lpi(8));
         assert!(bench.virq(PE0), "RES-8, INJ-1");
@@ -42,13 +30,13 @@ fn a_vpe_becomes_resident_and_takes_what_waited_for_it() {
 #[test]
 fn the_write_acts_at_an_isb_and_a_guest_entry_is_as_good() {
     // RES-14.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     bench.inject(VM, lpi(7));
     let host = bench.host(PE0);
     host.write(ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(priority(31)));
     host.write(context(VM, VPE0));
     assert_eq!(bench.machine.resident(PE0), None);
-    assert_eq!(bench.take(PE0), Some(lpi(7).into()), "exception return synchronises the context");
+    assert_eq!(take(&bench.guest(PE0)), Some(lpi(7).into()), "exception return synchronises the context");
     host.write(ICH_CONTEXTR_EL2::ZERO);
     assert_eq!(bench.machine.resident(PE0), Some((VM, VPE0)));
     host.isb();
@@ -74,7 +62,7 @@ fn whoever_reads_f_before_an_isb_learns_nothing_and_is_told_so() {
         let _ = host.read::<ICH_CONTEXTR_EL2>();
         bench.clean();
     }
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     bench.host(PE0).write(context(VmId::new(77), VPE0));
     assert!(!bench.host(PE0).read::<ICH_CONTEXTR_EL2>().f(), "what looks like success is none");
     bench.broken(&["RES-1"]);
@@ -105,7 +93,7 @@ fn a_request_for_what_is_not_valid_fails() {
 
 #[test]
 fn a_request_can_be_made_to_fail_though_it_should_not() {
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.put(PE0, None);
     bench.machine.fault_next(Fault::Refused);
@@ -126,7 +114,7 @@ fn what_the_register_reads_after_a_failure_is_open_apart_from_f() {
     ] {
         let mut config = config(1);
         config.switches.residency.failed = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(!bench.load(PE0, VmId::new(77), VPE0));
         let read = bench.host(PE0).read::<ICH_CONTEXTR_EL2>();
         assert_eq!((read.v(), read.f(), read.vm().raw_value()), (v, true, vm), "{position:?}");
@@ -145,7 +133,7 @@ fn f_goes_away_with_the_next_write_or_with_the_next_success() {
     for (position, after_put) in [(ContextFault::UntilNextWrite, false), (ContextFault::UntilSuccess, true)] {
         let mut config = config(1);
         config.switches.residency.fault = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(!bench.load(PE0, VmId::new(77), VPE0));
         bench.put(PE0, None);
         assert_eq!(bench.host(PE0).read::<ICH_CONTEXTR_EL2>().f(), after_put, "{position:?}");
@@ -166,20 +154,20 @@ fn a_vpe_that_leaves_takes_its_candidate_along_and_changes_no_state() {
         bench.guest(PE0).gsb_ack();
         bench.guest(PE0).cdeoi();
         assert!(bench.virq(PE0));
-        let states = [7, 8].map(|id| bench.state(VM, lpi(id)));
+        let states = [7, 8].map(|id| bench.state_in(VM, lpi(id)));
         // VM and VPE in the write are not looked at.
         bench
             .host(PE0)
             .write(ICH_CONTEXTR_EL2::ZERO.with_vm(OTHER).with_vpe(VPE0).with_db(true).with_dbpm(priority(31)));
         bench.host(PE0).isb();
         assert!(!bench.virq(PE0) && bench.machine.virtual_candidate(PE0).is_none(), "RES-10");
-        assert_eq!([7, 8].map(|id| bench.state(VM, lpi(id))), states, "RES-11");
+        assert_eq!([7, 8].map(|id| bench.state_in(VM, lpi(id))), states, "RES-11");
         assert!(bench.rang(VM, VPE0) && !bench.rang(OTHER, VPE0), "RES-5");
         // It goes on elsewhere (RES-21).
         assert!(bench.load(PE1, VM, VPE0));
         assert!(bench.virq(PE1) && !bench.virq(PE0));
         bench.guest(PE1).cddi(lpi(7).into());
-        assert_eq!(bench.take(PE1), Some(lpi(8).into()));
+        assert_eq!(take(&bench.guest(PE1)), Some(lpi(8).into()));
         bench.clean();
     }
 }
@@ -201,7 +189,7 @@ fn a_doorbell_asked_for_on_leaving_rings_at_once_if_something_waits() {
 #[test]
 fn without_a_request_a_vpe_sleeps_through_its_interrupts_and_finds_them_later() {
     // DB-1, INJ-1.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.put(PE0, None);
     bench.inject(VM, lpi(7));
@@ -214,7 +202,7 @@ fn without_a_request_a_vpe_sleeps_through_its_interrupts_and_finds_them_later() 
 #[test]
 fn a_doorbell_asked_for_on_leaving_rings_once() {
     // DB-4, DB-18: one ring for each time away.
-    let bench = Bench::new(eager(1));
+    let bench = GuestBench::new(eager(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.put(PE0, Some(31));
     bench.inject(VM, lpi(1));
@@ -231,7 +219,7 @@ fn the_doorbell_of_a_resident_vpe_does_not_ring() {
     for (position, later) in [(DoorbellRequest::EndsWithResidency, false), (DoorbellRequest::SurvivesResidency, true)] {
         let mut config = config(1);
         config.switches.residency.request = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.put(PE0, Some(31));
         assert!(bench.load(PE0, VM, VPE0));
@@ -246,7 +234,7 @@ fn the_doorbell_of_a_resident_vpe_does_not_ring() {
 #[test]
 fn a_doorbell_that_has_rung_stays_rung() {
     // DB-17.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.put(PE0, Some(31));
     bench.inject(VM, lpi(7));
@@ -261,7 +249,7 @@ fn a_doorbell_that_has_rung_stays_rung() {
 #[test]
 fn db_with_v_set_is_no_request() {
     // DB-11.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     bench.host(PE0).write(context(VM, VPE0).with_db(true).with_dbpm(priority(31)));
     bench.host(PE0).isb();
     bench.put(PE0, None);
@@ -273,7 +261,7 @@ fn db_with_v_set_is_no_request() {
 #[test]
 fn the_mask_given_on_leaving_replaces_the_one_in_the_settings() {
     // DB-10.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.set_doorbell(VM, VPE0, true);
     bench.put(PE0, Some(4));
@@ -286,7 +274,7 @@ fn the_mask_given_on_leaving_replaces_the_one_in_the_settings() {
 #[test]
 fn a_doorbell_without_settings_does_not_ring() {
     // DB-6.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.set_doorbell(VM, VPE0, false);
     bench.command(bench.machine.read::<IRS_VPE_DBR>(IRS).with_dbv(false));
@@ -307,7 +295,7 @@ fn irichppidis_keeps_the_irs_out_of_the_selection() {
     ] {
         let mut config = config(1);
         config.switches.residency.silence = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(7));
         assert!(bench.virq(PE0));
@@ -334,7 +322,7 @@ fn a_vpe_that_is_resident_elsewhere_stays_there_or_moves() {
     for (position, moves) in [(ResidentElsewhere::Fails, false), (ResidentElsewhere::Moves, true)] {
         let mut config = config(2);
         config.switches.residency.elsewhere = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         bench.inject(VM, lpi(7));
         assert!(bench.load(PE0, VM, VPE0));
         assert_eq!(bench.load(PE1, VM, VPE0), moves, "{position:?}");
@@ -367,7 +355,7 @@ fn a_vpe_in_the_place_of_another_puts_it_out_or_fails() {
     for (position, works) in [(ReplacedVpe::Leaves, true), (ReplacedVpe::LeavesAndNewFails, false)] {
         let mut config = config(1);
         config.switches.residency.replaced = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(7));
         bench.inject(OTHER, lpi(9));
@@ -401,19 +389,19 @@ fn a_vm_taken_away_from_under_a_vpe_leaves_a_pe_that_knows_nothing_of_it() {
         bench.clean();
     }
     // The near miss, and the same for the whole table (VMT-6).
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.map_vm(OTHER, MapAction::MakeInvalid);
     bench.clean();
     bench.command(IRS_VMT_BASER::ZERO);
     bench.broken_at("RES-23", Place::Vm(VM));
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.put(PE0, None);
     bench.map_vm(VM, MapAction::MakeInvalid);
     bench.clean();
     // A write that no ISB has followed has not taken the VPE off.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.host(PE0).write(ICH_CONTEXTR_EL2::ZERO);
     bench.map_vm(VM, MapAction::MakeInvalid);
@@ -427,19 +415,19 @@ fn what_was_forwarded_before_its_ist_was_withdrawn_is_recalled_or_stays() {
         for whole_vm in [false, true] {
             let mut config = config(1);
             config.switches.residency.withdrawn = position;
-            let bench = Bench::new(config);
+            let bench = GuestBench::new(config);
             bench.inject(VM, lpi(7));
             assert!(bench.load(PE0, VM, VPE0));
             match whole_vm {
                 true => bench.map_vm(VM, MapAction::MakeInvalid),
-                false => bench.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid),
+                false => bench.map_ist_of(VM, IrsIntType::Lpi, MapAction::MakeInvalid),
             }
             assert_eq!(bench.virq(PE0), stays, "{position:?}");
-            assert_eq!(bench.take(PE0), stays.then_some(lpi(7).into()));
+            assert_eq!(take(&bench.guest(PE0)), stays.then_some(lpi(7).into()));
             assert!(!bench.virq(PE0), "taken once");
             if !whole_vm {
                 bench.inject(VM, spi(1));
-                assert_eq!(bench.take(PE0), Some(spi(1).into()), "the other interrupts are as they were");
+                assert_eq!(take(&bench.guest(PE0)), Some(spi(1).into()), "the other interrupts are as they were");
             }
             // Nothing of it is the next one's.
             bench.put(PE0, None);
@@ -455,7 +443,7 @@ fn a_disabled_irs_makes_a_vpe_resident_and_may_or_may_not_forward_to_it() {
     for (position, forwards) in [(ForwardingOfDisabledIrs::Stops, false), (ForwardingOfDisabledIrs::GoesOn, true)] {
         let mut config = config(1);
         config.switches.residency.disabled_irs = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         bench.inject(VM, lpi(7));
         assert!(bench.load(PE0, VM, VPE0) && bench.virq(PE0));
         bench.command(IRS_CR0::ZERO);
@@ -493,7 +481,7 @@ fn a_load_out_of_order_is_told() {
 #[test]
 fn a_vpe_made_resident_with_the_legacy_interface_selected_is_told() {
     // RES-15, INS-21, PPI-26.
-    let bench = Bench::new(crate::bench::with_legacy(config(1)));
+    let bench = GuestBench::new(crate::bench::with_legacy(config(1)));
     let host = bench.host(PE0);
     let legacy = ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true);
     host.write(legacy);
@@ -520,7 +508,7 @@ fn a_vpe_made_resident_with_the_legacy_interface_selected_is_told() {
 
 #[test]
 fn v3_is_not_there_without_the_legacy_interface() {
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     bench.host(PE0).write(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true));
     bench.host(PE0).isb();
     assert!(!bench.host(PE0).read::<ICH_VCTLR_EL2>().v3());
@@ -532,7 +520,7 @@ fn the_virtual_interface_is_off_until_it_is_switched_on() {
     for (position, off) in [(VirtualEnable::Needed, false), (VirtualEnable::NotNeeded, true)] {
         let mut config = config(1);
         config.switches.residency.enable = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(7));
         assert!(bench.virq(PE0));

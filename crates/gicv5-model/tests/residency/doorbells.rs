@@ -4,20 +4,10 @@
 //!
 //! `GICV5_REFERENCE_OPERATIONS` says how many operations (a long run has 20_000_000), `GICV5_REFERENCE_SEED` where the seeds start.
 
+use crate::bench::*;
+
 use std::collections::BTreeMap;
 
-use gicv5_arch::irs::{
-    IRS_CR0, IRS_SAVE_VM_STATUSR, IRS_SAVE_VMR, IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_HPPIR, IRS_VPE_SELR,
-};
-use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{Iaffid, IntId, IrsIntId, Lpi, VmId, VpeId};
-use gicv5_hal::{IrsExt, Pe};
-use gicv5_model::ModelPe;
-use gicv5_model::PeIndex;
-use gicv5_model::config::*;
-use gicv5_model::rng::Rng;
-
-use crate::bench::{Bench, IRS, OTHER, VM, VPE0, VPE3, config, lpi, priority, spi};
 use crate::random::{Difference, agree, pick};
 
 const VPES: [(VmId, VpeId); 3] = [(VM, VPE0), (VM, VPE3), (OTHER, VPE0)];
@@ -235,7 +225,7 @@ impl Naive {
 
 /// The model and the naive machine.
 struct Both {
-    bench: Bench,
+    bench: GuestBench,
     naive: Naive,
     checks: u64,
 }
@@ -245,7 +235,7 @@ impl Both {
         let mut config = config(PES);
         config.switches = switches;
         config.seed = seed;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         for (n, (vm, vpe)) in VPES.into_iter().enumerate() {
             bench.command(IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe));
             // Whatever a write without DBV means, nothing rings after this.
@@ -355,7 +345,7 @@ impl Both {
     fn take(&mut self, pe: u16) -> Result<(), String> {
         let Some(n) = self.naive.on(pe) else { return Ok(()) };
         let allowed = self.naive.forwarded(n);
-        let taken = self.bench.take(PeIndex(pe)).map(|id: IntId| IrsIntId::try_from(id).unwrap());
+        let taken = take(&self.bench.guest(PeIndex(pe))).map(|id: IntId| IrsIntId::try_from(id).unwrap());
         let Some(id) = taken.filter(|id| allowed.contains(id)) else {
             return if taken.is_none() && allowed.is_empty() {
                 Ok(())
@@ -408,7 +398,7 @@ impl Both {
     /// Every state there is, and what the registers show of every VPE.
     fn compare_all(&self) -> Result<(), String> {
         for ((vm, id), state) in &self.naive.interrupts {
-            let entry = self.bench.state(*vm, *id);
+            let entry = self.bench.state_in(*vm, *id);
             let is = State {
                 pending: entry.pending(),
                 active: entry.active(),
@@ -440,7 +430,7 @@ impl Both {
                 return Err(format!("IRS_VPE_HPPIR of {:?}: {hppir:?}, allowed {allowed:?}", VPES[n]));
             }
         }
-        match self.bench.machine.take_violations().first() {
+        match self.bench.said().first() {
             None => Ok(()),
             Some(violation) => Err(violation.to_string()),
         }

@@ -1,18 +1,10 @@
 //! What an observer is told, and that it is enough to judge every delivery by.
 
+use crate::bench::*;
+
 use std::collections::BTreeMap;
 
-use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::{Iaffid, IntId, Ppi, Priority, VmId, VpeId};
-use gicv5_model::Level;
-use gicv5_model::PeIndex;
-use gicv5_model::event::{Change, Event, Signal, Space};
-use gicv5_model::fault::Fault;
-use gicv5_model::rng::Rng;
-
-use crate::bench::{Bench, OTHER, PE0, PE1, VM, VPE0, VPE3, affinity, config, lpi, priority, spi};
-
-fn observed(bench: &Bench, story: impl FnOnce()) -> Vec<Event> {
+fn observed(bench: &GuestBench, story: impl FnOnce()) -> Vec<Event> {
     bench.machine.observe(100_000);
     story();
     bench.machine.ignore();
@@ -21,11 +13,11 @@ fn observed(bench: &Bench, story: impl FnOnce()) -> Vec<Event> {
 
 #[test]
 fn an_observer_is_told_who_is_resident_who_runs_and_what_is_taken() {
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     bench.inject(VM, lpi(7));
     let mut events = observed(&bench, || {
         assert!(bench.load(PE0, VM, VPE0));
-        bench.take(PE0);
+        take(&bench.guest(PE0));
         bench.put(PE0, Some(31));
     });
     let interrupt = IntId::from(lpi(7));
@@ -74,7 +66,7 @@ fn an_observer_is_told_who_is_resident_who_runs_and_what_is_taken() {
 #[test]
 fn an_observer_is_told_of_a_request_that_failed() {
     // RES-2.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     bench.machine.fault_next(Fault::Refused);
     let events = observed(&bench, || assert!(!bench.load(PE0, VM, VPE0)));
     assert!(events.contains(&Event::ResidencyFailed { pe: PE0, vm: VM, vpe: VPE0 }));
@@ -84,7 +76,7 @@ fn an_observer_is_told_of_a_request_that_failed() {
 #[test]
 fn an_observer_is_told_of_every_ppi_on_its_own_side() {
     // PPI-6, PPI-7.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     let virtual_ppi = |change| Event::VirtualPpi { pe: PE0, ppi: Ppi::CNTV, change };
     let physical =
         |change| Event::Interrupt { space: Space::Physical, pe: Some(PE0), interrupt: IntId::Ppi(Ppi::CNTV), change };
@@ -213,7 +205,7 @@ fn every_delivery_can_be_judged_from_the_events_alone() {
     let mut deliveries = 0;
     for seed in 0..20 {
         let mut rng = Rng::new(seed);
-        let bench = Bench::new(config(2));
+        let bench = GuestBench::new(config(2));
         let mut judge = Judge::default();
         let events = observed(&bench, || {
             for n in [PE0, PE1] {
@@ -238,7 +230,7 @@ fn every_delivery_can_be_judged_from_the_events_alone() {
                     4 | 5 => host.vdpend(vm, id, rng.chance(4, 5)),
                     6 => guest.gsb_sys(),
                     _ => {
-                        bench.take(pe);
+                        take(&bench.guest(pe));
                     }
                 }
             }

@@ -1,18 +1,6 @@
 //! What a guest does, and whom it reaches by that.
 
-use gicv5_arch::insn::{GicInsn, IntIdOperand, MinEl};
-use gicv5_arch::irs::IRS_VPE_DBR;
-use gicv5_arch::sysreg::{
-    ICC_CR0_EL1, ICC_ICSR_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, ICV_CR0_EL1, PCR, SysReg,
-};
-use gicv5_arch::values::{HandlingMode, MapAction};
-use gicv5_arch::{IntId, IrsIntId};
-use gicv5_hal::IrsExt;
-use gicv5_model::config::{AnswerForNobody, Effects, MachineConfig, SetPending};
-use gicv5_model::violation::Place;
-use gicv5_model::{Fate, Level, Signals};
-
-use crate::bench::{Bench, IRS, OTHER, PE0, PE1, VM, VPE0, VPE3, affinity, both, config, eager, lpi, priority, spi};
+use crate::bench::*;
 
 #[test]
 fn a_guest_works_on_the_interrupts_of_its_own_vm_and_on_no_others() {
@@ -20,7 +8,7 @@ fn a_guest_works_on_the_interrupts_of_its_own_vm_and_on_no_others() {
     for bench in both(1) {
         assert!(bench.load(PE0, VM, VPE0));
         let physical = bench.machine.interrupt(lpi(3));
-        let others = bench.state(OTHER, lpi(3));
+        let others = bench.state_in(OTHER, lpi(3));
         let guest = bench.guest(PE0);
         guest.cddis(lpi(3));
         guest.cdpri(lpi(3), priority(4));
@@ -28,14 +16,14 @@ fn a_guest_works_on_the_interrupts_of_its_own_vm_and_on_no_others() {
         guest.cdhm(lpi(3), HandlingMode::Level);
         guest.cdpend(lpi(3), true);
         guest.gsb_sys();
-        let state = bench.state(VM, lpi(3));
+        let state = bench.state_in(VM, lpi(3));
         assert!(!state.enable() && state.pending());
         assert_eq!((state.priority(), state.iaffid(), state.hm()), (priority(4), affinity(VPE3), HandlingMode::Level));
-        assert_eq!((bench.machine.interrupt(lpi(3)), bench.state(OTHER, lpi(3))), (physical, others), "INJ-10");
+        assert_eq!((bench.machine.interrupt(lpi(3)), bench.state_in(OTHER, lpi(3))), (physical, others), "INJ-10");
         guest.cden(lpi(3));
         guest.cdpend(lpi(3), false);
         guest.gsb_sys();
-        assert!(bench.state(VM, lpi(3)).enable() && !bench.state(VM, lpi(3)).pending());
+        assert!(bench.state_in(VM, lpi(3)).enable() && !bench.state_in(VM, lpi(3)).pending());
         bench.clean();
     }
 }
@@ -64,7 +52,7 @@ fn a_guest_acknowledges_drops_and_deactivates_by_itself() {
         guest.cddi(second);
         guest.gsb_sys();
         for id in [lpi(1), spi(2)] {
-            let state = bench.state(VM, id);
+            let state = bench.state_in(VM, id);
             assert!(!state.active() && !state.pending(), "{id}");
         }
         bench.clean();
@@ -74,13 +62,13 @@ fn a_guest_acknowledges_drops_and_deactivates_by_itself() {
 #[test]
 fn a_guest_s_ipi_reaches_the_vpe_it_is_for_wherever_that_is() {
     // INJ-9, RTE-7, VPE-19.
-    let bench = Bench::new(eager(2));
+    let bench = GuestBench::new(eager(2));
     assert!(bench.load(PE0, VM, VPE0) && bench.load(PE1, VM, VPE3));
     let guest = bench.guest(PE0);
     guest.cdaff(lpi(20), affinity(VPE3));
     guest.cdpend(lpi(20), true);
     assert!(bench.virq(PE1) && !bench.virq(PE0), "INJ-9");
-    assert_eq!(bench.take(PE1), Some(lpi(20).into()));
+    assert_eq!(take(&bench.guest(PE1)), Some(lpi(20).into()));
     bench.put(PE1, Some(31));
     guest.cdpend(lpi(20), true);
     assert!(bench.rang(VM, VPE3), "DB-1");
@@ -90,13 +78,13 @@ fn a_guest_s_ipi_reaches_the_vpe_it_is_for_wherever_that_is() {
 #[test]
 fn what_a_guest_deactivates_may_have_been_acknowledged_on_another_pe() {
     // INS-7.
-    let bench = Bench::new(eager(2));
+    let bench = GuestBench::new(eager(2));
     assert!(bench.load(PE0, VM, VPE0) && bench.load(PE1, VM, VPE3));
     bench.inject(VM, lpi(1));
     assert_eq!(bench.guest(PE0).cdia().int_id(), Some(IntId::from(lpi(1))));
-    assert!(bench.state(VM, lpi(1)).active());
+    assert!(bench.state_in(VM, lpi(1)).active());
     bench.guest(PE1).cddi(lpi(1).into());
-    assert!(!bench.state(VM, lpi(1)).active());
+    assert!(!bench.state_in(VM, lpi(1)).active());
     bench.clean();
 }
 
@@ -127,7 +115,7 @@ fn mask_enable_and_active_priorities_have_two_names_and_one_state() {
 #[test]
 fn the_guest_s_mask_acts_at_once_and_its_enable_after_an_isb() {
     // SYN-6, PRI-3, PRI-8, PRI-9.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.inject(VM, lpi(1));
     let guest = bench.guest(PE0);
@@ -146,7 +134,7 @@ fn the_guest_s_mask_acts_at_once_and_its_enable_after_an_isb() {
 #[test]
 fn entering_and_leaving_a_guest_lets_what_was_written_act_and_the_outputs_show_it() {
     // SYN-6, HPPI-8: exception entry and return synchronise the context.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     let (host, guest) = (bench.host(PE0), bench.guest(PE0));
     host.cdpri(lpi(5), priority(3));
     host.cden(lpi(5));
@@ -179,7 +167,7 @@ fn the_hppi_can_be_read_from_both_levels_and_changes_nothing() {
             assert_eq!(read(host.read_raw(SysReg::ICH_HPPIR_EL2)), Some(spi(5).into()));
             assert_eq!(read(host.read_raw(SysReg::ICC_HPPIR_EL1)), None, "nor is it the host's");
         }
-        assert_eq!(bench.take(PE0), Some(spi(5).into()));
+        assert_eq!(take(&bench.guest(PE0)), Some(spi(5).into()));
         bench.clean();
     }
 }
@@ -193,35 +181,35 @@ fn the_hypervisor_works_on_the_resident_vm_and_on_nobody_if_none_is() {
             bench.host(PE0).gsb_sys();
         };
         let id = IntIdOperand::naming(lpi(9)).raw_value();
-        let before = bench.state(VM, lpi(9));
+        let before = bench.state_in(VM, lpi(9));
         vd(GicInsn::GIC_VDDIS, id);
         bench.host(PE0).gic(GicInsn::GIC_VDRCFG, id);
         bench.host(PE0).isb();
         assert!(bench.host(PE0).read::<ICC_ICSR_EL1>().f(), "INS-17");
-        assert_eq!(bench.state(VM, lpi(9)), before, "INS-17");
+        assert_eq!(bench.state_in(VM, lpi(9)), before, "INS-17");
         assert!(bench.load(PE0, VM, VPE0));
         let physical = bench.machine.interrupt(lpi(9));
         vd(GicInsn::GIC_VDDIS, id);
-        assert!(!bench.state(VM, lpi(9)).enable());
+        assert!(!bench.state_in(VM, lpi(9)).enable());
         vd(GicInsn::GIC_VDEN, id);
-        assert!(bench.state(VM, lpi(9)).enable());
+        assert!(bench.state_in(VM, lpi(9)).enable());
         vd(GicInsn::GIC_VDPRI, id | 3 << 35);
         vd(GicInsn::GIC_VDAFF, id | 3 << 32);
         vd(GicInsn::GIC_VDHM, id | 1 << 32);
-        let state = bench.state(VM, lpi(9));
+        let state = bench.state_in(VM, lpi(9));
         assert_eq!((state.priority(), state.iaffid(), state.hm()), (priority(3), affinity(VPE3), HandlingMode::Level));
         vd(GicInsn::GIC_VDAFF, id);
         bench.inject(VM, lpi(9));
         assert_eq!(bench.guest(PE0).cdia().int_id(), Some(lpi(9).into()));
         bench.guest(PE0).gsb_ack();
-        assert!(bench.state(VM, lpi(9)).active());
+        assert!(bench.state_in(VM, lpi(9)).active());
         vd(GicInsn::GIC_VDDI, id);
-        assert!(!bench.state(VM, lpi(9)).active());
+        assert!(!bench.state_in(VM, lpi(9)).active());
         bench.host(PE0).gic(GicInsn::GIC_VDRCFG, id);
         bench.host(PE0).isb();
         let icsr = bench.host(PE0).read::<ICC_ICSR_EL1>();
         assert!(!icsr.f() && icsr.enabled() && icsr.priority() == priority(3), "INS-13");
-        assert_eq!((bench.machine.interrupt(lpi(9)), bench.state(OTHER, lpi(9))), (physical, before));
+        assert_eq!((bench.machine.interrupt(lpi(9)), bench.state_in(OTHER, lpi(9))), (physical, before));
         bench.clean();
     }
 }
@@ -232,7 +220,7 @@ fn a_question_about_nobody_fails_or_leaves_the_old_answer() {
     for (position, fails) in [(AnswerForNobody::Fails, true), (AnswerForNobody::OldAnswer, false)] {
         let mut config = config(1);
         config.switches.residency.nobody = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         let old = ICC_ICSR_EL1::ZERO.with_enabled(true).with_priority(priority(9));
         for level in [Level::Host, Level::Guest] {
             let (pe, insn) = match level {
@@ -253,14 +241,14 @@ fn a_question_about_nobody_fails_or_leaves_the_old_answer() {
 #[test]
 fn a_command_acts_for_the_vpe_that_was_resident_when_it_was_given() {
     // RES-7, INJ-10: its effect may come after the VPE has left.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.guest(PE0).cdpend(lpi(4), true);
     bench.put(PE0, None);
     assert!(bench.load(PE0, OTHER, VPE0));
-    assert!(!bench.state(VM, lpi(4)).pending());
+    assert!(!bench.state_in(VM, lpi(4)).pending());
     bench.guest(PE0).gsb_sys();
-    assert!(bench.state(VM, lpi(4)).pending() && !bench.state(OTHER, lpi(4)).pending());
+    assert!(bench.state_in(VM, lpi(4)).pending() && !bench.state_in(OTHER, lpi(4)).pending());
     bench.clean();
 }
 
@@ -270,7 +258,7 @@ fn what_a_guest_has_begun_never_reaches_a_later_vm_of_the_same_id() {
     for (invalid, by_guest, arrives) in [(false, true, true), (true, true, false), (true, false, true)] {
         let mut config = config(1);
         config.effect_latency = u64::MAX;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         match by_guest {
             true => bench.guest(PE0).cdpend(lpi(1), true),
@@ -281,9 +269,9 @@ fn what_a_guest_has_begun_never_reaches_a_later_vm_of_the_same_id() {
             bench.map_vm(VM, MapAction::MakeInvalid);
             bench.map_vm(VM, MapAction::MakeValid);
         }
-        assert!(!bench.state(VM, lpi(1)).pending());
+        assert!(!bench.state_in(VM, lpi(1)).pending());
         bench.host(PE0).gsb_sys();
-        assert_eq!(bench.state(VM, lpi(1)).pending(), arrives, "{invalid} {by_guest}");
+        assert_eq!(bench.state_in(VM, lpi(1)).pending(), arrives, "{invalid} {by_guest}");
     }
 }
 
@@ -291,7 +279,7 @@ fn what_a_guest_has_begun_never_reaches_a_later_vm_of_the_same_id() {
 fn a_guest_without_a_vpe_does_nothing_and_learns_nothing() {
     // RES-6, HPPI-7.
     for bench in both(1) {
-        let states = || [VM, OTHER].map(|vm| bench.state(vm, lpi(3)));
+        let states = || [VM, OTHER].map(|vm| bench.state_in(vm, lpi(3)));
         let (before, physical) = (states(), bench.machine.interrupt(lpi(3)));
         bench.inject(VM, lpi(8));
         let guest = bench.guest(PE0);
@@ -315,7 +303,7 @@ fn a_guest_without_a_vpe_does_nothing_and_learns_nothing() {
 #[test]
 fn a_guest_entered_although_its_vpe_could_not_be_made_resident_is_told_once() {
     // RES-19, RES-2.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     let place = Place::SysReg(PE0, SysReg::ICH_CONTEXTR_EL2);
     assert!(!bench.load(PE0, VM, gicv5_arch::VpeId::new(1)));
     bench.guest(PE0).isb();
@@ -401,7 +389,7 @@ fn a_level_interrupt_stays_until_its_source_lowers_it() {
         bench.guest(PE0).cdhm(spi(4), HandlingMode::Level);
         bench.guest(PE0).gsb_sys();
         bench.inject(VM, spi(4));
-        assert_eq!(bench.take(PE0), Some(spi(4).into()));
+        assert_eq!(take(&bench.guest(PE0)), Some(spi(4).into()));
         assert!(bench.virq(PE0), "nobody has lowered it");
         let taken = bench.guest(PE0).cdia().int_id();
         assert_eq!(taken, Some(spi(4).into()));
@@ -418,25 +406,25 @@ fn a_level_interrupt_stays_until_its_source_lowers_it() {
 #[test]
 fn an_injected_interrupt_is_forwarded_rings_or_waits_whatever_the_vpe_is_doing() {
     // INJ-1, INS-15.
-    let bench = Bench::new(eager(2));
+    let bench = GuestBench::new(eager(2));
     // From another PE than the one where the VPE is.
     assert!(bench.load(PE1, VM, VPE0));
     bench.inject(VM, lpi(1));
     assert!(bench.virq(PE1), "resident");
-    assert_eq!(bench.take(PE1), Some(lpi(1).into()));
+    assert_eq!(take(&bench.guest(PE1)), Some(lpi(1).into()));
     bench.put(PE1, Some(31));
     bench.inject(VM, lpi(1));
     assert!(bench.rang(VM, VPE0), "asleep");
     bench.host(PE0).cdpend(crate::bench::doorbell_of(VM, VPE0), false);
     bench.inject(VM, lpi(2));
-    assert!(!bench.rang(VM, VPE0) && bench.state(VM, lpi(2)).pending(), "it stays in the IST");
+    assert!(!bench.rang(VM, VPE0) && bench.state_in(VM, lpi(2)).pending(), "it stays in the IST");
     bench.clean();
 }
 
 #[test]
 fn what_is_injected_before_there_is_anybody_to_take_it_is_lost_or_waits() {
     // INJ-4, INJ-8, INS-18, VM-12, VPE-20.
-    let bench = Bench::new(eager(1));
+    let bench = GuestBench::new(eager(1));
     let nobody = gicv5_arch::VmId::new(99);
     bench.host(PE0).vdpend(nobody, lpi(1), true);
     bench.host(PE0).vdpend(VM, lpi(1 << 14), true);
@@ -449,7 +437,7 @@ fn what_is_injected_before_there_is_anybody_to_take_it_is_lost_or_waits() {
     // For a VPE that is not valid it waits (VPE-20).
     bench.guest(PE0).cdaff(lpi(1), gicv5_arch::Iaffid::new(1));
     bench.inject(VM, lpi(1));
-    assert!(!bench.virq(PE0) && bench.state(VM, lpi(1)).pending());
+    assert!(!bench.virq(PE0) && bench.state_in(VM, lpi(1)).pending());
     bench.guest(PE0).cdaff(lpi(1), affinity(VPE0));
     assert!(bench.virq(PE0));
     bench.clean();
@@ -459,14 +447,14 @@ fn what_is_injected_before_there_is_anybody_to_take_it_is_lost_or_waits() {
 fn an_assigned_spi_reaches_a_resident_guest_without_software() {
     // INJ-6, SPI-9.
     use gicv5_arch::irs::{IRS_SPI_SELR, IRS_SPI_VMR};
-    let bench = Bench::new(eager(1));
+    let bench = GuestBench::new(eager(1));
     let IrsIntId::Spi(wire) = spi(7) else { unreachable!() };
     bench.command(IRS_SPI_SELR::ZERO.with_id(wire));
     bench.command(IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(VM));
     assert!(bench.load(PE0, VM, VPE0));
     bench.machine.set_spi_wire(wire, true);
     assert!(bench.virq(PE0) && !bench.machine.signals(PE0).irq);
-    assert_eq!(bench.take(PE0), Some(spi(7).into()));
+    assert_eq!(take(&bench.guest(PE0)), Some(spi(7).into()));
     bench.clean();
 }
 
@@ -478,11 +466,11 @@ fn set_pending_may_be_an_event_for_a_guest_too() {
     {
         let mut config = eager(1);
         config.switches.set_pending = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.guest(PE0).cdhm(lpi(1), HandlingMode::Level);
         bench.guest(PE0).cdpend(lpi(1), true);
-        assert_eq!(bench.state(VM, lpi(1)).hm(), mode, "{position:?}");
+        assert_eq!(bench.state_in(VM, lpi(1)).hm(), mode, "{position:?}");
         bench.clean();
     }
 }
@@ -497,7 +485,7 @@ fn trap_bit(insn: GicInsn) -> Option<u64> {
 #[test]
 fn every_instruction_of_a_guest_traps_by_its_own_bit_and_by_no_other() {
     // INS-20, GEN-6, INS-19.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     let guest = bench.machine.pe(PE0).unwrap().guest();
     let mut traps = 0;
@@ -525,7 +513,7 @@ fn every_instruction_of_a_guest_traps_by_its_own_bit_and_by_no_other() {
 
 #[test]
 fn what_traps_is_not_executed_and_whoever_does_not_ask_is_told() {
-    let bench = Bench::new(eager(1));
+    let bench = GuestBench::new(eager(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.host(PE0).write(ICH_HFGITR_EL2::ZERO);
     bench.host(PE0).write_raw(SysReg::ICH_HFGWTR_EL2, 0);
@@ -549,7 +537,7 @@ fn what_traps_is_not_executed_and_whoever_does_not_ask_is_told() {
 fn a_legacy_guest_has_no_native_instruction_and_no_native_register() {
     // INS-21, GEN-5.
     use gicv5_arch::sysreg::ICH_VCTLR_EL2;
-    let bench = Bench::new(crate::bench::with_legacy(config(1)));
+    let bench = GuestBench::new(crate::bench::with_legacy(config(1)));
     let guest = bench.machine.pe(PE0).unwrap().guest();
     assert_eq!(guest.fate_of_insn(GicInsn::GICR_CDIA), Fate::Executes);
     bench.host(PE0).write(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true));
@@ -587,7 +575,7 @@ fn without_virtualisation_there_is_no_guest() {
 #[test]
 fn a_doorbell_is_an_ordinary_lpi_of_the_host() {
     // DB-7, DB-13.
-    let bench = Bench::new(eager(1));
+    let bench = GuestBench::new(eager(1));
     let doorbell = crate::bench::doorbell_of(VM, VPE0);
     let host = bench.host(PE0);
     host.cdpri(doorbell, priority(5));
@@ -610,7 +598,7 @@ fn effects_that_come_when_they_like_are_there_after_a_gsb() {
         let mut config = config(1);
         config.switches.effects = Effects::Random;
         config.seed = seed;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(1));
         let guest = bench.guest(PE0);
@@ -619,7 +607,7 @@ fn effects_that_come_when_they_like_are_there_after_a_gsb() {
         assert!(!bench.virq(PE0), "INS-10");
         guest.cden(lpi(1));
         guest.gsb_sys();
-        assert_eq!(bench.take(PE0), Some(lpi(1).into()));
+        assert_eq!(take(&bench.guest(PE0)), Some(lpi(1).into()));
         bench.clean();
     }
 }
@@ -627,13 +615,13 @@ fn effects_that_come_when_they_like_are_there_after_a_gsb() {
 #[test]
 fn entering_and_leaving_a_guest_completes_no_effect_of_its_instructions() {
     // SYN-2: an exception is no GSB.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.guest(PE0).cdpend(lpi(1), true);
     bench.host(PE0).isb();
-    assert!(!bench.state(VM, lpi(1)).pending());
+    assert!(!bench.state_in(VM, lpi(1)).pending());
     bench.host(PE0).gsb_sys();
-    assert!(bench.state(VM, lpi(1)).pending());
+    assert!(bench.state_in(VM, lpi(1)).pending());
     bench.host(PE0).write(ICH_CONTEXTR_EL2::ZERO);
     bench.clean();
 }
@@ -644,7 +632,7 @@ fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() 
     let early = |others: bool| {
         let mut config = config(1);
         config.switches.effects = Effects::Random;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(1));
         let acts_at_once = |id: u32| {
@@ -654,7 +642,7 @@ fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() 
             }
             bench.guest(PE0).cden(lpi(100 + id));
             bench.guest(PE0).cdpend(lpi(100 + id), true);
-            let early = bench.state(VM, lpi(100 + id)).pending();
+            let early = bench.state_in(VM, lpi(100 + id)).pending();
             bench.guest(PE0).gsb_sys();
             if others {
                 bench.host(PE0).write(ICH_VCTLR_EL2::ZERO.with_en(true));

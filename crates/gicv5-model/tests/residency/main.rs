@@ -4,6 +4,7 @@
 #![allow(clippy::indexing_slicing, reason = "the same")]
 
 mod afterwards;
+#[path = "../bench/mod.rs"]
 mod bench;
 mod context;
 mod doorbells;

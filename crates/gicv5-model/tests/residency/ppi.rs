@@ -1,12 +1,6 @@
 //! Virtual PPIs, and those that are injected directly.
 
-use gicv5_arch::sysreg::{PPI_PRIORITYR, SysReg};
-use gicv5_arch::{IntId, Ppi, PpiBank};
-use gicv5_model::config::HiddenPpi;
-use gicv5_model::config::Tie;
-use gicv5_model::violation::Place;
-
-use crate::bench::{Bench, OTHER, PE0, PE1, VM, VPE0, both, config, lpi, priority};
+use crate::bench::*;
 
 #[test]
 fn a_virtual_ppi_is_pending_because_the_hypervisor_says_so() {
@@ -37,7 +31,7 @@ fn a_virtual_ppi_is_pending_because_the_hypervisor_says_so() {
 #[test]
 fn a_virtual_ppi_rings_no_doorbell() {
     // DB-23.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     bench.enable_virtual_ppi(PE0, Ppi::CNTV, 4);
     assert!(bench.load(PE0, VM, VPE0));
     bench.put(PE0, Some(31));
@@ -48,7 +42,7 @@ fn a_virtual_ppi_rings_no_doorbell() {
 }
 
 /// The guest enables a PPI by itself.
-fn guest_enables(bench: &Bench, ppi: Ppi, at: u32) {
+fn guest_enables(bench: &GuestBench, ppi: Ppi, at: u32) {
     let guest = bench.guest(PE0);
     let register = SysReg::icc_ppi_priorityr(ppi.priority_register());
     let value = PPI_PRIORITYR::new_with_raw_value(guest.read_raw(register)).with_priority(ppi, priority(at));
@@ -89,7 +83,7 @@ fn what_the_guest_and_the_hypervisor_call_differently_is_one_state() {
 #[test]
 fn a_write_to_a_virtual_ppi_register_acts_at_an_isb() {
     // SYN-5, SYN-6.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.enable_virtual_ppi(PE0, Ppi::CNTV, 4);
     bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
@@ -182,7 +176,7 @@ fn an_acknowledge_of_an_injected_edge_clears_the_pending_bit_of_both() {
 #[test]
 fn a_ppi_that_host_and_guest_both_take_is_told_when_the_guest_is_entered() {
     // PPI-11.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     let host = bench.host(PE0);
     host.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, Ppi::CNTV.mask() | Ppi::CNTHP.mask());
@@ -199,7 +193,7 @@ fn a_ppi_that_host_and_guest_both_take_is_told_when_the_guest_is_entered() {
 #[test]
 fn direct_injection_that_outlives_its_vpe_is_told_when_the_next_guest_is_entered() {
     // PPI-13.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     let host = bench.host(PE0);
     host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
@@ -231,7 +225,7 @@ fn direct_injection_that_outlives_its_vpe_is_told_when_the_next_guest_is_entered
 #[test]
 fn the_virtual_ppis_that_exist_can_be_found_by_writing_ones() {
     // PPI-25, PPI-5, PPI-26.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     let host = bench.host(PE0);
     let mut expected = Ppi::ARCHITECTED.iter().fold(0, |all, (ppi, ..)| all | ppi.mask()) & !Ppi::GICMNT.mask();
     for bank in PpiBank::ALL {
@@ -253,7 +247,7 @@ fn a_hidden_ppi_reads_as_zero_and_ignores_the_guest() {
     for (position, signalled) in [(HiddenPpi::StillSignalled, true), (HiddenPpi::NeverSignalled, false)] {
         let mut config = config(1);
         config.switches.residency.hidden = position;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         guest_enables(&bench, Ppi::CNTV, 4);
@@ -322,7 +316,7 @@ fn the_host_deactivates_no_ppi_of_a_guest_and_a_guest_none_of_the_host() {
 #[test]
 fn a_ppi_that_a_guest_deactivated_is_inactive_when_the_hypervisor_looks() {
     // PPI-15: the exception is enough, because the state is the PE's own.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.host(PE0).write_raw(SysReg::ICH_PPI_ACTIVER0_EL2, Ppi::CNTV.mask());
     bench.guest(PE0).cddi(Ppi::CNTV.into());
@@ -337,7 +331,7 @@ fn a_tie_between_a_virtual_ppi_and_the_candidate_goes_either_way() {
     for (tie, expected) in [(Tie::Ppi, IntId::Ppi(Ppi::CNTV)), (Tie::Irs, lpi(1).into())] {
         let mut config = config(1);
         config.switches.tie = tie;
-        let bench = Bench::new(config);
+        let bench = GuestBench::new(config);
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(1));
         bench.enable_virtual_ppi(PE0, Ppi::CNTV, 10);
@@ -357,7 +351,7 @@ fn a_tie_between_a_virtual_ppi_and_the_candidate_goes_either_way() {
 fn under_irichppidis_virtual_ppis_still_compete() {
     // RES-12, HPPI-7.
     use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     assert!(bench.load(PE0, VM, VPE0));
     bench.inject(VM, lpi(1));
     let context = bench.host(PE0).read::<ICH_CONTEXTR_EL2>();

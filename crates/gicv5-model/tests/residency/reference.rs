@@ -7,19 +7,10 @@
 //! More operations: `RESIDENCY_OPS=1_000_000 cargo test --release -p gicv5-model --test residency reference`; a seed of one's
 //! own: `RESIDENCY_SEED=…`.
 
+use crate::bench::*;
+
 use std::collections::{BTreeMap, BTreeSet};
 
-use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, PPI_PRIORITYR, SysReg};
-use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, PpiBank, VmId, VpeId};
-use gicv5_model::PeIndex;
-use gicv5_model::Signals;
-use gicv5_model::config::{
-    Effects, HiddenPpi, ReplacedVpe, ResidentElsewhere, SetPending, Switches, Tie, VirtualEnable,
-};
-use gicv5_model::rng::Rng;
-
-use crate::bench::{Bench, OTHER, VM, VPE0, VPE3, config, lpi, priority, spi};
 use crate::random::{from_environment, pick};
 
 const PES: usize = 3;
@@ -278,7 +269,7 @@ impl Naive {
 }
 
 /// Does it to both, and says where they differ.
-fn step(bench: &Bench, naive: &mut Naive, op: Op) -> Result<(), String> {
+fn step(bench: &GuestBench, naive: &mut Naive, op: Op) -> Result<(), String> {
     let pe = |n: usize| PeIndex(n as u16);
     let host = |n: usize| bench.host(pe(n));
     let set = |n: usize, register: SysReg, bits: u64, to: bool| {
@@ -419,7 +410,7 @@ fn step(bench: &Bench, naive: &mut Naive, op: Op) -> Result<(), String> {
     compare(bench, naive)
 }
 
-fn compare(bench: &Bench, naive: &Naive) -> Result<(), String> {
+fn compare(bench: &GuestBench, naive: &Naive) -> Result<(), String> {
     for n in 0..PES {
         let pe = PeIndex(n as u16);
         let (is, expected) = (bench.machine.virtual_signals(pe), naive.signals(n));
@@ -509,7 +500,7 @@ fn run(seed: u64, operations: u64) -> Result<(), String> {
     config.switches = some_switches(&mut rng);
     config.seed = seed;
     let mut naive = Naive::new(config.switches);
-    let bench = Bench::new(config);
+    let bench = GuestBench::new(config);
     let mut history = Vec::new();
     for _ in 0..operations {
         let op = some_op(&mut rng);
@@ -523,7 +514,7 @@ fn run(seed: u64, operations: u64) -> Result<(), String> {
             ));
         }
         // Only the rules that random loads break are broken, and nothing outside the VMs.
-        let broken: BTreeSet<_> = bench.machine.take_violations().into_iter().map(|violation| violation.rule).collect();
+        let broken: BTreeSet<_> = bench.said().into_iter().map(|violation| violation.rule).collect();
         let expected = BTreeSet::from(["RES-4", "RES-15", "RES-19", "RES-22", "PPI-11", "PPI-13"]);
         if let Some(other) = broken.difference(&expected).next() {
             return Err(format!("{other} is broken by {op:?}, seed {seed}"));
@@ -531,7 +522,7 @@ fn run(seed: u64, operations: u64) -> Result<(), String> {
     }
     // The states of all interrupts, at the end.
     for ((vm, id), state) in &naive.interrupts {
-        let is = bench.state(*vm, *id);
+        let is = bench.state_in(*vm, *id);
         let is = (is.pending(), is.active(), is.enable(), is.priority().number(), is.iaffid().raw_value());
         let expected = (state.pending, state.active, state.enabled, state.priority, state.target);
         if is != expected {

@@ -1,14 +1,7 @@
 //! Every system register, from both levels.
 
+use crate::bench::*;
 use gicv5_arch::layout::fields_mask;
-use gicv5_arch::register::Access;
-use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, PpiSet, Reached, SysReg};
-use gicv5_arch::{Ppi, PpiBank};
-use gicv5_model::Fate;
-use gicv5_model::config::{Effects, HiddenPpi, MachineConfig};
-use gicv5_model::violation::Place;
-
-use crate::bench::{Bench, PE0, VM, VPE0, VPE3, config, eager};
 
 /// A machine whose PE has every PPI, those above 63 edge.
 fn all_ppis(effects: Effects) -> MachineConfig {
@@ -37,7 +30,7 @@ fn levels(register: SysReg) -> (bool, bool) {
 #[test]
 fn every_register_is_where_the_facts_have_it_and_nowhere_else() {
     // GEN-5, GEN-6, INS-21: ICH at EL2, ICV by the names of ICC from a guest, EL3 nowhere.
-    let bench = Bench::new(all_ppis(Effects::Early));
+    let bench = GuestBench::new(all_ppis(Effects::Early));
     assert!(bench.load(PE0, VM, VPE0));
     let pe = bench.machine.pe(PE0).unwrap();
     for &register in SysReg::ALL {
@@ -72,7 +65,7 @@ fn the_registers_of_el2_keep_their_fields_and_nothing_else() {
     let special =
         [SysReg::ICH_CONTEXTR_EL2, SysReg::ICH_VCTLR_EL2, SysReg::ICH_PPI_PENDR0_EL2, SysReg::ICH_PPI_PENDR1_EL2];
     for effects in [Effects::Early, Effects::Late] {
-        let bench = Bench::new(all_ppis(effects));
+        let bench = GuestBench::new(all_ppis(effects));
         let host = bench.host(PE0);
         for &register in SysReg::ALL.iter().filter(|register| register.name().starts_with("ICH_")) {
             if register.info().access == Access::RO || special.contains(&register) {
@@ -140,7 +133,7 @@ fn field_of(register: SysReg) -> &'static str {
 #[test]
 fn every_access_of_a_guest_traps_by_its_own_bit_and_by_no_other() {
     // INS-20.
-    let bench = Bench::new(all_ppis(Effects::Early));
+    let bench = GuestBench::new(all_ppis(Effects::Early));
     let (host, pe) = (bench.host(PE0), bench.machine.pe(PE0).unwrap().guest());
     let accesses: Vec<SysReg> =
         SysReg::ALL.iter().copied().filter(|register| pe.fate_of_read(*register) == Fate::Executes).collect();
@@ -177,7 +170,7 @@ fn what_has_no_virtual_form_is_the_pe_s_own() {
     // VPE-19: so a hypervisor traps ICC_IAFFIDR_EL1 and ICC_IDR0_EL1 to show a guest its VPE ID and its widths.
     let mut config = eager(1);
     config.irses[0].pes[0].iaffid = gicv5_arch::Iaffid::new(0x21);
-    let bench = Bench::new(config);
+    let bench = GuestBench::new(config);
     assert!(bench.load(PE0, VM, VPE0));
     for register in [SysReg::ICC_IAFFIDR_EL1, SysReg::ICC_IDR0_EL1, SysReg::ID_AA64PFR2_EL1] {
         assert_eq!(bench.guest(PE0).read_raw(register), bench.host(PE0).read_raw(register), "{register}");
@@ -189,7 +182,7 @@ fn what_has_no_virtual_form_is_the_pe_s_own() {
 #[test]
 fn the_handling_modes_of_virtual_ppis_are_those_of_the_physical_ones() {
     // PPI-3.
-    let bench = Bench::new(all_ppis(Effects::Early));
+    let bench = GuestBench::new(all_ppis(Effects::Early));
     for bank in PpiBank::ALL {
         let register = SysReg::icc_ppi_hmr(bank);
         assert_eq!(bench.guest(PE0).read_raw(register), bench.host(PE0).read_raw(register));
@@ -201,7 +194,7 @@ fn the_handling_modes_of_virtual_ppis_are_those_of_the_physical_ones() {
 #[test]
 fn what_is_read_of_the_context_before_an_isb_is_what_was_written_but_for_f() {
     // RES-1, RES-14: the answer is not there yet, and what F says is of the time before.
-    let bench = Bench::new(config(1));
+    let bench = GuestBench::new(config(1));
     let host = bench.host(PE0);
     let asked = ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(VM).with_vpe(VPE3).with_irichppidis(true);
     host.write(asked);
@@ -217,7 +210,7 @@ fn a_hidden_ppi_of_the_second_bank_is_not_signalled_and_one_that_is_not_pending_
     // PPI-27, where a hidden PPI is never signalled.
     let mut config = all_ppis(Effects::Early);
     config.switches.residency.hidden = HiddenPpi::NeverSignalled;
-    let bench = Bench::new(config);
+    let bench = GuestBench::new(config);
     assert!(bench.load(PE0, VM, VPE0));
     let (host, ppi) = (bench.host(PE0), Ppi::new(70).unwrap());
     bench.enable_virtual_ppi(PE0, ppi, 5);

@@ -1,16 +1,12 @@
 //! What goes wrong because the fault plan says so.
 
 use crate::bench::*;
-use gicv5_arch::irs::*;
-use gicv5_arch::{PhysAddr, VpeId};
-use gicv5_hal::{BlockLayout, IrsExt, TableMemory};
-use gicv5_model::fault::Fault;
 
 #[test]
 fn a_vpe_selection_without_an_effect_leaves_the_old_vpe_selected() {
     for setting in settings(|_| {}) {
         // GEN-17: what software configures then is not what it believes to have selected.
-        let (bench, ..) = Bench::ready(setting);
+        let (bench, ..) = VmBench::ready(setting);
         assert!(bench.select(0));
         bench.machine.fault_next(Fault::Ignored);
         assert!(bench.select(3));
@@ -30,7 +26,7 @@ fn a_vpe_selection_without_an_effect_leaves_the_old_vpe_selected() {
 fn a_selection_that_finds_nothing_reads_v_0_and_takes_no_settings() {
     for setting in settings(|_| {}) {
         // GEN-17, VPE-13.
-        let (bench, ..) = Bench::ready(setting);
+        let (bench, ..) = VmBench::ready(setting);
         assert!(bench.select(3));
         bench.machine.fault_next(Fault::Invalid);
         assert!(!bench.select(3));
@@ -44,9 +40,9 @@ fn a_selection_that_finds_nothing_reads_v_0_and_takes_no_settings() {
 #[test]
 fn every_fault_of_making_a_vm_strikes_where_it_was_planned_and_its_point_has_a_name() {
     for setting in every_shape() {
-        let start = Bench::new(setting).machine.fault_points_passed();
+        let start = VmBench::new(setting).machine.fault_points_passed();
         let run = |fault: Option<(u64, Fault)>| {
-            let mut bench = Bench::new(setting);
+            let mut bench = VmBench::new(setting);
             bench.machine.record_fault_points();
             if let Some((point, fault)) = fault {
                 bench.machine.plan_fault(point, fault);
@@ -79,7 +75,7 @@ fn every_fault_of_making_a_vm_strikes_where_it_was_planned_and_its_point_has_a_n
 #[test]
 fn an_allocation_that_shall_fail_does_and_the_next_does_not() {
     for setting in settings(|_| {}) {
-        let bench = Bench::new(setting);
+        let bench = VmBench::new(setting);
         let layout = BlockLayout::new(64, 64, PhysAddr::new((1 << 48) - 1).unwrap()).unwrap();
         let next = bench.machine.fault_points_passed();
         bench.machine.plan_fault(next + 1, Fault::Refused);
@@ -91,7 +87,7 @@ fn an_allocation_that_shall_fail_does_and_the_next_does_not() {
 #[test]
 fn the_plan_is_part_of_the_state_that_is_saved() {
     for setting in settings(|_| {}) {
-        let bench = Bench::new(setting);
+        let bench = VmBench::new(setting);
         bench.machine.fault_next(Fault::Refused);
         let saved = bench.machine.save();
         let layout = BlockLayout::new(64, 64, PhysAddr::new((1 << 48) - 1).unwrap()).unwrap();

@@ -1,15 +1,12 @@
 //! States that go back to their IST.
 
 use crate::bench::*;
-use gicv5_arch::irs::IRS_SAVE_VMR;
-use gicv5_hal::Block;
-use gicv5_model::event::Event;
 
 #[test]
 fn a_state_goes_back_once_for_each_time_that_it_has_changed() {
     // IST-26, SAVE-1: by chance or because software asks, but not both ways, and not again when nothing has changed.
     for setting in every_shape() {
-        let (bench, ..) = Bench::ready(setting);
+        let (bench, ..) = VmBench::ready(setting);
         let save = IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true);
         let written_back = || {
             let events = bench.machine.take_events().into_iter();
@@ -36,13 +33,13 @@ fn a_state_goes_back_once_for_each_time_that_it_has_changed() {
 fn a_save_shows_the_states_and_not_the_tables_that_lead_to_them() {
     // SAVE-1, SAVE-5, VMT-22: of a level-1 entry in use software reads the valid bit, before a save and after it.
     for setting in every_shape() {
-        let (bench, level1, level2) = Bench::with_two_level_ist(setting);
-        bench.publish_level2_ist();
-        let before = bench.load(&level1, 0);
+        let (bench, level1, level2) = VmBench::with_two_level_ist(setting);
+        bench.publish_level2_ist(IrsIntType::Lpi);
+        let before = bench.load_word(&level1, 0);
         assert_ne!(before, level2.address().raw() | 1, "it is the IRS's");
         bench.vdpend(lpi(2), true);
         bench.command(IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true).with_q(true));
-        assert_eq!(bench.load(&level1, 0), before, "{setting:?}");
+        assert_eq!(bench.load_word(&level1, 0), before, "{setting:?}");
         assert!(bench.entry(&level2, 2).pending(), "{setting:?}");
         bench.clean();
     }
