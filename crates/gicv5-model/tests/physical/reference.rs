@@ -7,54 +7,19 @@
 //! `GICV5_REFERENCE_OPERATIONS` sets how many operations there are (a campaign: 20 000 000 with `cargo test --release`),
 //! `GICV5_REFERENCE_SEED` the first seed. A disagreement is shortened and printed as the operations that lead to it.
 
-use crate::bench::*;
+use crate::bench::{self, *};
 
 use std::collections::BTreeMap;
 
 use arbitrary_int::{u24, u25};
 
-use crate::random::{Difference, agree, pick};
-
-/// An LPI or SPI.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Id {
-    Lpi(u32),
-    Spi(u32),
-}
-
-impl Id {
-    fn real(self) -> IrsIntId {
-        match self {
-            Id::Lpi(id) => IrsIntId::Lpi(Lpi::new(id).unwrap()),
-            Id::Spi(id) => IrsIntId::Spi(Spi::new(id).unwrap()),
-        }
-    }
-}
-
-/// Anything that can be acknowledged.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-enum Any {
-    Ppi(u32),
-    Irs(Id),
-}
-
-fn any(id: IntId) -> Any {
-    match id {
-        IntId::Ppi(ppi) => Any::Ppi(ppi.id()),
-        IntId::Lpi(lpi) => Any::Irs(Id::Lpi(lpi.id())),
-        IntId::Spi(spi) => Any::Irs(Id::Spi(spi.id())),
-    }
-}
+use crate::random::{Change, Difference, State, agree, most_urgent, pick};
 
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 enum Op {
-    Enable(usize, Id, bool),
-    Priority(usize, Id, u8),
-    Target(usize, Id, u16),
-    Pend(usize, Id, bool),
-    Level(usize, Id, bool),
-    Deactivate(usize, Any),
-    ReadConfiguration(usize, Id),
+    Change(usize, IrsIntId, Change),
+    DeactivatePpi(usize, u32),
+    ReadConfiguration(usize, IrsIntId),
     Acknowledge(usize),
     AcknowledgeNmi(usize),
     Drop(usize),
@@ -78,28 +43,13 @@ impl Op {
     /// The PE on which it is an instruction whose effect may come late, if it is one.
     fn late_on(self) -> Option<usize> {
         match self {
-            Op::Enable(pe, ..)
-            | Op::Priority(pe, ..)
-            | Op::Target(pe, ..)
-            | Op::Pend(pe, ..)
-            | Op::Level(pe, ..)
-            | Op::Deactivate(pe, ..) => Some(pe),
+            Op::Change(pe, ..) | Op::DeactivatePpi(pe, _) => Some(pe),
             _ => None,
         }
     }
 }
 
 // --- the naive machine ----------------------------------------------------------------------------------------------
-
-#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
-struct State {
-    pending: bool,
-    active: bool,
-    enabled: bool,
-    level: bool,
-    priority: u8,
-    target: u16,
-}
 
 #[derive(Clone, Copy, Default)]
 struct NaivePpi {
@@ -126,7 +76,7 @@ struct NaiveWire {
 
 #[derive(Default)]
 struct Naive {
-    interrupts: BTreeMap<Id, State>,
+    interrupts: BTreeMap<IrsIntId, State>,
     wires: BTreeMap<u32, NaiveWire>,
     irs_enabled: [bool; 2],
     pes: Vec<NaivePe>,
@@ -140,18 +90,18 @@ const LPIS_PER_TABLE: u32 = 1024;
 const TABLES: [u32; 3] = [0, 4, 15];
 
 impl Naive {
-    fn reachable(id: Id) -> bool {
+    fn reachable(id: IrsIntId) -> bool {
         match id {
-            Id::Lpi(id) => id < LPIS && TABLES.contains(&(id / LPIS_PER_TABLE)),
-            Id::Spi(id) => id < SPIS,
+            IrsIntId::Lpi(lpi) => lpi.id() < LPIS && TABLES.contains(&(lpi.id() / LPIS_PER_TABLE)),
+            IrsIntId::Spi(spi) => spi.id() < SPIS,
         }
     }
 
-    fn state(&self, id: Id) -> State {
+    fn state(&self, id: IrsIntId) -> State {
         self.interrupts.get(&id).copied().unwrap_or_default()
     }
 
-    fn change(&mut self, id: Id, change: impl FnOnce(&mut State)) {
+    fn change(&mut self, id: IrsIntId, change: impl FnOnce(&mut State)) {
         if Naive::reachable(id) {
             change(self.interrupts.entry(id).or_default());
         }
@@ -159,7 +109,7 @@ impl Naive {
 
     fn sample(&mut self, spi: u32) {
         let wire = self.wires.get(&spi).copied().unwrap_or_default();
-        self.change(Id::Spi(spi), |state| match (wire.level, wire.high) {
+        self.change(bench::spi(spi), |state| match (wire.level, wire.high) {
             (true, true) => (state.pending, state.level) = (true, true),
             (true, false) | (false, true) => state.pending = false,
             (false, false) => {}
@@ -167,72 +117,45 @@ impl Naive {
     }
 
     /// What the IRS may offer a PE: all the most urgent ones.
-    fn offers(&self, pe: usize) -> (u8, Vec<Id>) {
+    fn offers(&self, pe: usize) -> Option<(u8, Vec<IrsIntId>)> {
         let pe = &self.pes[pe];
-        let mut best = (u8::MAX, Vec::new());
-        if !self.irs_enabled[pe.irs] {
-            return best;
-        }
-        for (id, state) in &self.interrupts {
-            if state.pending && state.enabled && !state.active && state.target == pe.iaffid {
-                if state.priority < best.0 {
-                    best = (state.priority, vec![*id]);
-                } else if state.priority == best.0 {
-                    best.1.push(*id);
-                }
-            }
-        }
-        best
+        let here = |state: &State| self.irs_enabled[pe.irs] && state.is_candidate() && state.target == pe.iaffid;
+        most_urgent(self.interrupts.iter().filter(|(_, state)| here(state)).map(|(id, state)| (state.priority, *id)))
     }
 
     /// What an acknowledge may take, NMI or not, and its priority.
-    fn hppis(&self, n: usize) -> (u8, Vec<Any>) {
+    fn hppis(&self, n: usize) -> Option<(u8, Vec<IntId>)> {
         let pe = &self.pes[n];
-        let (mut priority, offers) = self.offers(n);
-        let mut hppis: Vec<Any> = offers.into_iter().map(Any::Irs).collect();
-        for (id, ppi) in &pe.ppis {
-            let state = ppi.state;
-            if state.pending && state.enabled && !state.active && state.priority <= priority {
-                if state.priority < priority {
-                    hppis.clear();
-                }
-                priority = state.priority;
-                hppis.push(Any::Ppi(*id));
-            }
-        }
+        let offers = self
+            .offers(n)
+            .into_iter()
+            .flat_map(|(priority, ids)| ids.into_iter().map(move |id| (priority, IntId::from(id))));
+        let ppis = pe.ppis.iter().filter(|(_, ppi)| ppi.state.is_candidate());
+        let best = most_urgent(offers.chain(ppis.map(|(id, ppi)| (ppi.state.priority, bench::ppi(*id).into()))))?;
         let running = pe.active.iter().position(|active| *active).unwrap_or(255);
-        if !pe.enabled || priority > pe.mask || usize::from(priority) >= running {
-            return (u8::MAX, Vec::new());
-        }
-        (priority, hppis)
+        (pe.enabled && best.0 <= pe.mask && usize::from(best.0) < running).then_some(best)
     }
 
     fn is_nmi(&self, pe: usize, priority: u8) -> bool {
         self.pes[pe].nmi && priority == 0
     }
 
-    fn taken(&mut self, pe: usize, priority: u8, id: Any) {
+    fn taken(&mut self, pe: usize, priority: u8, id: IntId) {
         self.pes[pe].active[usize::from(priority)] = true;
-        let take = |state: &mut State| {
-            state.active = true;
-            state.pending &= state.level;
-        };
-        match id {
-            Any::Ppi(ppi) => take(&mut self.pes[pe].ppis.get_mut(&ppi).unwrap().state),
-            Any::Irs(id) => self.change(id, take),
+        match IrsIntId::try_from(id) {
+            Ok(id) => self.change(id, State::take),
+            Err(_) => self.pes[pe].ppis.get_mut(&id.id_field().value()).unwrap().state.take(),
         }
     }
 
     /// Everything but acknowledges.
     fn apply(&mut self, op: Op) {
         match op {
-            Op::Enable(_, id, enabled) => self.change(id, |state| state.enabled = enabled),
-            Op::Priority(_, id, priority) => self.change(id, |state| state.priority = priority),
-            Op::Target(_, id, target) => self.change(id, |state| state.target = target),
-            Op::Pend(_, id, pending) => self.change(id, |state| state.pending = pending),
-            Op::Level(_, id, level) => self.change(id, |state| state.level = level),
-            Op::Deactivate(_, Any::Irs(id)) => self.change(id, |state| state.active = false),
-            Op::Deactivate(pe, Any::Ppi(id)) | Op::ActivatePpi(pe, id, false) => {
+            Op::Change(_, id, change) => {
+                let switch = Switches::default().set_pending;
+                self.change(id, |state| change.apply(state, switch));
+            }
+            Op::DeactivatePpi(pe, id) | Op::ActivatePpi(pe, id, false) => {
                 self.ppi(pe, id, |ppi| ppi.state.active = false);
             }
             Op::ActivatePpi(pe, id, true) => self.ppi(pe, id, |ppi| ppi.state.active = true),
@@ -261,7 +184,7 @@ impl Naive {
                 if wire.high != high {
                     wire.high = high;
                     let level = wire.level;
-                    self.change(Id::Spi(spi), |state| match (high, level) {
+                    self.change(bench::spi(spi), |state| match (high, level) {
                         (true, level) => (state.pending, state.level) = (true, level),
                         (false, true) => state.pending = false,
                         (false, false) => {}
@@ -276,9 +199,9 @@ impl Naive {
                 }
             }
             Op::Resample(spi) => self.sample(spi),
-            Op::SetLpi(_, lpi) => self.change(Id::Lpi(lpi), |state| (state.pending, state.level) = (true, false)),
+            Op::SetLpi(_, id) => self.change(lpi(id), |state| (state.pending, state.level) = (true, false)),
             Op::EnableIrs(irs, enabled) => self.irs_enabled[irs] = enabled,
-            Op::RenewIst => self.interrupts.retain(|id, _| matches!(id, Id::Spi(_))),
+            Op::RenewIst => self.interrupts.retain(|id, _| matches!(id, IrsIntId::Spi(_))),
             Op::ReadConfiguration(..) | Op::Acknowledge(_) | Op::AcknowledgeNmi(_) => {}
         }
     }
@@ -342,7 +265,7 @@ fn pe(n: usize) -> PeIndex {
 impl Both {
     fn new(effects: Effects, seed: u64) -> Both {
         let bench = Bench::started(config(effects, seed));
-        let geometry = IstGeometry::two_level(14, IstSize::Bytes4, L2Size::KiB4).unwrap();
+        let geometry = two_level();
         let level1 = bench.ist_block(geometry);
         let tables = TABLES.map(|_| bench.block(4096, 4096)).into_iter().collect();
         let ppis = || {
@@ -393,24 +316,16 @@ impl Both {
             self.compare()?;
         }
         let bench = &self.bench;
-        let real = |ppi: u32| Ppi::new(ppi).unwrap();
+        let real = bench::ppi;
         let row = |n: usize, register: SysReg, value| {
             bench.host(pe(n)).write_raw(register, value);
             bench.host(pe(n)).isb();
         };
         match op {
-            Op::Enable(n, id, true) => bench.host(pe(n)).cden(id.real()),
-            Op::Enable(n, id, false) => bench.host(pe(n)).cddis(id.real()),
-            Op::Priority(n, id, number) => bench.host(pe(n)).cdpri(id.real(), priority(number.into())),
-            Op::Target(n, id, target) => bench.host(pe(n)).cdaff(id.real(), Iaffid::new(target)),
-            Op::Pend(n, id, pending) => bench.host(pe(n)).cdpend(id.real(), pending),
-            Op::Level(n, id, level) => {
-                bench.host(pe(n)).cdhm(id.real(), if level { HandlingMode::Level } else { HandlingMode::Edge });
-            }
-            Op::Deactivate(n, Any::Irs(id)) => bench.host(pe(n)).cddi(id.real().into()),
-            Op::Deactivate(n, Any::Ppi(id)) => bench.host(pe(n)).cddi(real(id).into()),
+            Op::Change(n, id, change) => change.execute(&bench.host(pe(n)), id),
+            Op::DeactivatePpi(n, id) => bench.host(pe(n)).cddi(real(id).into()),
             Op::ReadConfiguration(n, id) => {
-                bench.host(pe(n)).cdrcfg(id.real());
+                bench.host(pe(n)).cdrcfg(id);
                 bench.host(pe(n)).isb();
                 self.check_icsr(n, id)?;
             }
@@ -470,24 +385,23 @@ impl Both {
 
     /// INS-1, INS-2, INS-3.
     fn acknowledge(&mut self, n: usize, nmi: bool) -> Result<(), String> {
-        let named = self.bench.hppi(pe(n)).map(any);
-        let (priority, hppis) = self.naive.hppis(n);
-        let allowed = if self.naive.is_nmi(n, priority) == nmi { hppis } else { Vec::new() };
+        let named = self.bench.hppi(pe(n));
+        let allowed = self.naive.hppis(n).filter(|(priority, _)| self.naive.is_nmi(n, *priority) == nmi);
         let p = self.bench.host(pe(n));
         let taken = if nmi { p.cdnmia() } else { p.cdia() };
         p.gsb_ack();
-        match taken.int_id().map(any) {
-            None if allowed.is_empty() => Ok(()),
-            Some(taken) if allowed.contains(&taken) && named == Some(taken) => {
-                self.naive.taken(n, priority, taken);
+        match (taken.int_id(), &allowed) {
+            (None, None) => Ok(()),
+            (Some(taken), Some((priority, ids))) if ids.contains(&taken) && named == Some(taken) => {
+                self.naive.taken(n, *priority, taken);
                 Ok(())
             }
-            taken => Err(format!("acknowledge on PE {n}: {taken:?}, HPPIR said {named:?}, allowed {allowed:?}")),
+            (taken, _) => Err(format!("acknowledge on PE {n}: {taken:?}, HPPIR said {named:?}, allowed {allowed:?}")),
         }
     }
 
     /// INS-12, INS-13.
-    fn check_icsr(&self, n: usize, id: Id) -> Result<(), String> {
+    fn check_icsr(&self, n: usize, id: IrsIntId) -> Result<(), String> {
         let icsr = self.bench.host(pe(n)).read::<ICC_ICSR_EL1>();
         let state = self.naive.state(id);
         let is = State {
@@ -506,22 +420,25 @@ impl Both {
 
     fn compare(&mut self) -> Result<(), String> {
         for n in 0..IAFFIDS.len() {
-            let (urgency, offers) = self.naive.offers(n);
+            let offers = self.naive.offers(n);
             let candidate = self.bench.machine.candidate(pe(n));
-            let fits = match candidate {
-                None => offers.is_empty(),
-                Some((id, priority)) => priority.number() == urgency && offers.iter().any(|offer| offer.real() == id),
+            let fits = match (candidate, &offers) {
+                (None, None) => true,
+                (Some((id, priority)), Some((urgency, ids))) => priority.number() == *urgency && ids.contains(&id),
+                _ => false,
             };
             if !fits {
-                return Err(format!("candidate of PE {n} (HPPI-1): {candidate:?}, allowed {urgency} {offers:?}"));
+                return Err(format!("candidate of PE {n} (HPPI-1): {candidate:?}, allowed {offers:?}"));
             }
-            let (urgency, hppis) = self.naive.hppis(n);
-            let hppi = self.bench.hppi(pe(n)).map(any);
-            if hppi.is_none() != hppis.is_empty() || hppi.is_some_and(|hppi| !hppis.contains(&hppi)) {
-                return Err(format!("HPPI of PE {n} (HPPI-3): {hppi:?}, allowed {urgency} {hppis:?}"));
+            let hppis = self.naive.hppis(n);
+            let hppi = self.bench.hppi(pe(n));
+            if hppi.is_none() != hppis.is_none() || hppi.is_some_and(|hppi| !hppis.as_ref().unwrap().1.contains(&hppi))
+            {
+                return Err(format!("HPPI of PE {n} (HPPI-3): {hppi:?}, allowed {hppis:?}"));
             }
             let signals = self.bench.machine.signals(pe(n));
-            let expected = (!hppis.is_empty(), !hppis.is_empty() && self.naive.is_nmi(n, urgency), false);
+            let nmi = hppis.as_ref().is_some_and(|(urgency, _)| self.naive.is_nmi(n, *urgency));
+            let expected = (hppis.is_some(), nmi, false);
             if (signals.irq, signals.nmi, signals.fiq) != expected {
                 return Err(format!("signals of PE {n}: {signals:?}, should be {expected:?}"));
             }
@@ -538,15 +455,7 @@ impl Both {
     /// Every state there is.
     fn compare_all(&self) -> Result<(), String> {
         for (id, state) in &self.naive.interrupts {
-            let entry = self.bench.state(id.real());
-            let is = State {
-                pending: entry.pending(),
-                active: entry.active(),
-                enabled: entry.enable(),
-                level: entry.hm() == HandlingMode::Level,
-                priority: entry.priority().number(),
-                target: entry.iaffid().raw_value(),
-            };
+            let is = State::of(self.bench.state(*id));
             if is != *state {
                 return Err(format!("{id:?}: {is:?}, should be {state:?}"));
             }
@@ -578,12 +487,12 @@ impl Both {
 
 // --- random operations ----------------------------------------------------------------------------------------------
 
-fn some_id(rng: &mut Rng) -> Id {
+fn some_id(rng: &mut Rng) -> IrsIntId {
     match rng.below(16) {
-        0..8 => Id::Lpi(pick(rng, &[0, 1, 2, 3, 1023, 4096, 5119, LPIS - 1])),
-        8..15 => Id::Spi(pick(rng, &[0, 1, 2, 31, 32, 33, 63])),
+        0..8 => lpi(pick(rng, &[0, 1, 2, 3, 1023, 4096, 5119, LPIS - 1])),
+        8..15 => spi(pick(rng, &[0, 1, 2, 31, 32, 33, 63])),
         // Unreachable ones.
-        _ => pick(rng, &[Id::Lpi(1024), Id::Lpi(LPIS), Id::Lpi(0xff_ffff), Id::Spi(SPIS), Id::Spi(0xff_ffff)]),
+        _ => pick(rng, &[lpi(1024), lpi(LPIS), lpi(0xff_ffff), spi(SPIS), spi(0xff_ffff)]),
     }
 }
 
@@ -596,12 +505,13 @@ fn some_op(rng: &mut Rng) -> Op {
     let yes = rng.chance(2, 3);
     let urgency = pick(rng, &[0, 0, 1, 5, 5, 5, 30, 31]);
     match rng.below(100) {
-        0..12 => Op::Enable(n, some_id(rng), yes),
-        12..18 => Op::Priority(n, some_id(rng), urgency),
-        18..26 => Op::Target(n, some_id(rng), pick(rng, &[0, 1, 5, 5, 300, 300, 7, u16::MAX])),
-        26..40 => Op::Pend(n, some_id(rng), yes),
-        40..42 => Op::Level(n, some_id(rng), yes),
-        42..50 => Op::Deactivate(n, if yes { Any::Irs(some_id(rng)) } else { Any::Ppi(some_ppi(rng)) }),
+        0..12 => Op::Change(n, some_id(rng), Change::Enable(yes)),
+        12..18 => Op::Change(n, some_id(rng), Change::Priority(urgency)),
+        18..26 => Op::Change(n, some_id(rng), Change::Target(pick(rng, &[0, 1, 5, 5, 300, 300, 7, u16::MAX]))),
+        26..40 => Op::Change(n, some_id(rng), Change::Pend(yes)),
+        40..42 => Op::Change(n, some_id(rng), Change::Level(yes)),
+        42..50 if yes => Op::Change(n, some_id(rng), Change::Deactivate),
+        42..50 => Op::DeactivatePpi(n, some_ppi(rng)),
         50..54 => Op::ReadConfiguration(n, some_id(rng)),
         54..64 => Op::Acknowledge(n),
         64..67 => Op::AcknowledgeNmi(n),

@@ -1,9 +1,13 @@
 //! Random operations on the model and on something naive beside it, which have to agree.
 
+pub(crate) mod state;
+
 use std::convert::Infallible;
 use std::fmt::Debug;
 
 use gicv5_random::{Rng, shrink};
+
+pub(crate) use state::{Change, State, most_urgent};
 
 /// Operations in a run, which has a seed and a setting of its own.
 const OPS_PER_RUN: u64 = 1_000;

@@ -6,36 +6,12 @@
 
 use crate::bench::*;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::random::{Difference, agree, pick};
+use crate::random::{Change, Difference, State, agree, most_urgent, pick};
 
 const VPES: [(VmId, VpeId); 3] = [(VM, VPE0), (VM, VPE3), (OTHER, VPE0)];
 const PES: u16 = 2;
-
-/// What an interrupt is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct State {
-    pending: bool,
-    active: bool,
-    enabled: bool,
-    level: bool,
-    priority: u8,
-    target: u16,
-    /// The IRS has overlooked it (INJ-8).
-    unseen: bool,
-}
-
-/// What can be done to one interrupt.
-#[derive(Clone, Copy, Debug)]
-enum Change {
-    Pend(bool),
-    Enable(bool),
-    Priority(u8),
-    Target(u16),
-    Level(bool),
-    Deactivate,
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Op {
@@ -79,6 +55,8 @@ fn is_reachable(lpi: u32) -> bool {
 struct Naive {
     switches: Switches,
     interrupts: BTreeMap<(VmId, IrsIntId), State>,
+    /// Those that the IRS has overlooked (INJ-8).
+    unseen: BTreeSet<(VmId, IrsIntId)>,
     vpes: [Vpe; 3],
     pending_lpis: BTreeMap<u32, bool>,
     enabled: bool,
@@ -88,20 +66,13 @@ struct Naive {
 
 impl Naive {
     fn new(switches: Switches) -> Naive {
-        let fresh = State {
-            pending: false,
-            active: false,
-            enabled: true,
-            level: false,
-            priority: 10,
-            target: 0,
-            unseen: false,
-        };
+        let fresh = State { enabled: true, priority: 10, ..State::default() };
         let ids = (0..64).flat_map(|n| [lpi(n), spi(n)]);
         let interrupts = ids.flat_map(|id| [VM, OTHER].map(|vm| ((vm, id), fresh))).collect();
         let vpes = [0, 1, 2].map(|n| Vpe { lpi: doorbells(n)[0], ..Vpe::default() });
         let quiet = [(VM, false), (OTHER, false)].into();
-        Naive { switches, interrupts, vpes, pending_lpis: BTreeMap::new(), enabled: true, quiet, asked: None }
+        let unseen = BTreeSet::new();
+        Naive { switches, interrupts, unseen, vpes, pending_lpis: BTreeMap::new(), enabled: true, quiet, asked: None }
     }
 
     /// Something names an interrupt of a VM.
@@ -117,45 +88,32 @@ impl Naive {
         if switch == InvalidTarget::IsLost && !before.pending && !is_vpe(state.target) {
             state.pending = false;
         }
-        state.unseen = switch == InvalidTarget::IsNotNoticed && state.pending && !is_vpe(state.target);
-        if (State { unseen: false, ..before }) != (State { unseen: false, ..*state }) {
+        match switch == InvalidTarget::IsNotNoticed && state.pending && !is_vpe(state.target) {
+            true => self.unseen.insert((vm, id)),
+            false => self.unseen.remove(&(vm, id)),
+        };
+        if before != *state {
             self.quiet.insert(vm, false);
         }
     }
 
     fn apply_change(&mut self, vm: VmId, id: IrsIntId, change: Change) {
-        let edge = self.switches.set_pending == SetPending::MakesEdge;
-        self.change(vm, id, |state| match change {
-            Change::Pend(pending) => {
-                state.pending = pending;
-                state.level &= !(pending && edge);
-            }
-            Change::Enable(enabled) => state.enabled = enabled,
-            Change::Priority(priority) => state.priority = priority,
-            Change::Target(target) => state.target = target,
-            Change::Level(level) => state.level = level,
-            Change::Deactivate => state.active = false,
-        });
+        let switch = self.switches.set_pending;
+        self.change(vm, id, |state| change.apply(state, switch));
     }
 
     /// The candidates of a VPE with their priorities: pending, enabled, not active, and noticed (HPPI-1).
-    fn candidates(&self, vpe: usize) -> impl Iterator<Item = (IrsIntId, u8)> {
+    fn candidates(&self, vpe: usize) -> impl Iterator<Item = (u8, IrsIntId)> {
         let (vm, vpe) = VPES[vpe];
-        let all = self.interrupts.iter().filter(move |((of, _), state)| {
-            *of == vm
-                && state.target == vpe.raw_value()
-                && state.pending
-                && state.enabled
-                && !state.active
-                && !state.unseen
+        let all = self.interrupts.iter().filter(move |(key, state)| {
+            key.0 == vm && state.target == vpe.raw_value() && state.is_candidate() && !self.unseen.contains(key)
         });
-        all.map(|((_, id), state)| (*id, state.priority))
+        all.map(|((_, id), state)| (state.priority, *id))
     }
 
     /// The most urgent of them: any of these may be the one (HPPI-4).
     fn most_urgent(&self, vpe: usize) -> Vec<IrsIntId> {
-        let best = self.candidates(vpe).map(|(_, priority)| priority).min();
-        self.candidates(vpe).filter(|(_, priority)| Some(*priority) == best).map(|(id, _)| id).collect()
+        most_urgent(self.candidates(vpe)).map_or(Vec::new(), |(_, ids)| ids)
     }
 
     /// Those of them that its PE may be offered (RES-8, GEN-21).
@@ -177,7 +135,7 @@ impl Naive {
         vpe.valid_settings
             && vpe.resident.is_none()
             && (self.enabled || switches.disabled_irs == DoorbellsOfDisabledIrs::Ring)
-            && self.candidates(n).any(|(_, priority)| passes(priority, mask) && (!both || passes(priority, vpe.mask)))
+            && self.candidates(n).any(|(priority, _)| passes(priority, mask) && (!both || passes(priority, vpe.mask)))
     }
 
     /// Rings what is due (DB-2, DB-4).
@@ -268,16 +226,7 @@ impl Both {
             Op::Guest(pe, id, change) => {
                 let Some(n) = self.naive.on(pe) else { return Ok(()) };
                 let guest = self.bench.guest(PeIndex(pe));
-                match change {
-                    Change::Pend(pending) => guest.cdpend(id, pending),
-                    Change::Enable(true) => guest.cden(id),
-                    Change::Enable(false) => guest.cddis(id),
-                    Change::Priority(number) => guest.cdpri(id, priority(number.into())),
-                    Change::Target(target) => guest.cdaff(id, Iaffid::new(target)),
-                    Change::Level(true) => guest.cdhm(id, HandlingMode::Level),
-                    Change::Level(false) => guest.cdhm(id, HandlingMode::Edge),
-                    Change::Deactivate => guest.cddi(id.into()),
-                }
+                change.execute(&guest, id);
                 guest.gsb_sys();
                 self.naive.apply_change(VPES[n].0, id, change);
             }
@@ -353,10 +302,7 @@ impl Both {
                 Err(format!("PE {pe} took {taken:?}, allowed {allowed:?}"))
             };
         };
-        self.naive.change(VPES[n].0, id, |state| {
-            state.active = true;
-            state.pending &= state.level;
-        });
+        self.naive.change(VPES[n].0, id, State::take);
         self.naive.apply_change(VPES[n].0, id, Change::Deactivate);
         Ok(())
     }
@@ -398,16 +344,7 @@ impl Both {
     /// Every state there is, and what the registers show of every VPE.
     fn compare_all(&self) -> Result<(), String> {
         for ((vm, id), state) in &self.naive.interrupts {
-            let entry = self.bench.state_in(*vm, *id);
-            let is = State {
-                pending: entry.pending(),
-                active: entry.active(),
-                enabled: entry.enable(),
-                level: entry.hm() == HandlingMode::Level,
-                priority: entry.priority().number(),
-                target: entry.iaffid().raw_value(),
-                unseen: state.unseen,
-            };
+            let is = State::of(self.bench.state_in(*vm, *id));
             if is != *state {
                 return Err(format!("{id:?} of {vm}: {is:?}, should be {state:?}"));
             }
