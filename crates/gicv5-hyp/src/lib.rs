@@ -203,7 +203,8 @@
 //!
 //! | lock | of | what is done while it is held |
 //! |---|---|---|
-//! | the books | the host | one entry of the VM table is edited: 6 loads, stores and barriers at most, 12 with maintenance for an IRS that does not see the caches; the lowest free VM ID is looked for, 64 at a time; a list is walked that grows with the VMs without a handle ([`Host::reap`], [`reclaim`](Host::reclaim), [`shut_down`](Host::shut_down), [`holdings`](Host::holdings)) or with the references to VMs ([`Vm::refer`], teardown) |
+//! | the VM table | the host | one entry is edited: 6 loads, stores and barriers at most, 12 with maintenance for an IRS that does not see the caches |
+//! | the books | the host | the lowest free VM ID is looked for, 64 at a time; a list is walked that grows with the VMs without a handle ([`Host::reap`], [`reclaim`](Host::reclaim), [`shut_down`](Host::shut_down), [`holdings`](Host::holdings)) or with the references to VMs ([`Vm::refer`], teardown) |
 //! | two ports | the host | the token changes hands |
 //! | free doorbells | the host | a slot is taken or given back |
 //! | ISTs | each VM | an IST is put down or picked up |
@@ -244,6 +245,7 @@ mod error;
 mod host;
 mod hypervisor;
 mod ids;
+mod machine;
 mod probe;
 mod sync;
 mod tables;
@@ -251,7 +253,7 @@ mod vcpu;
 mod vm;
 
 pub use config::{Config, LiveTable};
-pub use doorbell::DoorbellError;
+pub use doorbell::error::DoorbellError;
 pub use doorbell::mask::DoorbellMask;
 pub use doorbell::wake::Wake;
 pub use error::Fate;

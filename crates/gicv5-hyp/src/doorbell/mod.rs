@@ -48,70 +48,28 @@
 //! too often and must be loaded again before it can sleep, which makes the next request. A doorbell without a request is
 //! spurious; it is counted and wakes nobody.
 
-use alloc::boxed::Box;
 use core::sync::atomic::{AtomicU64 as Counter, Ordering as CounterOrdering};
 
-use arbitrary_int::u24;
 use gicv5_arch::{Iaffid, Lpi, VmId, VpeId};
-use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, Route};
-use once_cell::race::OnceBox;
+use gicv5_hal::{Cookie, HostLpis, Locks, Route};
 
-use crate::sync::{AtomicU64, Ordering};
-use gicv5_irs::heap::{Heap, OutOfMemory, boxed_slice};
+use crate::sync::Ordering;
+use error::DoorbellError;
+use gicv5_irs::heap::{Heap, OutOfMemory};
 use mask::DoorbellMask;
 use order::Step;
+use slots::{DoorbellId, DoorbellSlots};
 use wake::Wake;
 use word::Word;
 
+pub(crate) mod error;
 pub(crate) mod mask;
 pub(crate) mod order;
+mod slots;
 #[cfg(test)]
 pub(crate) mod supply;
 pub(crate) mod wake;
 mod word;
-
-/// Names a doorbell from its allocation to its release, and nothing afterwards.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct DoorbellId {
-    slot: u32,
-    generation: u24,
-}
-
-impl DoorbellId {
-    /// The slot is in bits 31 to 0, the generation in bits 55 to 32.
-    pub(crate) fn cookie(self) -> Cookie {
-        Cookie(u64::from(self.generation.value()) << 32 | u64::from(self.slot))
-    }
-
-    /// `None` if it is no doorbell's.
-    fn from_cookie(Cookie(cookie): Cookie) -> Option<DoorbellId> {
-        let generation = u24::try_new(u32::try_from(cookie >> 32).ok()?).ok()?;
-        Some(DoorbellId { slot: cookie as u32, generation })
-    }
-}
-
-/// A doorbell could not be allocated. Nothing is held then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DoorbellError {
-    /// As many doorbells are in use as the host was built for.
-    #[error("all {limit} doorbells are in use")]
-    NoneFree {
-        /// How many there can be.
-        limit: u32,
-    },
-    /// There is no memory for another chunk of words.
-    #[error("no memory for a doorbell's word")]
-    NoMemory,
-    /// The host has no LPI for it.
-    #[error(transparent)]
-    Lpi(#[from] LpiError),
-}
-
-impl From<OutOfMemory> for DoorbellError {
-    fn from(OutOfMemory: OutOfMemory) -> DoorbellError {
-        DoorbellError::NoMemory
-    }
-}
 
 /// Why a vCPU cannot be claimed for a PE.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,62 +84,11 @@ pub(crate) enum Refused {
     Dying,
 }
 
-#[cfg(not(loom))]
-const CHUNK: usize = 512;
-/// Loom keeps a record of each atomic.
-#[cfg(loom)]
-const CHUNK: usize = 2;
-
-/// The word of one doorbell.
-#[derive(Default)]
-struct Slot {
-    word: AtomicU64,
-    /// Loom tries two orders of accesses only if the later one is a write and the earlier one the last to the same place,
-    /// which a load before every compare-and-exchange hides. So it is shown one more place, that each step changes.
-    #[cfg(loom)]
-    turn: AtomicU64,
-}
-
-impl Slot {
-    /// Changes the word as `change` says, unless it refuses. The word is re-read as long as somebody else changes it; each
-    /// of them is another step of the table above, so that is not often. Returns the word before.
-    fn update<E>(&self, step: Step, change: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
-        // Relaxed: a step that is refused does nothing that would have to be ordered.
-        #[cfg(loom)]
-        self.turn.fetch_add(1, Ordering::Relaxed);
-        let mut raw = self.word.load(Ordering::Relaxed);
-        loop {
-            let before = Word::new_with_raw_value(raw);
-            let after = change(before)?;
-            match self.word.compare_exchange_weak(raw, after.raw_value(), step.ordering(), Ordering::Relaxed) {
-                Ok(_) => return Ok(before),
-                Err(now) => raw = now,
-            }
-        }
-    }
-}
-
-type Chunk = [Slot; CHUNK];
-
-/// The slots that are free.
-struct Free {
-    /// The first of a list, whose words name the next; [`NO_SLOT`] ends it.
-    head: u32,
-    /// Slots from this one on were never used.
-    fresh: u32,
-}
-
-/// Above every limit.
-const NO_SLOT: u32 = u32::MAX;
-
 /// The doorbells of a host.
 ///
-/// Slots come in chunks, which come to be when they are needed and stay; the handler finds a slot without a lock. Only
-/// allocation and release take the lock of the list of free slots.
+/// The handler finds a slot without a lock.
 pub(crate) struct Doorbells<K: Locks> {
-    chunks: Box<[OnceBox<Chunk>]>,
-    limit: u32,
-    free: K::Mutex<Free>,
+    slots: DoorbellSlots<K>,
     /// How the hardware reads a doorbell's mask.
     pub(crate) mask: DoorbellMask,
     spurious: Counter,
@@ -191,77 +98,13 @@ impl<K: Locks> Doorbells<K> {
     /// Room for this many doorbells at a time; at most 2^24 make sense, because LPIs have 24 bits. Takes 8 bytes for 512 of
     /// them now, and 8 for each when it is needed.
     pub(crate) fn new(heap: Heap<'_>, limit: u32, mask: DoorbellMask) -> Result<Doorbells<K>, OutOfMemory> {
-        let limit = limit.min(1 << 24);
-        Ok(Doorbells {
-            chunks: boxed_slice(heap, (limit as usize).div_ceil(CHUNK), OnceBox::new)?,
-            limit,
-            free: K::Mutex::new(Free { head: NO_SLOT, fresh: 0 }),
-            mask,
-            spurious: Counter::new(0),
-        })
+        let slots = DoorbellSlots::new(heap, limit.min(1 << 24))?;
+        Ok(Doorbells { slots, mask, spurious: Counter::new(0) })
     }
 
     /// Doorbells that came without being asked for, or too late.
     pub(crate) fn spurious(&self) -> u64 {
         self.spurious.load(CounterOrdering::Relaxed)
-    }
-
-    fn slot(&self, slot: u32) -> Option<&Slot> {
-        self.chunks.get(slot as usize / CHUNK)?.get()?.get(slot as usize % CHUNK)
-    }
-
-    /// Makes the chunk of a slot.
-    fn make(&self, heap: Heap<'_>, slot: u32) -> Result<(), OutOfMemory> {
-        let chunk = self.chunks.get(slot as usize / CHUNK).ok_or(OutOfMemory)?;
-        let slots: Box<Chunk> = boxed_slice(heap, CHUNK, Slot::default)?.try_into().map_err(|_| OutOfMemory)?;
-        // Another thread may have been faster; its chunk counts.
-        let _ = chunk.set(slots);
-        Ok(())
-    }
-
-    /// Takes a free slot for a doorbell of this VPE.
-    fn take_slot(&self, heap: Heap<'_>, vm: VmId, vpe: VpeId) -> Result<DoorbellId, DoorbellError> {
-        loop {
-            // Memory is allocated without the lock.
-            let missing = match self.free.with(|free| self.take_from(free, vm, vpe)) {
-                Ok(id) => return Ok(id),
-                Err(missing) if missing < self.limit => missing,
-                Err(limit) => return Err(DoorbellError::NoneFree { limit }),
-            };
-            self.make(heap, missing)?;
-        }
-    }
-
-    /// Takes a slot that was given back, or else the first that was never used; `Err` with the number of that one if it does
-    /// not exist yet.
-    fn take_from(&self, free: &mut Free, vm: VmId, vpe: VpeId) -> Result<DoorbellId, u32> {
-        let (slot, number) = match self.slot(free.head) {
-            Some(slot) => (slot, free.head),
-            None if free.fresh < self.limit => (self.slot(free.fresh).ok_or(free.fresh)?, free.fresh),
-            None => return Err(self.limit),
-        };
-        // Relaxed, here and below: the lock orders what owners of a slot do with its word, and nobody else changes it while it
-        // is free.
-        let word = Word::new_with_raw_value(slot.word.load(Ordering::Relaxed));
-        match number == free.fresh {
-            true => free.fresh += 1,
-            false => free.head = word.next(),
-        }
-        let generation = word.generation();
-        let word = Word::ZERO.with_generation(generation).with_live(true).owned_by(vm, vpe);
-        slot.word.store(word.raw_value(), Ordering::Relaxed);
-        Ok(DoorbellId { slot: number, generation })
-    }
-
-    /// Gives a slot back. Its generation is over: whoever still has the cookie has nothing.
-    fn give_slot(&self, id: DoorbellId) {
-        let Some(slot) = self.slot(id.slot) else { return };
-        self.free.with(|free| {
-            let generation = id.generation.wrapping_add(u24::new(1));
-            let word = Word::ZERO.with_generation(generation).with_next(free.head);
-            slot.word.store(word.raw_value(), Ordering::Relaxed);
-            free.head = id.slot;
-        });
     }
 
     /// Allocates an LPI and the slot that goes with it. The doorbell is disabled, and its vCPU cannot be loaded, until it is
@@ -273,11 +116,11 @@ impl<K: Locks> Doorbells<K> {
         vm: VmId,
         vpe: VpeId,
     ) -> Result<Doorbell<L::Lpi>, DoorbellError> {
-        let id = self.take_slot(heap, vm, vpe)?;
+        let id = self.slots.take(heap, vm, vpe)?;
         match lpis.allocate(id.cookie()) {
             Ok(lpi) => Ok(Doorbell { id, lpi }),
             Err(error) => {
-                self.give_slot(id);
+                self.slots.give(id);
                 Err(error.into())
             }
         }
@@ -321,7 +164,7 @@ impl<K: Locks> Doorbells<K> {
         match lpis.release(lpi) {
             // No handler has the cookie any more; only now may the slot have another owner.
             Ok(()) => {
-                self.give_slot(id);
+                self.slots.give(id);
                 Ok(())
             }
             Err(error) => Err(NotReleased(Doorbell { id, lpi: error.lpi })),
@@ -335,7 +178,7 @@ impl<K: Locks> Doorbells<K> {
         step: Step,
         change: impl Fn(Word) -> Result<Word, Refused>,
     ) -> Result<Word, Refused> {
-        self.slot(id.slot).ok_or(Refused::Gone)?.update(step, |word| match word {
+        self.slots.get(id.slot).ok_or(Refused::Gone)?.update(step, |word| match word {
             word if word.live() && word.generation() == id.generation => change(word),
             _ => Err(Refused::Gone),
         })
@@ -343,7 +186,7 @@ impl<K: Locks> Doorbells<K> {
 
     /// The word as it is now.
     fn look(&self, id: DoorbellId) -> Option<Word> {
-        let word = Word::new_with_raw_value(self.slot(id.slot)?.word.load(Ordering::Relaxed));
+        let word = Word::new_with_raw_value(self.slots.get(id.slot)?.word.load(Ordering::Relaxed));
         (word.live() && word.generation() == id.generation).then_some(word)
     }
 
@@ -435,7 +278,7 @@ impl<L> Doorbell<L> {
     }
 }
 
-/// Proof that the hardware has confirmed the doorbell settings of a VPE (DB-6): made by `vpe.rs` alone.
+/// Proof that the hardware has confirmed the doorbell settings of a VPE (DB-6): made by `configure_vpe` alone.
 pub(crate) struct DoorbellSet(pub(crate) ());
 
 /// A doorbell that could not be released: a PE may have its vCPU resident, it is not [dying](Doorbells::die), or its LPI
@@ -448,6 +291,8 @@ pub(crate) struct NotReleased<L>(pub(crate) Doorbell<L>);
 mod tests {
     use std::string::ToString;
     use std::vec::Vec;
+
+    use gicv5_hal::LpiError;
 
     use super::supply::{Mutexes, Supply};
     use super::*;

@@ -4,11 +4,9 @@ use alloc::vec::Vec;
 
 use gicv5_arch::VmId;
 
-use crate::tables::vm_table::VmTable;
+use crate::Hypervisor;
 use crate::vm::record::Records;
-use crate::{BlockOf, Hypervisor};
 use gicv5_irs::ids::Ids;
-use gicv5_irs::lease::Part;
 
 /// How far the host is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,13 +23,12 @@ pub enum Phase {
     Up,
 }
 
-/// What one lock protects.
-pub(crate) struct Core<H: Hypervisor> {
+/// What one lock protects: the accounting of VM IDs and of VMs without a handle.
+pub(crate) struct Books<H: Hypervisor> {
+    /// How far the host is.
     pub(crate) phase: Phase,
-    pub(crate) table: Part<VmTable<BlockOf<H>>>,
+    /// Which VM IDs are in use.
     pub(crate) ids: Ids,
-    /// The generation of the next VM.
-    pub(crate) next_generation: u64,
     /// VMs without a handle.
     pub(crate) parked: Records<H>,
     /// One for each thing outside the library that names a VM to the hardware.

@@ -139,7 +139,7 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// [`BringUpError`] with the cause, and what became of the rest.
     pub fn bring_up(&self) -> Result<(), BringUpError> {
-        self.domain.block_on(self.start_bring_up())
+        self.machine.domain.block_on(self.start_bring_up())
     }
 
     /// [`bring_up`](Self::bring_up) step by step: each poll looks once whether the IRS has finished, and never waits. A future
@@ -150,12 +150,12 @@ impl<H: Hypervisor> Host<H> {
     /// As [`bring_up`](Self::bring_up).
     pub async fn start_bring_up(&self) -> Result<(), BringUpError> {
         let undone = |cause| BringUpError { cause, cleanup: Ok(()) };
-        let (mut change, mut batch) = self.core.with(|core| match core.phase {
+        let (mut change, mut batch) = self.books.with(|books| match books.phase {
             Phase::Up => Err(undone(BringUpCause::AlreadyUp)),
             Phase::Changing => Err(undone(BringUpCause::Contended)),
             // Somebody is tearing down a VM that an earlier attempt has left.
-            _ if core.ids.in_use() != core.parked.len() => Err(undone(BringUpCause::Contended)),
-            Phase::Down | Phase::Partial => Ok(self.begin(core)),
+            _ if books.ids.in_use() != books.parked.len() => Err(undone(BringUpCause::Contended)),
+            Phase::Down | Phase::Partial => Ok(self.begin(books)),
         })?;
         // What an earlier attempt has left is behind the old table: nothing is known of it once there is another.
         if let Err(cause) = self.take_down(&mut change, &mut batch).await {
@@ -180,28 +180,28 @@ impl<H: Hypervisor> Host<H> {
     }
 
     async fn build(&self, change: &mut Change<'_, H>) -> Result<(), BringUpCause> {
-        let mut port = self.port(PortKind::Vmt, Command::MakeTableValid).await?;
-        let live = self.irss().find_map(|irs| {
-            let found: IRS_VMT_BASER = self.domain.platform.irs().read(irs);
+        let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
+        let live = self.machine.irss().find_map(|irs| {
+            let found: IRS_VMT_BASER = self.machine.domain.platform.irs().read(irs);
             found.valid().then_some(BringUpCause::LiveTable { irs, value: found.raw_value() })
         });
-        match (live, self.live_table) {
+        match (live, self.machine.live_table) {
             (None, _) => {}
             (Some(cause), LiveTable::Refuse) => return Err(cause),
             (Some(_), LiveTable::TakeOver) => {
-                self.withdraw_table(&mut port).await?;
+                self.table.withdraw(&self.machine, &mut port).await?;
             }
         }
         drop(port);
-        let table = VmTable::allocate(&self.domain, self.geometry)?;
-        self.core.with(|core| core.table = Part::Draft(table));
+        let table = VmTable::allocate(&self.machine.domain, self.table.geometry)?;
+        self.table.part.with(|part| *part = Part::Draft(table));
         change.then = Phase::Partial;
-        Ok(self.make_table_valid().await?)
+        Ok(self.table.make_valid(&self.machine).await?)
     }
 
     /// The phase of a host without a VM table: partial if it still holds VM IDs and doorbells.
     fn rest(&self) -> Phase {
-        self.core.with(|core| if core.ids.in_use() == 0 { Phase::Down } else { Phase::Partial })
+        self.books.with(|books| if books.ids.in_use() == 0 { Phase::Down } else { Phase::Partial })
     }
 
     /// Shuts the host down: the VM table is withdrawn, which makes everything behind it invalid, and everything goes back.
@@ -217,7 +217,7 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// [`ShutDownError`], which says what is left.
     pub fn shut_down(&self) -> Result<(), ShutDownError> {
-        self.domain.block_on(self.start_shut_down())
+        self.machine.domain.block_on(self.start_shut_down())
     }
 
     /// [`shut_down`](Self::shut_down) step by step. A future that is dropped after the first
@@ -228,12 +228,12 @@ impl<H: Hypervisor> Host<H> {
     /// As [`shut_down`](Self::shut_down).
     pub async fn start_shut_down(&self) -> Result<(), ShutDownError> {
         // Of a VM with a handle, the host knows the ID alone.
-        let (mut change, mut batch) = self.core.with(|core| {
-            let vms = core.ids.in_use() - core.parked.len();
-            match core.phase {
+        let (mut change, mut batch) = self.books.with(|books| {
+            let vms = books.ids.in_use() - books.parked.len();
+            match books.phase {
                 Phase::Changing => Err(ShutDownError::Contended),
                 _ if vms > 0 => Err(ShutDownError::VmsLeft { vms }),
-                Phase::Down | Phase::Partial | Phase::Up => Ok(self.begin(core)),
+                Phase::Down | Phase::Partial | Phase::Up => Ok(self.begin(books)),
             }
         })?;
         let outcome = self.take_down(&mut change, &mut batch).await;
@@ -260,7 +260,7 @@ impl<H: Hypervisor> Host<H> {
         if let Some(cause) = batch.todo.iter().find_map(|record| self.cannot_go(record)) {
             return Err(cause);
         }
-        let proof = match self.core.with(|core| core.table.is_lent()) {
+        let proof = match self.table.part.with(|part| part.is_lent()) {
             true => Some(self.withdraw(change).await?),
             false => None,
         };
@@ -270,12 +270,12 @@ impl<H: Hypervisor> Host<H> {
     }
 
     fn free_table(&self, proof: Option<&TableWithdrawn>) {
-        let table = self.core.with(|core| match proof {
-            Some(proof) => core.table.end(proof),
-            None => core.table.take_draft(),
+        let table = self.table.part.with(|part| match proof {
+            Some(proof) => part.end(proof),
+            None => part.take_draft(),
         });
         if let Some(table) = table {
-            table.free(self.domain.platform.memory());
+            table.free(self.machine.domain.platform.memory());
         }
     }
 }

@@ -58,19 +58,22 @@ impl<H: Hypervisor> Host<H> {
     /// What the host holds. Never waits; takes a lock, so not from an interrupt handler. Takes longer the more VMs have no
     /// handle.
     pub fn holdings(&self) -> Holdings {
-        let vmt = self.domain.unknown(&self.ports, PortKind::Vmt);
-        let unknown = vmt.or_else(|| self.domain.unknown(&self.ports, PortKind::Vpe));
-        self.core.with(|core| {
-            let is = |why| core.parked.iter().filter(move |record| record.parked == why);
-            // Of interest only where a command may have had an effect that nobody has seen.
-            let of_table = vmt.and_then(|_| core.table.content()).map_or(0, VmTable::unconfirmed_bytes);
+        let vmt = self.machine.domain.unknown(&self.machine.ports, PortKind::Vmt);
+        let unknown = vmt.or_else(|| self.machine.domain.unknown(&self.machine.ports, PortKind::Vpe));
+        // Of interest only where a command may have had an effect that nobody has seen.
+        let (table_bytes, of_table) = self.table.part.with(|part| {
+            let of_table = vmt.and_then(|_| part.content()).map_or(0, VmTable::unconfirmed_bytes);
+            (part.content().map_or(0, Structure::bytes), of_table)
+        });
+        self.books.with(|books| {
+            let is = |why| books.parked.iter().filter(move |record| record.parked == why);
             Holdings {
-                phase: core.phase,
-                vms: core.ids.in_use(),
+                phase: books.phase,
+                vms: books.ids.in_use(),
                 orphans: is(Parked::Orphan).count() as u32,
                 quarantined: is(Parked::Quarantine).count() as u32,
                 quarantined_bytes: is(Parked::Quarantine).map(Record::bytes).sum::<u64>() + of_table,
-                table_bytes: core.table.content().map_or(0, Structure::bytes),
+                table_bytes,
                 unknown,
             }
         })
@@ -78,7 +81,7 @@ impl<H: Hypervisor> Host<H> {
 
     /// What the host has counted. Never waits, takes no lock.
     pub fn counters(&self) -> Counters {
-        let (commands, timed_out, longest_wait) = self.domain.counts();
+        let (commands, timed_out, longest_wait) = self.machine.domain.counts();
         Counters { commands, timed_out, longest_wait, spurious_doorbells: self.doorbells.spurious() }
     }
 }

@@ -1,24 +1,23 @@
 //! What all VMs share.
 
-use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use gicv5_arch::geometry::VmTableGeometry;
-use gicv5_hal::{CurrentPe, IrsIndex, Lock};
+use gicv5_hal::{CurrentPe, Lock};
 
-use crate::config::{Config, LiveTable};
+use crate::config::Config;
 use crate::doorbell::Doorbells;
-use crate::host::books::{Core, Phase};
-use crate::probe::{self, Limits, ProbeError};
+use crate::host::books::{Books, Phase};
+use crate::machine::Machine;
+use crate::probe::{self, ProbeError};
+use crate::tables::vm_table::SharedVmTable;
 use crate::vcpu::ppi::VirtualPpis;
 use crate::vm::record::{Parked, Record, Records};
 use crate::{Hypervisor, MutexOf};
-use gicv5_irs::command::{Command, CommandError};
 use gicv5_irs::domain::Domain;
 use gicv5_irs::heap::{Boxed, Heap, boxed_slice};
 use gicv5_irs::ids::Ids;
-use gicv5_irs::lease::Part;
-use gicv5_irs::port::{Port, PortKind, Ports};
+use gicv5_irs::port::Ports;
 
 /// The VMs of one interrupt domain.
 ///
@@ -29,22 +28,16 @@ use gicv5_irs::port::{Port, PortKind, Ports};
 /// dropped, which frees nothing: the memory is lost, because giving it back would be worse. So call
 /// [`shut_down`](Self::shut_down) first and look at the result.
 pub struct Host<H: Hypervisor> {
-    /// Hypervisor, time-out, and what else is the same from probe to the end.
-    pub(crate) domain: Domain<H>,
+    /// The hypervisor and the IRSs.
+    pub(crate) machine: Machine<H>,
+    /// The table that the IRSs walk.
+    pub(crate) table: SharedVmTable<H>,
     /// The words of all doorbells, found by cookie without a lock.
     pub(crate) doorbells: Doorbells<H::Locks>,
     /// The virtual PPIs of the PEs.
     pub(crate) ppis: VirtualPpis,
-    /// The IRS that commands go through.
-    pub(crate) irs: IrsIndex,
-    /// The other IRSs of the domain.
-    pub(crate) others: Box<[IrsIndex]>,
-    pub(crate) contiguous_bytes: u64,
-    pub(crate) live_table: LiveTable,
-    pub(crate) limits: Limits,
-    pub(crate) geometry: VmTableGeometry,
-    pub(crate) ports: Ports<H::Locks>,
-    pub(crate) core: MutexOf<H, Core<H>>,
+    /// Who has which VM ID, and what is left without a handle.
+    pub(crate) books: MutexOf<H, Books<H>>,
 }
 
 impl<H: Hypervisor> Host<H> {
@@ -60,65 +53,49 @@ impl<H: Hypervisor> Host<H> {
     pub fn new(hypervisor: H, config: &Config<'_>) -> Result<Host<H>, ProbeError> {
         let probe::Found { limits, geometry, vms, publish_for } = probe::probe(&hypervisor, config)?;
         let heap: Heap<'_> = &|bytes| hypervisor.may_allocate(bytes);
+        let ids = Ids::new(heap, vms)?;
+        let doorbells = Doorbells::new(heap, config.vcpus, config.doorbell_mask)?;
+        let ppis = hypervisor.current_pe().on_this_pe(VirtualPpis::probe)?;
         let mut others = config.others.iter();
-        let (others_len, highest) = (others.len() as u32, limits.highest);
-        let core = Core {
-            phase: Phase::Down,
-            table: Part::Absent,
-            ids: Ids::new(heap, vms)?,
-            next_generation: 0,
-            parked: Records::EMPTY,
-            references: Vec::new(),
-        };
-        Ok(Host {
-            doorbells: Doorbells::new(heap, config.vcpus, config.doorbell_mask)?,
-            ppis: hypervisor.current_pe().on_this_pe(VirtualPpis::probe)?,
+        let others = boxed_slice(heap, others.len(), || others.next().copied().unwrap_or(config.irs))?;
+        let irss = others.len() as u32 + 1;
+        let machine = Machine {
+            domain: Domain::new(hypervisor, irss, config.timeout, limits.highest, publish_for),
             irs: config.irs,
-            others: boxed_slice(heap, others.len(), || others.next().copied().unwrap_or(config.irs))?,
+            others,
+            ports: Ports::default(),
+            limits,
             contiguous_bytes: config.contiguous_bytes,
             live_table: config.live_table,
-            limits,
-            geometry,
-            ports: Ports::default(),
-            core: Lock::new(core),
-            domain: Domain::new(hypervisor, others_len + 1, config.timeout, highest, publish_for),
-        })
-    }
-
-    /// The IRSs of the domain, the one that commands go through last.
-    pub(crate) fn irss(&self) -> impl Iterator<Item = IrsIndex> {
-        self.others.iter().copied().chain([self.irs])
-    }
-
-    /// Takes a port at the IRS that commands go through.
-    pub(crate) async fn port(&self, kind: PortKind, command: Command) -> Result<Port<'_, H>, CommandError> {
-        self.domain.port(&self.ports, kind, self.irs, command).await
+        };
+        let books = Books { phase: Phase::Down, ids, parked: Records::EMPTY, references: Vec::new() };
+        Ok(Host { machine, table: SharedVmTable::new(geometry), doorbells, ppis, books: Lock::new(books) })
     }
 
     /// Takes a record without a handle.
     pub(crate) fn park(&self, mut record: Boxed<Record<H>>, why: Parked) {
         record.parked = why;
-        self.core.with(|core| core.parked.push(record));
+        self.books.with(|books| books.parked.push(record));
     }
 
     /// How far the host is. Never waits; takes a lock, so not from an interrupt handler.
     pub fn phase(&self) -> Phase {
-        self.core.with(|core| core.phase)
+        self.books.with(|books| books.phase)
     }
 
     /// How many VMs there can be at a time: as many as were configured, or as the hardware has IDs for. Never waits.
     pub fn vm_limit(&self) -> u32 {
-        self.core.with(|core| core.ids.count())
+        self.books.with(|books| books.ids.count())
     }
 
     /// The VM table that was chosen. Never waits.
     #[must_use]
     pub const fn vm_table(&self) -> VmTableGeometry {
-        self.geometry
+        self.table.geometry
     }
 
     /// The hypervisor, as it was given to [`new`](Self::new).
     pub const fn hypervisor(&self) -> &H {
-        &self.domain.platform
+        &self.machine.domain.platform
     }
 }

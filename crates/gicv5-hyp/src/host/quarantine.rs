@@ -3,7 +3,7 @@
 use gicv5_hal::Lock;
 
 use crate::Hypervisor;
-use crate::host::books::{Core, Phase};
+use crate::host::books::{Books, Phase};
 use crate::host::host::Host;
 use crate::vm::make_invalid::TableWithdrawn;
 use crate::vm::record::{Parked, Record, Records};
@@ -41,7 +41,7 @@ pub(crate) struct Change<'h, H: Hypervisor> {
 
 impl<H: Hypervisor> Drop for Change<'_, H> {
     fn drop(&mut self) {
-        self.host.core.with(|core| core.phase = self.then);
+        self.host.books.with(|books| books.phase = self.then);
     }
 }
 
@@ -65,9 +65,9 @@ pub(crate) struct Batch<'h, H: Hypervisor> {
 
 impl<H: Hypervisor> Drop for Batch<'_, H> {
     fn drop(&mut self) {
-        self.host.core.with(|core| {
+        self.host.books.with(|books| {
             while let Some(record) = self.in_hand.take().or_else(|| self.todo.pop()).or_else(|| self.left.pop()) {
-                core.parked.push(record);
+                books.parked.push(record);
             }
         });
     }
@@ -82,17 +82,17 @@ impl<'h, H: Hypervisor> Batch<'h, H> {
 impl<H: Hypervisor> Host<H> {
     /// From here on nobody else brings the host up, shuts it down or makes the table anew, and no VM gets an ID. Returns all
     /// VMs without a handle.
-    pub(crate) fn begin(&self, core: &mut Core<H>) -> (Change<'_, H>, Batch<'_, H>) {
-        let then = core::mem::replace(&mut core.phase, Phase::Changing);
-        let batch = Batch::new(self, core.parked.take(|_| true));
+    pub(crate) fn begin(&self, books: &mut Books<H>) -> (Change<'_, H>, Batch<'_, H>) {
+        let then = core::mem::replace(&mut books.phase, Phase::Changing);
+        let batch = Batch::new(self, books.parked.take(|_| true));
         (Change { host: self, then }, batch)
     }
 
     pub(crate) async fn withdraw(&self, change: &mut Change<'_, H>) -> Result<TableWithdrawn, CommandError> {
-        let mut port = self.port(PortKind::Vmt, Command::WithdrawTable).await?;
+        let mut port = self.machine.port(PortKind::Vmt, Command::WithdrawTable).await?;
         // Up to here nothing was written, and everything is as it was.
         change.then = Phase::Partial;
-        self.withdraw_table(&mut port).await
+        self.table.withdraw(&self.machine, &mut port).await
     }
 
     /// Runs the one teardown on records without a handle. What cannot be finished stays in the batch.
@@ -141,7 +141,7 @@ impl<H: Hypervisor> Host<H> {
     /// [`ReclaimError`] if some are left: those whose vCPU is still resident, and what the hardware does not confirm, which
     /// goes to quarantine.
     pub fn reap(&self) -> Result<(), ReclaimError> {
-        self.domain.block_on(self.start_reap())
+        self.machine.domain.block_on(self.start_reap())
     }
 
     /// [`reap`](Self::reap) step by step.
@@ -167,7 +167,7 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// [`ReclaimError`] if some are left.
     pub fn reclaim(&self) -> Result<(), ReclaimError> {
-        self.domain.block_on(self.start_reclaim())
+        self.machine.domain.block_on(self.start_reclaim())
     }
 
     /// [`reclaim`](Self::reclaim) step by step.
@@ -184,7 +184,7 @@ impl<H: Hypervisor> Host<H> {
 
     /// Runs the one teardown on the records that are parked for this reason. Returns how many are left, and why.
     async fn settle_parked(&self, why: Parked) -> (u32, Result<(), Unsettled>) {
-        let todo = self.core.with(|core| core.parked.take(|record| record.parked == why));
+        let todo = self.books.with(|books| books.parked.take(|record| record.parked == why));
         let mut batch = Batch::new(self, todo);
         let outcome = self.settle(&mut batch, None).await;
         (batch.left.len(), outcome)
@@ -192,13 +192,13 @@ impl<H: Hypervisor> Host<H> {
 
     /// The way out when a VM cannot be made invalid: the table that encloses all of them, with no VM running.
     async fn make_table_anew(&self) -> Result<(), ReclaimError> {
-        let begun = self.core.with(|core| {
+        let begun = self.books.with(|books| {
             // Somebody else may have settled it meanwhile.
-            if !core.parked.iter().any(|record| record.parked == Parked::Quarantine) {
+            if !books.parked.iter().any(|record| record.parked == Parked::Quarantine) {
                 return Ok(None);
             }
-            let alone = core.ids.in_use() == core.parked.len();
-            if core.phase == Phase::Up && alone { Ok(Some(self.begin(core))) } else { Err(core.parked.len()) }
+            let alone = books.ids.in_use() == books.parked.len();
+            if books.phase == Phase::Up && alone { Ok(Some(self.begin(books))) } else { Err(books.parked.len()) }
         });
         let begun = begun.map_err(|left| ReclaimError { left, cause: TearDownCause::OthersRun })?;
         let Some((mut change, mut batch)) = begun else { return Ok(()) };
@@ -208,12 +208,12 @@ impl<H: Hypervisor> Host<H> {
             }
             let proof = self.withdraw(&mut change).await?;
             let outcome = self.settle(&mut batch, Some(&proof)).await;
-            let table = self.core.with(|core| core.table.end(&proof));
+            let table = self.table.part.with(|part| part.end(&proof));
             if let Some(mut table) = table {
-                table.clear(self.domain.platform.memory(), self.domain.publish_for);
-                self.core.with(|core| core.table = Part::Draft(table));
+                table.clear(self.machine.domain.platform.memory(), self.machine.domain.publish_for);
+                self.table.part.with(|part| *part = Part::Draft(table));
             }
-            self.make_table_valid().await?;
+            self.table.make_valid(&self.machine).await?;
             change.then = Phase::Up;
             outcome.map_err(|unsettled| unsettled.first)
         };

@@ -4,33 +4,33 @@ use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VMT_CFGR, IrsReg};
 use gicv5_hal::Lock;
 
 use crate::Hypervisor;
-use crate::host::host::Host;
-use crate::tables::vm_table::registers;
+use crate::machine::Machine;
+use crate::tables::vm_table::{SharedVmTable, registers};
 use gicv5_irs::command::{Command, CommandError, Place};
 use gicv5_irs::port::{Port, PortKind};
 
-impl<H: Hypervisor> Host<H> {
+impl<H: Hypervisor> SharedVmTable<H> {
     /// Gives the IRSs the table that has been drafted (VMT-1).
     ///
     /// One IRS is told of it. Whether the others know then is not said for certain (GEN-14, open question 13); their
     /// IRS_VMT_BASER tells. One that does not is given the same table: they share it (GEN-13).
-    pub(crate) async fn make_table_valid(&self) -> Result<(), CommandError> {
+    pub(crate) async fn make_valid(&self, machine: &Machine<H>) -> Result<(), CommandError> {
         let command = Command::MakeTableValid;
-        let mut port = self.port(PortKind::Vmt, command).await?;
+        let mut port = machine.port(PortKind::Vmt, command).await?;
         let found: IRS_VMT_BASER = port.read();
-        let registers = self.core.with(|core| {
+        let registers = self.part.with(|part| {
             // A table that is valid already would be kept (VMT-5).
-            if found.valid() { None } else { core.table.lend().and_then(registers) }
+            if found.valid() { None } else { part.lend().and_then(registers) }
         });
         let Some((cfgr, baser)) = registers else {
             return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
         };
-        self.make_valid_in(&mut port, cfgr, baser).await?;
-        for irs in &self.others {
+        SharedVmTable::make_valid_in(&mut port, cfgr, baser).await?;
+        for irs in &machine.others {
             port.turn_to(*irs, command).await?;
             let found: IRS_VMT_BASER = port.read();
             if found != baser {
-                self.make_valid_in(&mut port, cfgr, baser).await?;
+                SharedVmTable::make_valid_in(&mut port, cfgr, baser).await?;
             }
         }
         Ok(())
@@ -38,7 +38,6 @@ impl<H: Hypervisor> Host<H> {
 
     /// Gives the IRS that the port is turned to its VM table.
     async fn make_valid_in(
-        &self,
         port: &mut Port<'_, H>,
         cfgr: IRS_VMT_CFGR,
         baser: IRS_VMT_BASER,

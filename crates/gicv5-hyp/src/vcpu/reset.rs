@@ -62,7 +62,7 @@ impl<H: Hypervisor> Vm<'_, H> {
     ///
     /// [`ResetError`].
     pub fn reset_vcpu(&self, vcpu: VcpuIndex) -> Result<(), ResetError> {
-        self.host.domain.block_on(self.start_reset_vcpu(vcpu))
+        self.host.machine.domain.block_on(self.start_reset_vcpu(vcpu))
     }
 
     /// [`reset_vcpu`](Self::reset_vcpu) step by step. A future that is dropped leaves the vCPU's settings as they are at that
@@ -82,13 +82,13 @@ impl<H: Hypervisor> Vm<'_, H> {
         if host.doorbells.is_resident(doorbell) {
             return Err(unchanged(ResetCause::Resident { vm, vpe: *vpe }));
         }
-        let lpi = host.doorbells.lpi(host.domain.platform.lpis(), doorbell);
+        let lpi = host.doorbells.lpi(host.machine.domain.platform.lpis(), doorbell);
         // The commands may end the request for the doorbell (open question 8), also if the future is dropped half-way.
         context.stop_waiting();
-        match host.configure_vpe(vm, *vpe, lpi).await {
+        match host.machine.configure_vpe(vm, *vpe, lpi, host.doorbells.mask).await {
             Ok(proof) => {
                 context.reset(&host.ppis, record.priorities(vcpu));
-                host.doorbells.enable(host.domain.platform.lpis(), doorbell, &proof);
+                host.doorbells.enable(host.machine.domain.platform.lpis(), doorbell, &proof);
                 Ok(())
             }
             Err(error) if error.nothing_was_written() => Err(unchanged(error.into())),

@@ -227,7 +227,7 @@ impl<H: Hypervisor> Vm<'_, H> {
         let not_live = RunError::NotLive { vm: record.vm, state: record.state() };
         Ok(Running {
             doorbells: &self.host.doorbells,
-            lpis: self.host.domain.platform.lpis(),
+            lpis: self.host.machine.domain.platform.lpis(),
             ppis: &self.host.ppis,
             vm: record.vm,
             life: &record.life,

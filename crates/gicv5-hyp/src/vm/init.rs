@@ -5,7 +5,7 @@ use gicv5_arch::{IrsIntType, VmId, VpeId};
 use gicv5_hal::{Lock, LpiError};
 
 use crate::Hypervisor;
-use crate::doorbell::DoorbellError;
+use crate::doorbell::error::DoorbellError;
 use crate::error::Fate;
 use crate::host::books::Phase;
 use crate::host::host::Host;
@@ -183,7 +183,7 @@ impl<H: Hypervisor> Vm<'_, H> {
     ///
     /// [`InitError`], with the cause and what became of the VM.
     pub fn init(&mut self, spec: &VmSpec<'_>) -> Result<(), InitError> {
-        self.host.domain.block_on(self.start_init(spec))
+        self.host.machine.domain.block_on(self.start_init(spec))
     }
 
     /// [`init`](Self::init) step by step: each poll goes on until the IRS has to be waited for, and looks once whether it has
@@ -212,13 +212,14 @@ impl<H: Hypervisor> Vm<'_, H> {
             let _ = host.start_reclaim().await;
         }
         let key = host.take_id().map_err(|cause| InitError { cause, fate })?;
-        let record = match Record::new(&host.domain.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
-            Ok(record) => self.record.insert(record),
-            Err(error) => {
-                host.core.with(|core| core.ids.give(key.vm().raw_value().into()));
-                return Err(InitError { cause: error.into(), fate });
-            }
-        };
+        let record =
+            match Record::new(&host.machine.domain.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
+                Ok(record) => self.record.insert(record),
+                Err(error) => {
+                    host.books.with(|books| books.ids.give(key.vm().raw_value().into()));
+                    return Err(InitError { cause: error.into(), fate });
+                }
+            };
         match host.build_vm(record, &plan).await {
             Ok(()) => {
                 record.life.begin();
@@ -257,7 +258,7 @@ impl Plan {
         if highest == NO_VPE {
             return Err(InitCause::ReservedVpe { vpe: highest });
         }
-        let limits = &host.limits;
+        let limits = &host.machine.limits;
         let vpe_table = limits.vpe_table.table_for_highest(highest).map_err(InitCause::VpeId)?;
         let spi_id_bits = match spec.spis {
             0 => None,
@@ -269,49 +270,47 @@ impl Plan {
 
 impl<H: Hypervisor> Host<H> {
     fn holdings_in_quarantine(&self) -> bool {
-        self.core.with(|core| core.parked.iter().any(|record| record.parked == Parked::Quarantine))
+        self.books.with(|books| books.parked.iter().any(|record| record.parked == Parked::Quarantine))
     }
 
     /// Takes the lowest free VM ID.
     fn take_id(&self) -> Result<VmKey, InitCause> {
-        self.core.with(|core| {
-            if core.phase != Phase::Up {
-                return Err(InitCause::HostNotUp(core.phase));
+        self.books.with(|books| {
+            if books.phase != Phase::Up {
+                return Err(InitCause::HostNotUp(books.phase));
             }
-            let vm = core.ids.take().and_then(|id| id.try_into().ok()).map(VmId::new).ok_or(InitCause::NoVmId)?;
-            let generation = core.next_generation;
-            core.next_generation += 1;
-            Ok(VmKey::new(vm, generation))
+            let vm = books.ids.take().and_then(|id| id.try_into().ok()).map(VmId::new).ok_or(InitCause::NoVmId)?;
+            Ok(self.table.key(vm))
         })
     }
 
     /// Everything that init does with a record. Whatever it has done when it fails is in the record.
     async fn build_vm(&self, record: &mut Record<H>, plan: &Plan) -> Result<(), InitCause> {
         let vm = record.vm;
-        let lpis = self.domain.platform.lpis();
+        let lpis = self.machine.domain.platform.lpis();
         for vcpu in &mut record.vcpus {
             let vpe = vcpu.vpe;
-            let doorbell = self.doorbells.allocate(&self.domain.heap(), lpis, vm, vpe);
+            let doorbell = self.doorbells.allocate(&self.machine.domain.heap(), lpis, vm, vpe);
             vcpu.doorbell = Some(doorbell.map_err(|source| InitCause::Doorbell { vpe, source })?);
         }
-        self.make_entry_reachable(vm).await?;
+        self.table.make_reachable(&self.machine, vm).await?;
         let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
-        let memory = self.domain.platform.memory();
+        let memory = self.machine.domain.platform.memory();
         let tables = Tables::allocate(
-            &self.domain.heap(),
+            &self.machine.domain.heap(),
             memory,
-            self.domain.publish_for,
-            &self.limits,
+            self.machine.domain.publish_for,
+            &self.machine.limits,
             record.key(),
             plan.vpe_table,
             vpes,
         )?;
         record.tables = Part::Draft(tables);
-        self.make_vm_valid(record).await?;
+        self.table.make_vm_valid(&self.machine, record).await?;
         for vcpu in &record.vcpus {
             let Some(doorbell) = &vcpu.doorbell else { continue };
             let lpi = self.doorbells.lpi(lpis, doorbell);
-            let proof = self.make_vpe_valid(vm, vcpu.vpe, lpi).await?;
+            let proof = self.machine.make_vpe_valid(vm, vcpu.vpe, lpi, self.doorbells.mask).await?;
             self.doorbells.enable(lpis, doorbell, &proof);
         }
         if let Some(id_bits) = plan.spi_id_bits {

@@ -97,7 +97,7 @@ impl<H: Hypervisor> Vm<'_, H> {
     ///
     /// [`IstError`].
     pub fn create_lpi_ist(&self, id_bits: u32) -> Result<(), IstError> {
-        self.host.domain.block_on(self.start_create_lpi_ist(id_bits))
+        self.host.machine.domain.block_on(self.start_create_lpi_ist(id_bits))
     }
 
     /// [`create_lpi_ist`](Self::create_lpi_ist) step by step.
@@ -119,7 +119,7 @@ impl<H: Hypervisor> Vm<'_, H> {
     ///
     /// [`IstError`].
     pub fn remove_lpi_ist(&self) -> Result<(), IstError> {
-        self.host.domain.block_on(self.start_remove_lpi_ist())
+        self.host.machine.domain.block_on(self.start_remove_lpi_ist())
     }
 
     /// [`remove_lpi_ist`](Self::remove_lpi_ist) step by step.
@@ -158,9 +158,9 @@ impl<H: Hypervisor> Host<H> {
     ) -> Result<(), IstError> {
         // Memory is allocated before the port is taken, so that nobody waits for the allocator.
         let ist = self.allocate_ist(record.key(), int_type, id_bits)?;
-        let mut spare = Spare::new(self.domain.memory(), Some(ist));
+        let mut spare = Spare::new(self.machine.domain.memory(), Some(ist));
         let command = Command::MakeIstValid(record.vm, int_type);
-        let mut port = self.port(PortKind::Vmt, command).await?;
+        let mut port = self.machine.port(PortKind::Vmt, command).await?;
         let word = record.ists.with(|ists| match (ists.part_mut(int_type), &spare.content) {
             (part @ Part::Absent, Some(ist)) => {
                 let word = ist.levels.geometry().vmte_word(ist.levels.base().address()).map_err(TableError::from)?;
@@ -170,7 +170,9 @@ impl<H: Hypervisor> Host<H> {
             }
             _ => Err(IstCause::Exists),
         })?;
-        let Err(error) = self.make_ist_valid(&mut port, record.vm, int_type, word).await else { return Ok(()) };
+        let Err(error) = self.table.make_ist_valid(&self.machine, &mut port, record.vm, int_type, word).await else {
+            return Ok(());
+        };
         if let CommandErrorKind::NoEffect = error.kind {
             // The IRS is idle and has not taken the IST, so that it can be had back.
             let removed = self.take_ist(&mut port, record, int_type).await;
@@ -181,22 +183,22 @@ impl<H: Hypervisor> Host<H> {
     }
 
     fn allocate_ist(&self, key: VmKey, int_type: IrsIntType, id_bits: u32) -> Result<Boxed<Ist<BlockOf<H>>>, IstCause> {
-        let limits = &self.limits;
+        let limits = &self.machine.limits;
         let id_bits = match int_type {
             IrsIntType::Lpi => id_bits.max(limits.ist.min_lpi_id_bits()),
             IrsIntType::Spi => id_bits,
         };
-        let geometry = limits.ist.choose(int_type, id_bits, self.contiguous_bytes)?;
-        let levels = Levels::allocate_whole(&self.domain, geometry)?;
-        Boxed::new(&self.domain.heap(), Ist { key, int_type, levels }).map_err(|(error, ist)| {
-            ist.free(self.domain.memory());
+        let geometry = limits.ist.choose(int_type, id_bits, self.machine.contiguous_bytes)?;
+        let levels = Levels::allocate_whole(&self.machine.domain, geometry)?;
+        Boxed::new(&self.machine.domain.heap(), Ist { key, int_type, levels }).map_err(|(error, ist)| {
+            ist.free(self.machine.domain.memory());
             TableError::from(error).into()
         })
     }
 
     /// Takes an IST from a valid VM. If the IRS does not confirm, the IST stays lent until the VM is invalid (IST-8).
     pub(crate) async fn remove_ist(&self, record: &Record<H>, int_type: IrsIntType) -> Result<(), IstError> {
-        let mut port = self.port(PortKind::Vmt, Command::MakeIstInvalid(record.vm, int_type)).await?;
+        let mut port = self.machine.port(PortKind::Vmt, Command::MakeIstInvalid(record.vm, int_type)).await?;
         if record.ists.with(|ists| matches!(ists.part_mut(int_type), Part::Absent)) {
             return Err(IstCause::Absent.into());
         }
@@ -209,10 +211,10 @@ impl<H: Hypervisor> Host<H> {
         record: &Record<H>,
         int_type: IrsIntType,
     ) -> Result<(), CommandError> {
-        let proof = self.make_ist_invalid(port, record.key(), int_type).await?;
+        let proof = self.table.make_ist_invalid(&self.machine, port, record.key(), int_type).await?;
         let ist = record.ists.with(|ists| ists.part_mut(int_type).end(&proof));
         if let Some(ist) = ist {
-            ist.into_inner().free(self.domain.platform.memory());
+            ist.into_inner().free(self.machine.domain.platform.memory());
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! What an IRS may touch is *lent*: there is a [`Lease`] of it, and from a lease nothing comes back but against a proof
 //! made by a completed command that made the enclosing structure invalid. A proof names the VM and its generation, and only
-//! this module can make one: [`Host::make_vm_invalid`], [`Host::make_ist_invalid`] and [`Host::withdraw_table`] are the three
+//! this module can make one: [`SharedVmTable::make_vm_invalid`], [`SharedVmTable::make_ist_invalid`] and [`SharedVmTable::withdraw`] are the three
 //! ways. A time-out on the way leaves the lease a lease (LIFE-10).
 //!
 //! Within a live table ownership is per entry: an entry that is still invalid may be filled, with VALID left 0 (VMT-13,
@@ -16,13 +16,13 @@ use gicv5_arch::IrsIntType;
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD};
 use gicv5_arch::irs::{IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::MapAction;
-use gicv5_hal::{Lock, TableMemory};
+use gicv5_hal::TableMemory;
 
 use crate::Hypervisor;
-use crate::host::host::Host;
 use crate::ids::VmKey;
+use crate::machine::Machine;
 use crate::tables::ist::Ist;
-use crate::tables::vm_table::VmTable;
+use crate::tables::vm_table::{SharedVmTable, VmTable};
 use crate::tables::vpe_table::Tables;
 use gicv5_irs::command::{Command, CommandError, Place, TableEntry};
 use gicv5_irs::heap::Boxed;
@@ -73,27 +73,32 @@ impl<B> Proof<VmTable<B>> for TableWithdrawn {
     }
 }
 
-impl<H: Hypervisor> Host<H> {
+impl<H: Hypervisor> SharedVmTable<H> {
     /// Makes a VM invalid, sees that it is, and leaves its entry all zero for the next one of this ID (VM-2, VM-14).
     ///
     /// It is harmless, and not left out, where the VM has not become valid: an earlier command to make it so may have timed
     /// out, and is over now that the port is taken.
-    pub(crate) async fn make_vm_invalid(&self, port: &mut Port<'_, H>, key: VmKey) -> Result<VmInvalid, CommandError> {
+    pub(crate) async fn make_vm_invalid(
+        &self,
+        machine: &Machine<H>,
+        port: &mut Port<'_, H>,
+        key: VmKey,
+    ) -> Result<VmInvalid, CommandError> {
         let command = Command::MakeVmInvalid(key.vm());
         let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(key.vm());
         port.issue(command, value).await?;
-        let cleared = self.with_entry(key.vm(), |memory, block, offset| {
+        let cleared = self.with_entry(machine, key.vm(), |memory, block, offset| {
             let bytes = offset..offset + L2_VMTE::BYTES;
-            memory.acquire(self.domain.publish_for, block, bytes.clone());
+            memory.acquire(machine.domain.publish_for, block, bytes.clone());
             let word = memory.load64(block, offset);
             if L2_VMTE_VMD::new_with_raw_value(word).valid() {
                 return Err(word);
             }
-            memory.prepare(self.domain.publish_for, block, bytes.clone());
+            memory.prepare(machine.domain.publish_for, block, bytes.clone());
             for word in (0..L2_VMTE::BYTES).step_by(8) {
                 memory.store64(block, offset + word, 0);
             }
-            memory.publish(self.domain.publish_for, block, bytes);
+            memory.publish(machine.domain.publish_for, block, bytes);
             Ok(())
         });
         match cleared {
@@ -106,6 +111,7 @@ impl<H: Hypervisor> Host<H> {
     /// Makes an IST of a valid VM invalid, sees that it is, and leaves its word of the VM's entry zero (IST-5).
     pub(crate) async fn make_ist_invalid<'p>(
         &self,
+        machine: &Machine<H>,
         port: &'p mut Port<'_, H>,
         key: VmKey,
         int_type: IrsIntType,
@@ -117,15 +123,15 @@ impl<H: Hypervisor> Host<H> {
             .with_int_type(int_type)
             .with_vm_id(key.vm());
         port.issue(command, value).await?;
-        let cleared = self.with_ist_word(key.vm(), int_type, |memory, block, bytes| {
-            memory.acquire(self.domain.publish_for, block, bytes.clone());
+        let cleared = self.with_ist_word(machine, key.vm(), int_type, |memory, block, bytes| {
+            memory.acquire(machine.domain.publish_for, block, bytes.clone());
             let word = memory.load64(block, bytes.start);
             if L2_VMTE_IST::new_with_raw_value(word).ist_valid() {
                 return Err(word);
             }
-            memory.prepare(self.domain.publish_for, block, bytes.clone());
+            memory.prepare(machine.domain.publish_for, block, bytes.clone());
             memory.store64(block, bytes.start, 0);
-            memory.publish(self.domain.publish_for, block, bytes);
+            memory.publish(machine.domain.publish_for, block, bytes);
             Ok(())
         });
         match cleared {
@@ -140,9 +146,13 @@ impl<H: Hypervisor> Host<H> {
     /// The write is harmless where it is not valid, and not left out there: what a register reads is no better proof than
     /// what the IRS says when it has finished. No VM may become valid meanwhile; the caller has seen to it that none is
     /// being initialised.
-    pub(crate) async fn withdraw_table(&self, port: &mut Port<'_, H>) -> Result<TableWithdrawn, CommandError> {
+    pub(crate) async fn withdraw(
+        &self,
+        machine: &Machine<H>,
+        port: &mut Port<'_, H>,
+    ) -> Result<TableWithdrawn, CommandError> {
         let command = Command::WithdrawTable;
-        for irs in self.irss() {
+        for irs in machine.irss() {
             port.turn_to(irs, command).await?;
             port.issue(command, IRS_VMT_BASER::ZERO).await?;
             let found: IRS_VMT_BASER = port.read();
@@ -150,6 +160,6 @@ impl<H: Hypervisor> Host<H> {
                 return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
             }
         }
-        Ok(TableWithdrawn { before: self.core.with(|core| core.next_generation) })
+        Ok(TableWithdrawn { before: self.next_generation() })
     }
 }

@@ -10,7 +10,9 @@ use gicv5_hal::TableMemory;
 
 use crate::Hypervisor;
 use crate::doorbell::DoorbellSet;
-use crate::host::host::Host;
+use crate::doorbell::mask::DoorbellMask;
+use crate::machine::Machine;
+use crate::tables::vm_table::SharedVmTable;
 use crate::tables::vpe_table::NO_VPE;
 use crate::vm::init::InitCause;
 use crate::vm::record::Record;
@@ -18,20 +20,20 @@ use gicv5_irs::command::{Command, CommandError, Place, TableEntry};
 use gicv5_irs::lease::TableError;
 use gicv5_irs::port::{Port, PortKind};
 
-impl<H: Hypervisor> Host<H> {
+impl<H: Hypervisor> SharedVmTable<H> {
     /// Fills the VM's entry and has the IRS make it valid (VM-1).
-    pub(crate) async fn make_vm_valid(&self, record: &mut Record<H>) -> Result<(), InitCause> {
+    pub(crate) async fn make_vm_valid(&self, machine: &Machine<H>, record: &mut Record<H>) -> Result<(), InitCause> {
         let vm = record.vm;
         let command = Command::MakeVmValid(vm);
-        let mut port = self.port(PortKind::Vmt, command).await?;
+        let mut port = machine.port(PortKind::Vmt, command).await?;
         let tables = record.tables.lend().ok_or(TableError::Records)?;
-        let entry = tables.entry(&self.limits).map_err(TableError::from)?;
-        let filled = self.fill_entry(vm, entry).unwrap_or(Err(0));
+        let entry = tables.entry(&machine.limits).map_err(TableError::from)?;
+        let filled = self.fill_entry(machine, vm, entry).unwrap_or(Err(0));
         filled.map_err(|found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found))?;
         let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_vm_id(vm);
         port.issue(command, value).await?;
-        let found = self.with_entry(vm, |memory, block, offset| {
-            memory.acquire(self.domain.publish_for, block, offset..offset + 8);
+        let found = self.with_entry(machine, vm, |memory, block, offset| {
+            memory.acquire(machine.domain.publish_for, block, offset..offset + 8);
             memory.load64(block, offset)
         });
         let found = found.unwrap_or(0);
@@ -41,19 +43,68 @@ impl<H: Hypervisor> Host<H> {
         Ok(())
     }
 
+    pub(crate) async fn make_ist_valid(
+        &self,
+        machine: &Machine<H>,
+        port: &mut Port<'_, H>,
+        vm: VmId,
+        int_type: IrsIntType,
+        word: L2_VMTE_IST,
+    ) -> Result<(), CommandError> {
+        let command = Command::MakeIstValid(vm, int_type);
+        let filled = self.with_ist_word(machine, vm, int_type, |memory, block, bytes| {
+            memory.prepare(machine.domain.publish_for, block, bytes.clone());
+            let found = memory.load64(block, bytes.start);
+            if L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
+                return Err(found);
+            }
+            memory.store64(block, bytes.start, word.raw_value());
+            memory.publish(machine.domain.publish_for, block, bytes);
+            Ok(())
+        });
+        // An entry that is valid before the command cannot be: LIFE-20.
+        filled.unwrap_or(Err(0)).map_err(|found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found))?;
+        let value =
+            IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_int_type(int_type).with_vm_id(vm);
+        port.issue(command, value).await?;
+        let found = self.with_ist_word(machine, vm, int_type, |memory, block, bytes| {
+            memory.acquire(machine.domain.publish_for, block, bytes.clone());
+            memory.load64(block, bytes.start)
+        });
+        let found = found.unwrap_or(0);
+        if !L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
+            return Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found));
+        }
+        Ok(())
+    }
+}
+
+impl<H: Hypervisor> Machine<H> {
     /// Makes a VPE of a valid VM valid, and its settings what they must be. There is no other way to make one valid, so
     /// that none is without its settings (VPE-10, VPE-11).
-    pub(crate) async fn make_vpe_valid(&self, vm: VmId, vpe: VpeId, lpi: Lpi) -> Result<DoorbellSet, CommandError> {
+    pub(crate) async fn make_vpe_valid(
+        &self,
+        vm: VmId,
+        vpe: VpeId,
+        lpi: Lpi,
+        mask: DoorbellMask,
+    ) -> Result<DoorbellSet, CommandError> {
         let command = Command::MakeVpeValid(vm, vpe);
         let mut port = self.port(PortKind::Vmt, command).await?;
         port.issue(command, IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(vm).with_vpe_id(vpe)).await?;
         drop(port);
-        self.configure_vpe(vm, vpe, lpi).await
+        self.configure_vpe(vm, vpe, lpi, mask).await
     }
 
     /// Selects a VPE, which shows whether it is valid (VPE-12), takes it out of 1-of-N selection and gives it its doorbell,
     /// with no request.
-    pub(crate) async fn configure_vpe(&self, vm: VmId, vpe: VpeId, lpi: Lpi) -> Result<DoorbellSet, CommandError> {
+    pub(crate) async fn configure_vpe(
+        &self,
+        vm: VmId,
+        vpe: VpeId,
+        lpi: Lpi,
+        mask: DoorbellMask,
+    ) -> Result<DoorbellSet, CommandError> {
         let command = Command::SelectVpe(vm, vpe);
         let mut port = self.port(PortKind::Vpe, command).await?;
         let select = |vpe| IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe);
@@ -77,7 +128,7 @@ impl<H: Hypervisor> Host<H> {
 
         let command = Command::SetDoorbell(vm, vpe);
         // The mask of a request replaces this one (DB-10). If it counts as well, it is in nobody's way.
-        let open = self.doorbells.mask.letting_through(Priority::LEAST_URGENT);
+        let open = mask.letting_through(Priority::LEAST_URGENT);
         let settings = IRS_VPE_DBR::ZERO.with_dbv(true).with_dbpm(open).with_intid(lpi);
         port.issue_valid(command, settings).await?;
         // A doorbell that is not set is a vCPU that sleeps for ever, so it is worth another look (DB-6).
@@ -86,39 +137,5 @@ impl<H: Hypervisor> Host<H> {
             return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_DBR), found.raw_value()));
         }
         Ok(DoorbellSet(()))
-    }
-
-    pub(crate) async fn make_ist_valid(
-        &self,
-        port: &mut Port<'_, H>,
-        vm: VmId,
-        int_type: IrsIntType,
-        word: L2_VMTE_IST,
-    ) -> Result<(), CommandError> {
-        let command = Command::MakeIstValid(vm, int_type);
-        let filled = self.with_ist_word(vm, int_type, |memory, block, bytes| {
-            memory.prepare(self.domain.publish_for, block, bytes.clone());
-            let found = memory.load64(block, bytes.start);
-            if L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
-                return Err(found);
-            }
-            memory.store64(block, bytes.start, word.raw_value());
-            memory.publish(self.domain.publish_for, block, bytes);
-            Ok(())
-        });
-        // An entry that is valid before the command cannot be: LIFE-20.
-        filled.unwrap_or(Err(0)).map_err(|found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found))?;
-        let value =
-            IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_int_type(int_type).with_vm_id(vm);
-        port.issue(command, value).await?;
-        let found = self.with_ist_word(vm, int_type, |memory, block, bytes| {
-            memory.acquire(self.domain.publish_for, block, bytes.clone());
-            memory.load64(block, bytes.start)
-        });
-        let found = found.unwrap_or(0);
-        if !L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
-            return Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found));
-        }
-        Ok(())
     }
 }

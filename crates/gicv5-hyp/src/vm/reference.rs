@@ -45,9 +45,9 @@ impl<H: Hypervisor> fmt::Debug for VmReference<'_, H> {
 
 impl<H: Hypervisor> Drop for VmReference<'_, H> {
     fn drop(&mut self) {
-        self.host.core.with(|core| {
-            if let Some(n) = core.references.iter().position(|vm| *vm == self.vm) {
-                core.references.swap_remove(n);
+        self.host.books.with(|books| {
+            if let Some(n) = books.references.iter().position(|vm| *vm == self.vm) {
+                books.references.swap_remove(n);
             }
         });
     }
@@ -69,8 +69,8 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         // Memory is allocated without the lock, and the old memory goes back without it.
         let mut room = Vec::new();
         loop {
-            let noted = host.core.with(|core| {
-                let references = &mut core.references;
+            let noted = host.books.with(|books| {
+                let references = &mut books.references;
                 if references.len() == references.capacity() && references.len() < room.capacity() {
                     room.append(references);
                     core::mem::swap(references, &mut room);
@@ -87,7 +87,8 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
                 Ok(()) => return Ok(VmReference { host, vm }),
                 Err(full) => {
                     room = Vec::new();
-                    reserve(&host.domain.heap(), &mut room, 2 * full + 8).map_err(|_| ReferenceError::NoMemory)?;
+                    reserve(&host.machine.domain.heap(), &mut room, 2 * full + 8)
+                        .map_err(|_| ReferenceError::NoMemory)?;
                 }
             }
         }

@@ -114,7 +114,7 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// [`TearDownError`]. If nothing could be begun, the VM is unchanged, and running on. If the hardware does not confirm,
     /// what it may still use is quarantined with the host, and the handle is free.
     pub fn tear_down(&mut self) -> Result<(), TearDownError> {
-        self.host.domain.block_on(self.start_tear_down())
+        self.host.machine.domain.block_on(self.start_tear_down())
     }
 
     /// [`tear_down`](Self::tear_down) step by step. A future that is dropped leaves the VM as far as it was: teardown may be
@@ -149,7 +149,7 @@ impl<H: Hypervisor> Host<H> {
     /// record that is being torn down, or that is with the host, has no handle with which a vCPU could be loaded.
     pub(crate) fn cannot_go(&self, record: &Record<H>) -> Option<TearDownCause> {
         let vm = record.vm;
-        let references = self.core.with(|core| core.references.iter().filter(|other| **other == vm).count());
+        let references = self.books.with(|books| books.references.iter().filter(|other| **other == vm).count());
         if references > 0 {
             return Some(TearDownCause::Referenced { vm, references });
         }
@@ -172,7 +172,7 @@ impl<H: Hypervisor> Host<H> {
         if let Some(cause) = self.cannot_go(record) {
             return Err(cause);
         }
-        let memory = self.domain.platform.memory();
+        let memory = self.machine.domain.platform.memory();
         if record.tables.is_lent() {
             let invalid = match proof.and_then(|proof| proof.about(record.key())) {
                 Some(invalid) => {
@@ -180,14 +180,14 @@ impl<H: Hypervisor> Host<H> {
                     invalid
                 }
                 None => {
-                    let mut port = self.port(PortKind::Vmt, Command::MakeVmInvalid(vm)).await?;
+                    let mut port = self.machine.port(PortKind::Vmt, Command::MakeVmInvalid(vm)).await?;
                     self.end_vcpus(record)?;
-                    self.make_vm_invalid(&mut port, record.key()).await?
+                    self.table.make_vm_invalid(&self.machine, &mut port, record.key()).await?
                 }
             };
             let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
             if let Some(tables) = record.tables.end(&invalid) {
-                tables.clear(memory, self.domain.publish_for, vpes);
+                tables.clear(memory, self.machine.domain.publish_for, vpes);
                 tables.free(memory);
             }
             let ists = record
@@ -202,7 +202,7 @@ impl<H: Hypervisor> Host<H> {
             }
         }
         self.release_doorbells(record).await?;
-        self.core.with(|core| core.ids.give(vm.raw_value().into()));
+        self.books.with(|books| books.ids.give(vm.raw_value().into()));
         Ok(())
     }
 
@@ -227,7 +227,7 @@ impl<H: Hypervisor> Host<H> {
     /// VM of this ID would have its doorbell. So the ID stays, and so does the doorbell that the command names.
     async fn release_doorbells(&self, record: &mut Record<H>) -> Result<(), TearDownCause> {
         let vm = record.vm;
-        let named = self.domain.unknown_of(&self.ports, PortKind::Vpe, vm).await;
+        let named = self.machine.domain.unknown_of(&self.machine.ports, PortKind::Vpe, vm).await;
         let mut outcome = match named {
             Some(command) => Err(TearDownCause::Named { command }),
             None => Ok(()),
@@ -237,7 +237,7 @@ impl<H: Hypervisor> Host<H> {
                 continue;
             }
             let Some(doorbell) = vcpu.doorbell.take() else { continue };
-            if let Err(kept) = self.doorbells.release(self.domain.platform.lpis(), doorbell) {
+            if let Err(kept) = self.doorbells.release(self.machine.domain.platform.lpis(), doorbell) {
                 vcpu.doorbell = Some(kept.0);
                 outcome = outcome.and(Err(TearDownCause::Doorbell { vm, vpe: vcpu.vpe }));
             }
@@ -249,6 +249,6 @@ impl<H: Hypervisor> Host<H> {
 /// The blocks of a record's ISTs that have come back.
 pub(crate) fn free_all<H: Hypervisor>(host: &Host<H>, ists: [Option<Boxed<Ist<BlockOf<H>>>>; 2]) {
     for ist in ists.into_iter().flatten() {
-        ist.into_inner().free(host.domain.platform.memory());
+        ist.into_inner().free(host.machine.domain.platform.memory());
     }
 }

@@ -1,0 +1,38 @@
+//! What stays the same from the probe to the end, and the way to the IRSs.
+
+use alloc::boxed::Box;
+
+use gicv5_hal::IrsIndex;
+
+use crate::Hypervisor;
+use crate::config::LiveTable;
+use crate::probe::Limits;
+use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::domain::Domain;
+use gicv5_irs::port::{Port, PortKind, Ports};
+
+/// The hypervisor, the IRSs of its domain, and what the probe found.
+pub(crate) struct Machine<H: Hypervisor> {
+    /// Hypervisor, time-out, and what else the drivers of a domain need.
+    pub(crate) domain: Domain<H>,
+    /// The IRS that commands go through.
+    pub(crate) irs: IrsIndex,
+    /// The other IRSs of the domain.
+    pub(crate) others: Box<[IrsIndex]>,
+    pub(crate) ports: Ports<H::Locks>,
+    pub(crate) limits: Limits,
+    pub(crate) contiguous_bytes: u64,
+    pub(crate) live_table: LiveTable,
+}
+
+impl<H: Hypervisor> Machine<H> {
+    /// The IRSs of the domain, the one that commands go through last.
+    pub(crate) fn irss(&self) -> impl Iterator<Item = IrsIndex> {
+        self.others.iter().copied().chain([self.irs])
+    }
+
+    /// Takes a port at the IRS that commands go through.
+    pub(crate) async fn port(&self, kind: PortKind, command: Command) -> Result<Port<'_, H>, CommandError> {
+        self.domain.port(&self.ports, kind, self.irs, command).await
+    }
+}
