@@ -160,6 +160,12 @@ pub(super) struct Tally {
     checks: [u64; Check::ALL.len()],
     explained: [Count; Defect::ALL.len()],
     untold: [Count; Untold::ALL.len()],
+    /// The lines of which nothing is said.
+    #[cfg(test)]
+    pub(super) untold_at: Vec<Place>,
+    /// The lines that a defect explains.
+    #[cfg(test)]
+    pub(super) explained_at: Vec<Place>,
     pub(super) taken_over: u64,
     pub(super) ties: u64,
     pub(super) divergences: u64,
@@ -178,6 +184,10 @@ impl Tally {
             checks: [0; Check::ALL.len()],
             explained: [Count::default(); Defect::ALL.len()],
             untold: [Count::default(); Untold::ALL.len()],
+            #[cfg(test)]
+            untold_at: Vec::new(),
+            #[cfg(test)]
+            explained_at: Vec::new(),
             taken_over: 0,
             ties: 0,
             divergences: 0,
@@ -216,6 +226,8 @@ impl Tally {
     }
 
     pub(super) fn explain(&mut self, defect: Defect, line: Line) {
+        #[cfg(test)]
+        self.explained_at.push(line.into());
         if let Some(count) = self.explained.get_mut(defect as usize) {
             count.add(line);
         }
@@ -226,6 +238,8 @@ impl Tally {
     }
 
     pub(super) fn untold(&mut self, reason: Untold, line: Line) {
+        #[cfg(test)]
+        self.untold_at.push(line.into());
         if let Some(count) = self.untold.get_mut(reason as usize) {
             count.add(line);
         }

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 
 use super::engine::Stop;
 use super::report::Summary;
-use super::tally::{Check, Defect, Untold};
+use super::tally::{Check, Defect, Place, Untold};
 use super::threads::Owner;
 
 const LINUX: &str = "linux-7.3-4cpu-virtio.trace.zst";
@@ -277,6 +277,20 @@ fn an_spi_whose_pending_state_qemu_does_not_clear_is_explained() {
     explains(Defect::SpiEnable, 1, 1, &one_pe(&[&start[..], &defect].concat()));
     let state = "gicv5_request_config GICv5 IRS RequestConfig NonSecure SPI virtual:0 ID 5 ICSR 0x8006";
     explains(Defect::SpiEnable, 1, 1, &one_pe(&[&start[..], &[CLEAR, SPI5, IRQ, state]].concat()));
+}
+
+#[test]
+fn a_request_that_fails_is_not_explained_by_a_defect_of_enables() {
+    let failed = "gicv5_request_config GICv5 IRS RequestConfig NonSecure SPI virtual:0 ID 5 ICSR 0x8003";
+    let summary = replay(&one_pe(&[PRIORITY, NONE, QUIET, ENABLE, NONE, QUIET, DISABLE, NONE, QUIET, failed]));
+    assert_eq!(named(&summary), [16], "the same answer with F clear is explained");
+    let state = failed.replace("0x8003", "0x8002");
+    explains(
+        Defect::SpiEnable,
+        1,
+        1,
+        &one_pe(&[PRIORITY, NONE, QUIET, ENABLE, NONE, QUIET, DISABLE, NONE, QUIET, &state]),
+    );
 }
 
 #[test]
@@ -569,8 +583,9 @@ struct Found {
     missed: u32,
 }
 
-/// Changes answers of a recording, one at a time, at most `each` of every kind, and asks what is found.
+/// Changes answers of a recording, or of its start, one at a time, at most `each` of every kind, and asks what is found.
 fn campaign(
+    whole: &[(String, String)],
     files: &[(String, String)],
     each: usize,
     seed: u64,
@@ -590,6 +605,14 @@ fn campaign(
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) as usize % below
     };
+    // A line of which nothing is said is no answer that is compared.
+    let unchanged = try_replay_files(whole, &[]).unwrap();
+    let places = |places: &[Place]| -> std::collections::BTreeSet<(usize, u64)> {
+        places.iter().map(|place| (usize::from(place.file), place.line)).collect()
+    };
+    let (untold, defects) = (places(&unchanged.tally().untold_at), places(&unchanged.tally().explained_at));
+    kinds.values_mut().for_each(|places| places.retain(|(file, n)| !untold.contains(&(*file, *n as u64 + 1))));
+    kinds.retain(|_, places| !places.is_empty());
     let mut found = std::collections::BTreeMap::<String, Found>::new();
     let mut complaints = Vec::new();
     for (kind, places) in kinds {
@@ -609,7 +632,6 @@ fn campaign(
                 files[file].1 = lines[file][..end].iter().enumerate().map(line).collect();
                 try_replay_files(&files, &[])
             };
-            entry.changed += 1;
             let number = place as u64 + 1;
             let name = &files[file].0;
             let summary = match change(end) {
@@ -621,6 +643,11 @@ fn campaign(
                 },
                 Err(stop) => panic!("{name}:{number}: {wrong}: {stop:?}"),
             };
+            // QEMU's defect is mended: the answer is right.
+            if summary.tally().divergences == 0 && defects.contains(&(file, number)) {
+                continue;
+            }
+            entry.changed += 1;
             let kept = &summary.tally().kept;
             let is_it = |other: u16, line: u64| (usize::from(other), line) == (file, number);
             if kept.first().is_some_and(|first| is_it(first.line.file, first.line.number)) {
@@ -658,18 +685,24 @@ fn a_changed_answer_is_a_divergence_that_names_its_line() {
     let mut all = Vec::new();
     for (name, lines) in [(REGISTERS, 900), (RANDOM, 2500), (BY_THREAD, 2500)] {
         let (each, seed) = asked.unwrap_or((4, 7));
-        let files = match (name, asked) {
-            (BY_THREAD, None) => start(&threads(), lines),
-            (BY_THREAD, Some(_)) => threads(),
-            (_, None) => vec![(name.to_owned(), head(&recording(name), lines))],
-            (_, Some(_)) => vec![(name.to_owned(), recording(name))],
+        let whole = if name == BY_THREAD { threads() } else { vec![(name.to_owned(), recording(name))] };
+        let files = match asked {
+            None if name == BY_THREAD => start(&whole, lines),
+            None => vec![(name.to_owned(), head(&whole[0].1, lines))],
+            Some(_) => whole.clone(),
         };
-        let (found, complaints) = campaign(&files, each, seed);
+        let (found, complaints) = campaign(&whole, &files, each, seed);
         assert!(found.len() >= 6, "{name}: {found:#?}");
         if asked.is_some() {
             eprintln!("{name}, seed {seed}: {found:#?}");
         }
-        if !complaints.is_empty() {
+        // With several PEs an answer may be wrong and yet right for a wire that the main loop has moved, or has not.
+        let few = |found: &Found| {
+            found.missed * 50 <= found.changed && found.first * 50 >= (found.changed - found.missed) * 49
+        };
+        if name == BY_THREAD && asked.is_some() && found.values().all(few) {
+            eprintln!("{complaints:#?}");
+        } else if !complaints.is_empty() {
             all.extend(complaints);
             all.push(format!("{name}: {found:?}"));
         }

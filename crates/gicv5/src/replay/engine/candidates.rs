@@ -38,7 +38,7 @@ impl Engine {
                     return self.skip_answers(Untold::Skipped);
                 };
                 self.compare_candidate(line, pe, candidate);
-                self.expect_signals(pe)
+                self.expect_signals(pe, None)
             }
             Event::IrsNoCandidate { domain, iaffid, reason } => {
                 self.take();

@@ -52,7 +52,11 @@ impl Engine {
             .with_hm(theirs.hm())
             .with_iaffid(theirs.iaffid())
             .with_priority(theirs.priority());
-        if Some(taken) == self.with_defect(id, entry) {
+        let answer = |entry: L2_ISTE| {
+            ICC_ICSR_EL1::new_with_raw_value(model).with_enabled(entry.enable()).with_pending(entry.pending())
+        };
+        // All of it, also what an entry does not hold.
+        if self.with_defect(id, entry).map(answer) == Some(theirs) {
             self.tally.explain(Defect::SpiEnable, line);
         } else {
             self.diverge(line, Check::Configuration, format!("ICSR is {model:#x}: {}", describe(entry)));

@@ -69,18 +69,19 @@ impl Engine {
         handle.write_raw(SysReg::ICC_PCR_EL1, PCR::ZERO.with_priority(number).raw_value());
     }
 
-    pub(super) fn expect_signals(&mut self, pe: usize) -> Result<(), Stop> {
+    /// The outputs of a PE; with its best PPI, where the lines before them show it.
+    pub(super) fn expect_signals(&mut self, pe: usize, shown: Option<Candidate>) -> Result<(), Stop> {
         let line = self.next("gicv5_update_irq_fiq")?;
         if !matches!(line.event, Event::Signals { .. }) {
             self.misplaced(line, &format!("gicv5_update_irq_fiq of PE {pe} comes here"));
             return Ok(());
         }
         self.take();
-        self.compare_signals(line, pe);
+        self.compare_signals(line, pe, shown);
         Ok(())
     }
 
-    fn compare_signals(&mut self, line: Line, pe: usize) {
+    fn compare_signals(&mut self, line: Line, pe: usize, shown: Option<Candidate>) {
         let Event::Signals { irq, fiq, nmi } = line.event else { return };
         if self.blind {
             return self.tally.untold(Untold::Thread, line);
@@ -106,7 +107,12 @@ impl Engine {
         if outputs(model) == (irq, fiq, nmi) {
             return;
         }
-        if self.blame_wire(pe, |(_, signalled)| outputs(signalled) == (irq, fiq, nmi)) {
+        // The wires make the best PPI too.
+        let best = |best: Option<(Ppi, Priority)>| best.map(|(ppi, priority)| (IntId::Ppi(ppi), priority));
+        let fits = |(ppi, signalled)| {
+            shown.is_none_or(|shown| shown.interrupt() == best(ppi)) && outputs(signalled) == (irq, fiq, nmi)
+        };
+        if self.blame_wire(pe, fits) {
             return self.tally.untold(Untold::Wire, line);
         }
         if self.stale(pe) && outputs(self.stale_hppi(pe)) == (irq, fiq, nmi) {
@@ -148,12 +154,13 @@ impl Engine {
         if let Some(cpu) = self.cpus.get_mut(pe) {
             cpu.mask = Mask::UNKNOWN;
         }
-        self.compare_signals(line, pe);
+        self.compare_signals(line, pe, None);
         Ok(())
     }
 
     /// The PPI candidates of the four domains, then the outputs. `edge` is a PPI that was just acknowledged.
     pub(super) fn expect_ppis(&mut self, pe: usize, acknowledged: Option<Ppi>) -> Result<(), Stop> {
+        let mut shown = None;
         for number in 0..4 {
             let line = self.next("gicv5_recalc_ppi_hppi")?;
             let Event::PpiCandidate { domain, candidate } = line.event else {
@@ -163,6 +170,9 @@ impl Engine {
             self.take();
             if let Some((IntId::Ppi(ppi), priority)) = candidate.interrupt() {
                 self.ppi_priorities.insert(ppi, priority);
+            }
+            if domain == Domain::NonSecure {
+                shown = Some(candidate);
             }
             if domain == Domain::NonSecure && (self.unsure.0 || self.is_doubtful(pe)) {
                 self.tally.untold(Untold::Wire, line);
@@ -178,7 +188,7 @@ impl Engine {
                 self.diverge(line, Check::PpiCandidate, model);
             }
         }
-        self.expect_signals(pe)
+        self.expect_signals(pe, shown)
     }
 
     fn compare_ppi(&mut self, line: Line, pe: usize, candidate: Candidate, acknowledged: Option<Ppi>) {
@@ -189,6 +199,9 @@ impl Engine {
         };
         if line.excess.is_some() {
             return;
+        }
+        if theirs.is_none() && candidate != Candidate::NONE {
+            return self.other_ppi(line, pe, theirs);
         }
         let Some(cpu) = self.cpus.get_mut(pe) else { return };
         let edge = acknowledged == Some(Ppi::SW_PPI);
@@ -238,8 +251,7 @@ impl Engine {
                 cpu.unknown &= !ready;
             }
         }
-        let model = self.machine.ppi_candidate(index);
-        if model == theirs && (theirs.is_some() || candidate == Candidate::NONE) {
+        if self.machine.ppi_candidate(index) == theirs {
             return;
         }
         let handle = Pe::new(&cpu.pe);
@@ -259,6 +271,13 @@ impl Engine {
         if self.blame_wire(pe, |(best, _)| best == theirs) {
             return self.tally.untold(Untold::Wire, line);
         }
+        self.other_ppi(line, pe, theirs);
+    }
+
+    /// The trace shows a PPI that the model would not offer, or none.
+    #[cold]
+    fn other_ppi(&mut self, line: Line, pe: usize, theirs: Option<(Ppi, Priority)>) {
+        let model = self.machine.ppi_candidate(PeIndex(pe as u16));
         let about = theirs.or(model).map(|(ppi, _)| ppi);
         let text = match model {
             Some((ppi, priority)) => format!("the best PPI of PE {pe} is {} with {priority}", IntId::Ppi(ppi)),

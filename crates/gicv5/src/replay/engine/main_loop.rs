@@ -29,6 +29,14 @@ enum Sign {
 /// What a PE shows: its best PPI, and what it is signalled.
 pub(super) type Shown = (Option<(Ppi, Priority)>, Option<(IntId, Priority)>);
 
+/// The lines of an operation: the best PPI of the Non-secure domain, and whether anything is signalled.
+type Answers = (Option<(IntId, Priority)>, bool);
+
+/// The lines that say what a PE shows.
+fn answers((best, signalled): Shown) -> Answers {
+    (best.map(|(ppi, priority)| (IntId::Ppi(ppi), priority)), signalled.is_some())
+}
+
 impl Engine {
     /// The main loop has moved the wire of a PPI of some PE.
     pub(super) fn main_loop_wire(&mut self, ppi: Ppi, high: bool) -> Result<(), Stop> {
@@ -57,23 +65,11 @@ impl Engine {
         let several = possible.len() > 1 && (time == Time::MAX || self.moves_another(ppi, time)?);
         let doubted = self.cpus.iter().any(|cpu| cpu.doubts.contains(&ppi));
         if several || doubted {
-            let shown: Vec<Shown> = possible.iter().map(|(_, pe)| self.with_wire(*pe, ppi, high)).collect();
-            let is_known: Vec<bool> = possible.iter().map(|(_, pe)| self.is_known(*pe, ppi)).collect();
-            let known = is_known.iter().all(|known| *known);
-            let same =
-                |part: fn(&Shown, &Shown) -> bool| shown.windows(2).all(|two| matches!(two, [a, b] if part(a, b)));
-            self.unsure = (!known || !same(|a, b| a.0 == b.0), !known || !same(|a, b| a.1 == b.1));
-            // What the lines say is good enough to go on with.
-            let (candidate, signalled) = self.answers()?;
-            let fits = |(shown, known): (&Shown, &bool)| {
-                let best = shown.0.map(|(ppi, priority)| (IntId::Ppi(ppi), priority));
-                !known || (best, shown.1.is_some()) == (candidate, signalled)
-            };
-            let first = shown.iter().zip(&is_known).position(fits);
-            match first.and_then(|n| possible.get(n)) {
-                Some((_, other)) => pe = *other,
+            let lines = self.answers()?;
+            match self.first_that_fits(&possible, ppi, high, lines) {
+                Some(other) => pe = other,
                 // Another one was taken for this PE before.
-                None if doubted => self.unsure = (true, true),
+                None if doubted && self.another_fits(ppi, high, lines) => self.unsure = (true, true),
                 None => {}
             }
         }
@@ -86,6 +82,34 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// The first of several PEs that would answer as the lines say, which is good enough to go on with, or of which nothing is known.
+    /// What they would not all answer is unsure.
+    fn first_that_fits(&mut self, possible: &[(Time, usize)], ppi: Ppi, high: bool, lines: Answers) -> Option<usize> {
+        let known = possible.iter().all(|(_, pe)| self.is_known(*pe, ppi));
+        let (mut unsure, mut fits, mut one) = ((!known, !known), None, None);
+        for (_, pe) in possible {
+            if fits.is_some() && unsure == (true, true) {
+                break;
+            }
+            let shown = self.with_wire(*pe, ppi, high);
+            let (best, signalled) = *one.get_or_insert(shown);
+            unsure = (unsure.0 || shown.0 != best, unsure.1 || shown.1 != signalled);
+            if fits.is_none() && (answers(shown) == lines || !self.is_known(*pe, ppi)) {
+                fits = Some(*pe);
+            }
+        }
+        self.unsure = unsure;
+        fits
+    }
+
+    /// Whether some PE may answer as the lines say, if its wires are not at the levels that they are taken to be at.
+    fn another_fits(&self, ppi: Ppi, high: bool, lines: Answers) -> bool {
+        self.cpus.iter().enumerate().any(|(pe, cpu)| {
+            let others = cpu.doubts.iter().any(|doubted| *doubted != ppi);
+            others || !self.is_known(pe, ppi) || answers(self.with_wire(pe, ppi, high)) == lines
+        })
     }
 
     /// The wire may be at the other level, until the thread of the PE shows it.
@@ -101,25 +125,38 @@ impl Engine {
     fn sign(&mut self, pe: usize, ppi: Ppi, high: bool, until: Time) -> Result<Sign, Stop> {
         let Some(file) = self.source.threads.file(pe) else { return Ok(Sign::None) };
         let intid_of_ppi = IntId::Ppi(ppi).raw();
-        for n in 0..AHEAD {
+        let taken = self.tally.lines.get(file).map_or(0, |lines| lines.read);
+        let known = self.cpus.get(pe).map(|cpu| cpu.silent).filter(|(known, _)| *known == Some(ppi));
+        let mut silent = known.map_or(taken, |(_, line)| line.max(taken));
+        let (mut named, mut found) = (false, Sign::None);
+        for n in (silent - taken) as usize..AHEAD {
             let Some(line) = self.source.recording.peek(file, n)? else { break };
             if line.time > until {
                 break;
             }
             match line.event {
                 Event::PpiWire { ppi: other, high: level } if other == ppi => {
-                    return Ok(if level == high { Sign::Stayed } else { Sign::Moved(line.time) });
+                    found = if level == high { Sign::Stayed } else { Sign::Moved(line.time) };
+                    break;
                 }
-                Event::Acknowledge { intid, .. } if high && intid == intid_of_ppi => {
+                Event::Acknowledge { intid, .. } if intid == intid_of_ppi => {
+                    named = true;
                     let next = self.source.recording.peek(file, n + 1)?;
-                    if matches!(next.map(|line| line.event), Some(Event::PpiCandidate { .. })) {
-                        return Ok(Sign::Moved(line.time));
+                    if high && matches!(next.map(|line| line.event), Some(Event::PpiCandidate { .. })) {
+                        found = Sign::Moved(line.time);
+                        break;
                     }
                 }
                 _ => {}
             }
+            if !named {
+                silent += 1;
+            }
         }
-        Ok(Sign::None)
+        if let Some(cpu) = self.cpus.get_mut(pe) {
+            cpu.silent = (Some(ppi), silent);
+        }
+        Ok(found)
     }
 
     /// Whether the main loop moves another wire of this PPI before some time.
@@ -136,7 +173,7 @@ impl Engine {
     }
 
     /// What the lines of this operation show: the best PPI of the Non-secure domain, and whether anything is signalled.
-    fn answers(&mut self) -> Result<(Option<(IntId, Priority)>, bool), Stop> {
+    fn answers(&mut self) -> Result<Answers, Stop> {
         let best = match self.source.peek(1)?.map(|line| line.event) {
             Some(Event::PpiCandidate { candidate, .. }) => candidate.interrupt(),
             _ => None,

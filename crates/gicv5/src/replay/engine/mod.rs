@@ -68,6 +68,8 @@ struct Cpu {
     wires: u64,
     /// Wires that may be at the other level: the main loop moved that of some PE.
     doubts: Vec<Ppi>,
+    /// The thread says nothing about this PPI before this line of those with events.
+    silent: (Option<Ppi>, u64),
 }
 
 /// What QEMU may have got wrong about an SPI (hazard 1).
@@ -131,6 +133,7 @@ impl Engine {
                     stale: false,
                     wires: 0,
                     doubts: Vec::new(),
+                    silent: (None, 0),
                 })
             })
             .collect();
@@ -227,7 +230,7 @@ impl Engine {
                 self.judge_domain(line, domain);
                 let Some(pe) = self.pe(on)? else { return Ok(true) };
                 self.on_pe(pe, |pe| pe.cdeoi());
-                self.expect_signals(pe)?;
+                self.expect_signals(pe, None)?;
             }
             Event::DeactivateRequest { domain, intid } => self.deactivate(line, on, domain, intid)?,
             Event::PpiWire { ppi, high } => {

@@ -129,7 +129,7 @@ impl Engine {
                     cpu.offered = Candidate::NONE;
                     cpu.stale = false;
                 }
-                self.expect_signals(pe)?;
+                self.expect_signals(pe, None)?;
             }
         }
         Ok(())
