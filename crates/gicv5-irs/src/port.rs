@@ -108,33 +108,25 @@ struct PortState<K: Locks> {
 }
 
 /// The ports of an IRS, or of several that are used as one.
-pub struct Ports<K: Locks> {
-    cr0: PortState<K>,
-    ist: PortState<K>,
-    vmt: PortState<K>,
-    vpe: PortState<K>,
-    spi: PortState<K>,
-    pe: PortState<K>,
-    sync: PortState<K>,
-}
+pub struct Ports<K: Locks>([PortState<K>; PortKind::ALL.len()]);
 
 impl<K: Locks> Default for Ports<K> {
     fn default() -> Ports<K> {
-        let new = || PortState { turn: Turn::default(), unknown: Lock::new(None) };
-        Ports { cr0: new(), ist: new(), vmt: new(), vpe: new(), spi: new(), pe: new(), sync: new() }
+        Ports(PortKind::ALL.map(|_| PortState { turn: Turn::default(), unknown: Lock::new(None) }))
     }
 }
 
 impl<K: Locks> Ports<K> {
     const fn state(&self, kind: PortKind) -> &PortState<K> {
+        let Ports([cr0, ist, vmt, vpe, spi, pe, sync]) = self;
         match kind {
-            PortKind::Cr0 => &self.cr0,
-            PortKind::Ist => &self.ist,
-            PortKind::Vmt => &self.vmt,
-            PortKind::Vpe => &self.vpe,
-            PortKind::Spi => &self.spi,
-            PortKind::Pe => &self.pe,
-            PortKind::Sync => &self.sync,
+            PortKind::Cr0 => cr0,
+            PortKind::Ist => ist,
+            PortKind::Vmt => vmt,
+            PortKind::Vpe => vpe,
+            PortKind::Spi => spi,
+            PortKind::Pe => pe,
+            PortKind::Sync => sync,
         }
     }
 }

@@ -37,64 +37,6 @@ pub struct PpiState {
     pub priority: Priority,
 }
 
-/// The registers of a bank (PPI-1).
-pub(crate) struct BankRegisters {
-    enable: SysReg,
-    handling: SysReg,
-    pub(crate) clear_active: SysReg,
-    set_active: SysReg,
-    pub(crate) clear_pending: SysReg,
-    set_pending: SysReg,
-}
-
-impl BankRegisters {
-    pub(crate) const fn of(bank: PpiBank) -> BankRegisters {
-        match bank {
-            PpiBank::Architected => BankRegisters {
-                enable: SysReg::ICC_PPI_ENABLER0_EL1,
-                handling: SysReg::ICC_PPI_HMR0_EL1,
-                clear_active: SysReg::ICC_PPI_CACTIVER0_EL1,
-                set_active: SysReg::ICC_PPI_SACTIVER0_EL1,
-                clear_pending: SysReg::ICC_PPI_CPENDR0_EL1,
-                set_pending: SysReg::ICC_PPI_SPENDR0_EL1,
-            },
-            PpiBank::ImplementationDefined => BankRegisters {
-                enable: SysReg::ICC_PPI_ENABLER1_EL1,
-                handling: SysReg::ICC_PPI_HMR1_EL1,
-                clear_active: SysReg::ICC_PPI_CACTIVER1_EL1,
-                set_active: SysReg::ICC_PPI_SACTIVER1_EL1,
-                clear_pending: SysReg::ICC_PPI_CPENDR1_EL1,
-                set_pending: SysReg::ICC_PPI_SPENDR1_EL1,
-            },
-        }
-    }
-}
-
-/// The priority registers, eight PPIs each.
-pub(crate) const PRIORITYR: [SysReg; 16] = [
-    SysReg::ICC_PPI_PRIORITYR0_EL1,
-    SysReg::ICC_PPI_PRIORITYR1_EL1,
-    SysReg::ICC_PPI_PRIORITYR2_EL1,
-    SysReg::ICC_PPI_PRIORITYR3_EL1,
-    SysReg::ICC_PPI_PRIORITYR4_EL1,
-    SysReg::ICC_PPI_PRIORITYR5_EL1,
-    SysReg::ICC_PPI_PRIORITYR6_EL1,
-    SysReg::ICC_PPI_PRIORITYR7_EL1,
-    SysReg::ICC_PPI_PRIORITYR8_EL1,
-    SysReg::ICC_PPI_PRIORITYR9_EL1,
-    SysReg::ICC_PPI_PRIORITYR10_EL1,
-    SysReg::ICC_PPI_PRIORITYR11_EL1,
-    SysReg::ICC_PPI_PRIORITYR12_EL1,
-    SysReg::ICC_PPI_PRIORITYR13_EL1,
-    SysReg::ICC_PPI_PRIORITYR14_EL1,
-    SysReg::ICC_PPI_PRIORITYR15_EL1,
-];
-
-fn priority_register(ppi: Ppi) -> SysReg {
-    let [first, ..] = PRIORITYR;
-    PRIORITYR.get(usize::from(ppi.priority_register().value())).copied().unwrap_or(first)
-}
-
 fn set<P: PeOps + ?Sized>(pe: &Pe<'_, P>, register: SysReg) -> PpiSet {
     PpiSet::new_with_raw_value(pe.read_raw(register))
 }
@@ -108,7 +50,7 @@ fn write_one<P: PeOps + ?Sized>(pe: &Pe<'_, P>, register: SysReg, ppi: Ppi) {
 /// Disables all PPIs of the PE, at the next ISB.
 pub(crate) fn disable_all<P: PeOps + ?Sized>(pe: &Pe<'_, P>) {
     for bank in PpiBank::ALL {
-        pe.write_raw(BankRegisters::of(bank).enable, 0);
+        pe.write_raw(SysReg::icc_ppi_enabler(bank), 0);
     }
 }
 
@@ -118,7 +60,7 @@ pub(crate) fn disable_all<P: PeOps + ?Sized>(pe: &Pe<'_, P>) {
 ///
 /// [`PpiError::NotImplemented`].
 pub fn enable<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> Result<(), PpiError> {
-    let register = BankRegisters::of(ppi.bank()).enable;
+    let register = SysReg::icc_ppi_enabler(ppi.bank());
     pe.write_raw(register, set(pe, register).with(ppi).raw_value());
     pe.isb();
     if set(pe, register).contains(ppi) { Ok(()) } else { Err(PpiError::NotImplemented(ppi)) }
@@ -126,21 +68,21 @@ pub fn enable<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> Result<(), PpiErro
 
 /// Disables a PPI. When this returns, the PE does not take it any more.
 pub fn disable<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) {
-    let register = BankRegisters::of(ppi.bank()).enable;
+    let register = SysReg::icc_ppi_enabler(ppi.bank());
     pe.write_raw(register, set(pe, register).without(ppi).raw_value());
     pe.isb();
 }
 
 /// Sets a PPI's priority.
 pub fn set_priority<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi, priority: Priority) {
-    let register = priority_register(ppi);
+    let register = SysReg::icc_ppi_priorityr(ppi.priority_register());
     let priorities = PPI_PRIORITYR::new_with_raw_value(pe.read_raw(register));
     pe.write_raw(register, priorities.with_priority(ppi, priority).raw_value());
     pe.isb();
 }
 
 fn check_edge<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> Result<(), PpiError> {
-    if set(pe, BankRegisters::of(ppi.bank()).handling).contains(ppi) { Err(PpiError::Level(ppi)) } else { Ok(()) }
+    if set(pe, SysReg::icc_ppi_hmr(ppi.bank())).contains(ppi) { Err(PpiError::Level(ppi)) } else { Ok(()) }
 }
 
 /// Makes an edge PPI pending.
@@ -150,7 +92,7 @@ fn check_edge<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> Result<(), PpiErro
 /// [`PpiError::Level`] if it is not an edge PPI.
 pub fn set_pending<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> Result<(), PpiError> {
     check_edge(pe, ppi)?;
-    write_one(pe, BankRegisters::of(ppi.bank()).set_pending, ppi);
+    write_one(pe, SysReg::icc_ppi_spendr(ppi.bank()), ppi);
     Ok(())
 }
 
@@ -161,31 +103,32 @@ pub fn set_pending<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> Result<(), Pp
 /// [`PpiError::Level`] if it is not an edge PPI.
 pub fn clear_pending<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> Result<(), PpiError> {
     check_edge(pe, ppi)?;
-    write_one(pe, BankRegisters::of(ppi.bank()).clear_pending, ppi);
+    write_one(pe, SysReg::icc_ppi_cpendr(ppi.bank()), ppi);
     Ok(())
 }
 
 /// Makes a PPI active: it is not signalled until it is deactivated.
 pub fn set_active<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) {
-    write_one(pe, BankRegisters::of(ppi.bank()).set_active, ppi);
+    write_one(pe, SysReg::icc_ppi_sactiver(ppi.bank()), ppi);
 }
 
 /// Makes a PPI inactive. An interrupt that was acknowledged is deactivated by
 /// [`Phys::deactivate`](crate::Phys::deactivate) instead.
 pub fn clear_active<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) {
-    write_one(pe, BankRegisters::of(ppi.bank()).clear_active, ppi);
+    write_one(pe, SysReg::icc_ppi_cactiver(ppi.bank()), ppi);
 }
 
 /// Reads how a PPI is set up, and its state. One that is not implemented reads as all zero (PPI-5).
 #[must_use]
 pub fn state<P: PeOps + ?Sized>(pe: &Pe<'_, P>, ppi: Ppi) -> PpiState {
-    let registers = BankRegisters::of(ppi.bank());
-    let level = set(pe, registers.handling).contains(ppi);
+    let bank = ppi.bank();
+    let level = set(pe, SysReg::icc_ppi_hmr(bank)).contains(ppi);
     PpiState {
-        enabled: set(pe, registers.enable).contains(ppi),
-        pending: set(pe, registers.set_pending).contains(ppi),
-        active: set(pe, registers.set_active).contains(ppi),
+        enabled: set(pe, SysReg::icc_ppi_enabler(bank)).contains(ppi),
+        pending: set(pe, SysReg::icc_ppi_spendr(bank)).contains(ppi),
+        active: set(pe, SysReg::icc_ppi_sactiver(bank)).contains(ppi),
         handling: if level { HandlingMode::Level } else { HandlingMode::Edge },
-        priority: PPI_PRIORITYR::new_with_raw_value(pe.read_raw(priority_register(ppi))).priority(ppi),
+        priority: PPI_PRIORITYR::new_with_raw_value(pe.read_raw(SysReg::icc_ppi_priorityr(ppi.priority_register())))
+            .priority(ppi),
     }
 }

@@ -1,75 +1,130 @@
-//! The driver's own heap: a host that refuses it gets an error, at every allocation.
+//! The driver's own heap: it asks for each allocation first, and a host that refuses one gets an error.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
+#[path = "../../gicv5-irs/tests/common/seen.rs"]
+mod seen;
 
 use std::error::Error;
-use std::sync::Arc;
 
 use common::{Lab, Shape, config, down};
-use gicv5_hal::{Cookie, HostLpis};
-use gicv5_phys::{Phys, ProbeError};
+use gicv5_arch::insn::GicInsn;
+use gicv5_arch::sysreg::SysReg;
+use gicv5_hal::{Cookie, CurrentPe, HostLpis, Pe, PeOps};
+use gicv5_model::{Machine, ModelPe, PeIndex};
+use gicv5_phys::{OwnedLpi, Phys, ProbeError};
+use seen::{ALLOCATIONS, LIVE, Seen, UNASKED, count, inside, leave, outside};
 
-/// Everything that allocates: two IRSs, a level-2 IST for each 256 LPIs, a second chunk of gates.
-fn life(lab: &Lab, shape: Shape) -> Result<(), Box<dyn Error>> {
-    let irss = shape.irs_indices();
-    // Lent and shared, as a host that keeps a part of itself does.
-    let host = Arc::new(lab.clone());
-    let phys = Phys::new(&host, &config(&irss))?;
-    let mut lpis = Vec::new();
-    let outcome = up_and_allocate(lab, &phys, &mut lpis);
+/// A PE of the model, which allocates for itself.
+#[derive(Clone)]
+struct SeenPe(ModelPe);
+
+impl PeOps for SeenPe {
+    fn read_sysreg(&self, register: SysReg) -> u64 {
+        outside(|| self.0.read_sysreg(register))
+    }
+
+    fn write_sysreg(&self, register: SysReg, value: u64) {
+        outside(|| self.0.write_sysreg(register, value));
+    }
+
+    fn gic(&self, insn: GicInsn, xt: u64) -> u64 {
+        outside(|| self.0.gic(insn, xt))
+    }
+
+    fn isb(&self) {
+        outside(|| self.0.isb());
+    }
+
+    fn dsb(&self) {
+        outside(|| self.0.dsb());
+    }
+}
+
+impl CurrentPe for SeenPe {
+    type Ops = SeenPe;
+
+    fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, SeenPe>) -> R) -> R {
+        f(&Pe::new(self))
+    }
+}
+
+/// Two IRSs, a level-2 IST for each 256 LPIs, a second chunk of gates.
+const SHAPE: Shape = Shape { irss: 2, ..Shape::DEFAULT };
+
+fn pes(machine: &Machine) -> Vec<SeenPe> {
+    (0..machine.pe_count()).map(|n| SeenPe(machine.pe(PeIndex(n)).unwrap())).collect()
+}
+
+/// Everything that allocates, and everything back.
+fn life(phys: &Phys<Seen<SeenPe>>, pes: &[SeenPe]) -> Result<(), Box<dyn Error>> {
+    let mut lpis = Vec::with_capacity(520);
+    let outcome = up_and_allocate(phys, pes, &mut lpis);
     for lpi in lpis {
-        phys.release(lpi)?;
+        inside(|| phys.release(lpi))?;
     }
-    for pe in 0..usize::from(lab.machine.pe_count()) {
+    for pe in pes {
         // One that did not come up need not go.
-        let _ = lab.on(pe, |pe| phys.bring_down_pe(pe));
+        let _ = inside(|| phys.bring_down_pe(&Pe::new(pe)));
     }
-    phys.tear_down()?;
-    assert_eq!(lab.live_blocks(), 0, "table memory is left");
-    lab.assert_no_violations();
+    inside(|| phys.tear_down())?;
     outcome
 }
 
-fn up_and_allocate(
-    lab: &Lab,
-    phys: &Phys<&Arc<Lab>>,
-    lpis: &mut Vec<gicv5_phys::OwnedLpi>,
-) -> Result<(), Box<dyn Error>> {
-    phys.bring_up()?;
-    for pe in 0..usize::from(lab.machine.pe_count()) {
-        lab.on(pe, |pe| phys.bring_up_pe(pe))?;
+fn up_and_allocate(phys: &Phys<Seen<SeenPe>>, pes: &[SeenPe], lpis: &mut Vec<OwnedLpi>) -> Result<(), Box<dyn Error>> {
+    inside(|| phys.bring_up())?;
+    for pe in pes {
+        inside(|| phys.bring_up_pe(&Pe::new(pe)))?;
     }
     for n in 0..520 {
-        lpis.push(phys.allocate(Cookie(n))?);
+        lpis.push(inside(|| phys.allocate(Cookie(n)))?);
     }
     Ok(())
 }
 
-const SHAPE: Shape = Shape { irss: 2, ..Shape::DEFAULT };
-
-#[test]
-fn a_heap_that_refuses_everything_is_an_error() {
-    let lab = SHAPE.lab();
-    lab.refuse_heap(0..u64::MAX);
-    let refused = Phys::new(lab.clone(), &config(&SHAPE.irs_indices())).err();
-    assert_eq!(refused, Some(ProbeError::NoMemory));
+/// A driver on whose host all allocations but the first few are refused, or fail. Returns how many it has made.
+fn life_with(allocations: u64, refuses: bool) -> u64 {
+    let machine = Machine::new(SHAPE.config()).unwrap();
+    let (pes, before) = (pes(&machine), machine.snapshot());
+    let seen = Seen { machine: machine.clone(), current: pes[0].clone() };
+    let irss = SHAPE.irs_indices();
+    let context = format!("{allocations} allocations, refused: {refuses}");
+    count();
+    leave(allocations, refuses);
+    let mut made = 0;
+    match inside(|| Phys::new(seen, &config(&irss))) {
+        Err(error) => assert_eq!(error, ProbeError::NoMemory, "{context}"),
+        Ok(phys) => {
+            let outcome = life(&phys, &pes);
+            made = ALLOCATIONS.get();
+            leave(u64::MAX, false);
+            if allocations == u64::MAX {
+                outcome.unwrap();
+            } else {
+                let text = format!("{:?}", outcome.expect_err(&context));
+                assert!(text.contains("Records") || text.contains("NoMemory"), "{context}: {text}");
+            }
+            life(&phys, &pes).unwrap_or_else(|error| panic!("{context}: and then {error}"));
+            inside(|| drop(phys));
+        }
+    }
+    leave(u64::MAX, false);
+    assert_eq!(UNASKED.get(), 0, "{context}: allocations that the host was not asked for");
+    assert_eq!(LIVE.get(), 0, "{context}: bytes are left");
+    let account = machine.account(&before);
+    assert!(account.is_clean(), "{context}: {account:#?}");
+    made
 }
 
 #[test]
-fn a_heap_that_refuses_any_one_request_is_an_error_and_leaves_nothing_behind() {
-    let lab = SHAPE.lab();
-    life(&lab, SHAPE).unwrap();
-    let requests = lab.heap_requests();
-    assert!(requests >= 8, "two lists of IRSs, PEs, IPIs, IDs, gates, the IST, and two chunks of gates: {requests}");
-    for n in 0..requests {
-        let lab = SHAPE.lab();
-        lab.refuse_heap(n..n + 1);
-        let error = life(&lab, SHAPE).expect_err("there was no memory");
-        let text = format!("{error:?}");
-        assert!(text.contains("Records") || text.contains("NoMemory"), "request {n}: {text}");
-        life(&lab, SHAPE).unwrap();
+fn every_allocation_is_asked_for_first_and_one_that_fails_anywhere_is_an_error_that_leaves_nothing() {
+    let made = life_with(u64::MAX, false);
+    assert!(made >= 8, "two lists of IRSs, PEs, IPIs, IDs, gates, the IST, and two chunks of gates: {made}");
+    for refuses in [true, false] {
+        for allocations in 0..made {
+            life_with(allocations, refuses);
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
+use arbitrary_int::u4;
 use gicv5_arch::irs::{IRS_PE_CR0, IRS_PE_SELR};
 use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, SysReg};
 use gicv5_arch::{Iaffid, PpiBank, Priority};
@@ -11,7 +12,7 @@ use crate::driver::phys::{Phase, Phys};
 use crate::ipi::word::{IPI_UP, PeIndex, lpi_of, word_of};
 use crate::lpi::gate::Owner;
 use crate::lpi::supply::configure;
-use crate::ppi::{self, BankRegisters, PRIORITYR};
+use crate::ppi;
 use crate::probe::{CpuInterface, ProbeError};
 use gicv5_irs::command::{Command, CommandError};
 use gicv5_irs::port::PortKind;
@@ -196,9 +197,8 @@ fn reset_interface<P: PeOps + ?Sized>(pe: &Pe<'_, P>, priority: Priority, mask: 
     set_enabled(pe, false);
     ppi::disable_all(pe);
     for bank in PpiBank::ALL {
-        let registers = BankRegisters::of(bank);
-        pe.write_raw(registers.clear_active, u64::MAX);
-        pe.write_raw(registers.clear_pending, u64::MAX);
+        pe.write_raw(SysReg::icc_ppi_cactiver(bank), u64::MAX);
+        pe.write_raw(SysReg::icc_ppi_cpendr(bank), u64::MAX);
     }
     let priorities = PPI_PRIORITYR::ZERO
         .with_priority0(priority)
@@ -209,7 +209,7 @@ fn reset_interface<P: PeOps + ?Sized>(pe: &Pe<'_, P>, priority: Priority, mask: 
         .with_priority5(priority)
         .with_priority6(priority)
         .with_priority7(priority);
-    for register in PRIORITYR {
+    for register in (0..16).filter_map(|index| u4::try_new(index).ok()).map(SysReg::icc_ppi_priorityr) {
         pe.write_raw(register, priorities.raw_value());
     }
     pe.write_raw(SysReg::ICC_APR_EL1, 0);
