@@ -6,17 +6,15 @@ mod common;
 #[path = "common/guest.rs"]
 mod guest;
 
-use std::ops::Range;
-
 use arbitrary_int::{u4, u5, u6};
+use common::board::{self, Board, Watch};
 use common::{IRS, Lab, SHAPES, Shape, VPES, vpes};
 use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IDR4, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels, PaRange, Structure};
 use gicv5_arch::{Iaffid, VpeId};
-use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsExt, IrsIndex, Platform, TableMemory};
+use gicv5_hal::{AllocError, BlockLayout, Coherency, Frame, IrsExt, IrsIndex, Platform, TableMemory};
 use gicv5_hyp::{
-    BringUpCause, Config, Fault, Host, Hypervisor, InitCause, LiveTable, Phase, ProbeError, TableError, VcpuIndex,
-    VmSpec,
+    BringUpCause, Config, Fault, Host, InitCause, LiveTable, Phase, ProbeError, TableError, VcpuIndex, VmSpec,
 };
 use gicv5_model::config::{IrsConfig, MachineConfig, Switches, VmTableProgramming};
 
@@ -49,14 +47,14 @@ fn config(shape: Shape) -> Config<'static> {
 
 /// A machine whose second IRS says of itself what the test makes of it. GEN-13: the model has only IRSs that are alike,
 /// so that the answers are put before it.
-fn told(shape: Shape, change: impl FnOnce(&mut IrsConfig)) -> Mixed {
+fn told(shape: Shape, change: impl FnOnce(&mut IrsConfig)) -> Board<Mixed, ModelHost> {
     let second = &two(shape, change).irses[1];
     let told = vec![
         (IrsReg::IRS_IDR0, second.idr0.raw_value()),
         (IrsReg::IRS_IDR3, second.idr3.raw_value()),
         (IrsReg::IRS_IDR4, second.idr4.raw_value()),
     ];
-    Mixed { told, ..Mixed::new(&Lab::new(two(shape, |_| {}))) }
+    Mixed { told, ..Mixed::default() }.of(&Lab::new(two(shape, |_| {})))
 }
 
 fn refused(shape: Shape, change: impl FnOnce(&mut IrsConfig)) -> ProbeError {
@@ -147,7 +145,7 @@ fn tables_are_made_for_the_weakest_of_the_irss() {
         irs.idr3 = irs.idr3.with_vm_id_bits(u5::new(8)).with_vmt_levels(Levels::Linear).with_vmd_sz(u4::new(9));
         irs.idr4 = IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::from_count(9).unwrap()).with_vped_sz(u6::new(5));
     });
-    let lab = mixed.lab.clone();
+    let machine = mixed.machine.clone();
     let config = Config { contiguous_bytes: 0x1_0000, ..config(SHAPES[1]) };
     let host = Host::new(mixed, &config).unwrap();
     assert_eq!((host.vm_limit(), host.vm_table().structure()), (256, Structure::Linear));
@@ -155,10 +153,9 @@ fn tables_are_made_for_the_weakest_of_the_irss() {
     let mut vm = host.new_vm();
     let error = vm.init(&VmSpec::new(&vpes([0, 512]))).unwrap_err();
     assert!(matches!(error.cause, InitCause::VpeId(_)), "{error:?}");
-    lab.machine.record_fault_points();
+    machine.record_fault_points();
     vm.init(&VmSpec::new(&vpes([0, 511]))).unwrap();
-    let mut sizes: Vec<u64> = lab
-        .machine
+    let mut sizes: Vec<u64> = machine
         .take_fault_points()
         .iter()
         .filter_map(|point| match point.request {
@@ -172,7 +169,7 @@ fn tables_are_made_for_the_weakest_of_the_irss() {
     vm.tear_down().unwrap();
     drop(vm);
     host.shut_down().unwrap();
-    lab.assert_no_violations();
+    board::assert_no_violations(&machine);
 
     // What has no room in one piece has none, if one of them cannot have two levels.
     let error = refused(SHAPES[1], |irs| irs.idr3 = irs.idr3.with_vmt_levels(Levels::Linear));
@@ -208,8 +205,8 @@ fn irss_whose_ist_entries_differ_in_size_are_refused() {
     let lab = Lab::new(two(SHAPES[0], |_| {}));
     let idr2: IRS_IDR2 = lab.machine.read(OTHER);
     let told = vec![(IrsReg::IRS_IDR2, idr2.with_istmd(!idr2.istmd()).raw_value())];
-    let mixed = Mixed { told, ..Mixed::new(&lab) };
-    let error = Host::new(mixed, &config(SHAPES[0])).unwrap_err();
+    let mixed = Mixed { told, ..Mixed::default() };
+    let error = Host::new(mixed.of(&lab), &config(SHAPES[0])).unwrap_err();
     assert!(matches!(error, ProbeError::Differs { irs: OTHER, register: IrsReg::IRS_IDR2, .. }), "{error}");
     assert_eq!(error.fault(), Fault::Caller);
 }
@@ -221,8 +218,8 @@ fn tables_are_published_for_the_irs_that_sees_least() {
         for coherent in [IRS, OTHER] {
             let lab = Lab::new(two(shape, |_| {}));
             let before = lab.machine.snapshot();
-            let mixed = Mixed { coherent: Some(coherent), short: true, ..Mixed::new(&lab) };
-            let host = Host::new(mixed, &config(shape)).unwrap();
+            let mixed = Mixed { coherent: Some(coherent), short: true, ..Mixed::default() };
+            let host = Host::new(mixed.of(&lab), &config(shape)).unwrap();
             host.bring_up().unwrap();
             let mut vm = host.new_vm();
             vm.init(&VmSpec { spis: 40, ..VmSpec::new(&VPES) }).unwrap();
@@ -244,11 +241,11 @@ fn tables_are_published_for_the_irs_that_sees_least() {
 #[test]
 fn memory_that_cannot_hold_a_table_is_the_hosts_fault_and_no_memory_is_nobodys() {
     let lab = Lab::new(two(SHAPES[0], |_| {}));
-    let host = Host::new(Mixed { cache_line: Some(48), ..Mixed::new(&lab) }, &config(SHAPES[0])).unwrap();
+    let host = Host::new(Mixed { cache_line: Some(48), ..Mixed::default() }.of(&lab), &config(SHAPES[0])).unwrap();
     let error = host.bring_up().unwrap_err();
     assert!(matches!(error.cause, BringUpCause::Table(TableError::CacheLine { bytes: 48 })), "{error:?}");
     assert_eq!(error.fault(), Fault::Caller);
-    let host = Host::new(Mixed::new(&lab), &config(SHAPES[0])).unwrap();
+    let host = Host::new(Mixed::default().of(&lab), &config(SHAPES[0])).unwrap();
     lab.machine.plan_fault(lab.machine.fault_points_passed(), gicv5_model::fault::Fault::Refused);
     let error = host.bring_up().unwrap_err();
     assert!(matches!(error.cause, BringUpCause::Table(TableError::Memory(_))), "{error:?}");
@@ -280,10 +277,9 @@ fn a_table_that_earlier_software_has_left_in_another_irs_is_not_overlooked() {
     lab.assert_no_violations();
 }
 
-/// A machine whose IRSs are not alike in ways that the model does not have.
-#[derive(Clone)]
+/// IRSs that are not alike in ways that the model does not have.
+#[derive(Clone, Default)]
 struct Mixed {
-    lab: Lab,
     /// The IRS that says it sees the caches. On a machine where none does, the rest must not rely on it.
     coherent: Option<IrsIndex>,
     /// What registers of the second hold, where that is not what the model's hold.
@@ -295,118 +291,38 @@ struct Mixed {
 }
 
 impl Mixed {
-    fn new(lab: &Lab) -> Mixed {
-        Mixed { lab: lab.clone(), coherent: None, told: Vec::new(), short: false, cache_line: None }
+    fn of(self, lab: &Lab) -> Board<Mixed, ModelHost> {
+        Board { machine: lab.machine.clone(), host: lab.host.clone(), watch: self }
     }
 }
 
-// SAFETY: everything is handed on to the model, whose promise this is.
-unsafe impl TableMemory for Mixed {
-    type Block = ModelBlock;
+impl Watch for Mixed {
+    type Locks = <ModelHost as Platform>::Locks;
 
-    fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+    fn allocate(&self, machine: &Machine, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
         assert!(!self.short || layout.highest().raw() < 1 << 36, "the second IRS could not reach it");
-        self.lab.machine.allocate(layout)
+        machine.allocate(layout)
     }
 
-    fn free(&self, block: ModelBlock) {
-        self.lab.machine.free(block);
+    fn coherency(&self, machine: &Machine, irs: IrsIndex) -> Coherency {
+        if self.coherent == Some(irs) { Coherency::Coherent } else { machine.coherency(irs) }
     }
 
-    fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
-        self.lab.machine.load32(block, offset)
+    fn cache_line(&self, machine: &Machine) -> u64 {
+        self.cache_line.unwrap_or(machine.cache_line())
     }
 
-    fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
-        self.lab.machine.store32(block, offset, value);
-    }
-
-    fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
-        self.lab.machine.load64(block, offset)
-    }
-
-    fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
-        self.lab.machine.store64(block, offset, value);
-    }
-
-    fn coherency(&self, irs: IrsIndex) -> Coherency {
-        if self.coherent == Some(irs) { Coherency::Coherent } else { self.lab.machine.coherency(irs) }
-    }
-
-    fn cache_line(&self) -> u64 {
-        self.cache_line.unwrap_or(self.lab.machine.cache_line())
-    }
-
-    fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        self.lab.machine.clean_invalidate(block, bytes);
-    }
-
-    fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        self.lab.machine.invalidate(block, bytes);
-    }
-
-    fn barrier(&self) {
-        self.lab.machine.barrier();
-    }
-}
-
-impl gicv5_hal::Irs for Mixed {
-    fn read32(&self, frame: gicv5_hal::Frame, offset: u16) -> u32 {
-        let value = self.lab.machine.read32(frame, offset);
+    fn reads(&self, _machine: &Machine, frame: Frame, offset: u16, value: u64) -> u64 {
         let Some(register) = IrsReg::at(offset).filter(|_| frame.irs == OTHER) else { return value };
         if let Some(&(_, told)) = self.told.iter().find(|(of, _)| *of == register) {
-            return told;
+            return told.into();
         }
         match register {
             IrsReg::IRS_IDR0 if self.short => {
-                IRS_IDR0::new_with_raw_value(value).with_pa_range(PaRange::Bits36).raw_value()
+                IRS_IDR0::new_with_raw_value(value as u32).with_pa_range(PaRange::Bits36).raw_value().into()
             }
             _ => value,
         }
-    }
-
-    fn write32(&self, frame: gicv5_hal::Frame, offset: u16, value: u32) {
-        self.lab.machine.write32(frame, offset, value);
-    }
-
-    fn read64(&self, frame: gicv5_hal::Frame, offset: u16) -> u64 {
-        self.lab.machine.read64(frame, offset)
-    }
-
-    fn write64(&self, frame: gicv5_hal::Frame, offset: u16, value: u64) {
-        self.lab.machine.write64(frame, offset, value);
-    }
-}
-
-impl Platform for Mixed {
-    type Irs = Mixed;
-    type Memory = Mixed;
-    type CurrentPe = ModelHost;
-    type Wait = Machine;
-    type Locks = <ModelHost as Platform>::Locks;
-
-    fn irs(&self) -> &Mixed {
-        self
-    }
-
-    fn memory(&self) -> &Mixed {
-        self
-    }
-
-    fn current_pe(&self) -> &ModelHost {
-        &self.lab.host
-    }
-
-    fn wait(&self) -> &Machine {
-        &self.lab.machine
-    }
-}
-
-impl Hypervisor for Mixed {
-    type Lpis = ModelHost;
-
-    fn lpis(&self) -> &ModelHost {
-        &self.lab.host
     }
 }
 

@@ -12,15 +12,16 @@ mod common;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use common::{Lab, SHAPES, SPEC, vpes};
+use common::board::{Board, Watch};
+use common::{SHAPES, SPEC, vpes};
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_VMCR_EL2, SysReg};
 use gicv5_arch::{IntId, Lpi, Ppi, Priority, Spi, VpeId};
-use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, NotReleased, Pe, PeOps, Platform, Route};
+use gicv5_hal::{Cookie, CurrentPe, HostLpis, Lock, Locks, LpiError, NotReleased, Pe, PeOps, Route};
 use gicv5_hyp::{Host, Hypervisor, Idle, Pending, PpiMask, VcpuIndex, Vm, VmSpec};
 use gicv5_model::host::ModelLpi;
-use gicv5_model::{Machine, ModelHost};
+use gicv5_model::{ModelHost, ModelPe};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -72,11 +73,14 @@ impl<T: Send> Lock<T> for CountingLock<T> {
     }
 }
 
-/// A hypervisor on the model, but for its locks, and for routing, which does nothing.
+/// A hypervisor on the model, except for its locks, and for routing, which does nothing.
+type Counted = Board<CountsLocks, Quiet>;
+
 #[derive(Clone)]
-struct Counted {
-    lab: Lab,
-    lpis: Quiet,
+struct CountsLocks;
+
+impl Watch for CountsLocks {
+    type Locks = CountingLocks;
 }
 
 #[derive(Clone)]
@@ -107,27 +111,11 @@ impl HostLpis for Quiet {
     }
 }
 
-impl Platform for Counted {
-    type Irs = <Lab as Platform>::Irs;
-    type Memory = <Lab as Platform>::Memory;
-    type CurrentPe = ModelHost;
-    type Wait = Machine;
-    type Locks = CountingLocks;
+impl CurrentPe for Quiet {
+    type Ops = ModelPe;
 
-    fn irs(&self) -> &Self::Irs {
-        self.lab.irs()
-    }
-
-    fn memory(&self) -> &Self::Memory {
-        self.lab.memory()
-    }
-
-    fn current_pe(&self) -> &ModelHost {
-        self.lab.current_pe()
-    }
-
-    fn wait(&self) -> &Machine {
-        self.lab.wait()
+    fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, ModelPe>) -> R) -> R {
+        self.0.on_this_pe(f)
     }
 }
 
@@ -135,7 +123,7 @@ impl Hypervisor for Counted {
     type Lpis = Quiet;
 
     fn lpis(&self) -> &Quiet {
-        &self.lpis
+        &self.host
     }
 }
 
@@ -208,7 +196,7 @@ fn round(host: &Host<Counted>, vm: &Vm<'_, Counted>, vcpu: VcpuIndex, cookie: Co
 #[test]
 fn load_put_idle_doorbell_and_inject_take_no_lock_and_allocate_nothing() {
     let lab = SHAPES[0].lab();
-    let counted = Counted { lpis: Quiet(lab.host.clone()), lab };
+    let counted = Board { machine: lab.machine, host: Quiet(lab.host), watch: CountsLocks };
     let host = Host::new(counted, &SHAPES[0].host_config()).unwrap();
     host.bring_up().unwrap();
     let locks = LOCKS.get();

@@ -9,6 +9,7 @@ mod seen;
 
 use std::error::Error;
 
+use common::board::Board;
 use common::{IRS, SHAPES, SPEC, Shape, VPES, vpes};
 use gicv5_arch::{Lpi, VpeId};
 use gicv5_hal::{Cookie, CurrentPe, HostLpis, LpiError, NotReleased, Pe, Route};
@@ -17,25 +18,27 @@ use gicv5_model::PeIndex;
 use gicv5_model::fault::Fault;
 use gicv5_model::host::ModelLpi;
 use gicv5_model::{Machine, ModelHost};
-use seen::{ALLOCATIONS, LIVE, MOST_TOUCHED, UNASKED, WRONG, count, inside, leave, outside, seen_lpi};
+use seen::{ALLOCATIONS, LIVE, MOST_TOUCHED, UNASKED, WRONG, count, inside, leave, outside, unlocked};
 
-/// The model's LPIs.
+const LPIS: &str = "a call of the supply of LPIs";
+
+/// The model's LPIs and PEs.
 #[derive(Clone)]
 struct Lpis(ModelHost);
 
-type Seen = seen::Seen<Lpis>;
+type Seen = Board<seen::Seen, Lpis>;
 
 fn new(shape: Shape) -> Seen {
     let machine = Machine::new(shape.config()).unwrap();
     let host = ModelHost::start(&machine, 0..2048).unwrap();
-    Seen { machine, current: Lpis(host) }
+    Board { machine, host: Lpis(host), watch: seen::Seen }
 }
 
 impl CurrentPe for Lpis {
     type Ops = <ModelHost as CurrentPe>::Ops;
 
     fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, Self::Ops>) -> R) -> R {
-        self.0.on_this_pe(f)
+        unlocked("something on a PE", || self.0.on_this_pe(f))
     }
 }
 
@@ -43,7 +46,7 @@ impl HostLpis for Lpis {
     type Lpi = ModelLpi;
 
     fn allocate(&self, cookie: Cookie) -> Result<ModelLpi, LpiError> {
-        seen_lpi(|| self.0.allocate(cookie))
+        unlocked(LPIS, || self.0.allocate(cookie))
     }
 
     fn lpi(&self, lpi: &ModelLpi) -> Lpi {
@@ -51,15 +54,15 @@ impl HostLpis for Lpis {
     }
 
     fn enable(&self, lpi: &ModelLpi) {
-        seen_lpi(|| self.0.enable(lpi));
+        unlocked(LPIS, || self.0.enable(lpi));
     }
 
     fn route(&self, lpi: &ModelLpi, to: Route) {
-        seen_lpi(|| self.0.route(lpi, to));
+        unlocked(LPIS, || self.0.route(lpi, to));
     }
 
     fn release(&self, lpi: ModelLpi) -> Result<(), NotReleased<ModelLpi>> {
-        seen_lpi(|| self.0.release(lpi))
+        unlocked(LPIS, || self.0.release(lpi))
     }
 }
 
@@ -67,7 +70,7 @@ impl Hypervisor for Seen {
     type Lpis = Lpis;
 
     fn lpis(&self) -> &Lpis {
-        &self.current
+        &self.host
     }
 }
 

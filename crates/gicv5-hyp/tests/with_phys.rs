@@ -7,80 +7,44 @@ mod common;
 use std::sync::Arc;
 use std::time::Duration;
 
+use common::board::{Board, Watch};
 use common::{IRS, SHAPES, SPEC, VPES};
 use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
 use gicv5_arch::{IntId, Lpi};
-use gicv5_hal::{Pe, Platform};
+use gicv5_hal::{CurrentPe, Pe, Platform};
 use gicv5_hyp::{Host, Hypervisor, Idle, Pending, VcpuIndex, Wake};
 use gicv5_model::PeIndex;
 use gicv5_model::{Machine, ModelHost, ModelPe};
 use gicv5_phys::{Phys, Source};
 
 #[derive(Clone)]
-struct Board {
-    machine: Machine,
-    pe: ModelPe,
-}
+struct Bare;
 
-impl Platform for Board {
-    type Irs = Machine;
-    type Memory = Machine;
-    type CurrentPe = ModelPe;
-    type Wait = Machine;
+impl Watch for Bare {
     type Locks = <ModelHost as Platform>::Locks;
+}
 
-    fn irs(&self) -> &Machine {
-        &self.machine
-    }
+type Below = Board<Bare, ModelPe>;
 
-    fn memory(&self) -> &Machine {
-        &self.machine
-    }
+/// A PE, and the driver that supplies the LPIs.
+struct Driven {
+    pe: ModelPe,
+    phys: Arc<Phys<Below>>,
+}
 
-    fn current_pe(&self) -> &ModelPe {
-        &self.pe
-    }
+impl CurrentPe for Driven {
+    type Ops = ModelPe;
 
-    fn wait(&self) -> &Machine {
-        &self.machine
+    fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, ModelPe>) -> R) -> R {
+        self.pe.on_this_pe(f)
     }
 }
 
-/// A hypervisor is the board and its driver.
-struct Whole {
-    board: Board,
-    phys: Arc<Phys<Board>>,
-}
+impl Hypervisor for Board<Bare, Driven> {
+    type Lpis = Phys<Below>;
 
-impl Platform for Whole {
-    type Irs = Machine;
-    type Memory = Machine;
-    type CurrentPe = ModelPe;
-    type Wait = Machine;
-    type Locks = <Board as Platform>::Locks;
-
-    fn irs(&self) -> &Machine {
-        self.board.irs()
-    }
-
-    fn memory(&self) -> &Machine {
-        self.board.memory()
-    }
-
-    fn current_pe(&self) -> &ModelPe {
-        self.board.current_pe()
-    }
-
-    fn wait(&self) -> &Machine {
-        self.board.wait()
-    }
-}
-
-impl Hypervisor for Whole {
-    type Lpis = Phys<Board>;
-
-    fn lpis(&self) -> &Phys<Board> {
-        &self.phys
+    fn lpis(&self) -> &Phys<Below> {
+        &self.host.phys
     }
 }
 
@@ -92,14 +56,16 @@ fn a_vm_sleeps_and_is_woken_through_the_physical_driver() {
         let cpu = machine.pe(PeIndex(0)).unwrap();
         let pe = Pe::new(&cpu);
         let before = machine.snapshot();
-        let board = Board { machine: machine.clone(), pe: cpu.clone() };
+        let below = Board { machine: machine.clone(), host: cpu.clone(), watch: Bare };
         let timeout = Duration::from_micros(200);
         let config = gicv5_phys::Config { timeout, ..gicv5_phys::Config::new(&[IRS], 64) };
-        let phys = Arc::new(Phys::new(board.clone(), &config).unwrap());
+        let phys = Arc::new(Phys::new(below.clone(), &config).unwrap());
         phys.bring_up().unwrap();
         phys.bring_up_pe(&pe).unwrap();
 
-        let host = Host::new(Whole { board, phys: phys.clone() }, &shape.host_config()).unwrap();
+        let driven = Driven { pe: cpu.clone(), phys: phys.clone() };
+        let above = Board { machine: below.machine, host: driven, watch: Bare };
+        let host = Host::new(above, &shape.host_config()).unwrap();
         host.bring_up().unwrap();
         let mut vm = host.new_vm();
         vm.init(&SPEC).unwrap();

@@ -8,6 +8,7 @@ mod seen;
 
 use std::error::Error;
 
+use common::board::Board;
 use common::{Lab, Shape, config, down};
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::sysreg::SysReg;
@@ -58,7 +59,7 @@ fn pes(machine: &Machine) -> Vec<SeenPe> {
 }
 
 /// Everything that allocates, and everything back.
-fn life(phys: &Phys<Seen<SeenPe>>, pes: &[SeenPe]) -> Result<(), Box<dyn Error>> {
+fn life(phys: &Phys<Board<Seen, SeenPe>>, pes: &[SeenPe]) -> Result<(), Box<dyn Error>> {
     let mut lpis = Vec::with_capacity(520);
     let outcome = up_and_allocate(phys, pes, &mut lpis);
     for lpi in lpis {
@@ -72,7 +73,11 @@ fn life(phys: &Phys<Seen<SeenPe>>, pes: &[SeenPe]) -> Result<(), Box<dyn Error>>
     outcome
 }
 
-fn up_and_allocate(phys: &Phys<Seen<SeenPe>>, pes: &[SeenPe], lpis: &mut Vec<OwnedLpi>) -> Result<(), Box<dyn Error>> {
+fn up_and_allocate(
+    phys: &Phys<Board<Seen, SeenPe>>,
+    pes: &[SeenPe],
+    lpis: &mut Vec<OwnedLpi>,
+) -> Result<(), Box<dyn Error>> {
     inside(|| phys.bring_up())?;
     for pe in pes {
         inside(|| phys.bring_up_pe(&Pe::new(pe)))?;
@@ -87,7 +92,7 @@ fn up_and_allocate(phys: &Phys<Seen<SeenPe>>, pes: &[SeenPe], lpis: &mut Vec<Own
 fn life_with(allocations: u64, refuses: bool) -> u64 {
     let machine = Machine::new(SHAPE.config()).unwrap();
     let (pes, before) = (pes(&machine), machine.snapshot());
-    let seen = Seen { machine: machine.clone(), current: pes[0].clone() };
+    let seen = Board { machine: machine.clone(), host: pes[0].clone(), watch: Seen };
     let irss = SHAPE.irs_indices();
     let context = format!("{allocations} allocations, refused: {refuses}");
     count();

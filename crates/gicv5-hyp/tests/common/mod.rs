@@ -2,7 +2,9 @@
 // Not every test uses everything, and what is wrong in a helper fails the test that uses it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use std::ops::Range;
+#[path = "../../../gicv5-irs/tests/common/board.rs"]
+pub mod board;
+
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -10,13 +12,15 @@ use arbitrary_int::{u4, u5, u6};
 use gicv5_arch::VpeId;
 use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IRS_VPE_SELR, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels};
-use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, Irs, IrsIndex, Platform, TableMemory};
+use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, IrsIndex, Platform, TableMemory};
 use gicv5_hyp::{Config, Host, Hypervisor, Vm, VmSpec};
 use gicv5_model::config::Eagerness;
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::fault::Request;
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::{Machine, ModelHost};
+
+use board::{Access, Board, Watch};
 
 pub const IRS: IrsIndex = IrsIndex(0);
 
@@ -39,7 +43,7 @@ pub enum Step {
 }
 
 #[derive(Default)]
-struct Books {
+pub struct Books {
     steps: Vec<Step>,
     /// For each step, the number of the machine's next fault point.
     points: Vec<u64>,
@@ -56,148 +60,55 @@ impl Books {
     }
 }
 
-/// The model's memory and IRSs, with books about what is done with them.
-#[derive(Clone)]
-pub struct Watched {
-    machine: Machine,
-    books: Arc<Mutex<Books>>,
-}
+/// Notes what the library does, and leaves out one step.
+#[derive(Clone, Default)]
+pub struct Watched(Arc<Mutex<Books>>);
 
 impl Watched {
-    fn step(&self, step: Step) -> bool {
-        self.books.lock().unwrap().step(step, self.machine.fault_points_passed())
-    }
-
-    fn note_command(&self, offset: u16) {
-        if let Some(register) = IrsReg::at(offset).filter(|register| register.status().is_some()) {
-            self.step(Step::Command(register));
-        }
+    fn step(&self, machine: &Machine, step: Step) -> bool {
+        self.0.lock().unwrap().step(step, machine.fault_points_passed())
     }
 }
 
-// SAFETY: everything is handed on to the model, whose promise this is. A block that is not zeroed is still the caller's own.
-unsafe impl TableMemory for Watched {
-    type Block = ModelBlock;
+impl Watch for Watched {
+    type Locks = <ModelHost as Platform>::Locks;
 
-    fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
-        let block = self.machine.allocate(layout)?;
-        if !self.step(Step::Zero(block.size())) {
+    fn around(&self, machine: &Machine, access: Access, act: &mut dyn FnMut()) {
+        let command = |offset| IrsReg::at(offset).filter(|register| register.status().is_some());
+        let step = match access {
+            Access::Load => Some(Step::Load),
+            Access::Store => Some(Step::Store),
+            Access::CleanInvalidate => Some(Step::Clean),
+            Access::Invalidate => Some(Step::Invalidate),
+            Access::Barrier => Some(Step::Barrier),
+            Access::Write(_, offset, _) => command(offset).map(Step::Command),
+            _ => None,
+        };
+        if step.is_none_or(|step| self.step(machine, step)) {
+            act();
+        }
+    }
+
+    fn allocate(&self, machine: &Machine, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        let block = machine.allocate(layout)?;
+        if !self.step(machine, Step::Zero(block.size())) {
             // Seen as an entry of whatever table: valid, and pointing here; seen as an interrupt: pending.
             for offset in (0..block.size().min(4096)).step_by(8) {
-                self.machine.store64(&block, offset, block.address().raw() | 1);
+                machine.store64(&block, offset, block.address().raw() | 1);
             }
-            self.machine.publish(IRS, &block, 0..block.size());
+            machine.publish(IRS, &block, 0..block.size());
         }
         Ok(block)
     }
 
-    fn free(&self, block: ModelBlock) {
-        self.machine.free(block);
-    }
-
-    fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
-        self.machine.load32(block, offset)
-    }
-
-    fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
-        self.machine.store32(block, offset, value);
-    }
-
-    fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
-        self.step(Step::Load);
-        self.machine.load64(block, offset)
-    }
-
-    fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
-        self.step(Step::Store);
-        self.machine.store64(block, offset, value);
-    }
-
-    fn coherency(&self, irs: IrsIndex) -> Coherency {
-        self.machine.coherency(irs)
-    }
-
-    fn cache_line(&self) -> u64 {
-        self.machine.cache_line()
-    }
-
-    fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        if self.step(Step::Clean) {
-            self.machine.clean_invalidate(block, bytes);
-        }
-    }
-
-    fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        if self.step(Step::Invalidate) {
-            self.machine.invalidate(block, bytes);
-        }
-    }
-
-    fn barrier(&self) {
-        if self.step(Step::Barrier) {
-            self.machine.barrier();
-        }
-    }
-}
-
-impl Irs for Watched {
-    fn read32(&self, frame: Frame, offset: u16) -> u32 {
-        let value = self.machine.read32(frame, offset);
+    fn reads(&self, machine: &Machine, _frame: Frame, offset: u16, value: u64) -> u64 {
         let status = [IrsReg::IRS_VMT_STATUSR, IrsReg::IRS_VPE_STATUSR].map(IrsReg::offset);
-        if status.contains(&offset) && value & 1 == 0 && !self.step(Step::Wait) {
-            return value | 0b11;
-        }
-        value
-    }
-
-    fn write32(&self, frame: Frame, offset: u16, value: u32) {
-        self.note_command(offset);
-        self.machine.write32(frame, offset, value);
-    }
-
-    fn read64(&self, frame: Frame, offset: u16) -> u64 {
-        self.machine.read64(frame, offset)
-    }
-
-    fn write64(&self, frame: Frame, offset: u16, value: u64) {
-        self.note_command(offset);
-        self.machine.write64(frame, offset, value);
+        let at_work = status.contains(&offset) && value & 1 == 0;
+        if at_work && !self.step(machine, Step::Wait) { value | 0b11 } else { value }
     }
 }
 
-/// The hypervisor.
-#[derive(Clone)]
-pub struct Lab {
-    pub machine: Machine,
-    pub host: ModelHost,
-    watched: Watched,
-}
-
-impl Platform for Lab {
-    type Irs = Watched;
-    type Memory = Watched;
-    type CurrentPe = ModelHost;
-    type Wait = Machine;
-    type Locks = <ModelHost as Platform>::Locks;
-
-    fn irs(&self) -> &Watched {
-        &self.watched
-    }
-
-    fn memory(&self) -> &Watched {
-        &self.watched
-    }
-
-    fn current_pe(&self) -> &ModelHost {
-        &self.host
-    }
-
-    fn wait(&self) -> &Machine {
-        &self.machine
-    }
-}
-
-impl Hypervisor for Lab {
+impl<W: Watch> Hypervisor for Board<W, ModelHost> {
     type Lpis = ModelHost;
 
     fn lpis(&self) -> &ModelHost {
@@ -205,34 +116,34 @@ impl Hypervisor for Lab {
     }
 }
 
+/// The hypervisor.
+pub type Lab = Board<Watched, ModelHost>;
+
 impl Lab {
     pub fn new(config: MachineConfig) -> Lab {
         let machine = Machine::new(config).unwrap();
         let host = ModelHost::start(&machine, 0..2048).unwrap();
-        let watched = Watched { machine: machine.clone(), books: Arc::default() };
-        Lab { machine, host, watched }
+        Lab { machine, host, watch: Watched::default() }
     }
 
     /// What could have been left out so far.
     pub fn steps(&self) -> Vec<Step> {
-        self.watched.books.lock().unwrap().steps.clone()
+        self.watch.0.lock().unwrap().steps.clone()
     }
 
     /// The fault point that a step came before.
     pub fn point(&self, step: usize) -> u64 {
-        self.watched.books.lock().unwrap().points[step]
+        self.watch.0.lock().unwrap().points[step]
     }
 
     /// Leaves out the step with this number, counting all from 0.
     pub fn skip(&self, n: usize) {
-        self.watched.books.lock().unwrap().skip = Some(n);
+        self.watch.0.lock().unwrap().skip = Some(n);
     }
 
     #[track_caller]
     pub fn assert_no_violations(&self) {
-        let violations = self.machine.take_violations();
-        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        assert!(text.is_empty(), "rules were broken:\n{}", text.join("\n"));
+        board::assert_no_violations(&self.machine);
     }
 }
 
@@ -255,39 +166,21 @@ pub struct Shape {
     pub seed: u64,
 }
 
+const COHERENT: Shape = Shape {
+    two_level: false,
+    vmd: None,
+    vped: 7,
+    coherency: Coherency::Coherent,
+    eagerness: Eagerness::Strict,
+    seed: 1,
+};
+const NON_COHERENT: Shape = Shape { coherency: Coherency::NonCoherent, ..COHERENT };
+
 pub const SHAPES: [Shape; 4] = [
-    Shape {
-        two_level: false,
-        vmd: None,
-        vped: 7,
-        coherency: Coherency::Coherent,
-        eagerness: Eagerness::Strict,
-        seed: 1,
-    },
-    Shape {
-        two_level: true,
-        vmd: Some(6),
-        vped: 12,
-        coherency: Coherency::Coherent,
-        eagerness: Eagerness::Strict,
-        seed: 2,
-    },
-    Shape {
-        two_level: false,
-        vmd: Some(12),
-        vped: 3,
-        coherency: Coherency::NonCoherent,
-        eagerness: Eagerness::Strict,
-        seed: 3,
-    },
-    Shape {
-        two_level: true,
-        vmd: Some(3),
-        vped: 8,
-        coherency: Coherency::NonCoherent,
-        eagerness: Eagerness::Strict,
-        seed: 4,
-    },
+    COHERENT,
+    Shape { two_level: true, vmd: Some(6), vped: 12, seed: 2, ..COHERENT },
+    Shape { two_level: false, vmd: Some(12), vped: 3, seed: 3, ..NON_COHERENT },
+    Shape { two_level: true, vmd: Some(3), vped: 8, seed: 4, ..NON_COHERENT },
 ];
 
 impl Shape {

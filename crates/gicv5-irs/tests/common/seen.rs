@@ -6,16 +6,14 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
-use std::ops::Range;
 use std::ptr::null_mut;
 use std::thread::LocalKey;
-use std::time::Duration;
 
-use gicv5_hal::{
-    AllocError, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsIndex, Lock, Locks, Pe, Platform, TableMemory, Wait,
-};
+use gicv5_hal::{AllocError, BlockLayout, Lock, Locks, TableMemory};
 use gicv5_model::Machine;
 use gicv5_model::memory::ModelBlock;
+
+use crate::common::board::{Access, Watch};
 
 thread_local! {
     /// The driver is at work, and not the host on its behalf.
@@ -126,139 +124,33 @@ impl<T: Send> Lock<T> for SeenLock<T> {
     }
 }
 
-/// The model, as a host that sees what it is asked for. What runs on a PE runs on `current`.
+/// Something on the model's part, which must not be done with a lock held.
+pub fn unlocked<R>(what: &'static str, f: impl FnOnce() -> R) -> R {
+    without_a_lock(what);
+    outside(f)
+}
+
+/// Sees what the host is asked for.
 #[derive(Clone)]
-pub struct Seen<C> {
-    pub machine: Machine,
-    pub current: C,
-}
+pub struct Seen;
 
-fn seen_memory<R>(f: impl FnOnce() -> R) -> R {
-    add(&TOUCHED);
-    outside(f)
-}
-
-fn seen_register<R>(f: impl FnOnce() -> R) -> R {
-    without_a_lock("an access to a register of the IRS");
-    outside(f)
-}
-
-pub fn seen_lpi<R>(f: impl FnOnce() -> R) -> R {
-    without_a_lock("a call of the supply of LPIs");
-    outside(f)
-}
-
-// SAFETY: everything is handed on to the model, whose promise this is.
-unsafe impl<C: Sync> TableMemory for Seen<C> {
-    type Block = ModelBlock;
-
-    fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
-        without_a_lock("an allocation of table memory");
-        outside(|| self.machine.allocate(layout))
-    }
-
-    fn free(&self, block: ModelBlock) {
-        without_a_lock("a return of table memory");
-        outside(|| self.machine.free(block));
-    }
-
-    fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
-        seen_memory(|| self.machine.load32(block, offset))
-    }
-
-    fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
-        seen_memory(|| self.machine.store32(block, offset, value));
-    }
-
-    fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
-        seen_memory(|| self.machine.load64(block, offset))
-    }
-
-    fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
-        seen_memory(|| self.machine.store64(block, offset, value));
-    }
-
-    fn coherency(&self, irs: IrsIndex) -> Coherency {
-        outside(|| self.machine.coherency(irs))
-    }
-
-    fn cache_line(&self) -> u64 {
-        outside(|| self.machine.cache_line())
-    }
-
-    fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        seen_memory(|| self.machine.clean_invalidate(block, bytes));
-    }
-
-    fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        seen_memory(|| self.machine.invalidate(block, bytes));
-    }
-
-    fn barrier(&self) {
-        seen_memory(|| self.machine.barrier());
-    }
-}
-
-impl<C: Sync> Irs for Seen<C> {
-    fn read32(&self, frame: Frame, offset: u16) -> u32 {
-        seen_register(|| self.machine.read32(frame, offset))
-    }
-
-    fn write32(&self, frame: Frame, offset: u16, value: u32) {
-        seen_register(|| self.machine.write32(frame, offset, value));
-    }
-
-    fn read64(&self, frame: Frame, offset: u16) -> u64 {
-        seen_register(|| self.machine.read64(frame, offset))
-    }
-
-    fn write64(&self, frame: Frame, offset: u16, value: u64) {
-        seen_register(|| self.machine.write64(frame, offset, value));
-    }
-}
-
-impl<C: Sync> Wait for Seen<C> {
-    fn relax(&self) {
-        without_a_lock("a wait");
-        outside(|| Wait::relax(&self.machine));
-    }
-
-    fn now(&self) -> Duration {
-        without_a_lock("a look at the clock");
-        outside(|| Wait::now(&self.machine))
-    }
-}
-
-impl<C: CurrentPe> CurrentPe for Seen<C> {
-    type Ops = C::Ops;
-
-    fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, Self::Ops>) -> R) -> R {
-        without_a_lock("something on a PE");
-        outside(|| self.current.on_this_pe(f))
-    }
-}
-
-impl<C: CurrentPe> Platform for Seen<C> {
-    type Irs = Self;
-    type Memory = Self;
-    type CurrentPe = Self;
-    type Wait = Self;
+impl Watch for Seen {
     type Locks = SeenLocks;
 
-    fn irs(&self) -> &Self {
-        self
+    fn around(&self, _machine: &Machine, access: Access, act: &mut dyn FnMut()) {
+        match access {
+            Access::Free => unlocked("a return of table memory", act),
+            Access::Read(..) | Access::Write(..) => unlocked("an access to a register of the IRS", act),
+            Access::Relax | Access::Now => unlocked("a wait or a look at the clock", act),
+            Access::Load | Access::Store | Access::CleanInvalidate | Access::Invalidate | Access::Barrier => {
+                add(&TOUCHED);
+                outside(act);
+            }
+        }
     }
 
-    fn memory(&self) -> &Self {
-        self
-    }
-
-    fn current_pe(&self) -> &Self {
-        self
-    }
-
-    fn wait(&self) -> &Self {
-        self
+    fn allocate(&self, machine: &Machine, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        unlocked("an allocation of table memory", || machine.allocate(layout))
     }
 
     fn may_allocate(&self, bytes: usize) -> bool {

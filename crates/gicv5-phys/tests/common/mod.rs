@@ -3,9 +3,11 @@
 // Not every test uses everything, and what is wrong in a helper fails the test that uses it.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
+#[path = "../../../gicv5-irs/tests/common/board.rs"]
+pub mod board;
+
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashSet};
-use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -16,8 +18,7 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{L2SizeSet, Levels};
 use gicv5_arch::{Iaffid, Lpi, Spi};
 use gicv5_hal::{
-    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, Irs, IrsExt, IrsIndex, Pe, PeOps, Platform,
-    TableMemory, Wait,
+    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, IrsExt, IrsIndex, Pe, PeOps, Platform, TableMemory,
 };
 use gicv5_model::PeIndex;
 use gicv5_model::config::Eagerness;
@@ -25,6 +26,8 @@ use gicv5_model::config::{IrsConfig, MachineConfig};
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::{CpuConfig, Machine, ModelHost, ModelPe};
 use gicv5_phys::{Config, Phys};
+
+use board::{Access, Board, Watch};
 
 /// Something that orders or synchronises.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -56,14 +59,11 @@ pub enum Op {
 }
 
 #[derive(Default)]
-struct Books {
+pub struct Books {
     /// Live blocks by address, with their sizes.
     live: BTreeMap<u64, u64>,
     allocations: u64,
     fail_allocation: Option<u64>,
-    /// How often the driver asked for heap, and the requests that are refused.
-    heap_requests: u64,
-    refused: std::ops::Range<u64>,
     /// How many of each kind there were, and the one to leave out.
     syncs: Vec<Sync>,
     skip: Option<usize>,
@@ -174,281 +174,161 @@ impl CurrentPe for Pes {
     }
 }
 
-/// The model's memory with books about it.
-#[derive(Clone)]
-pub struct LabMemory {
-    machine: Machine,
-    books: Arc<Mutex<Books>>,
-}
+/// Keeps books, and does what a test wants done.
+#[derive(Clone, Default)]
+pub struct Watched(Arc<Mutex<Books>>);
 
-// SAFETY: everything is handed on to the model, whose promise this is.
-unsafe impl TableMemory for LabMemory {
-    type Block = ModelBlock;
+impl Watch for Watched {
+    type Locks = <ModelHost as Platform>::Locks;
 
-    fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
-        let meanwhile = self.books.lock().unwrap().while_allocating.take();
+    fn around(&self, machine: &Machine, access: Access, act: &mut dyn FnMut()) {
+        let books = || self.0.lock().unwrap();
+        let sync = match access {
+            Access::CleanInvalidate => Sync::CleanInvalidate,
+            Access::Invalidate => Sync::Invalidate,
+            Access::Barrier => Sync::Barrier,
+            Access::Load => {
+                books().log(Op::Load);
+                return act();
+            }
+            Access::Store => {
+                books().log(Op::Store);
+                return act();
+            }
+            Access::Write(frame, offset, value) => {
+                let before = machine.commands();
+                act();
+                if let Some(register) = IrsReg::at(offset) {
+                    books().log(Op::Irs(register));
+                    if machine.commands() != before {
+                        books().commands.push((frame.irs, register, value));
+                    }
+                }
+                return;
+            }
+            Access::Relax => {
+                // Whoever waits lets other threads run, as on PEs of their own.
+                std::thread::yield_now();
+                return act();
+            }
+            Access::Free | Access::Read(..) | Access::Now => return act(),
+        };
+        let happens = books().sync(sync);
+        if happens {
+            act();
+        }
+    }
+
+    fn allocate(&self, machine: &Machine, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        let meanwhile = self.0.lock().unwrap().while_allocating.take();
         if let Some(meanwhile) = meanwhile {
             meanwhile();
         }
-        let mut books = self.books.lock().unwrap();
+        let mut books = self.0.lock().unwrap();
         let n = books.allocations;
         books.allocations += 1;
         if books.fail_allocation == Some(n) {
             return Err(AllocError { layout });
         }
-        let block = self.machine.allocate(layout)?;
+        let block = machine.allocate(layout)?;
         books.live.insert(block.address().raw(), block.size());
         Ok(block)
     }
 
-    fn free(&self, block: ModelBlock) {
-        let known = self.books.lock().unwrap().live.remove(&block.address().raw());
+    fn freed(&self, block: &ModelBlock) {
+        let known = self.0.lock().unwrap().live.remove(&block.address().raw());
         assert!(known.is_some(), "a block is freed twice");
-        self.machine.free(block);
     }
 
-    fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
-        self.machine.load32(block, offset)
-    }
-
-    fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
-        self.machine.store32(block, offset, value);
-    }
-
-    fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
-        self.books.lock().unwrap().log(Op::Load);
-        self.machine.load64(block, offset)
-    }
-
-    fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
-        self.books.lock().unwrap().log(Op::Store);
-        self.machine.store64(block, offset, value);
-    }
-
-    fn coherency(&self, irs: IrsIndex) -> Coherency {
-        self.machine.coherency(irs)
-    }
-
-    fn cache_line(&self) -> u64 {
-        self.machine.cache_line()
-    }
-
-    fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        let happens = self.books.lock().unwrap().sync(Sync::CleanInvalidate);
-        if happens {
-            self.machine.clean_invalidate(block, bytes);
-        }
-    }
-
-    fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        let happens = self.books.lock().unwrap().sync(Sync::Invalidate);
-        if happens {
-            self.machine.invalidate(block, bytes);
-        }
-    }
-
-    fn barrier(&self) {
-        let happens = self.books.lock().unwrap().sync(Sync::Barrier);
-        if happens {
-            self.machine.barrier();
-        }
-    }
-}
-
-/// The model's IRSs, with a list of the commands that were started.
-#[derive(Clone)]
-pub struct LabIrs {
-    machine: Machine,
-    books: Arc<Mutex<Books>>,
-}
-
-impl LabIrs {
-    fn note(&self, frame: Frame, offset: u16, value: u64, write: impl FnOnce()) {
-        let before = self.machine.commands();
-        write();
-        let mut books = self.books.lock().unwrap();
-        if let Some(register) = IrsReg::at(offset) {
-            books.log(Op::Irs(register));
-        }
-        if self.machine.commands() != before
-            && let Some(register) = IrsReg::at(offset)
-        {
-            books.commands.push((frame.irs, register, value));
-        }
-    }
-}
-
-impl Irs for LabIrs {
-    fn read32(&self, frame: Frame, offset: u16) -> u32 {
-        let instead = self.books.lock().unwrap().irs_registers.get(&(frame.irs, offset)).copied();
-        instead.map_or_else(|| self.machine.read32(frame, offset), |value| value as u32)
-    }
-
-    fn write32(&self, frame: Frame, offset: u16, value: u32) {
-        self.note(frame, offset, value.into(), || self.machine.write32(frame, offset, value));
-    }
-
-    fn read64(&self, frame: Frame, offset: u16) -> u64 {
-        let instead = self.books.lock().unwrap().irs_registers.get(&(frame.irs, offset)).copied();
-        instead.unwrap_or_else(|| self.machine.read64(frame, offset))
-    }
-
-    fn write64(&self, frame: Frame, offset: u16, value: u64) {
-        self.note(frame, offset, value, || self.machine.write64(frame, offset, value));
+    fn reads(&self, _machine: &Machine, frame: Frame, offset: u16, value: u64) -> u64 {
+        self.0.lock().unwrap().irs_registers.get(&(frame.irs, offset)).copied().unwrap_or(value)
     }
 }
 
 /// The host.
-#[derive(Clone)]
-pub struct Lab {
-    pub machine: Machine,
-    irs: LabIrs,
-    memory: LabMemory,
-    pes: Pes,
-    time: Time,
-    books: Arc<Mutex<Books>>,
-}
-
-/// The machine's time. Whoever waits lets other threads run, as on PEs of their own.
-#[derive(Clone)]
-pub struct Time(Machine);
-
-impl Wait for Time {
-    fn relax(&self) {
-        std::thread::yield_now();
-        self.0.relax();
-    }
-
-    fn now(&self) -> Duration {
-        Wait::now(&self.0)
-    }
-}
-
-impl Platform for Lab {
-    type Irs = LabIrs;
-    type Memory = LabMemory;
-    type CurrentPe = Pes;
-    type Wait = Time;
-    type Locks = <ModelHost as Platform>::Locks;
-
-    fn irs(&self) -> &LabIrs {
-        &self.irs
-    }
-
-    fn memory(&self) -> &LabMemory {
-        &self.memory
-    }
-
-    fn current_pe(&self) -> &Pes {
-        &self.pes
-    }
-
-    fn wait(&self) -> &Time {
-        &self.time
-    }
-
-    fn may_allocate(&self, _bytes: usize) -> bool {
-        let mut books = self.books.lock().unwrap();
-        let n = books.heap_requests;
-        books.heap_requests += 1;
-        !books.refused.contains(&n)
-    }
-}
+pub type Lab = Board<Watched, Pes>;
 
 impl Lab {
     pub fn new(config: MachineConfig) -> Lab {
         let machine = Machine::new(config).unwrap();
-        let books = Arc::new(Mutex::new(Books::default()));
+        let watch = Watched::default();
         let pes = (0..machine.pe_count())
-            .map(|n| LabPe { pe: machine.pe(PeIndex(n)).unwrap(), books: books.clone() })
+            .map(|n| LabPe { pe: machine.pe(PeIndex(n)).unwrap(), books: watch.0.clone() })
             .collect();
-        let memory = LabMemory { machine: machine.clone(), books: books.clone() };
-        let irs = LabIrs { machine: machine.clone(), books: books.clone() };
-        let time = Time(machine.clone());
-        Lab { machine, irs, memory, pes: Pes { pes }, time, books }
+        Lab { machine, host: Pes { pes }, watch }
     }
 
     /// Puts the thread onto a PE.
     pub fn on<R>(&self, pe: usize, f: impl FnOnce(&Pe<'_, LabPe>) -> R) -> R {
         HERE.set(pe);
-        self.pes.on_this_pe(f)
+        self.host.on_this_pe(f)
     }
 
     pub fn live_blocks(&self) -> usize {
-        self.books.lock().unwrap().live.len()
+        self.watch.0.lock().unwrap().live.len()
     }
 
     pub fn live_bytes(&self) -> u64 {
-        self.books.lock().unwrap().live.values().sum()
+        self.watch.0.lock().unwrap().live.values().sum()
     }
 
     pub fn allocations(&self) -> u64 {
-        self.books.lock().unwrap().allocations
+        self.watch.0.lock().unwrap().allocations
     }
 
     /// Makes the allocation with this number fail, counting all from 0.
     pub fn fail_allocation(&self, n: u64) {
-        self.books.lock().unwrap().fail_allocation = Some(n);
-    }
-
-    /// How often the driver has asked for heap.
-    pub fn heap_requests(&self) -> u64 {
-        self.books.lock().unwrap().heap_requests
-    }
-
-    /// Refuses these requests for heap, counting all from 0.
-    pub fn refuse_heap(&self, requests: Range<u64>) {
-        self.books.lock().unwrap().refused = requests;
+        self.watch.0.lock().unwrap().fail_allocation = Some(n);
     }
 
     /// Does something, once, while the driver waits for the next block.
     pub fn while_allocating(&self, meanwhile: impl FnOnce() + Send + 'static) {
-        self.books.lock().unwrap().while_allocating = Some(Box::new(meanwhile));
+        self.watch.0.lock().unwrap().while_allocating = Some(Box::new(meanwhile));
     }
 
     /// What has ordered something so far.
     pub fn syncs(&self) -> Vec<Sync> {
-        self.books.lock().unwrap().syncs.clone()
+        self.watch.0.lock().unwrap().syncs.clone()
     }
 
     /// Leaves out the one with this number, counting all from 0.
     pub fn skip_sync(&self, n: usize) {
-        self.books.lock().unwrap().skip = Some(n);
+        self.watch.0.lock().unwrap().skip = Some(n);
     }
 
     /// Makes a register of an IRS read this.
     pub fn irs_reads(&self, irs: u16, register: IrsReg, value: u64) {
-        self.books.lock().unwrap().irs_registers.insert((IrsIndex(irs), register.offset()), value);
+        self.watch.0.lock().unwrap().irs_registers.insert((IrsIndex(irs), register.offset()), value);
     }
 
     /// Makes a register of an IRS read what the model has.
     pub fn irs_reads_itself(&self, irs: u16, register: IrsReg) {
-        self.books.lock().unwrap().irs_registers.remove(&(IrsIndex(irs), register.offset()));
+        self.watch.0.lock().unwrap().irs_registers.remove(&(IrsIndex(irs), register.offset()));
     }
 
     /// Makes a system register of every PE read this.
     pub fn pe_reads(&self, register: SysReg, value: u64) {
-        self.books.lock().unwrap().pe_registers.insert(register, value);
+        self.watch.0.lock().unwrap().pe_registers.insert(register, value);
     }
 
     /// The commands that were started so far: the register written, and what was written.
     pub fn commands(&self) -> Vec<(IrsIndex, IrsReg, u64)> {
-        self.books.lock().unwrap().commands.clone()
+        self.watch.0.lock().unwrap().commands.clone()
     }
 
     /// Starts a log.
     pub fn start_log(&self) {
-        let mut books = self.books.lock().unwrap();
+        let mut books = self.watch.0.lock().unwrap();
         books.log.clear();
         books.logging = true;
     }
 
     pub fn mark(&self, text: &'static str) {
-        self.books.lock().unwrap().log.push(Op::Mark(text));
+        self.watch.0.lock().unwrap().log.push(Op::Mark(text));
     }
 
     pub fn take_log(&self) -> Vec<Op> {
-        let mut books = self.books.lock().unwrap();
+        let mut books = self.watch.0.lock().unwrap();
         books.logging = false;
         std::mem::take(&mut books.log)
     }
@@ -456,9 +336,7 @@ impl Lab {
     /// Fails the test if a rule was broken.
     #[track_caller]
     pub fn assert_no_violations(&self) {
-        let violations = self.machine.take_violations();
-        let text: Vec<String> = violations.iter().map(ToString::to_string).collect();
-        assert!(text.is_empty(), "rules were broken:\n{}", text.join("\n"));
+        board::assert_no_violations(&self.machine);
     }
 }
 
