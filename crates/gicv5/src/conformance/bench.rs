@@ -1,6 +1,6 @@
 //! The model as a bench for the conformance tests.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arbitrary_int::{u4, u5, u6};
@@ -9,11 +9,15 @@ use gicv5_arch::sysreg::PpiSet;
 use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_arch::{Ppi, Spi};
 use gicv5_conformance::{Bench, BenchPe, Masked, Signals, Stopped, until};
-use gicv5_hal::{Lock, Locks, Platform};
+use gicv5_hal::Platform;
+use gicv5_model::Machine;
 use gicv5_model::PeIndex;
 use gicv5_model::config::{ConfigError, MachineConfig};
+use gicv5_model::host::StdLocks;
+use gicv5_model::meddle::{Access, MeddledMachine, MeddledPe, Meddler};
 use gicv5_model::violation::Violation;
-use gicv5_model::{Machine, ModelPe};
+
+use crate::failure::Failure;
 
 /// The SPI whose wire the tests may drive; on QEMU's machine the one of the UART.
 const WIRED_SPI: u32 = 1;
@@ -65,43 +69,30 @@ pub(crate) fn config(kind: Kind, pes: u16) -> MachineConfig {
     config
 }
 
-/// The standard library's mutex as the host's lock.
-pub(crate) struct Mutexes;
-
-/// A mutex around a value.
-pub(crate) struct StdMutex<T>(Mutex<T>);
-
-impl Locks for Mutexes {
-    type Mutex<T: Send> = StdMutex<T>;
-}
-
-impl<T: Send> Lock<T> for StdMutex<T> {
-    fn new(value: T) -> StdMutex<T> {
-        StdMutex(Mutex::new(value))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-}
-
-/// A machine of the model, with handles of its PEs.
+/// A machine of the model, with handles of its PEs. Between it and the tests stands what may spoil one of their accesses.
 pub(crate) struct ModelBench {
     pub(crate) machine: Machine,
+    pub(crate) meddler: Meddler,
     /// PE 0.
-    pub(crate) first: ModelPe,
-    pes: Vec<ModelPe>,
-    guests: Vec<ModelPe>,
+    pub(crate) first: MeddledPe,
+    meddled: MeddledMachine,
+    pes: Vec<MeddledPe>,
+    guests: Vec<MeddledPe>,
+    /// The PE that runs work. What it says itself about where it is may be spoiled.
+    current: AtomicUsize,
 }
 
 impl ModelBench {
     /// Builds a machine.
-    pub(crate) fn new(config: MachineConfig) -> Result<ModelBench, ConfigError> {
-        let machine = Machine::new(config)?;
-        let pes: Vec<ModelPe> = (0..machine.pe_count()).filter_map(|n| machine.pe(PeIndex(n))).collect();
-        let guests = pes.iter().map(ModelPe::guest).collect();
-        let first = machine.pe(PeIndex(0)).ok_or(ConfigError::NoPe)?;
-        Ok(ModelBench { machine, first, pes, guests })
+    pub(crate) fn new(config: MachineConfig) -> Result<ModelBench, Failure> {
+        let refused = |error: ConfigError| Failure::BadInput(error.to_string());
+        let machine = Machine::new(config).map_err(refused)?;
+        let meddler = Meddler::default();
+        let meddled = MeddledMachine::new(machine.clone(), meddler.clone());
+        let first = meddled.pe(machine.pe(PeIndex(0)).ok_or_else(|| refused(ConfigError::NoPe))?);
+        let all = (0..machine.pe_count()).filter_map(|n| machine.pe(PeIndex(n)));
+        let (pes, guests) = all.map(|pe| (meddled.pe(pe.clone()), meddled.pe(pe.guest()))).unzip();
+        Ok(ModelBench { machine, meddler, first, meddled, pes, guests, current: AtomicUsize::new(0) })
     }
 
     /// What of the rules software has broken since the last time.
@@ -109,33 +100,41 @@ impl ModelBench {
         self.machine.take_violations()
     }
 
-    fn index(pe: &BenchPe<'_, ModelBench>) -> PeIndex {
-        // IAFFIDs of these machines count from 0 as the PEs do.
-        PeIndex(pe.iaffid().raw_value())
+    /// The PE that runs work.
+    fn here(&self) -> PeIndex {
+        PeIndex(self.current.load(Ordering::Relaxed) as u16)
+    }
+
+    /// The signals as the tests see them.
+    fn look(&self, signals: gicv5_model::Signals) -> Signals {
+        // That an interrupt is not signalled yet is no wrong answer.
+        let mask = u64::from(!signals.irq);
+        let irq = self.meddler.answer(Access::Signals(self.here()), signals.irq.into(), mask) != 0;
+        Signals { irq, fiq: signals.fiq }
     }
 }
 
 impl Platform for ModelBench {
-    type Irs = Machine;
-    type Memory = Machine;
-    type CurrentPe = ModelPe;
-    type Wait = Machine;
-    type Locks = Mutexes;
+    type Irs = MeddledMachine;
+    type Memory = MeddledMachine;
+    type CurrentPe = MeddledPe;
+    type Wait = MeddledMachine;
+    type Locks = StdLocks;
 
-    fn irs(&self) -> &Machine {
-        &self.machine
+    fn irs(&self) -> &MeddledMachine {
+        &self.meddled
     }
 
-    fn memory(&self) -> &Machine {
-        &self.machine
+    fn memory(&self) -> &MeddledMachine {
+        &self.meddled
     }
 
-    fn current_pe(&self) -> &ModelPe {
+    fn current_pe(&self) -> &MeddledPe {
         &self.first
     }
 
-    fn wait(&self) -> &Machine {
-        &self.machine
+    fn wait(&self) -> &MeddledMachine {
+        &self.meddled
     }
 }
 
@@ -146,33 +145,34 @@ impl Bench for ModelBench {
 
     fn run_on(&self, pe: usize, work: &(dyn Fn(&BenchPe<'_, Self>) + Sync)) -> Result<(), Stopped> {
         let ops = self.pes.get(pe).ok_or(Stopped::NoSuchPe { pe })?;
+        let caller = self.current.swap(pe, Ordering::Relaxed);
         work(&gicv5_hal::Pe::new(ops));
+        self.current.store(caller, Ordering::Relaxed);
         Ok(())
     }
 
     fn wait_for_interrupt(&self, pe: &BenchPe<'_, Self>, limit: Duration) -> bool {
-        until(&self.machine, limit, || self.signals(pe).irq)
+        until(&self.meddled, limit, || self.signals(pe).irq)
     }
 
     fn has_nmi(&self) -> bool {
         true
     }
 
-    fn set_nmi(&self, pe: &BenchPe<'_, Self>, enable: bool) {
-        self.machine.set_nmi(Self::index(pe), enable);
+    fn set_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
+        self.machine.set_nmi(self.here(), enable);
     }
 
-    fn set_guest_nmi(&self, pe: &BenchPe<'_, Self>, enable: bool) {
-        self.machine.set_guest_nmi(Self::index(pe), enable);
+    fn set_guest_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
+        self.machine.set_guest_nmi(self.here(), enable);
     }
 
-    fn wait_for_nmi(&self, pe: &BenchPe<'_, Self>, masked: Masked, limit: Duration) -> bool {
-        until(&self.machine, limit, || masked == Masked::Irqs && self.machine.signals(Self::index(pe)).nmi)
+    fn wait_for_nmi(&self, _: &BenchPe<'_, Self>, masked: Masked, limit: Duration) -> bool {
+        until(&self.meddled, limit, || masked == Masked::Irqs && self.machine.signals(self.here()).nmi)
     }
 
-    fn signals(&self, pe: &BenchPe<'_, Self>) -> Signals {
-        let signals = self.machine.signals(Self::index(pe));
-        Signals { irq: signals.irq, fiq: signals.fiq }
+    fn signals(&self, _: &BenchPe<'_, Self>) -> Signals {
+        self.look(self.machine.signals(self.here()))
     }
 
     fn wired_spi(&self) -> Option<Spi> {
@@ -189,8 +189,8 @@ impl Bench for ModelBench {
         true
     }
 
-    fn drive_timer(&self, pe: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
-        self.machine.set_ppi_wire(Self::index(pe), timer, high);
+    fn drive_timer(&self, _: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
+        self.machine.set_ppi_wire(self.here(), timer, high);
     }
 
     fn has_el2(&self) -> bool {
@@ -201,14 +201,13 @@ impl Bench for ModelBench {
         true
     }
 
-    fn as_guest(&self, pe: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
-        if let Some(guest) = self.guests.get(usize::from(Self::index(pe).0)) {
+    fn as_guest(&self, _: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
+        if let Some(guest) = self.guests.get(usize::from(self.here().0)) {
             work(&gicv5_hal::Pe::new(guest));
         }
     }
 
-    fn virtual_signals(&self, pe: &BenchPe<'_, Self>) -> Signals {
-        let signals = self.machine.virtual_signals(Self::index(pe));
-        Signals { irq: signals.irq, fiq: signals.fiq }
+    fn virtual_signals(&self, _: &BenchPe<'_, Self>) -> Signals {
+        self.look(self.machine.virtual_signals(self.here()))
     }
 }

@@ -13,20 +13,16 @@
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use gicv5_arch::insn::Form;
-use gicv5_arch::{Ppi, Spi};
-use gicv5_conformance::{Bench, BenchPe, Masked, Observer, Signals, Stopped, Test, Verdict, until};
-use gicv5_hal::Platform;
-use gicv5_model::PeIndex;
-use gicv5_model::meddle::{Access, MeddledMachine, MeddledPe, Meddler, Meddling};
+use gicv5_conformance::{Observer, Test, Verdict};
+use gicv5_model::meddle::{Access, Meddling};
 use gicv5_model::rng::Rng;
 use serde::Serialize;
 
-use super::bench::{Kind, ModelBench, Mutexes, config};
-use super::{Args, is_chosen_name};
+use super::bench::{Kind, ModelBench, config};
+use super::{Args, is_chosen};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, HEADING, NAME, styled};
 use crate::progress::Progress;
@@ -37,154 +33,23 @@ const PER_MILLE: usize = 950;
 /// How many accesses are drawn for each case that is wanted, before it is clear that there are not enough that can be spoiled.
 const DRAWS: usize = 200;
 
-/// The model as a bench, with somebody who meddles in between.
-struct MeddledBench {
-    inner: ModelBench,
-    machine: MeddledMachine,
-    pes: Vec<MeddledPe>,
-    guests: Vec<MeddledPe>,
-    first: MeddledPe,
-    meddler: Meddler,
-    /// The PE that work runs on.
-    current: AtomicUsize,
-}
-
-impl MeddledBench {
-    fn new(kind: Kind, pes: u16) -> Result<MeddledBench, Failure> {
-        let inner = ModelBench::new(config(kind, pes)).map_err(|error| Failure::BadInput(error.to_string()))?;
-        let meddler = Meddler::default();
-        let machine = MeddledMachine::new(inner.machine.clone(), meddler.clone());
-        let first = machine.pe(inner.first.clone());
-        let all = (0..inner.machine.pe_count()).filter_map(|n| inner.machine.pe(PeIndex(n)));
-        let (pes, guests) = all.map(|pe| (machine.pe(pe.clone()), machine.pe(pe.guest()))).unzip();
-        Ok(MeddledBench { inner, machine, pes, guests, first, meddler, current: AtomicUsize::new(0) })
-    }
-
-    fn here(&self) -> PeIndex {
-        PeIndex(self.current.load(Ordering::Relaxed) as u16)
-    }
-
-    fn look(&self, signals: gicv5_model::Signals) -> Signals {
-        // That an interrupt is not signalled yet is no wrong answer.
-        let mask = u64::from(!signals.irq);
-        let irq = self.meddler.answer(Access::Signals(self.here()), signals.irq.into(), mask) != 0;
-        Signals { irq, fiq: signals.fiq }
-    }
-}
-
-impl Platform for MeddledBench {
-    type Irs = MeddledMachine;
-    type Memory = MeddledMachine;
-    type CurrentPe = MeddledPe;
-    type Wait = MeddledMachine;
-    type Locks = Mutexes;
-
-    fn irs(&self) -> &MeddledMachine {
-        &self.machine
-    }
-
-    fn memory(&self) -> &MeddledMachine {
-        &self.machine
-    }
-
-    fn current_pe(&self) -> &MeddledPe {
-        &self.first
-    }
-
-    fn wait(&self) -> &MeddledMachine {
-        &self.machine
-    }
-}
-
-impl Bench for MeddledBench {
-    fn pe_count(&self) -> usize {
-        self.pes.len()
-    }
-
-    fn run_on(&self, pe: usize, work: &(dyn Fn(&BenchPe<'_, Self>) + Sync)) -> Result<(), Stopped> {
-        let ops = self.pes.get(pe).ok_or(Stopped::NoSuchPe { pe })?;
-        self.current.store(pe, Ordering::Relaxed);
-        work(&gicv5_hal::Pe::new(ops));
-        self.current.store(0, Ordering::Relaxed);
-        Ok(())
-    }
-
-    fn wait_for_interrupt(&self, pe: &BenchPe<'_, Self>, limit: Duration) -> bool {
-        until(&self.machine, limit, || self.signals(pe).irq)
-    }
-
-    fn has_nmi(&self) -> bool {
-        true
-    }
-
-    fn set_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
-        self.inner.machine.set_nmi(self.here(), enable);
-    }
-
-    fn set_guest_nmi(&self, _: &BenchPe<'_, Self>, enable: bool) {
-        self.inner.machine.set_guest_nmi(self.here(), enable);
-    }
-
-    fn wait_for_nmi(&self, _: &BenchPe<'_, Self>, masked: Masked, limit: Duration) -> bool {
-        until(&self.machine, limit, || masked == Masked::Irqs && self.inner.machine.signals(self.here()).nmi)
-    }
-
-    fn signals(&self, _: &BenchPe<'_, Self>) -> Signals {
-        self.look(self.inner.machine.signals(self.here()))
-    }
-
-    fn wired_spi(&self) -> Option<Spi> {
-        self.inner.wired_spi()
-    }
-
-    fn drive_spi(&self, high: bool) {
-        self.inner.drive_spi(high);
-    }
-
-    fn has_timers(&self) -> bool {
-        true
-    }
-
-    fn drive_timer(&self, _: &BenchPe<'_, Self>, timer: Ppi, high: bool) {
-        self.inner.machine.set_ppi_wire(self.here(), timer, high);
-    }
-
-    fn has_el2(&self) -> bool {
-        true
-    }
-
-    fn has_guests(&self) -> bool {
-        true
-    }
-
-    fn as_guest(&self, _: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
-        if let Some(guest) = self.guests.get(usize::from(self.here().0)) {
-            work(&gicv5_hal::Pe::new(guest));
-        }
-    }
-
-    fn virtual_signals(&self, _: &BenchPe<'_, Self>) -> Signals {
-        self.look(self.inner.machine.virtual_signals(self.here()))
-    }
-}
-
 /// Starts to count when the test does, and notes how it ended.
 struct Case<'a> {
     name: &'a str,
-    bench: &'a MeddledBench,
+    bench: &'a ModelBench,
     spoil: Option<u64>,
     bit: u64,
     ended: Ended,
 }
 
-impl Observer<MeddledBench> for Case<'_> {
-    fn started(&mut self, test: &Test<MeddledBench>) {
+impl Observer<ModelBench> for Case<'_> {
+    fn started(&mut self, test: &Test<ModelBench>) {
         if test.name == self.name {
             self.bench.meddler.start(self.spoil, self.bit);
         }
     }
 
-    fn finished(&mut self, test: &Test<MeddledBench>, verdict: &Verdict) {
+    fn finished(&mut self, test: &Test<ModelBench>, verdict: &Verdict) {
         if test.name == self.name {
             let meddler = &self.bench.meddler;
             self.ended = Ended { verdict: Some(*verdict), accesses: meddler.count(), done: meddler.done() };
@@ -201,13 +66,13 @@ struct Ended {
 }
 
 fn run_one(kind: Kind, pes: u16, name: &str, spoil: Option<u64>, bit: u64) -> Result<Ended, Failure> {
-    let bench = MeddledBench::new(kind, pes)?;
+    let bench = ModelBench::new(config(kind, pes))?;
     let pe = gicv5_hal::Pe::new(&bench.first);
     let mut case = Case { name, bench: &bench, spoil, bit, ended: Ended::default() };
     // What the runner does before the first test, once, is no part of any: another test comes first. Nothing may come before those
     // of the state after reset.
     let is_about_reset = |name: &str| name.starts_with("reset::");
-    let first = gicv5_conformance::tests::<MeddledBench>().map(|test| test.name).find(|first| !is_about_reset(first));
+    let first = gicv5_conformance::tests::<ModelBench>().map(|test| test.name).find(|first| !is_about_reset(first));
     let first = first.filter(|_| !is_about_reset(name));
     gicv5_conformance::run(&bench, &pe, |test| test.name == name || Some(test.name) == first, &mut case);
     Ok(case.ended)
@@ -364,8 +229,8 @@ pub(super) fn campaign(
     // Every test once, to know how many accesses it makes.
     let mut tests = Vec::new();
     let mut total = 0;
-    for test in gicv5_conformance::tests::<MeddledBench>() {
-        if !is_chosen_name(test.name, test.rules, filters) {
+    for test in gicv5_conformance::tests::<ModelBench>() {
+        if !is_chosen(test, filters) {
             continue;
         }
         if interrupted.load(Ordering::Relaxed) {

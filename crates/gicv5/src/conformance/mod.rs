@@ -89,11 +89,7 @@ pub(crate) struct Args {
 
 /// Whether a test is chosen: by a part of its name, or by a rule.
 fn is_chosen(test: &Test<ModelBench>, filters: &[String]) -> bool {
-    is_chosen_name(test.name, test.rules, filters)
-}
-
-fn is_chosen_name(name: &str, rules: &[&str], filters: &[String]) -> bool {
-    let matches = |filter: &String| name.contains(filter.as_str()) || rules.contains(&filter.as_str());
+    let matches = |filter: &String| test.name.contains(filter.as_str()) || test.rules.contains(&filter.as_str());
     filters.is_empty() || filters.iter().any(matches)
 }
 
@@ -142,7 +138,7 @@ fn on_machine(
     interrupted: &AtomicBool,
     report: &mut Report,
 ) -> Result<(), Failure> {
-    let bench = ModelBench::new(config).map_err(|error| Failure::BadInput(error.to_string()))?;
+    let bench = ModelBench::new(config)?;
     let pe = gicv5_hal::Pe::new(&bench.first);
     let chosen = |test: &Test<ModelBench>| !interrupted.load(Ordering::Relaxed) && is_chosen(test, filters);
     gicv5_conformance::run(&bench, &pe, chosen, &mut Recorder { bench: &bench, report });

@@ -39,8 +39,7 @@ pub(super) fn run(
     interrupted: &AtomicBool,
     out: &mut Console<'_>,
 ) -> Result<Outcome, Failure> {
-    let bench =
-        ModelBench::new(config(args.machine, args.pes)).map_err(|error| Failure::BadInput(error.to_string()))?;
+    let bench = ModelBench::new(config(args.machine, args.pes))?;
     let pe = gicv5_hal::Pe::new(&bench.first);
     let programs = Programs::new(&bench, &pe);
     // What QEMU is known to do otherwise.
