@@ -128,7 +128,7 @@ fn check_list(qemu: &mut Qemu, model: &mut Model, installation: &Installation) -
         wrong += 1;
     }
     for entry in KNOWN {
-        if entry.first_pe == qemu.settings().first_pe {
+        if entry.first_pe() == qemu.settings().first_pe {
             wrong += failed(entry.check(qemu, Side::Qemu))?;
         }
         wrong += failed(entry.check(model, Side::Rule))?;

@@ -184,8 +184,6 @@ mod tests {
     use super::*;
     use crate::operation::{Level, Width};
     use gicv5_arch::Spi;
-    use gicv5_arch::insn::GicInsn;
-    use gicv5_arch::sysreg::SysReg;
     use std::convert::Infallible;
 
     /// A machine with one register that may stick, and one wire.
@@ -203,36 +201,21 @@ mod tests {
             self.wire = None;
             Ok(())
         }
-        fn read(&mut self, _: u64, width: Width) -> Result<Answer, Infallible> {
-            Ok(Answer { value: Some(width.truncate(self.register)), events: Vec::new() })
-        }
-        fn write(&mut self, _: u64, _: Width, value: u64) -> Result<Answer, Infallible> {
-            if self.sticks_at != Some(self.register) {
-                self.register = value;
+        fn perform(&mut self, operation: &Operation) -> Result<Answer, Infallible> {
+            let mut answer = Answer::default();
+            match *operation {
+                Operation::Read { width, .. } => answer.value = Some(width.truncate(self.register)),
+                Operation::Write { value, .. } if self.sticks_at != Some(self.register) => self.register = value,
+                Operation::Line { spi, level } => {
+                    self.wire = Some((spi, level));
+                    let spi = Spi::new(spi).unwrap();
+                    let state = |pending| Event::SpiState { spi, high: level == Level::High, pending, active: false };
+                    // The first event is overtaken by the second within the same operation.
+                    answer.events = vec![state(false), state(true)];
+                }
+                _ => {}
             }
-            Ok(Answer::default())
-        }
-        fn load(&mut self, _: u64, _: Width) -> Result<Answer, Infallible> {
-            Ok(Answer { value: Some(0), events: Vec::new() })
-        }
-        fn store(&mut self, _: u64, _: Width, _: u64) -> Result<Answer, Infallible> {
-            Ok(Answer::default())
-        }
-        fn line(&mut self, spi: u32, level: Level) -> Result<Answer, Infallible> {
-            self.wire = Some((spi, level));
-            let spi = Spi::new(spi).unwrap();
-            let state = |pending| Event::SpiState { spi, high: level == Level::High, pending, active: false };
-            // The first event is overtaken by the second within the same operation.
-            Ok(Answer { value: None, events: vec![state(false), state(true)] })
-        }
-        fn gic(&mut self, _: GicInsn, _: u64) -> Result<Answer, Infallible> {
-            Ok(Answer::default())
-        }
-        fn read_sysreg(&mut self, _: SysReg) -> Result<Answer, Infallible> {
-            Ok(Answer::default())
-        }
-        fn write_sysreg(&mut self, _: SysReg, _: u64) -> Result<Answer, Infallible> {
-            Ok(Answer::default())
+            Ok(answer)
         }
         fn confirm(&mut self, event: &Event) -> Result<Verdict, Infallible> {
             Ok(match event {

@@ -14,6 +14,7 @@ use gicv5_arch::irs::IrsReg;
 use gicv5_arch::sysreg::SysReg;
 use gicv5_random::Rng;
 
+use crate::ist::{IstRegisters, IstShape};
 use crate::layout::{FRAME_BYTES, RESET, SPIS, TABLES, offset};
 use crate::operation::{Level, Operation, Width, pieces};
 
@@ -90,28 +91,13 @@ fn interrupt(number: usize) -> u64 {
     }
 }
 
-/// The alignment in bytes that the base of an IST with this `IRS_IST_CFGR` has (IST-12, IST-13), with what is reserved or out
-/// of range replaced (IST-9, IST-14, IST-28).
-fn alignment(shape: u64) -> u64 {
-    let known = |field: u64| if field & 3 == 3 { 0 } else { field & 3 };
-    let (entry_size, l2_size) = (known(shape >> 7), known(shape >> 5));
-    let id_bits = (shape & 0x1f).clamp(14, 24);
-    let size_log2 = match shape >> 16 & 1 {
-        0 => id_bits + 2 + entry_size,
-        _ => (id_bits + 3).saturating_sub(10 - entry_size + 2 * l2_size),
-    };
-    1 << size_log2.max(6)
-}
-
 /// Makes sequences from a seed.
 #[derive(Debug, Clone)]
 pub struct Generator {
     random: Rng,
     out: Vec<Operation>,
-    /// `IRS_IST_CFGR` as a correct IRS holds it.
-    cfgr: u64,
-    /// `IRS_IST_BASER` as a correct IRS holds it.
-    baser: u64,
+    /// As a correct IRS holds them, so that later scenes know whether the IST is valid.
+    ist: IstRegisters,
     /// Whether a PE executes instructions.
     executes: bool,
 }
@@ -134,7 +120,7 @@ const PRIORITYRS: [SysReg; 4] = [
 impl Generator {
     /// The generator that belongs to `seed`. Its first sequence depends on nothing else.
     pub fn new(seed: u64) -> Self {
-        Self { random: Rng::new(seed), out: Vec::new(), cfgr: 0, baser: 0, executes: false }
+        Self { random: Rng::new(seed), out: Vec::new(), ist: IstRegisters::default(), executes: false }
     }
 
     /// The generator that belongs to `seed` for a machine whose first PE executes instructions.
@@ -144,7 +130,7 @@ impl Generator {
 
     /// A sequence of at least `length` operations, and the survey after them.
     pub fn sequence(&mut self, length: usize) -> Vec<Operation> {
-        (self.cfgr, self.baser) = (0, 0);
+        self.ist = IstRegisters::default();
         if self.executes {
             self.set_up();
         }
@@ -176,27 +162,7 @@ impl Generator {
         let value = width.truncate(value);
         self.out.push(Operation::Write { offset, width, value });
         for (at, piece) in pieces(offset, width) {
-            self.follow(at, piece, piece.truncate(value >> ((at - offset) * 8)));
-        }
-    }
-
-    /// Keeps `cfgr` and `baser` by LPI-1, so that later scenes know whether the IST is valid.
-    fn follow(&mut self, at: u64, width: Width, value: u64) {
-        let valid = self.baser & 1 != 0;
-        let merged = |old: u64| match (at, width) {
-            (offset::IST_BASER, Width::W64) => Some(value),
-            (offset::IST_BASER, Width::W32) => Some(old & !0xffff_ffff | value),
-            (a, Width::W32) if a == offset::IST_BASER + 4 => Some(old & 0xffff_ffff | value << 32),
-            _ => None,
-        };
-        if let Some(new) = merged(self.baser) {
-            match (valid, new & 1 != 0) {
-                (true, true) => {}
-                (true, false) => self.baser &= !1,
-                (false, _) => self.baser = new,
-            }
-        } else if (at, width) == (offset::IST_CFGR, Width::W32) && !valid {
-            self.cfgr = value;
+            self.ist.write(at, piece, piece.truncate(value >> ((at - offset) * 8)));
         }
     }
 
@@ -393,21 +359,21 @@ impl Generator {
 
     /// The whole sequence that makes an IST valid, with a mistake now and then.
     fn make_ist_valid(&mut self) {
-        if self.baser & 1 != 0 && self.random.chance(1, 2) {
+        if self.ist.is_valid() && self.random.chance(1, 2) {
             self.make_ist_invalid();
         }
         let shape = match self.shape() {
             // One that fits the tables: QEMU 11.1 keeps address bits that the alignment makes zero, and the interrupts of
             // such a table lie elsewhere.
-            shape if self.executes && alignment(shape) > 0x1_0000 => shape & !0x1f | 14,
+            shape if self.executes && IstShape(shape).alignment() > 0x1_0000 => shape & !0x1f | 14,
             shape => shape,
         };
-        let base = match alignment(shape) {
+        let base = match IstShape(shape).alignment() {
             ..=0x1000 => self.base(),
             // The start of the tables is aligned to 1 MiB.
             _ => TABLES.start,
         };
-        if self.baser & 1 == 0 && TABLES.contains(&base) {
+        if !self.ist.is_valid() && TABLES.contains(&base) {
             if self.executes {
                 self.prepare(base, shape);
             } else {
@@ -464,7 +430,7 @@ impl Generator {
                 self.read(offset::IST_CFGR, Width::W32);
             }
             // That would make an IST valid in memory that nobody has seen to.
-            _ if self.executes && self.baser & 1 == 0 => {}
+            _ if self.executes && !self.ist.is_valid() => {}
             4 => {
                 let base = self.base();
                 self.write(offset::IST_BASER, Width::W64, base | 1);
@@ -538,13 +504,11 @@ impl Generator {
     /// Prepares an IST at `base`: each level-1 entry names a level-2 table of its own, valid or not, and the entries of the
     /// interrupts that are named are zero, because an IST must not become valid with Pending set (IST-22).
     fn prepare(&mut self, base: u64, shape: u64) {
-        let entry_bytes = [4, 8, 16, 4].get((shape >> 7 & 3) as usize).copied().unwrap_or(4);
-        let table_bytes: u64 =
-            [0x1000, 0x4000, 0x1_0000, 0x1000].get((shape >> 5 & 3) as usize).copied().unwrap_or(0x1000);
+        let shape = IstShape(shape);
+        let (entry_bytes, table_bytes, two_level) = (shape.entry_bytes(), shape.l2_bytes(), shape.two_level());
         let mut store = |address: u64, value| {
             self.out.push(Operation::Store { address: address & !7, width: Width::W64, value });
         };
-        let two_level = shape >> 16 & 1 != 0;
         // The tables of the entries that matter do not meet: there is room for 32 of 4 KiB or 2 of 64 KiB.
         let table = |entry: u64| LEVEL_2 + entry * table_bytes % (TABLES.end - LEVEL_2);
         for entry in 0..SURVEYED_ENTRIES {
@@ -802,9 +766,9 @@ mod tests {
     #[test]
     fn a_sequence_starts_from_an_invalid_ist_whatever_the_one_before_left() {
         let mut generator = Generator::new(7);
-        (generator.baser, generator.cfgr) = (TABLES.start | 1, 14);
+        generator.ist = IstRegisters { baser: TABLES.start | 1, shape: IstShape(14) };
         let _ = generator.sequence(0);
-        assert_eq!((generator.baser, generator.cfgr), (0, 0));
+        assert_eq!((generator.ist.baser, generator.ist.shape.0), (0, 0));
     }
 
     proptest! {
@@ -828,13 +792,13 @@ mod tests {
         #[test]
         fn no_entry_of_a_live_table_is_written(seed: u64, executes: bool) {
             let mut generator = if executes { Generator::executing(seed) } else { Generator::new(seed) };
-            let mut follower = Generator::new(0);
+            let mut follower = IstRegisters::default();
             for operation in generator.sequence(300) {
                 if let Operation::Store { .. } = operation {
-                    prop_assert_eq!(follower.baser & 1, 0);
+                    prop_assert!(!follower.is_valid());
                 }
                 for (at, piece, value) in crate::compare::frame_writes(&[operation]) {
-                    follower.follow(at, piece, value);
+                    follower.write(at, piece, value);
                 }
             }
         }
@@ -880,20 +844,20 @@ mod tests {
         let mut widths = BTreeSet::new();
         let (mut second_valid, mut cfgr_while_valid, mut maps_while_valid, mut unaligned) = (0, 0, 0, 0);
         for seed in 0..1_000 {
-            let mut state = Generator::new(0);
+            let mut state = IstRegisters::default();
             for operation in Generator::new(seed).sequence(40) {
                 if let Operation::Write { offset, width, value } = operation {
                     written.insert(offset);
                     widths.insert(width);
                     unaligned += u32::from(offset % width.bytes() != 0);
-                    let valid = state.baser & 1 != 0;
+                    let valid = state.is_valid();
                     match offset {
                         offset::IST_BASER if value & 1 != 0 => second_valid += u32::from(valid),
                         offset::IST_CFGR => cfgr_while_valid += u32::from(valid),
                         offset::MAP_L2_ISTR => maps_while_valid += u32::from(valid),
                         _ => {}
                     }
-                    state.follow(offset, width, value);
+                    state.write(offset, width, value);
                 }
             }
         }

@@ -10,6 +10,7 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_trace::Event;
 
 use crate::compare::{Disagreement, frame_writes};
+use crate::ist::IstRegisters;
 use crate::layout::{FRAME_BYTES, SPIS, offset};
 use crate::operation::{Answer, Frame, Level, Operation, ParseError, Width, number, pieces};
 use crate::qemu::FirstPe;
@@ -23,8 +24,6 @@ pub struct Known {
     /// operation may stand `qemu VALUE` and `rule VALUE` (the value read), `candidates COUNT` (how many PEs
     /// QEMU re-evaluates, with four of them) and `pending 0` or `pending 1` (of the SPI as QEMU shows it).
     pub script: &'static str,
-    /// The machine that the script needs.
-    pub first_pe: FirstPe,
     explains: fn(&History, &Operation, &Disagreement) -> bool,
 }
 
@@ -33,21 +32,18 @@ pub const KNOWN: &[Known] = &[
     Known {
         id: "devarch-architect-shift",
         script: "read32 0xffbc qemu 0x80105a19 rule 0x47705a19",
-        first_pe: FirstPe::Stopped,
         explains: |_, operation, _| reads(operation, offset::DEVARCH, 4),
     },
     Known {
         id: "pe-selr-compares-reserved-bits",
         script: "write32 0x140 0x10001
                  read32 0x144 qemu 0x1 rule 0x7",
-        first_pe: FirstPe::Stopped,
         explains: |history, operation, _| history.pe_selr >> 16 != 0 && reads(operation, offset::PE_STATUSR, 4),
     },
     Known {
         id: "pe-selected-after-reset",
         script: "read32 0x144 qemu 7
                  read32 0x118 qemu 1",
-        first_pe: FirstPe::Stopped,
         explains: |history, operation, _| !history.pe_written && reads(operation, offset::PE_STATUSR, 4),
     },
     Known {
@@ -56,7 +52,6 @@ pub const KNOWN: &[Known] = &[
                  read32 0xffe4 qemu 0xbf
                  read32 0xffe8 qemu 0xb
                  read32 0xffec qemu 0",
-        first_pe: FirstPe::Stopped,
         explains: |_, operation, _| reads(operation, offset::PIDR0, 16),
     },
     Known {
@@ -64,14 +59,12 @@ pub const KNOWN: &[Known] = &[
         script: "write32 0x108 5
                  read32 0x118 qemu 3 rule 3
                  read32 0x108 qemu 0 rule 5",
-        first_pe: FirstPe::Stopped,
         explains: |_, operation, _| reads(operation, offset::SPI_SELR, 4),
     },
     Known {
         id: "cr0-acts-when-read",
         script: "write32 0x80 1 candidates 0
                  read32 0x80 qemu 3 rule 3 candidates 4",
-        first_pe: FirstPe::Stopped,
         // A late candidate: none where there should be one, or one where there should be none.
         explains: |history, _, on| {
             history.cr0_unread
@@ -88,7 +81,6 @@ pub const KNOWN: &[Known] = &[
                  write32 0x1c0 0x4000
                  write64 0x180 0
                  load64 0x40100080 qemu 1 rule 0",
-        first_pe: FirstPe::Stopped,
         explains: |history, operation, on| history.wrong_map(operation, on, WrongMap::Beyond),
     },
     Known {
@@ -101,11 +93,10 @@ pub const KNOWN: &[Known] = &[
                  write64 0x180 0
                  load64 0x40100000 qemu 0x40120000 rule 0x40120001
                  load64 0x40100040 qemu 0x40120001 rule 0x40120000",
-        first_pe: FirstPe::Stopped,
         explains: |history, operation, on| {
             history.wrong_map(operation, on, WrongMap::Misaligned)
                 || matches!(on, Disagreement::Event { reference: Event::IstValid { base, .. }, .. }
-                    if history.aligned_base() != *base)
+                    if history.ist.aligned_base() != *base)
         },
     },
     Known {
@@ -118,7 +109,6 @@ pub const KNOWN: &[Known] = &[
                  read32 0x190 qemu 0xffffffff
                  write64 0x180 0xfffffffffffffffe
                  read64 0x180 qemu 0xfffffffffffffffe",
-        first_pe: FirstPe::Stopped,
         explains: |_, operation, on| {
             let Disagreement::Value { reference: Some(reference), subject: Some(subject) } = on else {
                 return false;
@@ -134,7 +124,6 @@ pub const KNOWN: &[Known] = &[
                  write16 0x140 1
                  read32 0x140 qemu 0
                  read64 0x3 qemu 0x4f000400",
-        first_pe: FirstPe::Stopped,
         explains: |_, operation, on| {
             let Operation::Read { offset, width } = *operation else {
                 return false;
@@ -151,7 +140,6 @@ pub const KNOWN: &[Known] = &[
                  write64 0x140 3
                  read32 0x140 qemu 0
                  read64 0x180 qemu 0",
-        first_pe: FirstPe::Stopped,
         explains: |_, operation, _| {
             let Operation::Read { offset, width } = *operation else {
                 return false;
@@ -170,7 +158,6 @@ pub const KNOWN: &[Known] = &[
                  write32 0x110 9 pending 1
                  write32 0x114 1
                  write32 0x110 9 pending 0",
-        first_pe: FirstPe::Stopped,
         explains: |history, _, on| {
             matches!(on, Disagreement::Event { reference: Event::SpiState { spi, .. }, .. }
                 if history.resampled_high.contains(&spi.id()))
@@ -182,7 +169,6 @@ pub const KNOWN: &[Known] = &[
                  GIC CDDIS 0x60000005
                  GIC CDRCFG 0x60000005
                  mrs ICC_ICSR_EL1 qemu 2 rule 0",
-        first_pe: FirstPe::Executes,
         // Sequences leave it out: what follows from a state that differs cannot be explained one by one.
         explains: |_, _, _| false,
     },
@@ -191,7 +177,6 @@ pub const KNOWN: &[Known] = &[
         script: "GIC CDPEND 0x60000005
                  GIC CDRCFG 0x60000005
                  mrs ICC_ICSR_EL1 qemu 4 rule 0",
-        first_pe: FirstPe::Executes,
         explains: |_, _, _| false,
     },
     Known {
@@ -202,7 +187,6 @@ pub const KNOWN: &[Known] = &[
                  msr ICC_PPI_SACTIVER1_EL1 0x8000000100000001
                  GIC CDDI 0x20000060
                  mrs ICC_PPI_SACTIVER1_EL1 qemu 1 rule 0x8000000000000001",
-        first_pe: FirstPe::Executes,
         explains: |_, _, _| false,
     },
     Known {
@@ -211,7 +195,6 @@ pub const KNOWN: &[Known] = &[
                  mrs ICC_PPI_HMR0_EL1 qemu 0xfffffffffffffff7 rule 0xfffffffffdfffff7
                  msr ICC_PPI_ENABLER0_EL1 0xffffffffffffffff
                  mrs ICC_PPI_ENABLER0_EL1 qemu 0xffffffffffffffff rule 0xfffffffffdffffff",
-        first_pe: FirstPe::Executes,
         explains: |_, operation, on| {
             matches!(operation, Operation::ReadSysreg { register } if register.name().starts_with("ICC_PPI_"))
                 && differs_only_in(on, 1 << 25)
@@ -222,7 +205,6 @@ pub const KNOWN: &[Known] = &[
         script: "mrs ICC_CR0_EL1 qemu 6
                  msr ICC_CR0_EL1 0xffffffffffffffff
                  mrs ICC_CR0_EL1 qemu 7",
-        first_pe: FirstPe::Executes,
         explains: |_, operation, on| {
             matches!(operation, Operation::ReadSysreg { register: SysReg::ICC_CR0_EL1 }) && differs_only_in(on, 6)
         },
@@ -233,7 +215,6 @@ pub const KNOWN: &[Known] = &[
                  mrs ICC_ICSR_EL1 qemu 0xffffffffffffffff
                  msr ICC_PPI_PRIORITYR0_EL1 0xffffffffffffffff
                  mrs ICC_PPI_PRIORITYR0_EL1 qemu 0xffffffffffffffff",
-        first_pe: FirstPe::Executes,
         explains: |_, operation, on| match operation {
             Operation::ReadSysreg { register: SysReg::ICC_ICSR_EL1 } => differs_only_in(on, !0x0000_ffff_0000_f83f),
             Operation::ReadSysreg { register } if register.name().starts_with("ICC_PPI_PRIORITYR") => {
@@ -300,8 +281,7 @@ struct History {
     cr0_unread: bool,
     pe_written: bool,
     pe_selr: u64,
-    ist_cfgr: u64,
-    ist_baser: u64,
+    ist: IstRegisters,
     /// Entries whose VALID bit QEMU may have set, or failed to set, wrongly.
     wrong_maps: BTreeMap<u64, WrongMap>,
     levels: BTreeMap<u32, Level>,
@@ -331,16 +311,10 @@ impl History {
 
     /// Follows QEMU, including its defects.
     fn write(&mut self, at: u64, width: Width, value: u64) {
-        let low = 0xffff_ffff;
+        self.ist.write(at, width, value);
         match (at, width) {
             (offset::CR0, Width::W32) => self.cr0_unread = true,
             (offset::PE_SELR, Width::W32) => (self.pe_written, self.pe_selr) = (true, value),
-            (offset::IST_BASER, Width::W64) => self.write_base(value),
-            (offset::IST_BASER, Width::W32) => self.write_base(self.ist_baser & !low | value),
-            (a, Width::W32) if a == offset::IST_BASER + 4 => {
-                self.write_base(self.ist_baser & low | value << 32);
-            }
-            (offset::IST_CFGR, Width::W32) if self.ist_baser & 1 == 0 => self.ist_cfgr = value,
             (offset::MAP_L2_ISTR, Width::W32) => self.map(value & 0xff_ffff),
             (offset::SPI_RESAMPLER, Width::W32) => {
                 let spi = u32::try_from(value & 0xff_ffff).unwrap_or(SPIS);
@@ -352,65 +326,18 @@ impl History {
         }
     }
 
-    /// LPI-1: while VALID is 1 only VALID changes.
-    fn write_base(&mut self, value: u64) {
-        match (self.ist_baser & 1, value & 1) {
-            (0, _) => self.ist_baser = value,
-            (_, 0) => self.ist_baser &= !1,
-            _ => {}
-        }
-    }
-
-    fn base(&self) -> u64 {
-        self.ist_baser & 0x00ff_ffff_ffff_ffc0
-    }
-
-    /// IST-28: LPI ID bits as QEMU's IRS clamps them, 14 to 24.
-    fn id_bits(&self) -> u64 {
-        (self.ist_cfgr & 0x1f).clamp(14, 24)
-    }
-
-    /// log2 of the bytes of an entry over 4; the reserved value counts as 4 bytes (IST-9).
-    fn entry_size(&self) -> u64 {
-        match (self.ist_cfgr >> 7) & 3 {
-            3 => 0,
-            size => size,
-        }
-    }
-
-    /// log2 of the entries of a level-2 table (IST-14); the reserved size counts as 4 KiB.
-    fn l2_index_bits(&self) -> u64 {
-        let size = match (self.ist_cfgr >> 5) & 3 {
-            3 => 0,
-            size => size,
-        };
-        10 - self.entry_size() + 2 * size
-    }
-
-    fn two_level(&self) -> bool {
-        self.ist_cfgr >> 16 & 1 != 0
-    }
-
-    /// The base as IST-12 and IST-13 have it.
-    fn aligned_base(&self) -> u64 {
-        let n = if self.two_level() {
-            (self.id_bits() + 2).saturating_sub(self.l2_index_bits())
-        } else {
-            self.id_bits() + 1 + self.entry_size()
-        };
-        self.base() & !((2_u64 << n.max(5)) - 1)
-    }
-
     fn map(&mut self, id: u64) {
-        if self.ist_baser & 1 == 0 || !self.two_level() {
+        let IstRegisters { shape, .. } = self.ist;
+        if !self.ist.is_valid() || !shape.two_level() {
             return;
         }
-        let index = (id >> self.l2_index_bits()) * 8;
-        if id >> self.id_bits() != 0 {
-            self.wrong_maps.insert(self.base() + index, WrongMap::Beyond);
-        } else if self.aligned_base() != self.base() {
-            self.wrong_maps.insert(self.base() + index, WrongMap::Misaligned);
-            self.wrong_maps.insert(self.aligned_base() + index, WrongMap::Misaligned);
+        let index = (id >> shape.l2_index_bits()) * 8;
+        let (base, aligned) = (self.ist.base(), self.ist.aligned_base());
+        if id >> shape.id_bits() != 0 {
+            self.wrong_maps.insert(base + index, WrongMap::Beyond);
+        } else if aligned != base {
+            self.wrong_maps.insert(base + index, WrongMap::Misaligned);
+            self.wrong_maps.insert(aligned + index, WrongMap::Misaligned);
         }
     }
 
@@ -472,7 +399,7 @@ pub enum CheckError<E: std::error::Error> {
 }
 
 /// One line of a script.
-struct Step {
+struct ScriptLine {
     operation: Operation,
     qemu: Option<u64>,
     rule: Option<u64>,
@@ -480,47 +407,58 @@ struct Step {
     pending: Option<u64>,
 }
 
-fn step(line: &str) -> Result<Step, ParseError> {
+fn script_line(line: &str) -> Result<ScriptLine, ParseError> {
     let mut words = line.split_whitespace();
     let operation = Operation::parse(&mut words)?;
-    let mut step = Step { operation, qemu: None, rule: None, candidates: None, pending: None };
+    let mut expected = ScriptLine { operation, qemu: None, rule: None, candidates: None, pending: None };
     while let Some(word) = words.next() {
         let slot = match word {
-            "qemu" => &mut step.qemu,
-            "rule" => &mut step.rule,
-            "candidates" => &mut step.candidates,
-            "pending" => &mut step.pending,
+            "qemu" => &mut expected.qemu,
+            "rule" => &mut expected.rule,
+            "candidates" => &mut expected.candidates,
+            "pending" => &mut expected.pending,
             other => return Err(ParseError::Trailing(other.to_owned())),
         };
         *slot = Some(number("an expectation", words.next())?);
     }
-    Ok(step)
+    Ok(expected)
 }
 
 impl Known {
+    /// The machine that the script needs.
+    pub fn first_pe(&self) -> FirstPe {
+        let executes = |line: &str| script_line(line).is_ok_and(|line| line.operation.is_instruction());
+        if self.script.lines().any(executes) { FirstPe::Executes } else { FirstPe::Stopped }
+    }
+
     /// Runs the script on a machine with four PEs; for [`Side::Qemu`] it must trace.
     pub fn check<F: Frame>(&self, machine: &mut F, side: Side) -> Result<(), CheckError<F::Error>> {
-        let steps = self
+        let lines = self
             .script
             .lines()
             .enumerate()
             .map(|(index, line)| {
-                step(line).map_err(|source| CheckError::Script { name: self.id, line: index + 1, source })
+                script_line(line).map_err(|source| CheckError::Script { name: self.id, line: index + 1, source })
             })
             .collect::<Result<Vec<_>, _>>()?;
-        let operations: Vec<Operation> = steps.iter().map(|step| step.operation).collect();
+        let operations: Vec<Operation> = lines.iter().map(|line| line.operation).collect();
         let answers = machine.run(&operations).map_err(|source| CheckError::Machine { name: self.id, source })?;
-        for (step, answer) in steps.iter().zip(&answers) {
-            self.check_step(step, answer, side)?;
+        for (line, answer) in lines.iter().zip(&answers) {
+            self.check_line(line, answer, side)?;
         }
         Ok(())
     }
 
-    fn check_step<E: std::error::Error>(&self, step: &Step, answer: &Answer, side: Side) -> Result<(), CheckError<E>> {
+    fn check_line<E: std::error::Error>(
+        &self,
+        line: &ScriptLine,
+        answer: &Answer,
+        side: Side,
+    ) -> Result<(), CheckError<E>> {
         let expect = |what, expected: Option<u64>, found: Option<u64>| match expected {
             Some(expected) if found != Some(expected) => Err(CheckError::Answer {
                 name: self.id,
-                operation: step.operation,
+                operation: line.operation,
                 what,
                 found: found.map_or("missing".to_owned(), |found| format!("{found:#x}")),
                 expected: format!("{expected:#x}"),
@@ -528,20 +466,20 @@ impl Known {
             _ => Ok(()),
         };
         if side == Side::Rule {
-            return expect("the value", step.rule, answer.value);
+            return expect("the value", line.rule, answer.value);
         }
-        expect("the value", step.qemu, answer.value)?;
+        expect("the value", line.qemu, answer.value)?;
         let candidates = answer
             .events
             .iter()
             .filter(|event| matches!(event, Event::IrsCandidate { .. } | Event::IrsNoCandidate { .. }))
             .count();
-        expect("the number of candidates", step.candidates, Some(candidates as u64))?;
+        expect("the number of candidates", line.candidates, Some(candidates as u64))?;
         let pending = answer.events.iter().rev().find_map(|event| match event {
             Event::SpiState { pending, .. } => Some(u64::from(*pending)),
             _ => None,
         });
-        expect("the pending state", step.pending, pending)
+        expect("the pending state", line.pending, pending)
     }
 }
 
@@ -581,11 +519,11 @@ mod tests {
     #[test]
     fn every_script_parses_and_shows_a_difference() {
         for known in KNOWN {
-            let steps: Vec<Step> = known.script.lines().map(|line| step(line).unwrap()).collect();
+            let lines: Vec<ScriptLine> = known.script.lines().map(|line| script_line(line).unwrap()).collect();
             let kind = gicv5_facts::qemu().unwrap().iter().find(|difference| difference.id == known.id).unwrap().kind;
-            let shown = steps.iter().any(|step| match kind {
-                QemuKind::Defect => step.qemu != step.rule || step.candidates == Some(0),
-                QemuKind::Choice | QemuKind::Unspecified => step.qemu.is_some() || step.pending.is_some(),
+            let shown = lines.iter().any(|line| match kind {
+                QemuKind::Defect => line.qemu != line.rule || line.candidates == Some(0),
+                QemuKind::Choice | QemuKind::Unspecified => line.qemu.is_some() || line.pending.is_some(),
             });
             assert!(shown, "{}", known.id);
         }
@@ -596,12 +534,12 @@ mod tests {
         for known in KNOWN {
             let mut so_far = Vec::new();
             for line in known.script.lines() {
-                let step = step(line).unwrap();
-                so_far.push(step.operation);
-                if let (Some(qemu), Some(rule)) = (step.qemu, step.rule)
+                let expected = script_line(line).unwrap();
+                so_far.push(expected.operation);
+                if let (Some(qemu), Some(rule)) = (expected.qemu, expected.rule)
                     && qemu != rule
                     // Sequences leave out what the others show.
-                    && known.first_pe == FirstPe::Stopped
+                    && known.first_pe() == FirstPe::Stopped
                 {
                     let found = explain(&so_far, &value(qemu, rule)).map(|known| known.id);
                     assert_eq!(found, Some(known.id), "{line}");
@@ -633,19 +571,5 @@ mod tests {
         assert_eq!(explained("read64 0x3", &value(0x100, 0x200)), None);
         assert_eq!(explained("read64 0x3", &value(0, 0x7f)), Some("narrow-accesses-do-nothing"));
         assert_eq!(explained("read64 0x0", &value(0, 0x4f)), Some("wide-accesses-to-narrow-registers-do-nothing"));
-    }
-
-    #[test]
-    fn the_alignment_of_an_ist_follows_its_shape() {
-        let base =
-            |cfgr: u64, baser: u64| History { ist_cfgr: cfgr, ist_baser: baser, ..History::default() }.aligned_base();
-        // Linear, 2^14 entries of 4 bytes: 64 KiB.
-        assert_eq!(base(14, 0x4011_ffc1), 0x4011_0000);
-        // Linear, 2^14 entries of 16 bytes: 256 KiB.
-        assert_eq!(base(14 | 2 << 7, 0x4017_ffc1), 0x4014_0000);
-        // Two levels of 2^4 and 2^10: 128 bytes.
-        assert_eq!(base(14 | 1 << 16, 0x4010_00c1), 0x4010_0080);
-        // One level-1 entry: the floor of 64 bytes.
-        assert_eq!(base(14 | 1 << 16 | 2 << 5, 0x4010_00c1), 0x4010_00c0);
     }
 }

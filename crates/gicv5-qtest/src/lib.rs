@@ -76,6 +76,7 @@
 pub mod compare;
 pub mod generate;
 pub mod installation;
+mod ist;
 pub mod known;
 pub mod layout;
 pub mod model;

@@ -7,7 +7,7 @@
 use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::insn::{Form, GicInsn};
 use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IIDR, IrsReg};
-use gicv5_arch::sysreg::{PpiSet, SysReg};
+use gicv5_arch::sysreg::PpiSet;
 use gicv5_arch::{IrsIntId, PhysAddr, Ppi, Spi};
 use gicv5_hal::{AllocError, BlockLayout, BlockLayoutError, Frame as HalFrame, Irs, IrsIndex, PeOps, TableMemory};
 use gicv5_model::PeIndex;
@@ -18,7 +18,7 @@ use gicv5_model::{Machine, MachineState, ModelPe};
 use gicv5_trace::{Candidate, Event, NoCandidate};
 
 use crate::layout::{FRAME_BYTES, RESET, SPIS, TABLES};
-use crate::operation::{Answer, Frame, Level, Verdict, Width, pieces};
+use crate::operation::{Answer, Frame, Level, Operation, Verdict, Width, pieces};
 
 /// Why the model could not be made or driven.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +107,28 @@ impl Model {
         }
         Ok(raw - TABLES.start)
     }
+
+    fn read(&self, offset: u64, width: Width) -> u64 {
+        pieces(offset, width).fold(0, |value, (at, piece)| {
+            let read = match reaches(at, piece) {
+                Some((frame, at)) if piece == Width::W64 => self.machine.read64(frame, at),
+                Some((frame, at)) => self.machine.read32(frame, at).into(),
+                None => 0,
+            };
+            value | read << ((at - offset) * 8)
+        })
+    }
+
+    fn write(&self, offset: u64, width: Width, value: u64) {
+        for (at, piece) in pieces(offset, width) {
+            let value = piece.truncate(value >> ((at - offset) * 8));
+            match reaches(at, piece) {
+                Some((frame, at)) if piece == Width::W64 => self.machine.write64(frame, at, value),
+                Some((frame, at)) => self.machine.write32(frame, at, value as u32),
+                None => {}
+            }
+        }
+    }
 }
 
 /// What QEMU's register reads after reset.
@@ -128,71 +150,43 @@ impl Frame for Model {
         Ok(())
     }
 
-    fn read(&mut self, offset: u64, width: Width) -> Result<Answer, ModelError> {
-        let mut value = 0;
-        for (at, piece) in pieces(offset, width) {
-            let read = match reaches(at, piece) {
-                Some((frame, at)) if piece == Width::W64 => self.machine.read64(frame, at),
-                Some((frame, at)) => self.machine.read32(frame, at).into(),
-                None => 0,
-            };
-            value |= read << ((at - offset) * 8);
-        }
-        Ok(Answer { value: Some(value), events: Vec::new() })
-    }
-
-    fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<Answer, ModelError> {
-        for (at, piece) in pieces(offset, width) {
-            let value = piece.truncate(value >> ((at - offset) * 8));
-            match reaches(at, piece) {
-                Some((frame, at)) if piece == Width::W64 => self.machine.write64(frame, at, value),
-                Some((frame, at)) => self.machine.write32(frame, at, value as u32),
-                None => {}
+    fn perform(&mut self, operation: &Operation) -> Result<Answer, ModelError> {
+        let mut value = None;
+        match *operation {
+            Operation::Read { offset, width } => value = Some(self.read(offset, width)),
+            Operation::Write { offset, width, value } => self.write(offset, width, value),
+            Operation::Load { address, width } => {
+                let offset = self.offset(address, width)?;
+                value = Some(match width {
+                    Width::W64 => self.machine.load64(&self.tables, offset),
+                    _ => self.machine.load32(&self.tables, offset).into(),
+                });
+            }
+            Operation::Store { address, width, value } => {
+                let offset = self.offset(address, width)?;
+                match width {
+                    Width::W64 => self.machine.store64(&self.tables, offset, value),
+                    _ => self.machine.store32(&self.tables, offset, value as u32),
+                }
+                self.machine.barrier();
+            }
+            Operation::Line { spi, level } => {
+                let spi = Spi::new(spi).map_err(|_| ModelError::Number { what: "SPI", value: spi.into() })?;
+                self.machine.set_spi_wire(spi, level == Level::High);
+            }
+            Operation::Gic { insn, xt } => {
+                let result = self.pe.gic(insn, xt);
+                self.pe.gic(GicInsn::GSB_SYS, 0);
+                self.pe.isb();
+                value = (insn.info().form == Form::Result).then_some(result);
+            }
+            Operation::ReadSysreg { register } => value = Some(self.pe.read_sysreg(register)),
+            Operation::WriteSysreg { register, value } => {
+                self.pe.write_sysreg(register, value);
+                self.pe.isb();
             }
         }
-        Ok(Answer::default())
-    }
-
-    fn load(&mut self, address: u64, width: Width) -> Result<Answer, ModelError> {
-        let offset = self.offset(address, width)?;
-        let value = match width {
-            Width::W64 => self.machine.load64(&self.tables, offset),
-            _ => self.machine.load32(&self.tables, offset).into(),
-        };
-        Ok(Answer { value: Some(value), events: Vec::new() })
-    }
-
-    fn store(&mut self, address: u64, width: Width, value: u64) -> Result<Answer, ModelError> {
-        let offset = self.offset(address, width)?;
-        match width {
-            Width::W64 => self.machine.store64(&self.tables, offset, value),
-            _ => self.machine.store32(&self.tables, offset, value as u32),
-        }
-        self.machine.barrier();
-        Ok(Answer::default())
-    }
-
-    fn line(&mut self, spi: u32, level: Level) -> Result<Answer, ModelError> {
-        let spi = Spi::new(spi).map_err(|_| ModelError::Number { what: "SPI", value: spi.into() })?;
-        self.machine.set_spi_wire(spi, level == Level::High);
-        Ok(Answer::default())
-    }
-
-    fn gic(&mut self, insn: GicInsn, xt: u64) -> Result<Answer, ModelError> {
-        let result = self.pe.gic(insn, xt);
-        self.pe.gic(GicInsn::GSB_SYS, 0);
-        self.pe.isb();
-        Ok(Answer { value: (insn.info().form == Form::Result).then_some(result), events: Vec::new() })
-    }
-
-    fn read_sysreg(&mut self, register: SysReg) -> Result<Answer, ModelError> {
-        Ok(Answer { value: Some(self.pe.read_sysreg(register)), events: Vec::new() })
-    }
-
-    fn write_sysreg(&mut self, register: SysReg, value: u64) -> Result<Answer, ModelError> {
-        self.pe.write_sysreg(register, value);
-        self.pe.isb();
-        Ok(Answer::default())
+        Ok(Answer { value, events: Vec::new() })
     }
 
     fn confirm(&mut self, event: &Event) -> Result<Verdict, ModelError> {

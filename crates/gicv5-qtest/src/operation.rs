@@ -160,6 +160,11 @@ impl Operation {
         }
     }
 
+    /// Whether only a PE can perform it.
+    pub fn is_instruction(&self) -> bool {
+        matches!(self, Self::Gic { .. } | Self::ReadSysreg { .. } | Self::WriteSysreg { .. })
+    }
+
     /// Simpler forms of an operation, the simplest first: value 0, one bit less, SPI 0, wire low.
     pub fn simpler(self) -> Vec<Self> {
         let values = |width: Width, value: u64| {
@@ -382,46 +387,12 @@ pub trait Frame {
     /// [`layout::TABLES`](crate::layout::TABLES).
     fn reset(&mut self) -> Result<(), Self::Error>;
 
-    /// Reads the configuration frame.
-    fn read(&mut self, offset: u64, width: Width) -> Result<Answer, Self::Error>;
-
-    /// Writes the configuration frame.
-    fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<Answer, Self::Error>;
-
-    /// Reads memory; visible are all writes that the IRS has completed.
-    fn load(&mut self, address: u64, width: Width) -> Result<Answer, Self::Error>;
-
-    /// Writes memory and makes it visible to the IRS.
-    fn store(&mut self, address: u64, width: Width, value: u64) -> Result<Answer, Self::Error>;
-
-    /// Drives a wire.
-    fn line(&mut self, spi: u32, level: Level) -> Result<Answer, Self::Error>;
-
-    /// Executes a GIC instruction on the PE with IAFFID 0; its effect is complete when this returns.
-    fn gic(&mut self, insn: GicInsn, xt: u64) -> Result<Answer, Self::Error>;
-
-    /// Reads a system register of the PE with IAFFID 0.
-    fn read_sysreg(&mut self, register: SysReg) -> Result<Answer, Self::Error>;
-
-    /// Writes a system register of the PE with IAFFID 0; its effect is complete when this returns.
-    fn write_sysreg(&mut self, register: SysReg, value: u64) -> Result<Answer, Self::Error>;
+    /// Performs one operation. The effect of an instruction, or of a write of a system register, is complete when this
+    /// returns; a load sees all writes that the IRS has completed.
+    fn perform(&mut self, operation: &Operation) -> Result<Answer, Self::Error>;
 
     /// Compares what another machine's trace says, right after the same operation, with the state of this one.
     fn confirm(&mut self, event: &Event) -> Result<Verdict, Self::Error>;
-
-    /// Performs one operation.
-    fn perform(&mut self, operation: &Operation) -> Result<Answer, Self::Error> {
-        match *operation {
-            Operation::Read { offset, width } => self.read(offset, width),
-            Operation::Write { offset, width, value } => self.write(offset, width, value),
-            Operation::Load { address, width } => self.load(address, width),
-            Operation::Store { address, width, value } => self.store(address, width, value),
-            Operation::Line { spi, level } => self.line(spi, level),
-            Operation::Gic { insn, xt } => self.gic(insn, xt),
-            Operation::ReadSysreg { register } => self.read_sysreg(register),
-            Operation::WriteSysreg { register, value } => self.write_sysreg(register, value),
-        }
-    }
 
     /// Resets the machine and performs a whole sequence; one answer for each operation.
     ///

@@ -20,7 +20,6 @@ use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use gicv5_arch::insn::GicInsn;
 use gicv5_arch::sysreg::SysReg;
 use gicv5_trace::Event;
 use serde_json::Value;
@@ -454,9 +453,9 @@ impl Qemu {
         let executes = self.settings.first_pe == FirstPe::Executes;
         let mut answers = Vec::with_capacity(operations.len());
         // Accesses go down the pipe together, and so do instructions; between the two the machine has to be waited for.
-        for run in operations.chunk_by(|a, b| is_instruction(a) == is_instruction(b)) {
+        for run in operations.chunk_by(|a, b| a.is_instruction() == b.is_instruction()) {
             match run.first() {
-                Some(first) if executes && is_instruction(first) => {
+                Some(first) if executes && first.is_instruction() => {
                     for batch in run.chunks(stub::BATCH) {
                         answers.extend(self.execute(batch)?);
                     }
@@ -552,10 +551,6 @@ impl Qemu {
             }
         }
     }
-
-    fn one(&mut self, operation: Operation) -> Result<Answer, QemuError> {
-        Ok(self.perform_all(&[operation])?.pop().unwrap_or_default())
-    }
 }
 
 impl Frame for Qemu {
@@ -589,36 +584,8 @@ impl Frame for Qemu {
         Ok(())
     }
 
-    fn read(&mut self, offset: u64, width: Width) -> Result<Answer, QemuError> {
-        self.one(Operation::Read { offset, width })
-    }
-
-    fn write(&mut self, offset: u64, width: Width, value: u64) -> Result<Answer, QemuError> {
-        self.one(Operation::Write { offset, width, value })
-    }
-
-    fn load(&mut self, address: u64, width: Width) -> Result<Answer, QemuError> {
-        self.one(Operation::Load { address, width })
-    }
-
-    fn store(&mut self, address: u64, width: Width, value: u64) -> Result<Answer, QemuError> {
-        self.one(Operation::Store { address, width, value })
-    }
-
-    fn line(&mut self, spi: u32, level: Level) -> Result<Answer, QemuError> {
-        self.one(Operation::Line { spi, level })
-    }
-
-    fn gic(&mut self, insn: GicInsn, xt: u64) -> Result<Answer, QemuError> {
-        self.one(Operation::Gic { insn, xt })
-    }
-
-    fn read_sysreg(&mut self, register: SysReg) -> Result<Answer, QemuError> {
-        self.one(Operation::ReadSysreg { register })
-    }
-
-    fn write_sysreg(&mut self, register: SysReg, value: u64) -> Result<Answer, QemuError> {
-        self.one(Operation::WriteSysreg { register, value })
+    fn perform(&mut self, operation: &Operation) -> Result<Answer, QemuError> {
+        Ok(self.perform_all(&[*operation])?.pop().unwrap_or_default())
     }
 
     fn confirm(&mut self, _: &Event) -> Result<Verdict, QemuError> {
@@ -635,11 +602,6 @@ impl Drop for Qemu {
     fn drop(&mut self) {
         end(&mut self.child, &self.directory);
     }
-}
-
-/// Whether only a PE can do it.
-fn is_instruction(operation: &Operation) -> bool {
-    matches!(operation, Operation::Gic { .. } | Operation::ReadSysreg { .. } | Operation::WriteSysreg { .. })
 }
 
 fn is_reset(message: &Value) -> bool {
