@@ -2,7 +2,8 @@
 
 use gicv5_arch::insn::{GicInsn, IntIdOperand};
 use gicv5_arch::sysreg::ICC_ICSR_EL1;
-use gicv5_arch::{IrsIntId, Spi};
+use gicv5_arch::values::HandlingMode;
+use gicv5_arch::{IntId, IrsIntId, Lpi, Spi};
 
 use crate::bench::Bench;
 use crate::lab::Lab;
@@ -110,6 +111,31 @@ impl<B: Bench> Lab<'_, B> {
         self.ready_on(0, id, priority)
     }
 
+    /// An unused SPI of a priority, ready on PE 0, with the IRS and the CPU interface enabled.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Unequal`](crate::Failure::Unequal).
+    pub fn ready_spi(&self, priority: u32) -> Result<Spi, Failure> {
+        let spi = self.spi()?;
+        self.start()?;
+        self.ready(spi, priority)?;
+        Ok(spi)
+    }
+
+    /// An LPI of a new linear IST, in the same state.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Unequal`](crate::Failure::Unequal).
+    pub fn ready_lpi(&self, id: u32, priority: u32) -> Result<Lpi, Failure> {
+        self.linear_ist()?;
+        let lpi = self.lpi(id)?;
+        self.start()?;
+        self.ready(lpi, priority)?;
+        Ok(lpi)
+    }
+
     /// The same, routed to another PE.
     ///
     /// # Errors
@@ -139,5 +165,41 @@ impl<B: Bench> Lab<'_, B> {
         // What becomes of the handling mode is a matter of the tests about it (INS-9).
         let after = self.config(id)?.with_hm(before.hm());
         expect("ICC_ICSR_EL1", before.with_pending(true).raw_value(), after.raw_value())
+    }
+
+    /// Disables an LPI or SPI.
+    pub fn disable(&self, id: impl Into<IrsIntId>) {
+        self.pe.cddis(id.into());
+        self.sync();
+    }
+
+    /// Clears Pending of an LPI or SPI.
+    pub fn clear_pending(&self, id: impl Into<IrsIntId>) {
+        self.pe.cdpend(id.into(), false);
+        self.sync();
+    }
+
+    /// Gives an LPI or SPI another priority.
+    pub fn set_priority(&self, id: impl Into<IrsIntId>, priority: u32) {
+        self.pe.cdpri(id.into(), self.priority(priority));
+        self.sync();
+    }
+
+    /// Routes an LPI or SPI to a PE.
+    pub fn set_target(&self, id: impl Into<IrsIntId>, pe: usize) {
+        self.pe.cdaff(id.into(), self.iaffid(pe));
+        self.sync();
+    }
+
+    /// Sets the handling mode of an LPI or SPI.
+    pub fn set_handling(&self, id: impl Into<IrsIntId>, mode: HandlingMode) {
+        self.pe.cdhm(id.into(), mode);
+        self.sync();
+    }
+
+    /// Deactivates an interrupt.
+    pub fn deactivate(&self, id: impl Into<IntId>) {
+        self.pe.cddi(id.into());
+        self.sync();
     }
 }

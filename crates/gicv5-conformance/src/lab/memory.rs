@@ -1,12 +1,14 @@
 //! Table memory that belongs to a test.
 
+use core::ops::Range;
+
 use gicv5_arch::PhysAddr;
 use gicv5_arch::geometry::Footprint;
 use gicv5_hal::{Block, BlockLayout, TableMemory};
 
 use crate::bench::Bench;
 use crate::features::IRS;
-use crate::lab::Lab;
+use crate::lab::{BlockOf, Lab};
 use crate::outcome::Failure;
 
 /// A block of table memory that belongs to the test until its end.
@@ -64,47 +66,48 @@ impl<B: Bench> Lab<'_, B> {
 
     /// Stores 64 bits into a table and publishes them (COH-1).
     pub fn store64(&self, table: Table, offset: u64, value: u64) {
-        let memory = self.bench.memory();
-        if let Some(Some(block)) = self.blocks.borrow().get(table.index) {
-            memory.prepare(IRS, block, offset..offset + 8);
-            memory.store64(block, offset, value);
-            memory.publish(IRS, block, offset..offset + 8);
-        }
+        self.store_bytes(table, offset..offset + 8, |memory, block| memory.store64(block, offset, value));
     }
 
     /// Stores 32 bits into a table and publishes them (COH-1).
     pub fn store32(&self, table: Table, offset: u64, value: u32) {
+        self.store_bytes(table, offset..offset + 4, |memory, block| memory.store32(block, offset, value));
+    }
+
+    fn store_bytes(&self, table: Table, bytes: Range<u64>, store: impl FnOnce(&B::Memory, &BlockOf<B>)) {
         let memory = self.bench.memory();
         if let Some(Some(block)) = self.blocks.borrow().get(table.index) {
-            memory.prepare(IRS, block, offset..offset + 4);
-            memory.store32(block, offset, value);
-            memory.publish(IRS, block, offset..offset + 4);
+            memory.prepare(IRS, block, bytes.clone());
+            store(memory, block);
+            memory.publish(IRS, block, bytes);
         }
     }
 
     /// Loads 64 bits from a table, as the IRS has written them (COH-4).
     #[must_use]
     pub fn load64(&self, table: Table, offset: u64) -> u64 {
-        let memory = self.bench.memory();
-        match self.blocks.borrow().get(table.index) {
-            Some(Some(block)) => {
-                memory.acquire(IRS, block, offset..offset + 8);
-                memory.load64(block, offset)
-            }
-            _ => 0,
-        }
+        self.load_bytes(table, offset..offset + 8, |memory, block| memory.load64(block, offset))
     }
 
     /// Loads 32 bits from a table, as the IRS has written them (COH-4).
     #[must_use]
     pub fn load32(&self, table: Table, offset: u64) -> u32 {
+        self.load_bytes(table, offset..offset + 4, |memory, block| memory.load32(block, offset))
+    }
+
+    fn load_bytes<T: Default>(
+        &self,
+        table: Table,
+        bytes: Range<u64>,
+        load: impl FnOnce(&B::Memory, &BlockOf<B>) -> T,
+    ) -> T {
         let memory = self.bench.memory();
         match self.blocks.borrow().get(table.index) {
             Some(Some(block)) => {
-                memory.acquire(IRS, block, offset..offset + 4);
-                memory.load32(block, offset)
+                memory.acquire(IRS, block, bytes);
+                load(memory, block)
             }
-            _ => 0,
+            _ => T::default(),
         }
     }
 }

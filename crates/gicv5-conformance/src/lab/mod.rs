@@ -23,7 +23,7 @@ use gicv5_hal::{Frame, Platform, TableMemory, Wait};
 
 use crate::bench::{Bench, BenchPe};
 use crate::features::{Features, IRS};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Outcome};
 use crate::survey::{IrsState, PeState};
 
 pub(crate) use instructions::ask;
@@ -151,6 +151,19 @@ impl<'a, B: Bench> Lab<'a, B> {
         let answer = AtomicU64::new(0);
         self.bench.run_on(pe, &|pe| answer.store(work(pe), Ordering::Release))?;
         Ok(answer.load(Ordering::Acquire))
+    }
+
+    /// Runs something on a PE.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Stopped`](crate::Failure::Stopped).
+    pub fn run_on(&self, pe: usize, work: impl Fn(&BenchPe<'_, B>) + Sync) -> Outcome {
+        self.on(pe, |pe| {
+            work(pe);
+            0
+        })
+        .map(drop)
     }
 
     /// Waits until something holds. False if it does not within [`SOON`].

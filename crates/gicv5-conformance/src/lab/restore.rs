@@ -28,7 +28,7 @@ impl<B: Bench> Lab<'_, B> {
         }
         for n in 0..self.pes() {
             let (bench, virt) = (self.bench, self.features.virt);
-            self.on(n, |pe| {
+            self.run_on(n, |pe| {
                 if bench.has_timers() {
                     bench.drive_timer(pe, gicv5_arch::Ppi::CNTV, false);
                     bench.drive_timer(pe, gicv5_arch::Ppi::CNTP, false);
@@ -41,7 +41,6 @@ impl<B: Bench> Lab<'_, B> {
                 if virt {
                     quiesce_virtual(pe);
                 }
-                0
             })?;
         }
         if self.features.virt {
@@ -110,8 +109,7 @@ impl<B: Bench> Lab<'_, B> {
         if left == expected {
             return Ok(());
         }
-        let (expected, actual) = (Value::Number(expected.raw_value()), Value::Number(left.raw_value()));
-        Err(Failure::LeftBehind { what: "ICC_ICSR_EL1 of an SPI", expected, actual })
+        Err(left_behind("ICC_ICSR_EL1 of an SPI", expected.raw_value(), left.raw_value()))
     }
 
     /// Looks what can be put back of an SPI by the instructions that are for it. What cannot is a failure of the tests about those
@@ -145,19 +143,16 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::LeftBehind`](crate::Failure::LeftBehind).
     pub fn check_put_back(&self, pes: &[Option<PeState>; MAX_PES], irs: &IrsState) -> Outcome {
-        let number = Value::Number;
         for (n, before) in pes.iter().enumerate() {
             let Some(before) = before else { continue };
             if let Some((register, before, after)) = before.difference(&self.pe_state(n)?) {
-                let (expected, actual) = (number(before), number(after));
-                return Err(Failure::LeftBehind { what: register.name(), expected, actual });
+                return Err(left_behind(register.name(), before, after));
             }
         }
-        if let Some((register, before, after)) = irs.difference(&IrsState::read(self.bench)) {
-            let (expected, actual) = (number(before), number(after));
-            return Err(Failure::LeftBehind { what: register.name(), expected, actual });
+        match irs.difference(&IrsState::read(self.bench)) {
+            Some((register, before, after)) => Err(left_behind(register.name(), before, after)),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// The state of a PE's registers.
@@ -179,6 +174,10 @@ impl<B: Bench> Lab<'_, B> {
         })?;
         Ok(PeState::of(|n| words.get(n).map_or(0, |word| word.load(Ordering::Relaxed))))
     }
+}
+
+fn left_behind(what: &'static str, before: u64, after: u64) -> Failure {
+    Failure::LeftBehind { what, expected: Value::Number(before), actual: Value::Number(after) }
 }
 
 /// Switches a CPU interface off and makes all of its PPIs disabled, inactive and, where software can, not pending.

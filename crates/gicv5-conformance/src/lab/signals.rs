@@ -1,7 +1,8 @@
 //! Being interrupted: the signal at a PE, the acknowledge, the end of handling.
 
-use gicv5_arch::IntId;
 use gicv5_arch::sysreg::{HPPIR, SysReg};
+use gicv5_arch::{IntId, IrsIntId};
+use gicv5_hal::{Pe, PeOps};
 
 use crate::bench::Bench;
 use crate::lab::instructions::{acknowledge_raw, drop_and_deactivate};
@@ -27,14 +28,18 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_best(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
-        let id = id.into();
+        self.expect_hppi(pe, SysReg::ICC_HPPIR_EL1, id.into())
+    }
+
+    /// Wants one of the two HPPI registers of a PE to show this interrupt soon.
+    pub(super) fn expect_hppi(&self, pe: usize, register: SysReg, id: IntId) -> Outcome {
         let bench = self.bench;
         let found = self.on(pe, |pe| {
-            let hppi = || pe.read_raw(SysReg::ICC_HPPIR_EL1);
+            let hppi = || pe.read_raw(register);
             until(bench.wait(), SOON, || HPPIR::new_with_raw_value(hppi()).int_id() == Some(id));
             hppi()
         })?;
-        expect_interrupt("ICC_HPPIR_EL1", Some(id), found)
+        expect_interrupt(register.name(), Some(id), found)
     }
 
     /// Wants nothing to be signalled at a PE, and the HPPI register to say so (HPPI-9).
@@ -73,6 +78,27 @@ impl<B: Bench> Lab<'_, B> {
         expect_interrupt("GICR CDIA", Some(id.into()), self.on(pe, acknowledge_raw)?)
     }
 
+    /// Makes an LPI or SPI pending, and wants it to be signalled at PE 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
+    pub fn signal(&self, id: impl Into<IrsIntId>) -> Outcome {
+        self.pend(id)?;
+        self.expect_signal(0)
+    }
+
+    /// Makes an LPI or SPI pending, and takes it on PE 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`](crate::Failure::Unequal) if another one comes.
+    pub fn pend_and_take(&self, id: impl Into<IrsIntId>) -> Outcome {
+        let id = id.into();
+        self.pend(id)?;
+        self.take(id)
+    }
+
     /// Wants an acknowledge to find nothing.
     ///
     /// # Errors
@@ -98,12 +124,7 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn finish_on(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         let id = id.into();
-        let priorities = self.on(pe, |pe| {
-            let before = pe.read_raw(SysReg::ICC_APR_EL1);
-            drop_and_deactivate(pe, id);
-            before << 32 | pe.read_raw(SysReg::ICC_APR_EL1)
-        })?;
-        expect_drop(priorities)?;
+        expect_drop(self.on(pe, |pe| end_handling(pe, id))?)?;
         match id {
             IntId::Ppi(ppi) => {
                 let active = self.on(pe, |pe| pe.read_raw(SysReg::icc_ppi_sactiver(ppi.bank())) & ppi.mask())?;
@@ -113,10 +134,46 @@ impl<B: Bench> Lab<'_, B> {
             IntId::Spi(spi) => self.expect_active(spi, false),
         }
     }
+
+    /// Takes an interrupt on PE 0, and ends its handling.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
+    pub fn handle(&self, id: impl Into<IntId>) -> Outcome {
+        self.handle_on(0, id)
+    }
+
+    /// The same on another PE.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
+    pub fn handle_on(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
+        let id = id.into();
+        self.take_on(pe, id)?;
+        self.finish_on(pe, id)
+    }
+
+    /// Wants nothing to be signalled at PE 0, and an acknowledge to find nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`](crate::Failure::Unequal).
+    pub fn expect_idle(&self) -> Outcome {
+        self.expect_silence(0)?;
+        self.expect_nothing_to_take()
+    }
 }
 
-/// Wants the most urgent active priority, which is the lowest bit (PRI-5), to have gone, given what the register read before in the
-/// high half and after in the low half.
+/// Drops the priority and deactivates. The answer is what the active priorities were before, in the high half, and after.
+pub(crate) fn end_handling<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IntId) -> u64 {
+    let before = pe.read_raw(SysReg::ICC_APR_EL1);
+    drop_and_deactivate(pe, id);
+    before << 32 | pe.read_raw(SysReg::ICC_APR_EL1)
+}
+
+/// Wants the most urgent active priority, which is the lowest bit (PRI-5), to have gone, given the answer of [`end_handling`].
 pub(crate) fn expect_drop(priorities: u64) -> Outcome {
     let before = priorities >> 32;
     expect("ICC_APR_EL1", before & before.saturating_sub(1), priorities & 0xffff_ffff)

@@ -20,6 +20,13 @@ fn wait_for<B: Bench>(lab: &Lab<'_, B>, mask: u32) -> Outcome {
     lab.put_asking(0, mask)
 }
 
+/// An LPI becomes pending, and shows as the candidate of the VPE that left, whose doorbell does not ring.
+fn pends_without_ringing<B: Bench>(lab: &Lab<'_, B>, lpi: u32) -> Outcome {
+    lab.inject(VM, vlpi(lpi), true);
+    lab.expect_candidate(VM, VPES[0], Some(vlpi(lpi)))?;
+    lab.expect_no_ring(DOORBELLS[0])
+}
+
 group! { "doorbells";
     /// A VPE that waits with a doorbell requested is rung when an interrupt comes for it.
     fn doorbell_rings_for_an_interrupt_that_comes(lab) rules["DB-1", "DB-2", "DB-5", "INJ-1"] needs[Need::Virt] {
@@ -32,22 +39,17 @@ group! { "doorbells";
 
     /// It rings at once for an interrupt that was pending before the VPE left.
     fn doorbell_rings_for_an_interrupt_that_is_there(lab) rules["DB-3", "DB-2"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
-        lab.inject(VM, vspi(1), true);
-        lab.expect_virtual(0, vspi(1))?;
+        lab.resident()?;
+        lab.inject_and_see(vspi(1))?;
         lab.put_asking(0, OWN)?;
         lab.expect_ring(DOORBELLS[0])
     }
 
     /// Without a request there is no doorbell.
     fn doorbell_has_to_be_asked_for(lab) rules["DB-1", "RES-5"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.put(0)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
-        lab.expect_no_ring(DOORBELLS[0])
+        pends_without_ringing(lab, 1)
     }
 
     /// One request gives one doorbell, however many interrupts follow.
@@ -87,8 +89,7 @@ group! { "doorbells";
 
     /// A request without valid settings gives nothing.
     fn request_without_settings_gives_nothing(lab) rules["DB-6", "DB-1"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         lab.load(0, OTHER, VPES[0])?;
         lab.put_asking(0, OWN)?;
         lab.inject(OTHER, vlpi(1), true);
@@ -114,8 +115,7 @@ group! { "doorbells";
 
     /// The mask lets its own priority through.
     fn doorbell_mask_is_inclusive(lab) rules["DB-9", "DB-1"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_priority(vlpi(1), 8)?;
         lab.put_asking(0, 8)?;
         lab.inject(VM, vlpi(1), true);
@@ -124,29 +124,23 @@ group! { "doorbells";
 
     /// The doorbell is not rung below its mask, but for a more urgent interrupt that follows.
     fn doorbell_is_not_rung_below_its_mask(lab) rules["DB-9", "DB-2"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_priority(vlpi(1), 16)?;
         lab.vd_priority(vlpi(2), 4)?;
         lab.put_asking(0, 8)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
-        lab.expect_no_ring(DOORBELLS[0])?;
+        pends_without_ringing(lab, 1)?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_ring(DOORBELLS[0])
     }
 
     /// A mask of 0 lets only priority 0 through, and one of 31 everything.
     fn ends_of_the_mask(lab) rules["DB-9"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_priority(vlpi(1), 8)?;
         lab.vd_priority(vlpi(2), 0)?;
         lab.vd_priority(vlpi(3), 31)?;
         lab.put_asking(0, 0)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
-        lab.expect_no_ring(DOORBELLS[0])?;
+        pends_without_ringing(lab, 1)?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_ring(DOORBELLS[0])?;
         lab.inject(VM, vlpi(1), false);
@@ -167,9 +161,7 @@ group! { "doorbells";
         lab.inject(VM, vlpi(1), false);
         lab.set_doorbell(VM, VPES[0], lab.doorbell(DOORBELLS[0])?)?;
         wait_for(lab, 0)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
-        lab.expect_no_ring(DOORBELLS[0])
+        pends_without_ringing(lab, 1)
     }
 
     /// The doorbell rings when the pending interrupt becomes urgent enough.
@@ -186,8 +178,7 @@ group! { "doorbells";
 
     /// It rings when the pending interrupt is enabled.
     fn doorbell_rings_when_the_interrupt_is_enabled(lab) rules["DB-2", "DB-1"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_enable(vspi(1), false);
         lab.put_asking(0, OWN)?;
         lab.inject(VM, vspi(1), true);
@@ -199,8 +190,7 @@ group! { "doorbells";
 
     /// It rings when the pending interrupt is given to the VPE that waits.
     fn doorbell_rings_when_the_interrupt_is_retargeted(lab) rules["DB-2", "RTE-5"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_target(vlpi(1), VPES[1]);
         lab.put_asking(0, OWN)?;
         lab.inject(VM, vlpi(1), true);
@@ -212,11 +202,9 @@ group! { "doorbells";
 
     /// It rings when the interrupt that it waits for is deactivated and still pending.
     fn doorbell_rings_when_the_interrupt_is_deactivated(lab) rules["DB-1", "DB-2", "ISM-7"] needs[Need::Guests] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_handling(vspi(1), HandlingMode::Level);
-        lab.inject(VM, vspi(1), true);
-        lab.expect_virtual(0, vspi(1))?;
+        lab.inject_and_see(vspi(1))?;
         lab.expect_guest_takes(0, Some(vspi(1).into()))?;
         lab.put_asking(0, OWN)?;
         lab.expect_no_ring(DOORBELLS[0])?;
@@ -230,8 +218,7 @@ group! { "doorbells";
         lab.world()?;
         wait_for(lab, OWN)?;
         lab.load(0, VM, VPES[0])?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_virtual(0, vlpi(1))?;
+        lab.inject_and_see(vlpi(1))?;
         lab.expect_no_ring(DOORBELLS[0])
     }
 
@@ -241,9 +228,7 @@ group! { "doorbells";
         wait_for(lab, OWN)?;
         lab.load(0, VM, VPES[0])?;
         lab.put(0)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
-        lab.expect_no_ring(DOORBELLS[0])
+        pends_without_ringing(lab, 1)
     }
 
     /// A request that comes with V=1 is none.
@@ -253,15 +238,12 @@ group! { "doorbells";
         let context = lab.enter_context(0, asking)?;
         expect("ICH_CONTEXTR_EL2.F", false, context.f())?;
         lab.put(0)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
-        lab.expect_no_ring(DOORBELLS[0])
+        pends_without_ringing(lab, 1)
     }
 
     /// The request belongs to the VPE that leaves, whatever VM and VPE the write names.
     fn request_belongs_to_the_vpe_that_leaves(lab) rules["RES-5", "DB-5"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_target(vlpi(2), VPES[1]);
         lab.pe.write(
             ICH_CONTEXTR_EL2::ZERO.with_db(true).with_dbpm(lab.priority(OWN)).with_vm(VM).with_vpe(VPES[1]),
@@ -275,8 +257,7 @@ group! { "doorbells";
 
     /// Each VPE has its own doorbell.
     fn each_vpe_has_its_own_doorbell(lab) rules["DB-7", "DB-14", "DB-1"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_target(vlpi(2), VPES[1]);
         lab.put_asking(0, OWN)?;
         lab.load(0, VM, VPES[1])?;
@@ -305,8 +286,7 @@ group! { "doorbells";
         lab.world()?;
         let doorbell = lab.lpi(DOORBELLS[0])?;
         lab.ready(doorbell, 3)?;
-        lab.pe.cdhm(doorbell.into(), HandlingMode::Level);
-        lab.sync();
+        lab.set_handling(doorbell, HandlingMode::Level);
         wait_for(lab, OWN)?;
         lab.expect_silence(0)?;
         lab.inject(VM, vlpi(1), true);
@@ -345,8 +325,7 @@ group! { "doorbells";
 
     /// A virtual PPI rings nobody.
     fn ppi_rings_nobody(lab) rules["DB-23"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::SW_PPI, 2)?;
         lab.set_sysreg(SysReg::ich_ppi_pendr(PpiBank::Architected), Ppi::SW_PPI.mask());
         lab.expect_virtual(0, Ppi::SW_PPI)?;
@@ -356,8 +335,7 @@ group! { "doorbells";
 
     /// An interrupt that is disabled rings nobody.
     fn disabled_interrupt_rings_nobody(lab) rules["DB-1", "ISM-9"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_enable(vlpi(1), false);
         lab.put_asking(0, OWN)?;
         lab.inject(VM, vlpi(1), true);
@@ -369,8 +347,7 @@ group! { "doorbells";
 
     /// The same interrupt of another VM rings nobody.
     fn interrupt_of_another_vm_rings_nobody(lab) rules["DB-1", "INJ-10"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         wait_for(lab, OWN)?;
         lab.inject(OTHER, vlpi(1), true);
         lab.expect_no_ring(DOORBELLS[0])?;
@@ -393,9 +370,7 @@ group! { "doorbells";
         lab.world()?;
         lab.set_doorbell(VM, VPES[0], lab.doorbell(0x00ff_ffff)?)?;
         wait_for(lab, OWN)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_candidate(VM, VPES[0], Some(vlpi(1)))?;
-        lab.expect_no_ring(DOORBELLS[0])?;
+        pends_without_ringing(lab, 1)?;
         lab.load(0, VM, VPES[0])?;
         lab.expect_virtual(0, vlpi(1))
     }

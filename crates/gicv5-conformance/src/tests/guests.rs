@@ -12,11 +12,6 @@ use crate::lab::Lab;
 use crate::outcome::{Outcome, expect};
 use crate::virt::{OTHER, VM, VPES, vlpi, vspi};
 
-fn resident<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
-    lab.world()?;
-    lab.load(0, VM, VPES[0])
-}
-
 /// Gives some LPIs of the resident VM a priority each.
 fn priorities<B: Bench>(lab: &Lab<'_, B>, all: &[(u32, u32)]) -> Outcome {
     all.iter().try_for_each(|(id, priority)| lab.vd_priority(vlpi(*id), *priority))
@@ -25,9 +20,8 @@ fn priorities<B: Bench>(lab: &Lab<'_, B>, all: &[(u32, u32)]) -> Outcome {
 group! { "guests";
     /// A guest acknowledges, drops and deactivates its interrupt, and nothing is left of it.
     fn guest_takes_an_interrupt(lab) rules["INS-1", "INS-4", "INS-5", "ISM-3", "SYN-3"] needs[Need::Guests] {
-        resident(lab)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_virtual(0, vlpi(1))?;
+        lab.resident()?;
+        lab.inject_and_see(vlpi(1))?;
         lab.expect_guest_takes(0, Some(vlpi(1).into()))?;
         let config = lab.vd_config(vlpi(1))?;
         expect("ICC_ICSR_EL1.Active", true, config.active())?;
@@ -42,14 +36,14 @@ group! { "guests";
 
     /// An acknowledge with nothing to take takes nothing.
     fn guest_finds_nothing(lab) rules["INS-1"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         lab.expect_guest_takes(0, None)?;
         expect("ICH_APR_EL2", 0, lab.sysreg(SysReg::ICH_APR_EL2))
     }
 
     /// The acknowledge of a Level interrupt leaves it pending, and it comes again after the deactivation until it is lowered.
     fn level_stays_pending(lab) rules["ISM-4", "ISM-7", "INJ-2"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         lab.vd_handling(vspi(2), HandlingMode::Level);
         lab.inject(VM, vspi(2), true);
         lab.expect_guest_takes(0, Some(vspi(2).into()))?;
@@ -65,7 +59,7 @@ group! { "guests";
 
     /// An edge that comes while the interrupt is active is kept, and delivered after the deactivation.
     fn edge_while_active_is_kept(lab) rules["ISM-3", "ISM-5", "ISM-7"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_guest_takes(0, Some(vlpi(1).into()))?;
         lab.inject(VM, vlpi(1), true);
@@ -80,7 +74,7 @@ group! { "guests";
 
     /// The most urgent interrupt is taken first.
     fn most_urgent_comes_first(lab) rules["HPPI-1", "PRI-1"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         priorities(lab, &[(1, 12), (2, 4), (3, 8)])?;
         for id in [1, 2, 3] {
             lab.inject(VM, vlpi(id), true);
@@ -95,14 +89,13 @@ group! { "guests";
 
     /// Only a more urgent interrupt preempts; one of the same priority waits for the drop.
     fn running_priority_is_strict(lab) rules["PRI-4", "PRI-5", "PRI-6", "PRI-9"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         priorities(lab, &[(1, 8), (2, 8), (3, 4)])?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_guest_takes(0, Some(vlpi(1).into()))?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_no_virtual(0)?;
-        lab.inject(VM, vlpi(3), true);
-        lab.expect_virtual(0, vlpi(3))?;
+        lab.inject_and_see(vlpi(3))?;
         lab.expect_guest_takes(0, Some(vlpi(3).into()))?;
         expect("ICH_APR_EL2", 1 << 8 | 1 << 4, lab.sysreg(SysReg::ICH_APR_EL2))?;
         lab.guest_finishes(0, vlpi(3))?;
@@ -114,7 +107,7 @@ group! { "guests";
 
     /// The mask lets its own priority through; the guest and the hypervisor set the same one.
     fn guest_mask_is_inclusive(lab) rules["PRI-3", "PRI-9", "SYN-6"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         priorities(lab, &[(1, 8)])?;
         lab.inject(VM, vlpi(1), true);
         lab.put(0)?;
@@ -134,9 +127,8 @@ group! { "guests";
 
     /// With its CPU interface off a guest has no interrupt; the guest and the hypervisor switch the same bit.
     fn guest_switches_its_interface(lab) rules["PRI-8", "PRI-9"] needs[Need::Guests] {
-        resident(lab)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_virtual(0, vlpi(1))?;
+        lab.resident()?;
+        lab.inject_and_see(vlpi(1))?;
         lab.as_guest(0, |guest| { guest.write_raw(SysReg::ICC_CR0_EL1, 0); guest.isb(); 0 })?;
         expect("ICH_VMCR_EL2.EN", false, lab.pe.read::<ICH_VMCR_EL2>().en())?;
         lab.expect_no_virtual(0)?;
@@ -147,25 +139,22 @@ group! { "guests";
 
     /// The guest's HPPI register has what an acknowledge would take.
     fn guest_sees_its_best_interrupt(lab) rules["HPPI-9", "HPPI-8"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         let best = || lab.as_guest(0, |guest| guest.read_raw(SysReg::ICC_HPPIR_EL1));
         expect("ICV_HPPIR_EL1", None, HPPIR::new_with_raw_value(best()?).int_id())?;
-        lab.inject(VM, vspi(3), true);
-        lab.expect_virtual(0, vspi(3))?;
+        lab.inject_and_see(vspi(3))?;
         expect("ICV_HPPIR_EL1", Some(IntId::from(vspi(3))), HPPIR::new_with_raw_value(best()?).int_id())
     }
 
     /// A guest does not see the host's interrupts, and the host does not take the guest's.
     fn host_and_guest_are_apart(lab) rules["GEN-5", "PRI-7", "ISM-11"] needs[Need::Guests] {
         lab.start()?;
-        resident(lab)?;
+        lab.resident()?;
         let physical = lab.lpi(5)?;
         lab.ready(physical, 2)?;
-        lab.pend(physical)?;
-        lab.expect_signal(0)?;
+        lab.signal(physical)?;
         lab.expect_guest_takes(0, None)?;
-        lab.inject(VM, vlpi(6), true);
-        lab.expect_virtual(0, vlpi(6))?;
+        lab.inject_and_see(vlpi(6))?;
         lab.take(physical)?;
         lab.expect_nothing_to_take()?;
         expect("ICH_APR_EL2", 0, lab.sysreg(SysReg::ICH_APR_EL2))?;
@@ -176,8 +165,7 @@ group! { "guests";
 
     /// A guest makes an interrupt of its own VM pending, and none of another's.
     fn guest_pends_in_its_own_vm(lab) rules["INJ-9", "INJ-10", "RES-7"] needs[Need::Guests] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         lab.load(0, VM, VPES[0])?;
         lab.as_guest(0, |guest| {
             // Bits that would name another VM in VDPEND mean nothing here.
@@ -194,7 +182,7 @@ group! { "guests";
 
     /// A guest interrupts another VPE of its VM, which is resident on another PE.
     fn guest_interrupts_another_vpe(lab) rules["INJ-9", "RTE-7", "INS-7"] needs[Need::Guests, Need::Pes(2)] {
-        resident(lab)?;
+        lab.resident()?;
         lab.load(1, VM, VPES[1])?;
         lab.as_guest(0, |guest| {
             guest.cdaff(vlpi(20), VPES[1].into());
@@ -212,7 +200,7 @@ group! { "guests";
 
     /// A guest's instructions change its interrupts, and its question is answered about them.
     fn guest_configures_its_interrupts(lab) rules["INS-12", "INS-13", "GEN-6", "INS-20"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         let answer = lab.as_guest(0, |guest| {
             guest.cdpri(vspi(30), gicv5_arch::Priority::MOST_URGENT);
             guest.cdaff(vspi(30), VPES[1].into());
@@ -234,7 +222,7 @@ group! { "guests";
 
     /// A guest's active priorities go with it when the hypervisor saves and restores ICH_APR_EL2.
     fn active_priorities_are_restored(lab) rules["RES-16", "PRI-9", "PRI-4"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         priorities(lab, &[(1, 8), (2, 12)])?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_guest_takes(0, Some(vlpi(1).into()))?;
@@ -249,7 +237,7 @@ group! { "guests";
 
     /// The guest's PPI registers are the hypervisor's, by another name.
     fn guest_and_hypervisor_share_the_ppis(lab) rules["PPI-6", "PPI-4"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         let bank = PpiBank::Architected;
         let mask = Ppi::SW_PPI.mask();
         lab.as_guest(0, |guest| {

@@ -9,21 +9,16 @@ use crate::outcome::expect;
 group! { "handling";
     /// A level interrupt stays pending when it is acknowledged.
     fn level_stays_pending(lab) rules["ISM-4"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
+        let spi = lab.ready_spi(8)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        lab.pend_and_take(spi)?;
         lab.expect_pending(spi, true)?;
         lab.expect_active(spi, true)
     }
 
     /// A level interrupt that is still pending is signalled again when it is deactivated.
     fn level_comes_back(lab) rules["ISM-4", "ISM-7"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
+        let spi = lab.ready_spi(8)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
         lab.pend(spi)?;
         for _ in 0..3 {
@@ -36,11 +31,8 @@ group! { "handling";
 
     /// An edge that comes while the interrupt is active makes it pending and active.
     fn edge_while_active_is_kept(lab) rules["ISM-3", "ISM-1"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        let spi = lab.ready_spi(8)?;
+        lab.pend_and_take(spi)?;
         lab.pend(spi)?;
         lab.expect_pending(spi, true)?;
         lab.expect_active(spi, true)
@@ -48,11 +40,8 @@ group! { "handling";
 
     /// An active interrupt is not signalled, even if it is pending and no priority is active.
     fn active_interrupt_is_not_signalled(lab) rules["ISM-7", "HPPI-1"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        let spi = lab.ready_spi(8)?;
+        lab.pend_and_take(spi)?;
         lab.pe.cdeoi();
         lab.pend(spi)?;
         lab.expect_silence(0)
@@ -60,28 +49,21 @@ group! { "handling";
 
     /// An interrupt that became pending while it was active is signalled after its deactivation, once.
     fn pending_and_active_comes_back_once(lab) rules["ISM-3", "ISM-7"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        let spi = lab.ready_spi(8)?;
+        lab.pend_and_take(spi)?;
         lab.pend(spi)?;
         lab.finish(spi)?;
-        lab.take(spi)?;
-        lab.finish(spi)?;
+        lab.handle(spi)?;
         lab.expect_silence(0)
     }
 
     /// A change of the handling mode decides what the next acknowledge does.
     fn handling_mode_decides_at_the_acknowledge(lab) rules["SPI-7", "ISM-10"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
+        let spi = lab.ready_spi(8)?;
         lab.pe.cdhm(spi.into(), HandlingMode::Level);
         expect("HM is level", true, lab.config(spi)?.hm() == HandlingMode::Level)?;
         lab.pend(spi)?;
-        lab.pe.cdhm(spi.into(), HandlingMode::Edge);
-        lab.sync();
+        lab.set_handling(spi, HandlingMode::Edge);
         lab.take(spi)?;
         lab.expect_pending(spi, false)
     }
@@ -111,48 +93,33 @@ group! { "handling";
 
     /// Disabling a signalled interrupt takes the signal away, certainly after a GSB.
     fn disabling_recalls(lab) rules["INS-10", "SYN-4", "HPPI-6"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
-        lab.pe.cddis(spi.into());
-        lab.sync();
+        let spi = lab.ready_spi(8)?;
+        lab.signal(spi)?;
+        lab.disable(spi);
         lab.expect_silence(0)?;
         lab.expect_pending(spi, true)
     }
 
     /// An interrupt that is disabled while it is active stays active.
     fn disabling_leaves_active_alone(lab) rules["ISM-1", "ISM-6"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
-        lab.pe.cddis(spi.into());
-        lab.sync();
+        let spi = lab.ready_spi(8)?;
+        lab.pend_and_take(spi)?;
+        lab.disable(spi);
         lab.expect_active(spi, true)
     }
 
     /// Clearing Pending takes the signal away.
     fn clearing_pending_recalls(lab) rules["INS-9", "HPPI-6"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
-        lab.pe.cdpend(spi.into(), false);
-        lab.sync();
+        let spi = lab.ready_spi(8)?;
+        lab.signal(spi)?;
+        lab.clear_pending(spi);
         lab.expect_silence(0)
     }
 
     /// The CPU interface signals nothing while it is disabled, and what waits when it is enabled.
     fn cpu_interface_can_be_switched_off(lab) rules["PRI-8"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        let spi = lab.ready_spi(8)?;
+        lab.signal(spi)?;
         lab.set_sysreg(SysReg::ICC_CR0_EL1, 0);
         lab.expect_silence(0)?;
         lab.start_pe(0)?;
@@ -165,12 +132,10 @@ group! { "handling";
         lab.start()?;
         for spi in [one, other] {
             lab.ready(spi, 8)?;
-            lab.pend(spi)?;
-            lab.take(spi)?;
+            lab.pend_and_take(spi)?;
             lab.pe.cdeoi();
         }
-        lab.pe.cddi(one.into());
-        lab.sync();
+        lab.deactivate(one);
         lab.expect_active(one, false)?;
         lab.expect_active(other, true)
     }
@@ -181,17 +146,14 @@ group! { "handling";
         lab.start()?;
         for spi in spis {
             lab.ready(spi, 8)?;
-            lab.pend(spi)?;
-            lab.take(spi)?;
+            lab.pend_and_take(spi)?;
             lab.pe.cdeoi();
         }
         let [first, second, third] = spis;
         for spi in [second, first, third] {
-            lab.pe.cddi(spi.into());
-            lab.sync();
+            lab.deactivate(spi);
             lab.expect_active(spi, false)?;
-            lab.pend(spi)?;
-            lab.take(spi)?;
+            lab.pend_and_take(spi)?;
             lab.pe.cdeoi();
         }
         expect("ICC_APR_EL1", 0, lab.sysreg(SysReg::ICC_APR_EL1))

@@ -14,8 +14,7 @@ group! { "irs";
         lab.start_pe(0)?;
         lab.ready(spi, 8)?;
         lab.pend(spi)?;
-        lab.expect_silence(0)?;
-        lab.expect_nothing_to_take()
+        lab.expect_idle()
     }
 
     /// Enabling the IRS signals what is pending already.
@@ -31,11 +30,8 @@ group! { "irs";
 
     /// Disabling the IRS recalls what it had forwarded, and loses nothing.
     fn disabling_recalls(lab) rules["GEN-21"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        let spi = lab.ready_spi(8)?;
+        lab.signal(spi)?;
         lab.irs_enable(false)?;
         lab.expect_silence(0)?;
         lab.expect_pending(spi, true)?;
@@ -55,11 +51,8 @@ group! { "irs";
 
     /// The write of IRS_CR0 disables the IRS: nobody has to read the register.
     fn disabling_needs_no_read(lab) rules["GEN-21"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        let spi = lab.ready_spi(8)?;
+        lab.signal(spi)?;
         lab.irs().write32(FRAME, IrsReg::IRS_CR0.offset(), 0);
         lab.expect_silence(0)
     }
@@ -76,8 +69,7 @@ group! { "irs";
         lab.expect_silence(0)?;
         lab.irs_enable(true)?;
         lab.expect_best(0, one)?;
-        lab.take(one)?;
-        lab.finish(one)?;
+        lab.handle(one)?;
         lab.take(other)
     }
 
@@ -93,11 +85,8 @@ group! { "irs";
 
     /// An interrupt that is active when the IRS is disabled stays active.
     fn active_survives_switching(lab) rules["GEN-21", "ISM-6"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        let spi = lab.ready_spi(8)?;
+        lab.pend_and_take(spi)?;
         lab.irs_enable(false)?;
         lab.expect_active(spi, true)?;
         lab.irs_enable(true)?;
@@ -116,17 +105,12 @@ group! { "irs";
 
     /// Of an IST that is withdrawn while the IRS is disabled nothing is signalled when it is enabled again.
     fn ist_withdrawn_while_disabled_is_gone(lab) rules["GEN-21", "LPI-1"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(5)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.expect_signal(0)?;
+        let lpi = lab.ready_lpi(5, 8)?;
+        lab.signal(lpi)?;
         lab.irs_enable(false)?;
         lab.withdraw()?;
         lab.irs_enable(true)?;
-        lab.expect_silence(0)?;
-        lab.expect_nothing_to_take()
+        lab.expect_idle()
     }
 
     /// What becomes pending, disabled and moved while the IRS is disabled counts when it is enabled.
@@ -140,8 +124,7 @@ group! { "irs";
         lab.pend(spi)?;
         lab.irs_enable(false)?;
         lab.pe.cddis(lpi.into());
-        lab.pe.cdpri(spi.into(), lab.priority(16));
-        lab.sync();
+        lab.set_priority(spi, 16);
         lab.irs_enable(true)?;
         lab.take(spi)?;
         expect("the running priority", 1 << 16, lab.sysreg(gicv5_arch::sysreg::SysReg::ICC_APR_EL1))

@@ -46,11 +46,6 @@ fn map<B: Bench>(lab: &Lab<'_, B>, lpi: Lpi) -> Outcome {
     lab.write(IRS_MAP_L2_ISTR::ZERO.with_id(lpi))
 }
 
-/// Whether an LPI can be reached.
-fn expect_reachable<B: Bench>(lab: &Lab<'_, B>, lpi: Lpi, reachable: bool) -> Outcome {
-    lab.expect_reachable(lpi, reachable)
-}
-
 /// Shows that all LPIs behind level-2 tables of a size are there: the last one of the first table and the first one of the
 /// second.
 fn tables_of<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
@@ -63,13 +58,12 @@ fn tables_of<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
     map(lab, second)?;
     lab.start()?;
     for (lpi, priority) in [(last, 8), (second, 16)] {
-        expect_reachable(lab, lpi, true)?;
+        lab.expect_reachable(lpi, true)?;
         lab.ready(lpi, priority)?;
         lab.pend(lpi)?;
     }
     lab.expect_best(0, last)?;
-    lab.take(last)?;
-    lab.finish(last)?;
+    lab.handle(last)?;
     lab.take(second)
 }
 
@@ -89,11 +83,11 @@ fn misaligned_level2<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
 group! { "ist";
     /// A linear IST becomes valid, and its LPIs can be reached.
     fn linear_ist_makes_lpis_reachable(lab) rules["LPI-1", "IST-12"] needs[Need::Lpis] {
-        expect_reachable(lab, lab.lpi(0)?, false)?;
+        lab.expect_reachable(lab.lpi(0)?, false)?;
         let (ist, _) = lab.linear_ist()?;
         expect("IRS_IST_BASER.VALID", true, lab.read::<IRS_IST_BASER>().valid())?;
-        expect_reachable(lab, lab.lpi(0)?, true)?;
-        expect_reachable(lab, lab.lpi((1 << ist.id_bits()) - 1)?, true)
+        lab.expect_reachable(lab.lpi(0)?, true)?;
+        lab.expect_reachable(lab.lpi((1 << ist.id_bits()) - 1)?, true)
     }
 
     /// The base address reads back.
@@ -109,8 +103,8 @@ group! { "ist";
         if beyond >> 24 != 0 {
             return Ok(());
         }
-        expect_reachable(lab, lab.lpi(beyond)?, false)?;
-        expect_reachable(lab, Lpi::MAX, false)
+        lab.expect_reachable(lab.lpi(beyond)?, false)?;
+        lab.expect_reachable(Lpi::MAX, false)
     }
 
     /// Fewer ID bits than the IRS supports are taken as the fewest it supports.
@@ -121,8 +115,8 @@ group! { "ist";
         lab.write(ist.cfgr().with_lpi_id_bits(u5::new(0)))?;
         let address = Addr55_6::new(table.address).map_err(|_| NO_TABLE)?;
         lab.write(IRS_IST_BASER::ZERO.with_addr(address).with_valid(true))?;
-        expect_reachable(lab, lab.lpi((1 << ist.id_bits()) - 1)?, true)?;
-        expect_reachable(lab, lab.lpi(1 << ist.id_bits())?, false)
+        lab.expect_reachable(lab.lpi((1 << ist.id_bits()) - 1)?, true)?;
+        lab.expect_reachable(lab.lpi(1 << ist.id_bits())?, false)
     }
 
     /// While an IST is valid its configuration cannot be written.
@@ -140,7 +134,7 @@ group! { "ist";
         lab.write_raw(IrsReg::IRS_IST_BASER, base ^ 0x10_0000)?;
         expect("IRS_IST_BASER", base, lab.read_raw(IrsReg::IRS_IST_BASER))?;
         expect("IRS_IST_BASER.ADDR", table.address.raw(), lab.read::<IRS_IST_BASER>().addr().address().raw())?;
-        expect_reachable(lab, lab.lpi(0)?, true)
+        lab.expect_reachable(lab.lpi(0)?, true)
     }
 
     /// The write that makes an IST invalid does not change its address.
@@ -155,20 +149,15 @@ group! { "ist";
         lab.linear_ist()?;
         lab.withdraw()?;
         expect("IRS_IST_BASER.VALID", false, lab.read::<IRS_IST_BASER>().valid())?;
-        expect_reachable(lab, lab.lpi(0)?, false)
+        lab.expect_reachable(lab.lpi(0)?, false)
     }
 
     /// An IST that is made invalid takes its candidates along.
     fn invalid_ist_recalls(lab) rules["LPI-1", "HPPI-2", "HPPI-6"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(5)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.expect_signal(0)?;
+        let lpi = lab.ready_lpi(5, 8)?;
+        lab.signal(lpi)?;
         lab.withdraw()?;
-        lab.expect_silence(0)?;
-        lab.expect_nothing_to_take()
+        lab.expect_idle()
     }
 
     /// An entry of zeros is disabled, idle, inactive, an edge of priority 0 for PE 0.
@@ -208,8 +197,7 @@ group! { "ist";
         let lpi = lab.lpi(3)?;
         lab.pend(lpi)?;
         lab.expect_silence(0)?;
-        lab.pe.cddi(lpi.into());
-        lab.sync();
+        lab.deactivate(lpi);
         lab.take(lpi)
     }
 
@@ -218,8 +206,7 @@ group! { "ist";
         let (ist, table) = lab.linear_ist()?;
         let lpi = lab.lpi(6)?;
         lab.ready(lpi, 24)?;
-        lab.pe.cdhm(lpi.into(), HandlingMode::Level);
-        lab.sync();
+        lab.set_handling(lpi, HandlingMode::Level);
         lab.withdraw()?;
         let entry = L2_ISTE::new_with_raw_value(lab.load32(table, 6 * ist.entry_size().bytes()));
         let expected = L2_ISTE::ZERO
@@ -237,8 +224,7 @@ group! { "ist";
         let (active, pending) = (lab.lpi(4)?, lab.lpi(7)?);
         lab.start()?;
         lab.ready(active, 8)?;
-        lab.pend(active)?;
-        lab.take(active)?;
+        lab.pend_and_take(active)?;
         lab.pend(pending)?;
         lab.withdraw()?;
         let entry = |n: u64| L2_ISTE::new_with_raw_value(lab.load32(table, n * ist.entry_size().bytes()));
@@ -300,8 +286,8 @@ group! { "ist";
     /// In a two-level IST without level-2 tables no LPI can be reached.
     fn two_level_ist_starts_empty(lab) rules["IST-27", "LPI-2"] needs[Need::TwoLevel] {
         let (ist, _) = two_level(lab, lab.features.any_two_level_ist())?;
-        expect_reachable(lab, lab.lpi(0)?, false)?;
-        expect_reachable(lab, first_behind(lab, ist, 1)?, false)
+        lab.expect_reachable(lab.lpi(0)?, false)?;
+        lab.expect_reachable(first_behind(lab, ist, 1)?, false)
     }
 
     /// Mapping makes the LPIs of one level-2 table reachable and no others.
@@ -309,10 +295,10 @@ group! { "ist";
         let both = two_level(lab, lab.features.any_two_level_ist())?;
         name_level2(lab, both, 1, false)?;
         let second = first_behind(lab, both.0, 1)?;
-        expect_reachable(lab, second, false)?;
+        lab.expect_reachable(second, false)?;
         map(lab, lab.lpi(second.id() + 3)?)?;
-        expect_reachable(lab, second, true)?;
-        expect_reachable(lab, lab.lpi(second.id() - 1)?, false)
+        lab.expect_reachable(second, true)?;
+        lab.expect_reachable(lab.lpi(second.id() - 1)?, false)
     }
 
     /// Mapping makes the IRS set VALID in the level-1 entry.
@@ -354,8 +340,8 @@ group! { "ist";
         let level1 = lab.memory(ist.base())?;
         name_level2(lab, (ist, level1), 0, true)?;
         lab.adopt(ist, level1)?;
-        expect_reachable(lab, lab.lpi(0)?, true)?;
-        expect_reachable(lab, first_behind(lab, ist, 1)?, false)
+        lab.expect_reachable(lab.lpi(0)?, true)?;
+        lab.expect_reachable(first_behind(lab, ist, 1)?, false)
     }
 
     /// Level-2 tables of 4 KiB hold the LPIs that their size says.
@@ -398,7 +384,7 @@ group! { "ist";
         lab.write_attributes()?;
         lab.write(ist.cfgr())?;
         lab.write_raw(IrsReg::IRS_IST_BASER, level1.address.raw() | mask | 1)?;
-        expect_reachable(lab, lab.lpi(0)?, true)
+        lab.expect_reachable(lab.lpi(0)?, true)
     }
 
     /// The address of a level-2 table of 16 KiB counts from bit 14 on.
@@ -428,7 +414,7 @@ group! { "ist";
         name_level2(lab, both, 1, false)?;
         let second = first_behind(lab, both.0, 1)?;
         lab.write_raw(IrsReg::IRS_MAP_L2_ISTR, 0xff00_0000 | u64::from(second.id()))?;
-        expect_reachable(lab, second, true)
+        lab.expect_reachable(second, true)
     }
 
     /// More ID bits than the IRS supports are taken as the most it supports.
@@ -448,8 +434,7 @@ group! { "ist";
         let lpi = lab.lpi((1 << bits) - 1)?;
         lab.start()?;
         lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.take(lpi)
+        lab.pend_and_take(lpi)
     }
 
     /// A two-level IST may have one level-2 table that is larger than its IDs need.
@@ -464,11 +449,11 @@ group! { "ist";
         name_level2(lab, both, 0, false)?;
         let last = lab.lpi((1 << ist.id_bits()) - 1)?;
         map(lab, last)?;
-        expect_reachable(lab, last, true)?;
+        lab.expect_reachable(last, true)?;
         if ist.id_bits() == 24 {
             return Ok(());
         }
-        expect_reachable(lab, lab.lpi(1 << ist.id_bits())?, false)
+        lab.expect_reachable(lab.lpi(1 << ist.id_bits())?, false)
     }
 
     /// A pending LPI of one IST is none of the next, in the same memory or elsewhere, until it is made pending again.
@@ -477,8 +462,7 @@ group! { "ist";
         let lpi = lab.lpi(9)?;
         lab.start()?;
         lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.expect_signal(0)?;
+        lab.signal(lpi)?;
         lab.withdraw()?;
         let other = lab.memory(ist.base())?;
         let entry = L2_ISTE::ZERO.with_enable(true).with_iaffid(lab.iaffid(0));
@@ -486,7 +470,6 @@ group! { "ist";
         lab.adopt(ist, other)?;
         lab.expect_silence(0)?;
         lab.expect_pending(lpi, false)?;
-        lab.pend(lpi)?;
-        lab.take(lpi)
+        lab.pend_and_take(lpi)
     }
 }

@@ -12,12 +12,8 @@ use crate::outcome::{Failure, expect};
 group! { "lpi";
     /// An LPI is pended, taken, dropped and deactivated.
     fn lpi_is_taken(lab) rules["ISM-3", "ISM-8", "SYN-3"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.take(lpi)?;
+        let lpi = lab.ready_lpi(21, 8)?;
+        lab.pend_and_take(lpi)?;
         lab.expect_active(lpi, true)?;
         lab.expect_pending(lpi, false)?;
         lab.finish(lpi)?;
@@ -27,30 +23,20 @@ group! { "lpi";
 
     /// An LPI that becomes pending while it is active is not signalled before it is deactivated.
     fn lpi_does_not_retrigger_while_active(lab) rules["ISM-8", "ISM-7"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.take(lpi)?;
+        let lpi = lab.ready_lpi(21, 8)?;
+        lab.pend_and_take(lpi)?;
         lab.pe.cdeoi();
         lab.pend(lpi)?;
         lab.expect_silence(0)?;
-        lab.pe.cddi(lpi.into());
-        lab.sync();
+        lab.deactivate(lpi);
         lab.take(lpi)
     }
 
     /// Disabling a signalled LPI takes the signal away.
     fn disabling_an_lpi_recalls(lab) rules["INS-10", "SYN-4"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.expect_signal(0)?;
-        lab.pe.cddis(lpi.into());
-        lab.sync();
+        let lpi = lab.ready_lpi(21, 8)?;
+        lab.signal(lpi)?;
+        lab.disable(lpi);
         lab.expect_silence(0)?;
         lab.expect_pending(lpi, true)?;
         lab.pe.cden(lpi.into());
@@ -59,27 +45,18 @@ group! { "lpi";
 
     /// Clearing Pending of a signalled LPI takes the signal away for good.
     fn clearing_pending_of_an_lpi_recalls(lab) rules["INS-9", "HPPI-6"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.expect_signal(0)?;
-        lab.pe.cdpend(lpi.into(), false);
-        lab.sync();
+        let lpi = lab.ready_lpi(21, 8)?;
+        lab.signal(lpi)?;
+        lab.clear_pending(lpi);
         lab.expect_silence(0)?;
         lab.expect_pending(lpi, false)
     }
 
     /// A level LPI stays pending until it is cleared.
     fn level_lpi_stays_pending(lab) rules["ISM-4", "ISM-8"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
+        let lpi = lab.ready_lpi(21, 8)?;
         lab.pe.cdhm(lpi.into(), HandlingMode::Level);
-        lab.pend(lpi)?;
-        lab.take(lpi)?;
+        lab.pend_and_take(lpi)?;
         lab.finish(lpi)?;
         lab.take(lpi)?;
         lab.pe.cdpend(lpi.into(), false);
@@ -99,20 +76,15 @@ group! { "lpi";
         lab.pend(urgent)?;
         lab.start()?;
         lab.expect_best(0, urgent)?;
-        lab.take(urgent)?;
-        lab.finish(urgent)?;
+        lab.handle(urgent)?;
         lab.expect_best(0, lpi)?;
-        lab.take(lpi)?;
-        lab.finish(lpi)?;
+        lab.handle(lpi)?;
         lab.take(late)
     }
 
     /// The mask is inclusive for LPIs too.
     fn mask_is_inclusive_for_lpis(lab) rules["PRI-3"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 16)?;
+        let lpi = lab.ready_lpi(21, 16)?;
         lab.mask(8)?;
         lab.pend(lpi)?;
         lab.expect_silence(0)?;
@@ -153,8 +125,7 @@ group! { "lpi";
         let lpi = lab.lpi((1 << ist.id_bits()) - 1)?;
         lab.start()?;
         lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.take(lpi)?;
+        lab.pend_and_take(lpi)?;
         expect("ICC_APR_EL1", 1 << 8, lab.sysreg(SysReg::ICC_APR_EL1))
     }
 
@@ -173,10 +144,7 @@ group! { "lpi";
 
     /// A write to the SETLPI frame makes the LPI pending as an edge.
     fn setlpi_frame_pends(lab) rules["LPI-4", "ISM-2"] needs[Need::Lpis, Need::SetLpi] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
+        let lpi = lab.ready_lpi(21, 8)?;
         lab.pe.cdhm(lpi.into(), HandlingMode::Level);
         expect("HM is level", true, lab.config(lpi)?.hm() == HandlingMode::Level)?;
         lab.irs().write_set_lpi(IRS, IRS_SETLPIR::ZERO.with_id(lpi));
@@ -190,16 +158,12 @@ group! { "lpi";
         lab.linear_ist()?;
         lab.start()?;
         lab.irs().write_set_lpi(IRS, IRS_SETLPIR::new_with_raw_value(0xff_ffff));
-        lab.expect_silence(0)?;
-        lab.expect_nothing_to_take()
+        lab.expect_idle()
     }
 
     /// Without IRS_IDR0.SETLPI a write where the frame would be does nothing.
     fn missing_setlpi_frame_ignores_writes(lab) rules["LPI-5"] needs[Need::Lpis, Need::NoSetLpi] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
+        let lpi = lab.ready_lpi(21, 8)?;
         lab.irs().write32(Frame::set_lpi(IRS), SetLpiReg::IRS_SETLPIR.offset(), lpi.id());
         lab.expect_silence(0)?;
         lab.expect_pending(lpi, false)
@@ -214,18 +178,13 @@ group! { "lpi";
         lab.adopt(ist, table)?;
         lab.start()?;
         let lpi = lab.lpi(7)?;
-        lab.pend(lpi)?;
-        lab.take(lpi)
+        lab.pend_and_take(lpi)
     }
 
     /// An LPI that is pending and active keeps both, whatever else of it is changed.
     fn pending_and_active_survive_configuration(lab) rules["ISM-1", "ISM-10", "RTE-5"] needs[Need::Lpis] {
-        lab.linear_ist()?;
-        let lpi = lab.lpi(21)?;
-        lab.start()?;
-        lab.ready(lpi, 8)?;
-        lab.pend(lpi)?;
-        lab.take(lpi)?;
+        let lpi = lab.ready_lpi(21, 8)?;
+        lab.pend_and_take(lpi)?;
         lab.pend(lpi)?;
         lab.pe.cddis(lpi.into());
         lab.pe.cdpri(lpi.into(), lab.priority(16));

@@ -9,7 +9,7 @@ use crate::bench::{Bench, Masked};
 use crate::features::Need;
 use crate::lab::{A_WHILE, Lab, SOON, expect_interrupt};
 use crate::outcome::{Failure, Outcome, expect};
-use crate::virt::{VM, VPES, vlpi};
+use crate::virt::vlpi;
 
 /// Says whether priority 0 is an NMI on a PE.
 fn set_nmi<B: Bench>(lab: &Lab<'_, B>, pe: usize, enable: bool) -> Outcome {
@@ -53,8 +53,7 @@ group! { "nmi";
     /// The NMI acknowledge takes an NMI, which becomes active with priority 0.
     fn nmi_has_an_acknowledge_of_its_own(lab) rules["INS-2", "PRI-6", "ISM-3"] needs[Need::Nmi, Need::Spis(1)] {
         let spi = ready(lab, 0)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        lab.signal(spi)?;
         expect_nmi(lab, Some(spi.into()))?;
         lab.expect_active(spi, true)?;
         lab.expect_pending(spi, false)?;
@@ -67,8 +66,7 @@ group! { "nmi";
     /// The ordinary acknowledge does not take an NMI, and changes nothing.
     fn ordinary_acknowledge_leaves_nmis_alone(lab) rules["INS-2"] needs[Need::Nmi, Need::Spis(1)] {
         let spi = ready(lab, 0)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        lab.signal(spi)?;
         lab.expect_nothing_to_take()?;
         lab.expect_active(spi, false)?;
         lab.expect_pending(spi, true)?;
@@ -80,8 +78,7 @@ group! { "nmi";
     fn nmi_acknowledge_leaves_the_others_alone(lab) rules["INS-2"] needs[Need::Nmi, Need::Spis(1)] {
         // The most urgent priority that is none of an NMI.
         let spi = ready(lab, 1 << (5 - lab.features.priority_bits()))?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        lab.signal(spi)?;
         expect_nmi(lab, None)?;
         lab.expect_active(spi, false)?;
         lab.expect_pending(spi, true)?;
@@ -93,8 +90,7 @@ group! { "nmi";
         let (nmi, other) = (ready(lab, 0)?, lab.spi()?);
         lab.ready(other, 16)?;
         // The NMI first: the other one may find its way to the PE before it, and would be taken (HPPI-5).
-        lab.pend(nmi)?;
-        lab.expect_signal(0)?;
+        lab.signal(nmi)?;
         lab.pend(other)?;
         lab.expect_nothing_to_take()?;
         expect_nmi(lab, Some(nmi.into()))?;
@@ -110,8 +106,7 @@ group! { "nmi";
         set_nmi(lab, 0, true)?;
         let lpi = lab.lpi(21)?;
         lab.ready(lpi, 0)?;
-        lab.pend(lpi)?;
-        lab.expect_signal(0)?;
+        lab.signal(lpi)?;
         lab.expect_nothing_to_take()?;
         expect_nmi(lab, Some(lpi.into()))?;
         lab.finish(lpi)
@@ -140,11 +135,9 @@ group! { "nmi";
         expect_nmi(lab, None)?;
         set_nmi(lab, 0, true)?;
         lab.expect_nothing_to_take()?;
-        lab.pe.cdpri(spi.into(), lab.priority(16));
-        lab.sync();
+        lab.set_priority(spi, 16);
         expect_nmi(lab, None)?;
-        lab.pe.cdpri(spi.into(), lab.priority(0));
-        lab.sync();
+        lab.set_priority(spi, 0);
         lab.expect_nothing_to_take()?;
         set_nmi(lab, 0, false)?;
         lab.take(spi)
@@ -195,10 +188,8 @@ group! { "nmi";
         let least = 1 << (5 - lab.features.priority_bits());
         lab.ready(second, 0)?;
         lab.ready(other, least)?;
-        lab.pend(other)?;
-        lab.take(other)?;
-        lab.pend(first)?;
-        lab.expect_signal(0)?;
+        lab.pend_and_take(other)?;
+        lab.signal(first)?;
         expect_nmi(lab, Some(first.into()))?;
         expect("ICC_APR_EL1", 1 | 1 << least, lab.sysreg(SysReg::ICC_APR_EL1))?;
         lab.pend(second)?;
@@ -213,8 +204,7 @@ group! { "nmi";
     fn masks_hold_for_nmis(lab) rules["PRI-3", "PRI-8"] needs[Need::Nmi, Need::Spis(1)] {
         let spi = ready(lab, 0)?;
         lab.mask(0)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        lab.signal(spi)?;
         lab.set_sysreg(SysReg::ICC_CR0_EL1, 0);
         lab.expect_silence(0)?;
         expect_nmi(lab, None)?;
@@ -232,25 +222,21 @@ group! { "nmi";
         lab.expect_signal(1)?;
         expect_interrupt("GICR CDNMIA of PE 1", None, lab.on(1, acknowledge_nmi)?)?;
         lab.take_on(1, spi)?;
-        lab.on(1, |pe| {
+        lab.run_on(1, |pe| {
             pe.cdeoi();
             pe.cddi(spi.into());
             pe.gsb_sys();
-            0
         })?;
         lab.pe.cdaff(spi.into(), lab.iaffid(0));
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        lab.signal(spi)?;
         expect_nmi(lab, Some(spi.into()))
     }
 
     /// A guest has NMIs of its own, whatever the hypervisor says about its own, and takes them by their acknowledge.
     fn guest_has_its_own_nmis(lab) rules["INS-2", "HPPI-8", "GEN-5"] needs[Need::Nmi, Need::Guests] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_priority(vlpi(1), 0)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_virtual(0, vlpi(1))?;
+        lab.inject_and_see(vlpi(1))?;
         set_nmi(lab, 0, true)?;
         expect_interrupt("GICR CDNMIA of the guest", None, lab.as_guest(0, acknowledge_nmi)?)?;
         set_nmi(lab, 0, false)?;

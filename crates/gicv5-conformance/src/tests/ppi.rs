@@ -168,8 +168,7 @@ group! { "ppi";
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.pe.cdeoi();
         lab.expect_silence(0)?;
-        lab.pe.cddi(Ppi::SW_PPI.into());
-        lab.sync();
+        lab.deactivate(Ppi::SW_PPI);
         lab.take(Ppi::SW_PPI)
     }
 
@@ -193,8 +192,7 @@ group! { "ppi";
         lab.pend(spi)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31)?;
-        lab.take(Ppi::SW_PPI)?;
-        lab.finish(Ppi::SW_PPI)?;
+        lab.handle(Ppi::SW_PPI)?;
         lab.take(spi)
     }
 
@@ -208,8 +206,7 @@ group! { "ppi";
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.mask(31)?;
         lab.expect_best(0, spi)?;
-        lab.take(spi)?;
-        lab.finish(spi)?;
+        lab.handle(spi)?;
         lab.take(Ppi::SW_PPI)
     }
 
@@ -235,8 +232,7 @@ group! { "ppi";
         let spi = lab.spi()?;
         ready(lab, 16)?;
         lab.ready(spi, 16)?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        lab.pend_and_take(spi)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.expect_silence(0)?;
         set_priority(lab, Ppi::SW_PPI, 8)?;
@@ -333,11 +329,10 @@ group! { "ppi";
 
     /// PPIs are private: a PE does not see another's.
     fn ppis_are_private(lab) rules["INS-7", "PPI-6"] needs[Need::Pes(2)] {
-        lab.on(1, |pe| {
+        lab.run_on(1, |pe| {
             pe.write_raw(SysReg::ICC_PPI_SACTIVER0_EL1, SW);
             pe.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, SW);
             pe.isb();
-            0
         })?;
         expect("active on this PE", 0, lab.sysreg(SysReg::ICC_PPI_SACTIVER0_EL1))?;
         expect("enabled on this PE", 0, lab.sysreg(SysReg::ICC_PPI_ENABLER0_EL1))?;
@@ -347,10 +342,9 @@ group! { "ppi";
     /// A PPI is deactivated only by the PE that owns it.
     fn another_pe_cannot_deactivate_a_ppi(lab) rules["INS-7"] needs[Need::Pes(2)] {
         lab.set_sysreg(SysReg::ICC_PPI_SACTIVER0_EL1, SW);
-        lab.on(1, |pe| {
+        lab.run_on(1, |pe| {
             pe.cddi(Ppi::SW_PPI.into());
             pe.gsb_sys();
-            0
         })?;
         expect("active", SW, lab.sysreg(SysReg::ICC_PPI_SACTIVER0_EL1))
     }
@@ -359,11 +353,10 @@ group! { "ppi";
     fn software_ppi_interrupts_its_own_pe(lab) rules["PPI-2", "PPI-6"] needs[Need::Pes(2)] {
         ready(lab, 8)?;
         lab.start_pe(1)?;
-        lab.on(1, |pe| {
+        lab.run_on(1, |pe| {
             pe.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, SW);
             pe.write_raw(SysReg::ICC_PPI_SPENDR0_EL1, SW);
             pe.isb();
-            0
         })?;
         lab.expect_silence(0)?;
         lab.take_on(1, Ppi::SW_PPI)

@@ -24,8 +24,7 @@ group! { "priority";
     fn mask_lets_its_own_priority_through(lab) rules["PRI-3"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
         lab.mask(16)?;
-        lab.pend(spi)?;
-        lab.take(spi)
+        lab.pend_and_take(spi)
     }
 
     /// An interrupt less urgent than the mask waits.
@@ -42,8 +41,7 @@ group! { "priority";
         lab.mask(0)?;
         lab.pend(other)?;
         lab.expect_silence(0)?;
-        lab.pend(urgent)?;
-        lab.take(urgent)
+        lab.pend_and_take(urgent)
     }
 
     /// Opening the mask lets a waiting interrupt through.
@@ -59,8 +57,7 @@ group! { "priority";
     /// Closing the mask takes the signal away, and nothing is lost.
     fn closing_the_mask_takes_the_signal_away(lab) rules["PRI-3", "SYN-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        lab.signal(spi)?;
         lab.mask(8)?;
         lab.expect_silence(0)?;
         lab.mask(31)?;
@@ -86,8 +83,7 @@ group! { "priority";
         lab.pend(early)?;
         lab.mask(31)?;
         lab.expect_best(0, early)?;
-        lab.take(early)?;
-        lab.finish(early)?;
+        lab.handle(early)?;
         lab.take(late)
     }
 
@@ -102,8 +98,7 @@ group! { "priority";
         let [fourth, first, third, second] = spis;
         for spi in [first, second, third, fourth] {
             lab.expect_best(0, spi)?;
-            lab.take(spi)?;
-            lab.finish(spi)?;
+            lab.handle(spi)?;
         }
         lab.expect_silence(0)
     }
@@ -111,21 +106,17 @@ group! { "priority";
     /// A more urgent interrupt preempts an active one.
     fn more_urgent_preempts(lab) rules["PRI-4", "PRI-6"] needs[Need::Spis(2)] {
         let [outer, inner] = ready(lab, [16, 8])?;
-        lab.pend(outer)?;
-        lab.take(outer)?;
-        lab.pend(inner)?;
-        lab.take(inner)?;
+        lab.pend_and_take(outer)?;
+        lab.pend_and_take(inner)?;
         expect("ICC_APR_EL1", 1 << 16 | 1 << 8, lab.sysreg(SysReg::ICC_APR_EL1))
     }
 
     /// An equally urgent interrupt does not preempt.
     fn equally_urgent_does_not_preempt(lab) rules["PRI-4"] needs[Need::Spis(2)] {
         let [one, other] = ready(lab, [16, 16])?;
-        lab.pend(one)?;
-        lab.take(one)?;
+        lab.pend_and_take(one)?;
         lab.pend(other)?;
-        lab.expect_silence(0)?;
-        lab.expect_nothing_to_take()?;
+        lab.expect_idle()?;
         lab.finish(one)?;
         lab.take(other)
     }
@@ -133,8 +124,7 @@ group! { "priority";
     /// A less urgent interrupt does not preempt.
     fn less_urgent_does_not_preempt(lab) rules["PRI-4"] needs[Need::Spis(2)] {
         let [one, other] = ready(lab, [8, 16])?;
-        lab.pend(one)?;
-        lab.take(one)?;
+        lab.pend_and_take(one)?;
         lab.pend(other)?;
         lab.expect_silence(0)?;
         lab.finish(one)?;
@@ -147,8 +137,7 @@ group! { "priority";
         let spis = ready(lab, priorities)?;
         let mut active = 0;
         for (spi, priority) in spis.into_iter().zip(priorities) {
-            lab.pend(spi)?;
-            lab.take(spi)?;
+            lab.pend_and_take(spi)?;
             active |= 1_u64 << priority;
             expect("ICC_APR_EL1", active, lab.sysreg(SysReg::ICC_APR_EL1))?;
         }
@@ -184,8 +173,7 @@ group! { "priority";
     /// The drop lets a waiting interrupt through before the first is deactivated.
     fn drop_lets_the_next_through(lab) rules["INS-6", "PRI-6"] needs[Need::Spis(2)] {
         let [one, other] = ready(lab, [16, 16])?;
-        lab.pend(one)?;
-        lab.take(one)?;
+        lab.pend_and_take(one)?;
         lab.pend(other)?;
         lab.expect_silence(0)?;
         lab.pe.cdeoi();
@@ -196,10 +184,8 @@ group! { "priority";
     /// Deactivation does not drop the priority.
     fn deactivation_does_not_drop(lab) rules["INS-6", "INS-5"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
-        lab.pe.cddi(spi.into());
-        lab.sync();
+        lab.pend_and_take(spi)?;
+        lab.deactivate(spi);
         expect("ICC_APR_EL1", 1 << 16, lab.sysreg(SysReg::ICC_APR_EL1))?;
         lab.pend(spi)?;
         lab.expect_silence(0)?;
@@ -213,8 +199,7 @@ group! { "priority";
         lab.mask(16)?;
         lab.pend(spi)?;
         lab.expect_silence(0)?;
-        lab.pe.cdpri(spi.into(), lab.priority(8));
-        lab.sync();
+        lab.set_priority(spi, 8);
         lab.take(spi)
     }
 
@@ -222,28 +207,23 @@ group! { "priority";
     fn lowered_priority_is_noticed(lab) rules["HPPI-2", "HPPI-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [8])?;
         lab.mask(16)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
-        lab.pe.cdpri(spi.into(), lab.priority(24));
-        lab.sync();
+        lab.signal(spi)?;
+        lab.set_priority(spi, 24);
         lab.expect_silence(0)
     }
 
     /// A change of priority of an active interrupt does not change the running priority.
     fn running_priority_is_that_of_the_acknowledge(lab) rules["PRI-5", "PRI-6"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [16])?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
-        lab.pe.cdpri(spi.into(), lab.priority(8));
-        lab.sync();
+        lab.pend_and_take(spi)?;
+        lab.set_priority(spi, 8);
         expect("ICC_APR_EL1", 1 << 16, lab.sysreg(SysReg::ICC_APR_EL1))
     }
 
     /// A more urgent interrupt takes the place of the candidate.
     fn better_candidate_takes_over(lab) rules["HPPI-2"] needs[Need::Spis(2)] {
         let [one, better] = ready(lab, [16, 8])?;
-        lab.pend(one)?;
-        lab.expect_signal(0)?;
+        lab.signal(one)?;
         lab.pend(better)?;
         lab.expect_best(0, better)?;
         lab.take(better)?;
@@ -253,8 +233,7 @@ group! { "priority";
     /// Active priorities that software writes and takes back hold back a signalled interrupt at once, and let it through again.
     fn written_active_priorities_take_the_signal_away(lab) rules["PRI-4", "PRI-5", "HPPI-3"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [8])?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
+        lab.signal(spi)?;
         lab.set_sysreg(SysReg::ICC_APR_EL1, 1 << 3 | 1 << 20);
         lab.expect_silence(0)?;
         lab.set_sysreg(SysReg::ICC_APR_EL1, 0);
@@ -265,16 +244,14 @@ group! { "priority";
     fn active_priorities_have_32_bits(lab) rules["PRI-5"] needs[Need::Spis(1)] {
         let [spi] = ready(lab, [31])?;
         lab.set_sysreg(SysReg::ICC_APR_EL1, u64::MAX << 32);
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        lab.pend_and_take(spi)?;
         expect("ICC_APR_EL1", 1 << 31, lab.sysreg(SysReg::ICC_APR_EL1) & 0xffff_ffff)
     }
 
     /// A drop below a pending interrupt signals it, although the interrupt that ran is still active.
     fn drop_signals_what_was_held_back(lab) rules["PRI-4", "INS-4", "HPPI-9"] needs[Need::Spis(2)] {
         let [first, second] = ready(lab, [4, 4])?;
-        lab.pend(first)?;
-        lab.take(first)?;
+        lab.pend_and_take(first)?;
         lab.pend(second)?;
         lab.expect_silence(0)?;
         lab.pe.cdeoi();

@@ -51,22 +51,18 @@ group! { "residency";
 
     /// It is shown what comes while it is resident, and no more of it when it is taken back.
     fn interrupt_is_forwarded_and_recalled(lab) rules["RES-8", "HPPI-6", "HPPI-9"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.expect_no_virtual(0)?;
-        lab.inject(VM, vlpi(3), true);
-        lab.expect_virtual(0, vlpi(3))?;
+        lab.inject_and_see(vlpi(3))?;
         lab.inject(VM, vlpi(3), false);
         lab.expect_no_virtual(0)
     }
 
     /// Leaving recalls the candidate, and changes the state of no interrupt.
     fn leaving_recalls_and_changes_nothing(lab) rules["RES-10", "RES-11"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_priority(vlpi(3), 7)?;
-        lab.inject(VM, vlpi(3), true);
-        lab.expect_virtual(0, vlpi(3))?;
+        lab.inject_and_see(vlpi(3))?;
         lab.put(0)?;
         lab.expect_no_virtual(0)?;
         lab.load(0, VM, VPES[0])?;
@@ -85,18 +81,15 @@ group! { "residency";
         lab.inject(VM, vlpi(1), true);
         lab.expect_no_virtual(0)?;
         lab.vd_target(vlpi(2), VPES[1]);
-        lab.inject(VM, vlpi(2), true);
-        lab.expect_virtual(0, vlpi(2))
+        lab.inject_and_see(vlpi(2))
     }
 
     /// Two VPEs of a VM are resident on two PEs, and each is shown its own.
     fn two_vpes_on_two_pes(lab) rules["RES-4", "RES-8", "RTE-1"] needs[Need::Virt, Need::Pes(2)] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.load(1, VM, VPES[1])?;
         lab.vd_target(vlpi(2), VPES[1]);
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_virtual(0, vlpi(1))?;
+        lab.inject_and_see(vlpi(1))?;
         lab.expect_no_virtual(1)?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_virtual(1, vlpi(2))?;
@@ -110,8 +103,7 @@ group! { "residency";
 
     /// VPEs of two VMs are resident on two PEs at once.
     fn two_vms_on_two_pes(lab) rules["RES-4", "INJ-10", "GEN-3"] needs[Need::Virt, Need::Pes(2)] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         lab.load(0, VM, VPES[0])?;
         lab.load(1, OTHER, VPES[0])?;
         lab.inject(OTHER, vlpi(6), true);
@@ -121,10 +113,8 @@ group! { "residency";
 
     /// A VPE moves to another PE: it leaves the old one and enters the new one, and its interrupts come along.
     fn vpe_moves_to_another_pe(lab) rules["RES-21", "RES-10", "RES-9"] needs[Need::Virt, Need::Pes(2)] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
-        lab.inject(VM, vspi(4), true);
-        lab.expect_virtual(0, vspi(4))?;
+        lab.resident()?;
+        lab.inject_and_see(vspi(4))?;
         lab.put(0)?;
         lab.load(1, VM, VPES[0])?;
         lab.expect_virtual(1, vspi(4))?;
@@ -133,8 +123,7 @@ group! { "residency";
 
     /// A PE works for the VM of the VPE that is resident, and for no other.
     fn pe_works_for_the_resident_vm(lab) rules["RES-7", "INS-17", "INJ-10"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         lab.load(0, OTHER, VPES[1])?;
         lab.vd_enable(vspi(2), false);
         lab.put(0)?;
@@ -172,8 +161,7 @@ group! { "residency";
 
     /// A VPE that has left can go with its VM, and a new one of the same number can come.
     fn vpe_comes_back_after_its_vm(lab) rules["LIFE-22", "VM-2", "RES-1"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.put(0)?;
         lab.map_vm(VM, MapAction::MakeInvalid)?;
         lab.expect_no_load(0, VM, VPES[0])?;

@@ -2,7 +2,7 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use gicv5_arch::{Iaffid, IntId};
+use gicv5_arch::Iaffid;
 
 use crate::bench::Bench;
 use crate::features::Need;
@@ -13,13 +13,6 @@ use crate::outcome::{Outcome, expect};
 fn start_all<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
     lab.start()?;
     (1..lab.pes()).try_for_each(|pe| lab.start_pe(pe))
-}
-
-/// Acknowledges and finishes on a PE.
-fn handle_on<B: Bench>(lab: &Lab<'_, B>, pe: usize, id: impl Into<IntId>) -> Outcome {
-    let id = id.into();
-    lab.take_on(pe, id)?;
-    lab.finish_on(pe, id)
 }
 
 group! { "routing";
@@ -34,7 +27,7 @@ group! { "routing";
             for other in (0..lab.pes()).filter(|other| *other != target) {
                 lab.expect_silence(other)?;
             }
-            handle_on(lab, target, spi)?;
+            lab.handle_on(target, spi)?;
         }
         Ok(())
     }
@@ -47,7 +40,7 @@ group! { "routing";
         for target in (0..lab.pes()).rev() {
             lab.ready_on(target, lpi, 8)?;
             lab.pend(lpi)?;
-            handle_on(lab, target, lpi)?;
+            lab.handle_on(target, lpi)?;
         }
         Ok(())
     }
@@ -57,12 +50,10 @@ group! { "routing";
         let spi = lab.spi()?;
         start_all(lab)?;
         lab.ready_on(0, spi, 8)?;
-        lab.pend(spi)?;
-        lab.expect_signal(0)?;
-        lab.pe.cdaff(spi.into(), lab.iaffid(1));
-        lab.sync();
+        lab.signal(spi)?;
+        lab.set_target(spi, 1);
         lab.expect_silence(0)?;
-        handle_on(lab, 1, spi)?;
+        lab.handle_on(1, spi)?;
         lab.expect_silence(1)
     }
 
@@ -74,24 +65,20 @@ group! { "routing";
         lab.ready_on(1, lpi, 8)?;
         lab.pend(lpi)?;
         lab.expect_signal(1)?;
-        lab.pe.cdaff(lpi.into(), lab.iaffid(0));
-        lab.sync();
+        lab.set_target(lpi, 0);
         lab.expect_silence(1)?;
         lab.take(lpi)
     }
 
     /// An interrupt for a PE that does not exist waits until it is routed to one that does.
     fn missing_target_makes_it_wait(lab) rules["RTE-4"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        lab.start()?;
-        lab.ready(spi, 8)?;
+        let spi = lab.ready_spi(8)?;
         let width = lab.features.idr1.iaffid_bits().count();
         lab.pe.cdaff(spi.into(), Iaffid::new((0xffff_u32 >> (16 - width)) as u16));
         lab.pend(spi)?;
         lab.expect_silence(0)?;
         lab.expect_pending(spi, true)?;
-        lab.pe.cdaff(spi.into(), lab.iaffid(0));
-        lab.sync();
+        lab.set_target(spi, 0);
         lab.take(spi)
     }
 
@@ -115,8 +102,7 @@ group! { "routing";
         lab.pend(spi)?;
         lab.take_on(1, spi)?;
         lab.expect_active(spi, true)?;
-        lab.pe.cddi(spi.into());
-        lab.sync();
+        lab.deactivate(spi);
         lab.expect_active(spi, false)
     }
 
@@ -125,13 +111,12 @@ group! { "routing";
         let spi = lab.spi()?;
         start_all(lab)?;
         lab.ready(spi, 8)?;
-        lab.pend(spi)?;
-        lab.take(spi)?;
+        lab.pend_and_take(spi)?;
         lab.pe.cdaff(spi.into(), lab.iaffid(1));
         lab.pend(spi)?;
         lab.expect_silence(1)?;
         lab.finish(spi)?;
-        handle_on(lab, 1, spi)?;
+        lab.handle_on(1, spi)?;
         lab.expect_silence(0)
     }
 
@@ -156,8 +141,7 @@ group! { "routing";
         start_all(lab)?;
         lab.ready_on(0, here, 8)?;
         lab.ready_on(1, there, 16)?;
-        lab.pend(here)?;
-        lab.take(here)?;
+        lab.pend_and_take(here)?;
         lab.pend(there)?;
         lab.take_on(1, there)
     }
@@ -168,9 +152,8 @@ group! { "routing";
         let ipi = lab.lpi(40)?;
         start_all(lab)?;
         lab.ready(ipi, 8)?;
-        lab.on(1, |pe| {
+        lab.run_on(1, |pe| {
             pe.cdpend(ipi.into(), true);
-            0
         })?;
         lab.take(ipi)
     }
@@ -183,11 +166,10 @@ group! { "routing";
             let ipi = lab.lpi(40 + to as u32)?;
             lab.ready_on(to, ipi, 8)?;
             for from in 0..lab.pes() {
-                lab.on(from, |pe| {
+                lab.run_on(from, |pe| {
                     pe.cdpend(ipi.into(), true);
-                    0
                 })?;
-                handle_on(lab, to, ipi)?;
+                lab.handle_on(to, ipi)?;
             }
             lab.expect_silence(to)?;
         }
@@ -202,15 +184,13 @@ group! { "routing";
         lab.mask(0)?;
         lab.ready(ipi, 8)?;
         for from in 0..lab.pes() {
-            lab.on(from, |pe| {
+            lab.run_on(from, |pe| {
                 pe.cdpend(ipi.into(), true);
                 pe.gsb_sys();
-                0
             })?;
         }
         lab.mask(31)?;
-        lab.take(ipi)?;
-        lab.finish(ipi)?;
+        lab.handle(ipi)?;
         lab.expect_silence(0)
     }
 
@@ -222,11 +202,10 @@ group! { "routing";
         lab.ready(ipi, 8)?;
         let letter = AtomicU64::new(0);
         for number in 1..20 {
-            lab.on(1, |pe| {
+            lab.run_on(1, |pe| {
                 letter.store(number, Ordering::Relaxed);
                 pe.dsb();
                 pe.cdpend(ipi.into(), true);
-                0
             })?;
             lab.expect_signal(0)?;
             expect("GICR CDIA", Some(ipi.into()), acknowledge(lab.pe))?;
@@ -243,7 +222,7 @@ group! { "routing";
         lab.ready_on(1, spi, 8)?;
         for _ in 0..3 {
             lab.pend(spi)?;
-            handle_on(lab, 1, spi)?;
+            lab.handle_on(1, spi)?;
         }
         lab.expect_silence(1)
     }
@@ -252,10 +231,9 @@ group! { "routing";
     fn configuration_is_seen_by_all(lab) rules["GEN-13", "SYN-1"] needs[Need::Spis(1), Need::Pes(2)] {
         let spi = lab.spi()?;
         let priority = lab.priority(24);
-        lab.on(1, |pe| {
+        lab.run_on(1, |pe| {
             pe.cdpri(spi.into(), priority);
             pe.gsb_sys();
-            0
         })?;
         expect("Priority", 24_u8, lab.config(spi)?.priority().number())
     }

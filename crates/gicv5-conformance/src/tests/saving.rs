@@ -11,8 +11,7 @@ use crate::virt::{OTHER, VM, VPES, preset, vlpi, vspi};
 group! { "saving";
     /// A save writes the states of a VM's interrupts to its ISTs, and the VM stays valid.
     fn save_writes_the_states(lab) rules["SAVE-1", "SAVE-6", "IST-25"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.vd_priority(vlpi(3), 21)?;
         lab.vd_target(vlpi(3), VPES[1]);
         lab.vd_handling(vlpi(3), HandlingMode::Level);
@@ -61,8 +60,7 @@ group! { "saving";
 
     /// What happens to another VM does not end the quiet.
     fn other_vm_does_not_end_the_quiet(lab) rules["SAVE-4"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         lab.save(VM)?;
         lab.inject(OTHER, vlpi(2), true);
         lab.expect_quiescent(VM, true)?;
@@ -71,8 +69,7 @@ group! { "saving";
 
     /// A saved VM is restored: states without Pending go into the ISTs of an invalid VM, and VDPEND brings Pending back.
     fn saved_vm_is_restored(lab) rules["SAVE-8", "SAVE-9", "SAVE-10", "IST-22", "ISM-6"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.vd_priority(vlpi(3), 4)?;
         lab.put(0)?;
         lab.inject(VM, vlpi(3), true);

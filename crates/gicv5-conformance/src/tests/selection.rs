@@ -190,11 +190,8 @@ group! { "selection";
 
     /// A trigger mode can be changed while the interrupt is active, which stays so.
     fn trigger_mode_changes_while_active(lab) rules["SPI-3", "SPI-7", "ISM-1"] needs[Need::Spis(1)] {
-        let free = lab.spi()?;
-        lab.start()?;
-        lab.ready(free, 8)?;
-        lab.pend(free)?;
-        lab.take(free)?;
+        let free = lab.ready_spi(8)?;
+        lab.pend_and_take(free)?;
         for mode in [TriggerMode::Level, TriggerMode::Edge, TriggerMode::Level] {
             lab.trigger(free, mode)?;
             lab.expect_active(free, true)?;

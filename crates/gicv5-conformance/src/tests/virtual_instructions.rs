@@ -5,10 +5,9 @@ use gicv5_arch::sysreg::ICC_ICSR_EL1;
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, Ppi};
 
-use crate::Bench;
 use crate::features::Need;
-use crate::lab::{Lab, ask};
-use crate::outcome::{Outcome, expect};
+use crate::lab::ask;
+use crate::outcome::expect;
 use crate::virt::{OTHER, VM, VPES, vlpi, vspi};
 
 /// An interrupt of each type.
@@ -18,16 +17,10 @@ fn ids() -> [IrsIntId; 2] {
     [vlpi(BOTH[0]), vspi(BOTH[1])]
 }
 
-/// The usual VM with its first VPE resident.
-fn resident<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
-    lab.world()?;
-    lab.load(0, VM, VPES[0])
-}
-
 group! { "virtual_instructions";
     /// VDPEND makes an interrupt pending and takes it back, and touches nothing else.
     fn vdpend_pends_and_clears(lab) rules["INS-9", "INS-15", "INS-16"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         for id in ids() {
             let before = lab.vd_config(id)?;
             lab.inject(VM, id, true);
@@ -40,8 +33,7 @@ group! { "virtual_instructions";
 
     /// VDPEND reaches the VM that it names while another one is resident.
     fn vdpend_needs_no_residency(lab) rules["INS-15", "INJ-1"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         lab.load(0, OTHER, VPES[0])?;
         lab.inject(VM, vlpi(5), true);
         lab.expect_vd_pending(vlpi(5), false)?;
@@ -53,18 +45,17 @@ group! { "virtual_instructions";
 
     /// VDPEND works from any PE.
     fn vdpend_works_from_any_pe(lab) rules["INS-15", "RES-8"] needs[Need::Virt, Need::Pes(2)] {
-        resident(lab)?;
-        lab.on(1, |pe| {
+        lab.resident()?;
+        lab.run_on(1, |pe| {
             pe.vdpend(VM, vspi(7), true);
             pe.gsb_sys();
-            0
         })?;
         lab.expect_virtual(0, vspi(7))
     }
 
     /// VDPEND on a PPI or a reserved type does nothing.
     fn vdpend_is_for_lpis_and_spis(lab) rules["INJ-4", "INS-8", "GEN-1"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::SW_PPI, 3)?;
         let vm = u64::from(VM.raw_value()) << 32 | 1 << 63;
         for int_type in [0u64, 1, 4, 5, 6, 7] {
@@ -78,7 +69,7 @@ group! { "virtual_instructions";
 
     /// VDDIS disables and VDEN enables: what is pending is a candidate only while it is enabled.
     fn vden_and_vddis(lab) rules["INS-17", "ISM-9", "INS-10"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         for id in ids() {
             lab.inject(VM, id, true);
             lab.expect_virtual(0, id)?;
@@ -96,7 +87,7 @@ group! { "virtual_instructions";
 
     /// VDPRI sets the priority, of which the IRS keeps the high bits.
     fn vdpri(lab) rules["INS-17", "PRI-1", "PRI-2"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         let dropped = 5 - lab.features.idr1.pri_bits().map_or(5, |bits| bits.count());
         for id in ids() {
             for priority in [0, 1, 15, 30, 31] {
@@ -112,7 +103,7 @@ group! { "virtual_instructions";
 
     /// VDAFF sets the target.
     fn vdaff(lab) rules["INS-17", "RTE-1", "VPE-19"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         for id in ids() {
             let before = lab.vd_config(id)?;
             lab.vd_target(id, VPES[1]);
@@ -128,7 +119,7 @@ group! { "virtual_instructions";
 
     /// VDHM sets the handling mode, and leaves Pending alone.
     fn vdhm(lab) rules["INS-17", "ISM-10"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         for id in ids() {
             lab.inject(VM, id, true);
             for mode in [HandlingMode::Level, HandlingMode::Edge] {
@@ -158,7 +149,7 @@ group! { "virtual_instructions";
 
     /// Without a resident VPE the VD instructions have nobody to act for.
     fn without_residency_nothing_happens(lab) rules["INS-17", "RES-6"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         let before = ids().map(|id| lab.vd_config(id).map(|config| config.raw_value()));
         lab.put(0)?;
         for id in ids() {
@@ -177,7 +168,7 @@ group! { "virtual_instructions";
 
     /// VDRCFG of what cannot be reached answers F=1, and the next answer is good again.
     fn vdrcfg_of_the_unreachable(lab) rules["INS-11", "INS-12", "IST-27"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         lab.expect_vd_reachable(vspi(0x00ff_ff00), false)?;
         lab.expect_vd_reachable(vspi(1), true)?;
         let answer = ask(lab.pe, GicInsn::GIC_VDRCFG, 5 << 29 | 1, ICC_ICSR_EL1::ZERO);
@@ -186,15 +177,14 @@ group! { "virtual_instructions";
 
     /// A physical LPI and a virtual one of the same number are two interrupts.
     fn physical_and_virtual_lpis_are_apart(lab) rules["ISM-11", "GEN-3", "GEN-6"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         let physical = lab.lpi(5)?;
         lab.pe.cdpri(physical.into(), lab.priority(9));
         lab.pend(physical)?;
         lab.expect_vd_pending(vlpi(5), false)?;
         expect("ICC_ICSR_EL1.Priority of the virtual one", 10, lab.vd_config(vlpi(5))?.priority().number())?;
         lab.vd_priority(vlpi(5), 2)?;
-        lab.pe.cdpend(physical.into(), false);
-        lab.sync();
+        lab.clear_pending(physical);
         lab.inject(VM, vlpi(5), true);
         lab.expect_pending(physical, false)?;
         expect("ICC_ICSR_EL1.Priority of the physical one", 9, lab.config(physical)?.priority().number())

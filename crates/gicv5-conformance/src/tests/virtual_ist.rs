@@ -1,8 +1,8 @@
 //! Virtual ISTs of every shape.
 
+use gicv5_arch::IrsIntType;
 use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
 use gicv5_arch::values::{HandlingMode, L2Size, MapAction};
-use gicv5_arch::{IrsIntId, IrsIntType};
 
 use crate::features::Need;
 use crate::lab::Lab;
@@ -17,10 +17,6 @@ fn bare_vm<B: Bench>(lab: &Lab<'_, B>) -> Result<Vm, Failure> {
     lab.start()?;
     lab.load(0, VM, VPES[0])?;
     Ok(vm)
-}
-
-fn expect_reachable<B: Bench>(lab: &Lab<'_, B>, id: IrsIntId, reachable: bool) -> Outcome {
-    lab.expect_vd_reachable(id, reachable)
 }
 
 fn level1_is_valid<B: Bench>(lab: &Lab<'_, B>, level1: Table) -> bool {
@@ -45,22 +41,20 @@ fn level2_story<B: Bench>(lab: &Lab<'_, B>, size: L2Size) -> Outcome {
     let ist = two_level(lab, &vm, Some(size))?;
     let last = ist.geometry.ids_behind(0).map_err(|_| Failure::Exhausted { what: "level-2 IST" })?.end - 1;
     expect("L2_VMTE.LPI_IST_VALID", true, lab.ist_is_valid(&vm, IrsIntType::Lpi))?;
-    expect_reachable(lab, vlpi(3), false)?;
+    lab.expect_vd_reachable(vlpi(3), false)?;
     lab.inject(VM, vlpi(3), true);
     lab.map_level2_ist(VM, vlpi(last))?;
     expect("L1_ISTE.VALID", true, level1_is_valid(lab, ist.base))?;
     for id in [0, 3, last] {
-        expect_reachable(lab, vlpi(id), true)?;
+        lab.expect_vd_reachable(vlpi(id), true)?;
         lab.expect_vd_pending(vlpi(id), false)?;
     }
-    expect_reachable(lab, vlpi(last + 1), false)?;
-    lab.inject(VM, vlpi(3), true);
-    lab.expect_virtual(0, vlpi(3))?;
+    lab.expect_vd_reachable(vlpi(last + 1), false)?;
+    lab.inject_and_see(vlpi(3))?;
     lab.inject(VM, vlpi(3), false);
     lab.vd_priority(vlpi(last), 5)?;
     lab.vd_enable(vlpi(last), true);
-    lab.inject(VM, vlpi(last), true);
-    lab.expect_virtual(0, vlpi(last))
+    lab.inject_and_see(vlpi(last))
 }
 
 group! { "virtual_ist";
@@ -69,12 +63,12 @@ group! { "virtual_ist";
         let vm = bare_vm(lab)?;
         let geometry = lab.virtual_geometry(IrsIntType::Lpi)?;
         lab.describe_ist(&vm, IrsIntType::Lpi, geometry, preset(10, VPES[0]))?;
-        expect_reachable(lab, vlpi(1), false)?;
+        lab.expect_vd_reachable(vlpi(1), false)?;
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeValid)?;
         expect("L2_VMTE.LPI_IST_VALID", true, lab.ist_is_valid(&vm, IrsIntType::Lpi))?;
         expect("L2_VMTE.SPI_IST_VALID", false, lab.ist_is_valid(&vm, IrsIntType::Spi))?;
-        expect_reachable(lab, vlpi(1), true)?;
-        expect_reachable(lab, vspi(1), false)
+        lab.expect_vd_reachable(vlpi(1), true)?;
+        lab.expect_vd_reachable(vspi(1), false)
     }
 
     /// The same for the SPI IST, which takes any number of SPIs.
@@ -83,14 +77,12 @@ group! { "virtual_ist";
         lab.virtual_ist(&vm, IrsIntType::Spi, preset(10, VPES[0]))?;
         expect("L2_VMTE.SPI_IST_VALID", true, lab.ist_is_valid(&vm, IrsIntType::Spi))?;
         expect("L2_VMTE.LPI_IST_VALID", false, lab.ist_is_valid(&vm, IrsIntType::Lpi))?;
-        lab.inject(VM, vspi(63), true);
-        lab.expect_virtual(0, vspi(63))
+        lab.inject_and_see(vspi(63))
     }
 
     /// On a VM that is not valid the command does nothing.
     fn ist_of_an_invalid_vm_stays_invalid(lab) rules["IST-4"] needs[Need::Virt] {
-        let table = lab.vm_table()?;
-        let vm = lab.vm_entry(&table, VM)?;
+        let vm = lab.filled_vm()?;
         let geometry = lab.virtual_geometry(IrsIntType::Spi)?;
         lab.describe_ist(&vm, IrsIntType::Spi, geometry, preset(10, VPES[0]))?;
         lab.map_ist(VM, IrsIntType::Spi, MapAction::MakeValid)?;
@@ -99,8 +91,7 @@ group! { "virtual_ist";
 
     /// An IST becomes invalid: its interrupts cannot be reached and are candidates no more, and their states are in memory.
     fn ist_becomes_invalid(lab) rules["IST-5", "IST-7", "COH-9", "HPPI-2"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.vd_priority(vlpi(2), 6)?;
         lab.inject(VM, vlpi(2), true);
         lab.inject(VM, vspi(2), true);
@@ -108,7 +99,7 @@ group! { "virtual_ist";
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid)?;
         expect("L2_VMTE.LPI_IST_VALID", false, lab.ist_is_valid(&world.vm, IrsIntType::Lpi))?;
         expect("L2_VMTE.SPI_IST_VALID", true, lab.ist_is_valid(&world.vm, IrsIntType::Spi))?;
-        expect_reachable(lab, vlpi(2), false)?;
+        lab.expect_vd_reachable(vlpi(2), false)?;
         lab.expect_virtual(0, vspi(2))?;
         let entry = lab.entry_in_memory(&world.lpis, 2)?;
         expect("L2_ISTE.PENDING", true, entry.pending())?;
@@ -117,8 +108,7 @@ group! { "virtual_ist";
 
     /// An IST that became invalid becomes valid again, with what software has put there meanwhile.
     fn ist_becomes_valid_again(lab) rules["IST-2", "IST-5", "IST-22"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.inject(VM, vlpi(2), true);
         lab.put(0)?;
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid)?;
@@ -126,7 +116,6 @@ group! { "virtual_ist";
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeValid)?;
         lab.load(0, VM, VPES[0])?;
         let config = lab.vd_config(vlpi(2))?;
-        expect("ICC_ICSR_EL1.F", false, config.f())?;
         expect("ICC_ICSR_EL1.Priority", 21, config.priority().number())?;
         expect("ICC_ICSR_EL1.Pending", false, config.pending())?;
         lab.expect_no_virtual(0)
@@ -134,8 +123,7 @@ group! { "virtual_ist";
 
     /// Making a valid IST valid changes nothing.
     fn valid_ist_is_not_made_valid_again(lab) rules["IST-2", "VM-3"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.inject(VM, vlpi(2), true);
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeValid)?;
         expect("L2_VMTE.LPI_IST_VALID", true, lab.ist_is_valid(&world.vm, IrsIntType::Lpi))?;
@@ -149,7 +137,6 @@ group! { "virtual_ist";
         lab.virtual_ist(&vm, IrsIntType::Lpi, entry)?;
         for id in [0, 1, 62, 63] {
             let config = lab.vd_config(vlpi(id))?;
-            expect("ICC_ICSR_EL1.F", false, config.f())?;
             expect("ICC_ICSR_EL1.Enabled", true, config.enabled())?;
             expect("ICC_ICSR_EL1.Active", true, config.active())?;
             expect("ICC_ICSR_EL1.Pending", false, config.pending())?;
@@ -176,9 +163,9 @@ group! { "virtual_ist";
         let vm = bare_vm(lab)?;
         let ist = lab.virtual_ist(&vm, IrsIntType::Spi, L2_ISTE::ZERO)?;
         let count = 1u32 << ist.geometry.id_bits();
-        expect_reachable(lab, vspi(count - 1), true)?;
-        expect_reachable(lab, vspi(count), false)?;
-        expect_reachable(lab, vspi(0x00ff_ffff), false)?;
+        lab.expect_vd_reachable(vspi(count - 1), true)?;
+        lab.expect_vd_reachable(vspi(count), false)?;
+        lab.expect_vd_reachable(vspi(0x00ff_ffff), false)?;
         // What is dropped does not come out anywhere else.
         lab.inject(VM, vspi(count), true);
         lab.expect_vd_pending(vspi(0), false)?;
@@ -209,8 +196,7 @@ group! { "virtual_ist";
         let level1 = L1_ISTE::new_with_raw_value(lab.load64(ist.base, 0));
         lab.store64(ist.base, 0, level1.with_valid(true).raw_value());
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeValid)?;
-        lab.inject(VM, vlpi(8), true);
-        lab.expect_virtual(0, vlpi(8))
+        lab.inject_and_see(vlpi(8))
     }
 
     /// Making a valid level-1 entry valid changes nothing.
@@ -239,14 +225,13 @@ group! { "virtual_ist";
         lab.map_level2_ist(VM, vlpi(0))?;
         lab.vd_priority(vlpi(9), 3)?;
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid)?;
-        expect_reachable(lab, vlpi(9), false)?;
+        lab.expect_vd_reachable(vlpi(9), false)?;
         expect("L2_ISTE.PRIORITY", 3, lab.entry_in_memory(&ist, 9)?.priority().number())
     }
 
     /// LPIs and SPIs of the same number are two interrupts.
     fn lpis_and_spis_are_apart(lab) rules["GEN-2", "IST-1"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.inject(VM, vlpi(11), true);
         lab.expect_vd_pending(vspi(11), false)?;
         lab.vd_priority(vspi(11), 2)?;

@@ -5,16 +5,11 @@ use gicv5_arch::{Ppi, PpiBank};
 
 use crate::features::Need;
 use crate::lab::Lab;
-use crate::outcome::{Outcome, expect};
-use crate::virt::{VM, VPES, vlpi};
+use crate::outcome::expect;
+use crate::virt::{VM, vlpi};
 use crate::{Bench, lab};
 
 const BANK: PpiBank = PpiBank::Architected;
-
-fn resident<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
-    lab.world()?;
-    lab.load(0, VM, VPES[0])
-}
 
 /// Writes the pending bits of the architected virtual PPIs.
 fn pend<B: Bench>(lab: &Lab<'_, B>, bits: u64) {
@@ -25,7 +20,7 @@ group! { "virtual_ppi";
     /// The hypervisor makes a virtual PPI pending, and the physical one has no part in it.
     fn hypervisor_makes_a_ppi_pending(lab) rules["PPI-6", "INJ-4"] needs[Need::Virt] {
         lab.start()?;
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::SW_PPI, 7)?;
         lab.expect_no_virtual(0)?;
         pend(lab, Ppi::SW_PPI.mask());
@@ -39,7 +34,7 @@ group! { "virtual_ppi";
 
     /// The physical PPI is pending and the virtual one is not.
     fn physical_ppi_is_not_the_guests(lab) rules["PPI-6", "PPI-8"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::SW_PPI, 7)?;
         lab.set_sysreg(SysReg::icc_ppi_spendr(BANK), Ppi::SW_PPI.mask());
         expect("ICC_PPI_SPENDR0_EL1", Ppi::SW_PPI.mask(), lab.sysreg(SysReg::icc_ppi_spendr(BANK)) & Ppi::SW_PPI.mask())?;
@@ -79,7 +74,7 @@ group! { "virtual_ppi";
 
     /// The more urgent of a PPI and the IRS's candidate wins.
     fn ppi_competes_with_the_candidate(lab) rules["HPPI-3", "HPPI-9"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         lab.inject(VM, vlpi(1), true);
         lab.virtual_ppi(Ppi::SW_PPI, 20)?;
         pend(lab, Ppi::SW_PPI.mask());
@@ -107,7 +102,7 @@ group! { "virtual_ppi";
 
     /// A PPI that is disabled or active is no candidate.
     fn disabled_or_active_ppi_is_silent(lab) rules["HPPI-1", "ISM-7", "ISM-9"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::SW_PPI, 8)?;
         pend(lab, Ppi::SW_PPI.mask());
         lab.expect_virtual(0, Ppi::SW_PPI)?;
@@ -141,7 +136,7 @@ group! { "virtual_ppi";
     /// A timer that is injected directly is pending for the guest while its wire is high, whatever ICH_PPI_PENDR was told.
     fn timer_is_injected_directly(lab) rules["PPI-7", "PPI-8", "PPI-11", "PPI-12"] needs[Need::Virt, Need::Timers] {
         lab.start()?;
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::CNTV, 6)?;
         lab.set_sysreg(SysReg::ich_ppi_dvir(BANK), Ppi::CNTV.mask());
         expect("ICH_PPI_DVIR0_EL2", Ppi::CNTV.mask(), lab.sysreg(SysReg::ich_ppi_dvir(BANK)))?;
@@ -159,7 +154,7 @@ group! { "virtual_ppi";
 
     /// A timer that is not injected directly is the host's alone.
     fn timer_is_the_hosts_without_direct_injection(lab) rules["PPI-7", "PPI-6", "PPI-13"] needs[Need::Virt, Need::Timers] {
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::CNTV, 6)?;
         lab.bench().drive_timer(lab.pe, Ppi::CNTV, true);
         let pending = || lab.sysreg(SysReg::icc_ppi_spendr(BANK)) & Ppi::CNTV.mask() != 0;
@@ -173,7 +168,7 @@ group! { "virtual_ppi";
 
     /// A guest's acknowledge of an Edge PPI that it has directly clears the pending bit, which is the host's too.
     fn acknowledge_clears_the_shared_bit(lab) rules["PPI-10", "PPI-8", "ISM-3"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::SW_PPI, 6)?;
         lab.set_sysreg(SysReg::ich_ppi_dvir(BANK), Ppi::SW_PPI.mask());
         lab.set_sysreg(SysReg::icc_ppi_spendr(BANK), Ppi::SW_PPI.mask());
@@ -190,7 +185,7 @@ group! { "virtual_ppi";
 
     /// A guest deactivates its own PPI, and the host's of the same number stays active.
     fn guest_deactivates_its_own_ppi(lab) rules["INS-7", "PPI-6"] needs[Need::Guests] {
-        resident(lab)?;
+        lab.resident()?;
         lab.virtual_ppi(Ppi::SW_PPI, 6)?;
         lab.set_sysreg(SysReg::icc_ppi_sactiver(BANK), Ppi::SW_PPI.mask());
         pend(lab, Ppi::SW_PPI.mask());
@@ -203,7 +198,7 @@ group! { "virtual_ppi";
 
     /// PPIs of the second bank and of the upper half of the first work like the others, as far as they are there.
     fn high_ppis_work(lab) rules["PPI-1", "PPI-6"] needs[Need::Virt] {
-        resident(lab)?;
+        lab.resident()?;
         for bank in PpiBank::ALL {
             let row = SysReg::ich_ppi_enabler(bank);
             lab.set_sysreg(row, u64::MAX);

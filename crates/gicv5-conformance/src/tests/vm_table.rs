@@ -69,8 +69,7 @@ group! { "vm_table";
 
     /// A VM that is not mapped is none: its entry is filled, and nothing is valid until the command comes.
     fn filled_entry_is_no_vm_yet(lab) rules["VM-1", "VMT-17", "VPE-12", "RES-3"] needs[Need::Virt] {
-        let table = lab.vm_table()?;
-        let vm = lab.vm_entry(&table, VM)?;
+        let vm = lab.filled_vm()?;
         lab.vpe_entry(&vm, VPES[0])?;
         expect("L2_VMTE.VALID", false, lab.vm_is_valid(&vm))?;
         lab.expect_vpe(VM, VPES[0], false)?;

@@ -57,8 +57,7 @@ group! { "vms";
 
     /// Making an invalid VM invalid changes nothing: it can still become valid.
     fn invalid_vm_is_not_made_invalid_again(lab) rules["VM-3"] needs[Need::Virt] {
-        let table = lab.vm_table()?;
-        let vm = lab.vm_entry(&table, VM)?;
+        let vm = lab.filled_vm()?;
         lab.map_vm(VM, MapAction::MakeInvalid)?;
         expect("L2_VMTE.VALID", false, lab.vm_is_valid(&vm))?;
         lab.map_vm(VM, MapAction::MakeValid)?;
@@ -67,8 +66,7 @@ group! { "vms";
 
     /// A map command with M=0 does nothing, be it for a VM, a VPE or an IST.
     fn commands_without_m_do_nothing(lab) rules["VM-4"] needs[Need::Virt] {
-        let table = lab.vm_table()?;
-        let vm = lab.vm_entry(&table, VM)?;
+        let vm = lab.filled_vm()?;
         lab.write(IRS_VMAP_VMR::ZERO.with_vm_id(VM))?;
         expect("L2_VMTE.VALID", false, lab.vm_is_valid(&vm))?;
         lab.map_vm(VM, MapAction::MakeValid)?;
@@ -116,8 +114,7 @@ group! { "vms";
 
     /// When a VM becomes invalid the IRS writes the states of its interrupts back to the ISTs.
     fn invalid_vm_is_written_back(lab) rules["VM-2", "VM-6", "COH-9"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.vd_priority(vlpi(3), 6)?;
         lab.vd_target(vlpi(3), VPES[1]);
         lab.vd_enable(vlpi(3), false);
@@ -143,14 +140,12 @@ group! { "vms";
         lab.load(0, VM, VPES[0])?;
         lab.expect_vd_pending(vlpi(1), false)?;
         lab.expect_no_virtual(0)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_virtual(0, vlpi(1))
+        lab.inject_and_see(vlpi(1))
     }
 
     /// The same interrupt number in two VMs is two interrupts.
     fn vms_share_no_interrupts(lab) rules["GEN-3", "ISM-11", "INS-15"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.vm_with_ists(&world.table, OTHER)?;
+        lab.two_vms()?;
         lab.inject(OTHER, vspi(9), true);
         lab.load(0, VM, VPES[0])?;
         lab.expect_vd_pending(vspi(9), false)?;

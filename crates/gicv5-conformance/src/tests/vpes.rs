@@ -33,8 +33,7 @@ fn zero<B: Bench>(lab: &Lab<'_, B>, table: crate::Table) {
 
 /// A VM with one VPE, and the descriptors of both.
 fn vm_and_descriptor<B: Bench>(lab: &Lab<'_, B>) -> Result<(Vm, crate::Table), crate::Failure> {
-    let table = lab.vm_table()?;
-    let vm = lab.vm_entry(&table, VM)?;
+    let vm = lab.filled_vm()?;
     lab.map_vm(VM, MapAction::MakeValid)?;
     let descriptor = lab.vpe_entry(&vm, VPES[0])?;
     lab.map_vpe(VM, VPES[0])?;
@@ -44,8 +43,7 @@ fn vm_and_descriptor<B: Bench>(lab: &Lab<'_, B>) -> Result<(Vm, crate::Table), c
 group! { "vpes";
     /// The IRS sets VALID in a VPE's entry when the VPE becomes valid, and in no other.
     fn vpe_becomes_valid(lab) rules["VPE-5", "VPE-1"] needs[Need::Virt] {
-        let table = lab.vm_table()?;
-        let vm = lab.vm_entry(&table, VM)?;
+        let vm = lab.filled_vm()?;
         lab.map_vm(VM, MapAction::MakeValid)?;
         lab.vpe_entry(&vm, VPES[0])?;
         lab.vpe_entry(&vm, VPES[1])?;
@@ -59,8 +57,7 @@ group! { "vpes";
 
     /// A VPE of a VM that is not valid does not become valid.
     fn vpe_of_an_invalid_vm_stays_invalid(lab) rules["VPE-6"] needs[Need::Virt] {
-        let table = lab.vm_table()?;
-        let vm = lab.vm_entry(&table, VM)?;
+        let vm = lab.filled_vm()?;
         lab.vpe_entry(&vm, VPES[0])?;
         lab.map_vpe(VM, VPES[0])?;
         expect("VPETE.VALID", false, lab.vpe_is_valid(&vm, VPES[0]))?;
@@ -88,8 +85,7 @@ group! { "vpes";
 
     /// A VPE that is out of range does not become valid, and nothing else does in its place.
     fn vpe_out_of_range_does_not_become_valid(lab) rules["VPE-4"] needs[Need::Virt] {
-        let table = lab.vm_table()?;
-        let vm = lab.vm_entry(&table, VM)?;
+        let vm = lab.filled_vm()?;
         lab.map_vm(VM, MapAction::MakeValid)?;
         lab.vpe_entry(&vm, VPES[0])?;
         lab.map_vpe(VM, VpeId::new(4))?;
@@ -172,8 +168,7 @@ group! { "vpes";
 
     /// The candidate is the most urgent one, and follows every change of priority, enable and target.
     fn candidate_follows_every_change(lab) rules["HPPI-1", "HPPI-2", "RTE-5"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_priority(vlpi(2), 5)?;
         lab.put(0)?;
         lab.inject(VM, vlpi(1), true);
@@ -191,8 +186,7 @@ group! { "vpes";
 
     /// An interrupt that targets a VPE that is not valid is nobody's candidate.
     fn interrupt_of_an_invalid_vpe_is_nobodys(lab) rules["VPE-20", "RTE-4"] needs[Need::Virt] {
-        let world = lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        let world = lab.resident()?;
         lab.vd_target(vlpi(4), ABSENT);
         lab.inject(VM, vlpi(4), true);
         lab.expect_no_virtual(0)?;
@@ -208,8 +202,7 @@ group! { "vpes";
 
     /// Interrupts of a VM know their target by VPE ID.
     fn affinity_is_a_vpe_id(lab) rules["VPE-19", "INS-13"] needs[Need::Virt] {
-        lab.world()?;
-        lab.load(0, VM, VPES[0])?;
+        lab.resident()?;
         lab.vd_target(vspi(5), VPES[1]);
         expect("ICC_ICSR_EL1.IAFFID", VPES[1].raw_value(), lab.vd_config(vspi(5))?.iaffid().raw_value())?;
         expect("ICC_ICSR_EL1.IAFFID", VPES[0].raw_value(), lab.vd_config(vspi(6))?.iaffid().raw_value())

@@ -66,8 +66,7 @@ group! { "wires";
     fn rising_edge_pends_once(lab) rules["SPI-4", "ISM-2", "ISM-3"] needs[Need::Wire] {
         let spi = wired(lab, TriggerMode::Edge)?;
         drive(lab, true);
-        lab.take(spi)?;
-        lab.finish(spi)?;
+        lab.handle(spi)?;
         lab.expect_silence(0)
     }
 
@@ -86,8 +85,7 @@ group! { "wires";
             drive(lab, true);
             drive(lab, false);
         }
-        lab.take(spi)?;
-        lab.finish(spi)?;
+        lab.handle(spi)?;
         lab.expect_silence(0)
     }
 
@@ -117,8 +115,7 @@ group! { "wires";
     fn level_comes_back_until_the_wire_falls(lab) rules["ISM-4", "ISM-7"] needs[Need::Wire] {
         let spi = wired(lab, TriggerMode::Level)?;
         drive(lab, true);
-        lab.take(spi)?;
-        lab.finish(spi)?;
+        lab.handle(spi)?;
         lab.take(spi)?;
         drive(lab, false);
         lab.finish(spi)?;
@@ -140,8 +137,7 @@ group! { "wires";
     fn switching_to_level_samples_a_high_wire(lab) rules["SPI-3"] needs[Need::Wire] {
         let spi = wired(lab, TriggerMode::Edge)?;
         drive(lab, true);
-        lab.take(spi)?;
-        lab.finish(spi)?;
+        lab.handle(spi)?;
         lab.expect_silence(0)?;
         lab.trigger(spi, TriggerMode::Level)?;
         lab.expect_signal(0)?;
@@ -163,8 +159,7 @@ group! { "wires";
         let spi = wired(lab, TriggerMode::Level)?;
         drive(lab, true);
         // An edge handling mode makes the acknowledge clear Pending, although the wire is high.
-        lab.pe.cdhm(spi.into(), HandlingMode::Edge);
-        lab.sync();
+        lab.set_handling(spi, HandlingMode::Edge);
         lab.take(spi)?;
         lab.expect_pending(spi, false)?;
         lab.write_raw(IrsReg::IRS_SPI_RESAMPLER, spi.id().into())?;
@@ -226,11 +221,10 @@ group! { "wires";
         timer(lab, Ppi::CNTV)?;
         lab.start_pe(1)?;
         let bench = lab.bench();
-        lab.on(1, |pe| {
+        lab.run_on(1, |pe| {
             pe.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, Ppi::CNTV.mask());
             pe.isb();
             bench.drive_timer(pe, Ppi::CNTV, true);
-            0
         })?;
         lab.take_on(1, Ppi::CNTV)?;
         lab.expect_silence(0)
@@ -258,8 +252,7 @@ group! { "wires";
     fn resampling_while_active_pends(lab) rules["SPI-5", "ISM-7"] needs[Need::Wire] {
         let spi = wired(lab, TriggerMode::Level)?;
         drive(lab, true);
-        lab.pe.cdhm(spi.into(), HandlingMode::Edge);
-        lab.sync();
+        lab.set_handling(spi, HandlingMode::Edge);
         lab.take(spi)?;
         lab.write_raw(IrsReg::IRS_SPI_RESAMPLER, spi.id().into())?;
         lab.linger();
@@ -274,8 +267,7 @@ group! { "wires";
         drive(lab, true);
         lab.expect_signal(0)?;
         drive(lab, false);
-        lab.expect_silence(0)?;
-        lab.expect_nothing_to_take()?;
+        lab.expect_idle()?;
         lab.expect_pending(spi, false)
     }
 

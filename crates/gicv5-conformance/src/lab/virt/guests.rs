@@ -8,8 +8,8 @@ use gicv5_arch::{IntId, Ppi};
 
 use crate::bench::{Bench, BenchPe};
 use crate::lab::Lab;
-use crate::lab::instructions::{acknowledge_raw, config, drop_and_deactivate};
-use crate::lab::signals::{expect_drop, expect_interrupt};
+use crate::lab::instructions::{acknowledge_raw, config};
+use crate::lab::signals::{end_handling, expect_drop, expect_interrupt};
 use crate::outcome::{Failure, Outcome, expect};
 
 impl<B: Bench> Lab<'_, B> {
@@ -20,12 +20,11 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn as_guest(&self, pe: usize, work: impl Fn(&BenchPe<'_, B>) -> u64 + Sync) -> Result<u64, Failure> {
         let bench = self.bench();
-        self.on(pe, |pe| {
+        self.run_on(pe, |pe| {
             pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
             pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
             pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
             pe.isb();
-            0
         })?;
         for (register, fields) in [
             (SysReg::ICH_HFGRTR_EL2, ICH_HFGRTR_EL2::FIELDS),
@@ -58,12 +57,7 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn guest_finishes(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
         let id = id.into();
-        let priorities = self.as_guest(pe, |guest| {
-            let before = guest.read_raw(SysReg::ICC_APR_EL1);
-            drop_and_deactivate(guest, id);
-            before << 32 | guest.read_raw(SysReg::ICC_APR_EL1)
-        })?;
-        expect_drop(priorities)?;
+        expect_drop(self.as_guest(pe, |guest| end_handling(guest, id))?)?;
         let may_be_active = |config: ICC_ICSR_EL1| u64::from(config.f() || config.active());
         let active = self.as_guest(pe, |guest| match id {
             IntId::Ppi(ppi) => guest.read_raw(SysReg::icc_ppi_sactiver(ppi.bank())) & ppi.mask(),

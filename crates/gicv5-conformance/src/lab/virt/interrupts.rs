@@ -10,6 +10,7 @@ use gicv5_arch::{Iaffid, IntId, IrsIntId, Spi, VmId, VpeId};
 use crate::bench::Bench;
 use crate::lab::instructions::ask;
 use crate::lab::signals::expect_interrupt;
+use crate::lab::virt::cast::VM;
 use crate::lab::{A_WHILE, Lab, SOON, until};
 use crate::outcome::{Failure, Outcome, expect};
 
@@ -101,15 +102,18 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn expect_virtual(&self, pe: usize, id: impl Into<IntId>) -> Outcome {
-        let id = id.into();
-        let bench = self.bench();
-        let found = self.on(pe, |pe| {
-            let hppi = || pe.read_raw(SysReg::ICH_HPPIR_EL2);
-            until(bench.wait(), SOON, || HPPIR::new_with_raw_value(hppi()).int_id() == Some(id));
-            hppi()
-        })?;
-        expect_interrupt("ICH_HPPIR_EL2", Some(id), found)?;
+        self.expect_hppi(pe, SysReg::ICH_HPPIR_EL2, id.into())?;
         self.expect_virtual_irq(pe, true)
+    }
+
+    /// Makes an interrupt of [`VM`] pending, and wants it to be the best one of the VPE that is resident on PE 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Unequal`](crate::Failure::Unequal), [`Failure::Stopped`](crate::Failure::Stopped).
+    pub fn inject_and_see(&self, id: IrsIntId) -> Outcome {
+        self.inject(VM, id, true);
+        self.expect_virtual(0, id)
     }
 
     /// Wants no virtual interrupt to be good enough on a PE.

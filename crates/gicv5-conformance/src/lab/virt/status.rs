@@ -49,9 +49,7 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Busy`](crate::Failure::Busy).
     pub fn save(&self, vm: VmId) -> Outcome {
-        let command = IRS_SAVE_VMR::ZERO.with_s(true).with_q(true).with_vm_id(vm);
-        let status = self.command(IrsReg::IRS_SAVE_VMR, command.raw_value())?.unwrap_or(0);
-        expect("IRS_SAVE_VM_STATUSR.Q", true, IRS_SAVE_VM_STATUSR::new_with_raw_value(status as u32).q())
+        self.ask_quiescent(IRS_SAVE_VMR::ZERO.with_s(true).with_vm_id(vm), true)
     }
 
     /// Asks whether a VM is as it was when it was saved, and wants that answer (SAVE-3).
@@ -60,8 +58,11 @@ impl<B: Bench> Lab<'_, B> {
     ///
     /// [`Failure::Busy`](crate::Failure::Busy), [`Failure::Unequal`](crate::Failure::Unequal).
     pub fn expect_quiescent(&self, vm: VmId, quiescent: bool) -> Outcome {
-        let command = IRS_SAVE_VMR::ZERO.with_q(true).with_vm_id(vm);
-        let status = self.command(IrsReg::IRS_SAVE_VMR, command.raw_value())?.unwrap_or(0);
+        self.ask_quiescent(IRS_SAVE_VMR::ZERO.with_vm_id(vm), quiescent)
+    }
+
+    fn ask_quiescent(&self, command: IRS_SAVE_VMR, quiescent: bool) -> Outcome {
+        let status = self.command(IrsReg::IRS_SAVE_VMR, command.with_q(true).raw_value())?.unwrap_or(0);
         expect("IRS_SAVE_VM_STATUSR.Q", quiescent, IRS_SAVE_VM_STATUSR::new_with_raw_value(status as u32).q())
     }
 }

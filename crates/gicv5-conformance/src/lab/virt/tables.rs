@@ -9,7 +9,7 @@ use gicv5_arch::{Addr51_12, Addr55_3, VmId, VpeId};
 use crate::bench::Bench;
 use crate::lab::Lab;
 use crate::lab::memory::Table;
-use crate::lab::virt::cast::VPES;
+use crate::lab::virt::cast::{VM, VPES};
 use crate::outcome::{Failure, Outcome, expect};
 
 /// What software asks for that has no geometry here.
@@ -149,6 +149,15 @@ impl<B: Bench> Lab<'_, B> {
             self.store64(entry, offset + n as u64 * 8, word);
         }
         Ok(Vm { id, table: entry, offset, vpet, vpet_geometry })
+    }
+
+    /// A linear VM table with the entry of [`VM`] filled, which is not valid.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
+    pub fn filled_vm(&self) -> Result<Vm, Failure> {
+        self.vm_entry(&self.vm_table()?, VM)
     }
 
     /// Makes a VM valid or invalid (VM-1, VM-2).

@@ -4,10 +4,10 @@ use gicv5_arch::{IrsIntType, VmId};
 
 use crate::bench::Bench;
 use crate::lab::Lab;
-use crate::lab::virt::cast::{DOORBELLS, VM, VPES, preset};
+use crate::lab::virt::cast::{DOORBELLS, OTHER, VM, VPES, preset};
 use crate::lab::virt::ists::VirtualIst;
 use crate::lab::virt::tables::{Vm, VmTable};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Outcome};
 
 /// What most tests start from: [`VM`] with [`VPES`] and both ISTs, whose interrupts are enabled, have priority 10 and target
 /// the first VPE.
@@ -34,6 +34,27 @@ impl<B: Bench> Lab<'_, B> {
         let lpis = self.virtual_ist(&vm, IrsIntType::Lpi, preset(10, VPES[0]))?;
         let spis = self.virtual_ist(&vm, IrsIntType::Spi, preset(10, VPES[0]))?;
         Ok((vm, lpis, spis))
+    }
+
+    /// The usual VM, and [`OTHER`] with both ISTs beside it.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
+    pub fn two_vms(&self) -> Outcome {
+        let world = self.world()?;
+        self.vm_with_ists(&world.table, OTHER).map(drop)
+    }
+
+    /// The usual VM, with its first VPE resident on PE 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
+    pub fn resident(&self) -> Result<World, Failure> {
+        let world = self.world()?;
+        self.load(0, VM, VPES[0])?;
+        Ok(world)
     }
 
     /// The usual VM, with the IRS enabled. The host has an LPI IST, and the doorbells of both VPEs are
