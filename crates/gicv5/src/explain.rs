@@ -1,10 +1,11 @@
 //! `gicv5 explain`: the behaviour rules by id.
 
+use std::borrow::Cow;
 use std::io::Write;
 
 use anstyle::Style;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gicv5_facts::{Basis, Note, Question, Rule, RuleBook};
+use gicv5_facts::{Basis, Note, QemuDifference, QemuKind, Question, Rule, RuleBook};
 use gicv5_model::rules::{OWN_RULES, OwnRule};
 use serde::Serialize;
 
@@ -20,7 +21,8 @@ ID is one of
   question-1             an open question
   pitfall-2              one of the rules most often got wrong
   MEM-1                  a rule of the model's own, which its violations cite
-Ids are taken in any case; hazard, question, pitfall and model alone show all of them.
+  spi-disable-enables    where QEMU differs from the rules
+Ids are taken in any case; hazard, question, pitfall, model and qemu alone show all of them.
 SW is the hypervisor, or the guest where a rule says so. CU{a|b} is CONSTRAINED UNPREDICTABLE with the outcomes a and b.
 SWERR may be latched in the software error registers. (inferred) marks what no source states.
 The basis of a rule is architecture (a public source quotes or restates the architecture),
@@ -94,6 +96,56 @@ enum Item<'a> {
     Note(Kind, &'a Note),
     Question(&'a Question),
     Own(&'static OwnRule),
+    Qemu(&'static QemuDifference),
+}
+
+impl Item<'_> {
+    fn id(&self) -> String {
+        match self {
+            Item::Rule(rule) => rule.id.clone(),
+            Item::Note(kind, note) => note_id(*kind, note),
+            Item::Question(question) => question_id(question),
+            Item::Own(rule) => rule.id.to_owned(),
+            Item::Qemu(difference) => difference.id.clone(),
+        }
+    }
+
+    /// What kind of note it is; `None` if it is a rule.
+    fn kind(&self) -> Option<&'static str> {
+        match self {
+            Item::Rule(_) => None,
+            Item::Note(kind, _) => Some(kind.name()),
+            Item::Question(_) => Some(QUESTION),
+            Item::Own(_) => Some(MODEL),
+            Item::Qemu(_) => Some(QEMU),
+        }
+    }
+
+    fn title(&self) -> &str {
+        match self {
+            Item::Rule(rule) => &rule.group_title,
+            Item::Note(kind, _) => kind.title(),
+            Item::Question(_) => "open question",
+            Item::Own(_) => "a rule of the model's own",
+            Item::Qemu(difference) => match difference.kind {
+                QemuKind::Defect => "a defect of QEMU",
+                QemuKind::Choice => "a choice of QEMU's, which the rules allow",
+                QemuKind::Unspecified => "what QEMU does where no rule says anything",
+            },
+        }
+    }
+
+    fn text(&self) -> Cow<'_, str> {
+        Cow::Borrowed(match self {
+            Item::Rule(rule) => &rule.text,
+            Item::Note(_, note) => &note.text,
+            Item::Question(question) => &question.text,
+            Item::Own(rule) => rule.text,
+            Item::Qemu(difference) => {
+                return Cow::Owned(format!("QEMU: {}; the rules: {}", difference.does, difference.says));
+            }
+        })
+    }
 }
 
 /// The JSON document.
@@ -133,7 +185,7 @@ struct NameReport<'a> {
 struct NoteReport<'a> {
     id: String,
     kind: &'static str,
-    text: &'a str,
+    text: Cow<'a, str>,
     assumed: Option<&'a str>,
     switch_list: &'a [String],
 }
@@ -142,15 +194,10 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
     let book = gicv5_facts::rules()?;
     let mut items = Vec::new();
     if args.list {
-        let is_wanted = |rule: &&Rule| args.basis.is_none_or(|basis| rule.basis == basis);
-        items.extend(book.rules.iter().filter(is_wanted).map(Item::Rule));
-        if args.basis.is_none() {
-            for kind in Kind::ALL {
-                items.extend(kind.notes(book).iter().map(|note| Item::Note(kind, note)));
-            }
-            items.extend(book.open_questions.iter().map(Item::Question));
-            items.extend(OWN_RULES.iter().map(Item::Own));
-        }
+        items = match args.basis {
+            None => all(book)?,
+            Some(basis) => book.rules.iter().filter(|rule| rule.basis == basis).map(Item::Rule).collect(),
+        };
     }
     for id in &args.ids {
         items.extend(find(book, id)?);
@@ -168,6 +215,18 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Everything that has an id.
+fn all(book: &RuleBook) -> Result<Vec<Item<'_>>, Failure> {
+    let mut items: Vec<_> = book.rules.iter().map(Item::Rule).collect();
+    for kind in Kind::ALL {
+        items.extend(kind.notes(book).iter().map(|note| Item::Note(kind, note)));
+    }
+    items.extend(book.open_questions.iter().map(Item::Question));
+    items.extend(OWN_RULES.iter().map(Item::Own));
+    items.extend(gicv5_facts::qemu()?.iter().map(Item::Qemu));
+    Ok(items)
 }
 
 /// What an id names: a rule, a note, or all of a group.
@@ -199,8 +258,13 @@ fn find<'a>(book: &'a RuleBook, id: &str) -> Result<Vec<Item<'a>>, Failure> {
     if !own.is_empty() {
         return Ok(own);
     }
+    let is_of = |difference: &&QemuDifference| id.eq_ignore_ascii_case(QEMU) || id.eq_ignore_ascii_case(&difference.id);
+    let of_qemu: Vec<_> = gicv5_facts::qemu()?.iter().filter(is_of).map(Item::Qemu).collect();
+    if !of_qemu.is_empty() {
+        return Ok(of_qemu);
+    }
     let group: Vec<_> = book.rules.iter().filter(|rule| rule.group.eq_ignore_ascii_case(id)).map(Item::Rule).collect();
-    if group.is_empty() { Err(Failure::BadInput(unknown(book, id))) } else { Ok(group) }
+    if group.is_empty() { Err(Failure::BadInput(unknown(book, id)?)) } else { Ok(group) }
 }
 
 /// What the open questions are called together.
@@ -213,6 +277,9 @@ fn question_id(question: &Question) -> String {
 /// What the rules of the model's own are called together.
 const MODEL: &str = "model";
 
+/// What the places are called together where QEMU differs from the rules.
+const QEMU: &str = "qemu";
+
 fn group_of(rule: &OwnRule) -> &'static str {
     rule.id.split_once('-').map_or(rule.id, |(group, _)| group)
 }
@@ -221,36 +288,30 @@ fn note_id(kind: Kind, note: &Note) -> String {
     format!("{}-{}", kind.name(), note.number)
 }
 
-fn unknown(book: &RuleBook, id: &str) -> String {
+fn unknown(book: &RuleBook, id: &str) -> Result<String, Failure> {
     let prefix = id.rsplit_once('-').map_or(id, |(prefix, _)| prefix);
     if let Some(rule) = book.rules.iter().rev().find(|rule| rule.group.eq_ignore_ascii_case(prefix)) {
-        return format!("no rule {}; {} goes from {}-1 to {}", quote(id), rule.group, rule.group, rule.id);
+        return Ok(format!("no rule {}; {} goes from {}-1 to {}", quote(id), rule.group, rule.group, rule.id));
     }
     if let Some(last) = OWN_RULES.iter().rev().find(|rule| group_of(rule).eq_ignore_ascii_case(prefix)) {
         let group = group_of(last);
-        return format!("no rule {}; {group} goes from {group}-1 to {}", quote(id), last.id);
+        return Ok(format!("no rule {}; {group} goes from {group}-1 to {}", quote(id), last.id));
     }
     let lists = Kind::ALL.map(|kind| (kind.name(), kind.notes(book).len()));
     for (name, count) in lists.into_iter().chain([(QUESTION, book.open_questions.len())]) {
         if prefix.eq_ignore_ascii_case(name) {
-            return format!("no {name} {}; they go from {name}-1 to {name}-{count}", quote(id));
+            return Ok(format!("no {name} {}; they go from {name}-1 to {name}-{count}", quote(id)));
         }
     }
-    let mut names: Vec<String> = book.rules.iter().map(|rule| rule.id.clone()).collect();
+    let mut names: Vec<String> = all(book)?.iter().map(Item::id).collect();
     names.extend(book.groups.iter().map(|group| group.id.clone()));
-    for kind in Kind::ALL {
-        names.push(kind.name().to_owned());
-        names.extend(kind.notes(book).iter().map(|note| note_id(kind, note)));
-    }
-    names.push(QUESTION.to_owned());
-    names.extend(book.open_questions.iter().map(question_id));
-    names.extend(OWN_RULES.iter().map(|rule| rule.id.to_owned()));
+    names.extend(Kind::ALL.map(Kind::name).into_iter().chain([QUESTION]).map(str::to_owned));
     let nearest = suggest::nearest(id, names.iter().map(String::as_str));
     let hint = suggest::hint(&nearest, "gicv5 explain --list shows all");
-    format!("no rule, group, hazard or question {}; {hint}", quote(id))
+    Ok(format!("no rule, group, hazard or question {}; {hint}", quote(id)))
 }
 
-fn document<'a>(items: &[Item<'a>]) -> Document<'a> {
+fn document<'a>(items: &'a [Item<'a>]) -> Document<'a> {
     let mut document = Document { count: items.len(), rule_list: Vec::new(), note_list: Vec::new() };
     for item in items {
         match item {
@@ -276,47 +337,36 @@ fn document<'a>(items: &[Item<'a>]) -> Document<'a> {
                     })
                     .collect(),
             }),
-            Item::Note(kind, note) => document.note_list.push(plain(note_id(*kind, note), kind.name(), &note.text)),
-            Item::Question(question) => document.note_list.push(NoteReport {
-                assumed: Some(&question.assumed),
-                switch_list: &question.switches,
-                ..plain(question_id(question), QUESTION, &question.text)
-            }),
-            Item::Own(rule) => document.note_list.push(plain(rule.id.to_owned(), MODEL, rule.text)),
+            _ => {
+                let (assumed, switch_list): (_, &[String]) = match item {
+                    Item::Question(question) => (Some(question.assumed.as_str()), &question.switches),
+                    _ => (None, &[]),
+                };
+                let (id, kind, text) = (item.id(), item.kind().unwrap_or_default(), item.text());
+                document.note_list.push(NoteReport { id, kind, text, assumed, switch_list });
+            }
         }
     }
     document
 }
 
-/// A note of which nothing is assumed.
-fn plain<'a>(id: String, kind: &'static str, text: &'a str) -> NoteReport<'a> {
-    NoteReport { id, kind, text, assumed: None, switch_list: &[] }
-}
-
 fn list(items: &[Item<'_>], out: &mut dyn Write) -> std::io::Result<()> {
     for item in items {
-        let (id, text) = match item {
-            Item::Rule(rule) => (rule.id.clone(), rule.text.as_str()),
-            Item::Note(kind, note) => (note_id(*kind, note), note.text.as_str()),
-            Item::Question(question) => (question_id(question), question.text.as_str()),
-            Item::Own(rule) => (rule.id.to_owned(), rule.text),
-        };
-        writeln!(out, "{}  {text}", styled(NAME, format!("{id:11}")))?;
+        writeln!(out, "{}  {}", styled(NAME, format!("{:11}", item.id())), item.text())?;
     }
     Ok(())
 }
 
 fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
+    writeln!(out, "{}  {}", styled(HEADING, item.id()), styled(FAINT, item.title()))?;
+    out.paragraph(2, 2, &[(Style::new(), &item.text())])?;
+    let mut say = |label: &str, text: &str| out.paragraph(2, 10, &[(NAME, label), (Style::new(), text)]);
     match item {
         Item::Rule(rule) => {
-            writeln!(out, "{}  {}", styled(HEADING, &rule.id), styled(FAINT, &rule.group_title))?;
-            out.paragraph(2, 2, &[(Style::new(), &rule.text)])?;
-            let basis = format!("{}: {}", rule.basis.name(), rule.basis.meaning());
-            for (label, text) in
-                [("who    ", &rule.who), ("else   ", &rule.otherwise), ("basis  ", &basis), ("source ", &rule.source)]
-            {
-                out.paragraph(2, 10, &[(NAME, label), (Style::new(), text)])?;
-            }
+            say("who    ", &rule.who)?;
+            say("else   ", &rule.otherwise)?;
+            say("basis  ", &format!("{}: {}", rule.basis.name(), rule.basis.meaning()))?;
+            say("source ", &rule.source)?;
             let mut shown: Vec<&str> = Vec::new();
             for name in rule.sources.iter().flat_map(|source| &source.names) {
                 if !shown.contains(&name.tag.as_str()) {
@@ -324,24 +374,22 @@ fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
                     out.paragraph(10, 12, &[(FAINT, &format!("{}: {}", name.tag, name.meaning))])?;
                 }
             }
-            Ok(())
-        }
-        Item::Note(kind, note) => {
-            writeln!(out, "{}  {}", styled(HEADING, note_id(*kind, note)), styled(FAINT, kind.title()))?;
-            out.paragraph(2, 2, &[(Style::new(), &note.text)])
         }
         Item::Question(question) => {
-            writeln!(out, "{}  {}", styled(HEADING, question_id(question)), styled(FAINT, "open question"))?;
-            out.paragraph(2, 2, &[(Style::new(), &question.text)])?;
-            out.paragraph(2, 10, &[(NAME, "assumed "), (Style::new(), &question.assumed)])?;
+            say("assumed ", &question.assumed)?;
             let switches = if question.switches.is_empty() { "none".to_owned() } else { question.switches.join(", ") };
-            out.paragraph(2, 10, &[(NAME, "switch  "), (Style::new(), &switches)])
+            say("switch  ", &switches)?;
         }
-        Item::Own(rule) => {
-            writeln!(out, "{}  {}", styled(HEADING, rule.id), styled(FAINT, "a rule of the model's own"))?;
-            out.paragraph(2, 2, &[(Style::new(), rule.text)])
+        Item::Qemu(difference) => {
+            let hazard = difference.hazard.map(|number| format!("hazard-{number}"));
+            let about = difference.about.clone().into_iter().chain(difference.rules.iter().cloned()).chain(hazard);
+            say("about   ", &about.collect::<Vec<_>>().join(", "))?;
+            let versions: Vec<&str> = difference.versions.iter().map(|start| start.trim_end_matches('.')).collect();
+            say("seen in ", &versions.join(", "))?;
         }
+        Item::Note(..) | Item::Own(_) => {}
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -361,6 +409,23 @@ mod tests {
         for id in rules::ALL.iter().map(|rule| rule.id()).chain(of_switches) {
             assert!(find(book, id).is_ok_and(|items| items.len() == 1), "{id} is not explained");
         }
+    }
+
+    #[test]
+    fn every_place_where_qemu_differs_is_explained_by_its_id_in_any_case() {
+        let book = gicv5_facts::rules().unwrap();
+        let differences = gicv5_facts::qemu().unwrap();
+        for difference in differences {
+            for id in [difference.id.clone(), difference.id.to_ascii_uppercase()] {
+                let found = find(book, &id).unwrap();
+                assert!(matches!(&found[..], [Item::Qemu(found)] if found.id == difference.id), "{id}");
+            }
+            let hazard = difference.hazard.map(|number| format!("hazard-{number}"));
+            for other in difference.rules.iter().chain(&hazard) {
+                assert!(find(book, other).is_ok_and(|items| items.len() == 1), "{}: {other}", difference.id);
+            }
+        }
+        assert_eq!(find(book, QEMU).unwrap().len(), differences.len());
     }
 
     #[test]
