@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::layout::{FieldBits, FieldType};
+use crate::layout::{FieldBits, FieldType, display_as_debug};
 
 /// A physical address, at most 56 bits wide (the largest IRS_IDR0.PA_RANGE).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,11 +83,7 @@ impl fmt::Debug for PhysAddr {
     }
 }
 
-impl fmt::Display for PhysAddr {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+display_as_debug!(PhysAddr);
 
 /// What an address field with bits `MSB:LSB` can hold: an address whose other bits are zero.
 ///

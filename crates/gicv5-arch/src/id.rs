@@ -8,7 +8,7 @@ use core::fmt;
 use arbitrary_int::traits::Integer;
 use arbitrary_int::{u3, u4, u7, u24};
 
-use crate::layout::{newtype_field, values};
+use crate::layout::{display_as_debug, newtype_field, values};
 
 values! {
     /// The type of an interrupt, bits 31:29 of an INTID (GEN-1). Every other value is reserved.
@@ -103,11 +103,7 @@ macro_rules! irs_int_id {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(self, f)
-            }
-        }
+        display_as_debug!($name);
     };
 }
 
@@ -279,11 +275,7 @@ impl fmt::Debug for Ppi {
     }
 }
 
-impl fmt::Display for Ppi {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+display_as_debug!(Ppi);
 
 /// An interrupt: its type and its ID within that type.
 ///
@@ -423,11 +415,7 @@ impl fmt::Debug for IntId {
     }
 }
 
-impl fmt::Display for IntId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+display_as_debug!(IntId);
 
 /// An LPI or SPI: an interrupt whose state the IRS keeps, and so the only kind that most instructions and all events can
 /// name (INS-8).
@@ -521,11 +509,7 @@ impl fmt::Debug for IrsIntId {
     }
 }
 
-impl fmt::Display for IrsIntId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+display_as_debug!(IrsIntId);
 
 /// Gives a layout that reports an interrupt or none (a valid bit, TYPE and ID) its reader and its constructor.
 macro_rules! reports_interrupt {
@@ -590,11 +574,7 @@ macro_rules! id16 {
             }
         }
 
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                fmt::Debug::fmt(self, f)
-            }
-        }
+        display_as_debug!($name);
     };
 }
 

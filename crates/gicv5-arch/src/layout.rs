@@ -145,6 +145,18 @@ macro_rules! newtype_field {
 }
 pub(crate) use newtype_field;
 
+/// Prints a value for people as it does for debugging.
+macro_rules! display_as_debug {
+    ($name:ident) => {
+        impl core::fmt::Display for $name {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                core::fmt::Debug::fmt(self, f)
+            }
+        }
+    };
+}
+pub(crate) use display_as_debug;
+
 /// Declares an enumeration of field values.
 ///
 /// `exhaustive` says whether every bit pattern of the width is a variant; otherwise a layout holds an `Option` of it

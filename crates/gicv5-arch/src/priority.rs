@@ -8,7 +8,7 @@ use core::fmt;
 
 use arbitrary_int::u5;
 
-use crate::layout::newtype_field;
+use crate::layout::{display_as_debug, newtype_field};
 
 /// A priority, 0 (most urgent) to 31 (least urgent).
 ///
@@ -115,11 +115,7 @@ impl fmt::Debug for Priority {
     }
 }
 
-impl fmt::Display for Priority {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(self, f)
-    }
-}
+display_as_debug!(Priority);
 
 /// The active priorities of a domain: bit n is set while an interrupt of priority n is active (ICC_APR_EL1 and its kin).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]

@@ -6,7 +6,7 @@
 use gicv5_facts::{Access, Class, Encoding, Form, Location, Operand, Register, RegisterTable};
 
 use super::name::sysregs_at;
-use super::report::{FieldReport, Findings, Report, View, bits};
+use super::report::{FieldReport, Findings, Report, View};
 
 /// Bits 31:22 of `SYS`, `SYSL`, `MRS`, `MSR`, hints and barriers.
 const SYSTEM: u32 = 0b11_0101_0100;
@@ -95,17 +95,7 @@ impl Parts {
     }
 
     fn fields(&self) -> Vec<FieldReport> {
-        let field = |name: &str, msb: u16, lsb: u16, value: u8, meaning: String| FieldReport {
-            view: None,
-            name: name.to_owned(),
-            bits: bits(msb, lsb),
-            msb,
-            lsb,
-            value: u64::from(value),
-            hex: format!("{value:#x}"),
-            meaning,
-            elements: Vec::new(),
-        };
+        let field = |name, msb, lsb, value: u8, meaning| FieldReport::new(name, msb, lsb, value.into(), meaning);
         let Encoding { op0, op1, crn, crm, op2 } = self.encoding;
         let direction = if self.read { "read: sysl, mrs" } else { "write: sys, msr" };
         vec![

@@ -5,7 +5,7 @@ use gicv5_arch::{Ppi, PpiBank, PpiHandling};
 use gicv5_facts::RegisterTable;
 
 use super::meaning;
-use super::report::{FieldReport, Findings, Report, bits};
+use super::report::{FieldReport, Findings, Report};
 
 pub(crate) fn decode(table: &RegisterTable, value: u32) -> Report {
     let int_type = u64::from(value >> 29);
@@ -38,17 +38,6 @@ pub(crate) fn decode(table: &RegisterTable, value: u32) -> Report {
             .remark("physical SPI numbers are shared by all domains, virtual ones are private to a VM", &["GEN-3"]),
         _ => {}
     }
-    let field = |name: &str, msb: u16, lsb: u16, value: u64, meaning: String| FieldReport {
-        view: None,
-        name: name.to_owned(),
-        bits: bits(msb, lsb),
-        msb,
-        lsb,
-        value,
-        hex: format!("{value:#x}"),
-        meaning,
-        elements: Vec::new(),
-    };
     let type_name = match int_type {
         1 => "PPI",
         2 => "LPI",
@@ -62,8 +51,8 @@ pub(crate) fn decode(table: &RegisterTable, value: u32) -> Report {
         words: vec![format!("{value:#010x}")],
         views: Vec::new(),
         fields: vec![
-            field("TYPE", 31, 29, int_type, type_name.to_owned()),
-            field("ID", 23, 0, id, interrupt.unwrap_or_else(|| id.to_string())),
+            FieldReport::new("TYPE", 31, 29, int_type, type_name.to_owned()),
+            FieldReport::new("ID", 23, 0, id, interrupt.unwrap_or_else(|| id.to_string())),
         ],
         problems: findings.problems,
         remarks: findings.remarks,

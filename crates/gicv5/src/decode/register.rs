@@ -2,7 +2,7 @@
 
 use gicv5_facts::{Class, Field, Register, RegisterTable};
 
-use super::report::{Element, FieldReport, Findings, Report, View, bits};
+use super::report::{Element, FieldReport, Findings, Report, View};
 use super::{meaning, remarks};
 
 /// A value with everything that is needed to say what it means.
@@ -139,14 +139,8 @@ fn field_report(subject: &Subject<'_>, field: &Field) -> FieldReport {
     };
     FieldReport {
         view: subject.register.view.clone(),
-        name: field.name.clone(),
-        bits: bits(field.msb, field.lsb),
-        msb: field.msb,
-        lsb: field.lsb,
-        value,
-        hex: format!("{value:#x}"),
-        meaning,
         elements: elements.unwrap_or_default(),
+        ..FieldReport::new(&field.name, field.msb, field.lsb, value, meaning)
     }
 }
 

@@ -129,6 +129,23 @@ pub(crate) struct Findings {
     pub(crate) remarks: Vec<Finding>,
 }
 
+impl FieldReport {
+    /// A field of a word that is no register.
+    pub(crate) fn new(name: &str, msb: u16, lsb: u16, value: u64, meaning: String) -> FieldReport {
+        FieldReport {
+            view: None,
+            name: name.to_owned(),
+            bits: bits(msb, lsb),
+            msb,
+            lsb,
+            value,
+            hex: format!("{value:#x}"),
+            meaning,
+            elements: Vec::new(),
+        }
+    }
+}
+
 impl Findings {
     /// Something is illegal.
     pub(crate) fn problem(&mut self, field: Option<&str>, text: impl Into<String>, rules: &'static [&'static str]) {

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::engine::Ending;
 use super::scenario::{About, Claim, Counter, Ns, Quantile, Relation, Scenario};
 use super::story::time;
+use super::tally::{Tally, VmTally};
 use crate::failure::Outcome;
 use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, count, styled};
 
@@ -31,14 +32,8 @@ pub(super) struct Document<'a> {
     seed: u64,
     simulated_ns: Ns,
     events: u64,
-    injected: u64,
-    delivered: u64,
-    merged: u64,
-    spurious: u64,
-    doorbells: u64,
-    switches: u64,
-    commands: u64,
-    table_bytes: u64,
+    #[serde(flatten)]
+    counts: Counts,
     created: u64,
     destroyed: u64,
     leaks: u64,
@@ -68,6 +63,15 @@ struct ErrorReport {
 #[derive(Serialize)]
 struct VmReport<'a> {
     name: &'a str,
+    #[serde(flatten)]
+    counts: Counts,
+    #[serde(flatten)]
+    delays: Delays,
+}
+
+/// What is counted of some VMs together.
+#[derive(Default, Serialize)]
+struct Counts {
     injected: u64,
     delivered: u64,
     merged: u64,
@@ -76,12 +80,49 @@ struct VmReport<'a> {
     switches: u64,
     commands: u64,
     table_bytes: u64,
+}
+
+impl Counts {
+    fn of(vms: &[VmTally]) -> Counts {
+        let mut counts = Counts::default();
+        for vm in vms {
+            counts.injected += vm.injected;
+            counts.delivered += vm.delivered;
+            counts.merged += vm.merged();
+            counts.spurious += vm.spurious;
+            counts.doorbells += vm.doorbells;
+            counts.switches += vm.switches;
+            counts.commands += vm.commands;
+            counts.table_bytes += vm.table_bytes;
+        }
+        counts
+    }
+}
+
+/// How long what is about something took.
+#[derive(Serialize)]
+struct Delays {
     wake_up_p50_ns: Option<Ns>,
     wake_up_p99_ns: Option<Ns>,
     wake_up_max_ns: Option<Ns>,
     latency_p50_ns: Option<Ns>,
     latency_p99_ns: Option<Ns>,
     latency_max_ns: Option<Ns>,
+}
+
+impl Delays {
+    fn of(tally: &Tally, about: &About) -> Delays {
+        let wake_up = |quantile| tally.wake_up(about, quantile);
+        let latency = |quantile| tally.latency(about, quantile);
+        Delays {
+            wake_up_p50_ns: wake_up(Quantile::Half),
+            wake_up_p99_ns: wake_up(Quantile::NinetyNine),
+            wake_up_max_ns: wake_up(Quantile::Max),
+            latency_p50_ns: latency(Quantile::Half),
+            latency_p99_ns: latency(Quantile::NinetyNine),
+            latency_max_ns: latency(Quantile::Max),
+        }
+    }
 }
 
 /// A run that has come to its end, or was interrupted.
@@ -281,23 +322,8 @@ impl<'a> Summary<'a> {
         let vms = self.scenario.vms.iter().zip(&tally.vms).enumerate();
         vms.map(|(n, (spec, vm))| {
             let about = About::Vms(n..n + 1);
-            VmReport {
-                name: &spec.name,
-                injected: vm.injected,
-                delivered: vm.delivered,
-                merged: vm.merged(),
-                spurious: vm.spurious,
-                doorbells: vm.doorbells,
-                switches: vm.switches,
-                commands: vm.commands,
-                table_bytes: vm.table_bytes,
-                wake_up_p50_ns: tally.wake_up(&about, Quantile::Half),
-                wake_up_p99_ns: tally.wake_up(&about, Quantile::NinetyNine),
-                wake_up_max_ns: tally.wake_up(&about, Quantile::Max),
-                latency_p50_ns: tally.latency(&about, Quantile::Half),
-                latency_p99_ns: tally.latency(&about, Quantile::NinetyNine),
-                latency_max_ns: tally.latency(&about, Quantile::Max),
-            }
+            let counts = Counts::of(std::slice::from_ref(vm));
+            VmReport { name: &spec.name, counts, delays: Delays::of(tally, &about) }
         })
         .collect()
     }
@@ -313,14 +339,7 @@ impl<'a> Summary<'a> {
             seed: self.scenario.seed,
             simulated_ns: ending.simulated,
             events: tally.events,
-            injected: tally.sum(|vm| vm.injected),
-            delivered: tally.sum(|vm| vm.delivered),
-            merged: tally.merged(),
-            spurious: tally.sum(|vm| vm.spurious),
-            doorbells: tally.sum(|vm| vm.doorbells),
-            switches: tally.sum(|vm| vm.switches),
-            commands: self.commands,
-            table_bytes: tally.most_table_bytes,
+            counts: Counts { commands: self.commands, table_bytes: tally.most_table_bytes, ..Counts::of(&tally.vms) },
             created: tally.created,
             destroyed: tally.destroyed,
             leaks: self.leaks(),
@@ -358,23 +377,8 @@ impl<'a> Summary<'a> {
             writeln!(out, "{}", styled(FAINT, format!("  and {} VMs more", vms.len() - EACH)))?;
         }
         let tally = &self.ending.tally;
-        let all = VmReport {
-            name: "all",
-            injected: tally.sum(|vm| vm.injected),
-            delivered: tally.sum(|vm| vm.delivered),
-            merged: 0,
-            spurious: 0,
-            doorbells: tally.sum(|vm| vm.doorbells),
-            switches: tally.sum(|vm| vm.switches),
-            commands: 0,
-            table_bytes: 0,
-            wake_up_p50_ns: tally.wake_up(&About::Everything, Quantile::Half),
-            wake_up_p99_ns: tally.wake_up(&About::Everything, Quantile::NinetyNine),
-            wake_up_max_ns: tally.wake_up(&About::Everything, Quantile::Max),
-            latency_p50_ns: tally.latency(&About::Everything, Quantile::Half),
-            latency_p99_ns: tally.latency(&About::Everything, Quantile::NinetyNine),
-            latency_max_ns: tally.latency(&About::Everything, Quantile::Max),
-        };
+        let about = About::Everything;
+        let all = VmReport { name: "all", counts: Counts::of(&tally.vms), delays: Delays::of(tally, &about) };
         if vms.len() > 1 {
             row(out, &all)?;
         }
@@ -410,6 +414,7 @@ impl<'a> Summary<'a> {
 }
 
 fn row(out: &mut Console<'_>, vm: &VmReport<'_>) -> io::Result<()> {
+    let VmReport { name, counts, delays } = vm;
     let times = |half: Option<Ns>, most: Option<Ns>, max: Option<Ns>| match (half, most, max) {
         (Some(half), Some(most), Some(max)) => format!("{}/{}/{} ns", half, most, max),
         _ => "-".to_owned(),
@@ -417,13 +422,13 @@ fn row(out: &mut Console<'_>, vm: &VmReport<'_>) -> io::Result<()> {
     writeln!(
         out,
         "  {} {:>8} {:>10} {:>10} {:>9}  {:<24}  {}",
-        styled(NAME, format!("{:<16}", vm.name)),
-        vm.injected,
-        vm.delivered,
-        vm.doorbells,
-        vm.switches,
-        times(vm.wake_up_p50_ns, vm.wake_up_p99_ns, vm.wake_up_max_ns),
-        times(vm.latency_p50_ns, vm.latency_p99_ns, vm.latency_max_ns),
+        styled(NAME, format!("{name:<16}")),
+        counts.injected,
+        counts.delivered,
+        counts.doorbells,
+        counts.switches,
+        times(delays.wake_up_p50_ns, delays.wake_up_p99_ns, delays.wake_up_max_ns),
+        times(delays.latency_p50_ns, delays.latency_p99_ns, delays.latency_max_ns),
     )
 }
 

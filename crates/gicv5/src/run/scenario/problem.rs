@@ -53,6 +53,11 @@ impl Problem {
     }
 }
 
+/// Refuses the scenario for one thing that is wrong.
+pub(super) fn refuse<T>(span: Span, what: impl Into<String>, help: impl Into<String>) -> Result<T, Problem> {
+    Err(Problem::new(span, what, help))
+}
+
 /// The text to show: as it is, or, if its lines are too long to be shown, the piece around the place. Control characters,
 /// which would act on the terminal, are shown as blanks; that keeps all places. True if it is the whole text.
 fn excerpt(text: &str, span: &Span) -> (String, Span, bool) {

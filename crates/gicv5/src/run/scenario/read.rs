@@ -7,7 +7,7 @@ use gicv5_model::PeIndex;
 use gicv5_model::fault::Fault;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Problem, Span};
+use super::problem::{Problem, Span, refuse};
 use super::table::{self, Table, Value};
 use super::words::{self, Bounds, World};
 use super::{
@@ -44,7 +44,7 @@ pub(crate) fn read(text: &str, topology: Option<&Topology>) -> Result<Scenario, 
     let duration = optional_time(&mut top, "duration")?.map(|(time, _)| time);
     let duration = duration.ok_or_else(|| top.missing("duration", "duration = \"1ms\""))?;
     if duration == 0 {
-        return Err(Problem::new(top.span_of("duration"), "a scenario that takes no time", "write a time such as 1ms"));
+        return refuse(top.span_of("duration"), "a scenario that takes no time", "write a time such as 1ms");
     }
     let settle = duration_or(&mut top, "settle", 100_000_000)?;
     let machine = match top.table("machine", "[machine]")? {
@@ -73,7 +73,7 @@ fn line(table: &mut Table<'_, '_>, key: &'static str) -> Result<Option<String>, 
     let Some((text, span)) = table.string(key)? else { return Ok(None) };
     if text.trim().is_empty() || text.chars().any(char::is_control) || text.chars().count() > LONGEST_NAME {
         let help = format!("write one line of text, of up to {LONGEST_NAME} characters");
-        return Err(Problem::new(span, format!("`{key}` is shown as one line"), help));
+        return refuse(span, format!("`{key}` is shown as one line"), help);
     }
     Ok(Some(text.to_owned()))
 }
@@ -114,24 +114,24 @@ fn machine(mut table: Table<'_, '_>, topology: Option<&Topology>) -> Result<Mach
     let tick = duration_or(&mut table, "tick", 100)?;
     if tick == 0 || tick > 1_000_000 {
         let span = table.span_of("tick");
-        return Err(Problem::new(span, "a tick of that length", "write a time from 1ns to 1ms"));
+        return refuse(span, "a tick of that length", "write a time from 1ns to 1ms");
     }
     let latency = optional_time(&mut table, "command-latency")?;
     let command_latency = latency.as_ref().map_or(10, |(time, _)| time.div_ceil(tick));
     let timeout = optional_time(&mut table, "command-timeout")?;
     let command_timeout = timeout.as_ref().map_or(1_000_000, |(time, _)| *time);
     if command_timeout < tick {
-        return Err(Problem::new(
+        return refuse(
             table.span_of("command-timeout"),
             "the host gives up before it can look once",
             "write more than a tick",
-        ));
+        );
     }
     if let Some((_, span)) = timeout.or(latency)
         && command_latency.saturating_mul(tick) >= command_timeout
     {
         let what = "the host gives up on every command: `command-latency` is not less than `command-timeout`";
-        return Err(Problem::new(span, what, "make `command-timeout` longer, or plan a [[fault]] for one command"));
+        return refuse(span, what, "make `command-timeout` longer, or plan a [[fault]] for one command");
     }
     let vm_id_bits = table.integer("vm-id-bits", 8..17, 16)? as u32;
     let vms = table.integer("vms", 1..MOST_VMS + 1, (1 << vm_id_bits).min(256))? as u32;
@@ -145,21 +145,13 @@ fn machine(mut table: Table<'_, '_>, topology: Option<&Topology>) -> Result<Mach
         None | Some(("two-level", _)) => TableShape::TwoLevel,
         Some(("linear", _)) => TableShape::Linear,
         Some((other, span)) => {
-            return Err(Problem::new(
-                span,
-                format!("no VM table is {}", quote(other)),
-                "write \"linear\" or \"two-level\"",
-            ));
+            return refuse(span, format!("no VM table is {}", quote(other)), "write \"linear\" or \"two-level\"");
         }
     };
     let lpis = table.integer("lpis", 1..(1 << 22) + 1, 1024)? as u32;
     let time_slice = duration_or(&mut table, "time-slice", 1_000_000)?;
     if time_slice < 10_000 {
-        return Err(Problem::new(
-            table.span_of("time-slice"),
-            "a time slice shorter than a switch",
-            "write at least 10us",
-        ));
+        return refuse(table.span_of("time-slice"), "a time slice shorter than a switch", "write at least 10us");
     }
     table.finish()?;
     Ok(MachineSpec {
@@ -191,11 +183,11 @@ fn vms(
         let first = vms.len();
         if (first as u64) + count > MOST_VMS {
             let what = format!("{} VMs", first as u64 + count);
-            return Err(Problem::new(span, what, "no hardware has more than 65536: VM IDs have 16 bits (GEN-10)"));
+            return refuse(span, what, "no hardware has more than 65536: VM IDs have 16 bits (GEN-10)");
         }
         vcpus += count * kind.vcpus.len() as u64;
         if vcpus > 1 << 20 {
-            return Err(Problem::new(span, format!("{vcpus} vCPUs"), "at most 1048576 can be simulated"));
+            return refuse(span, format!("{vcpus} vCPUs"), "at most 1048576 can be simulated");
         }
         for n in 0..count {
             let name = if count == 1 { kind.name.clone() } else { format!("{}.{n}", kind.name) };
@@ -220,14 +212,10 @@ fn kind(
     let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(fine) || name.len() > 32 {
         let help = "write up to 32 letters, digits, - and _";
-        return Err(Problem::new(span, format!("{} is no name of a VM", quote(name)), help));
+        return refuse(span, format!("{} is no name of a VM", quote(name)), help);
     }
     if others.iter().any(|other| other.name == name) {
-        return Err(Problem::new(
-            span,
-            format!("two VMs are called {}", quote(name)),
-            "give one another name, or write `count`",
-        ));
+        return refuse(span, format!("two VMs are called {}", quote(name)), "give one another name, or write `count`");
     }
     let count = table.integer("count", 1..MOST_VMS + 1, 1)?;
     let ids = vpe_ids(&mut table)?;
@@ -242,7 +230,7 @@ fn kind(
         false => Some(optional_time(&mut table, "starts")?.unwrap_or((0, 0..0))),
     };
     if let Some((_, span)) = starts.clone().filter(|(time, _)| *time > duration) {
-        return Err(Problem::new(span, "a VM that starts after the end", "make `duration` longer"));
+        return refuse(span, "a VM that starts after the end", "make `duration` longer");
     }
     let starts = starts.map(|(time, _)| time);
     let bounds = Bounds { spis, lpis: lpi_id_bits.map_or(0, |bits| 1 << bits), vcpus: ids.len() };
@@ -291,16 +279,14 @@ fn vpe_ids(table: &mut Table<'_, '_>) -> Result<Vec<VpeId>, Problem> {
             Err(Problem::new(table.span_of("vcpus"), what, "leave out `vcpus`: `vpe-ids` has one ID for each vCPU")
                 .against(table.span_of("vpe-ids"), "the vCPUs one by one"))
         }
-        (Some([]), None) => {
-            Err(Problem::new(table.span_of("vpe-ids"), "a VM without a vCPU", "write at least one VPE ID"))
-        }
+        (Some([]), None) => refuse(table.span_of("vpe-ids"), "a VM without a vCPU", "write at least one VPE ID"),
         (Some(list), None) => {
             let mut ids: Vec<VpeId> = Vec::new();
             for value in list {
                 let id = VpeId::new(table::integer(value, "vpe-ids", 0..4096)? as u16);
                 if ids.last().is_some_and(|last| *last >= id) {
                     let what = "VPE IDs that do not ascend";
-                    return Err(Problem::new(value.span(), what, "write them in order, each once"));
+                    return refuse(value.span(), what, "write them in order, each once");
                 }
                 ids.push(id);
             }
@@ -314,7 +300,7 @@ fn pe_list(table: &mut Table<'_, '_>, machine: &MachineSpec, vcpus: usize) -> Re
     let Some(list) = table.list("pes")? else { return Ok(vec![None; vcpus]) };
     if list.len() != vcpus {
         let what = format!("`pes` names {} PEs for {vcpus} vCPUs", list.len());
-        return Err(Problem::new(table.span_of("pes"), what, "name one PE for each vCPU, or leave `pes` out"));
+        return refuse(table.span_of("pes"), what, "name one PE for each vCPU, or leave `pes` out");
     }
     let pe =
         |value: &Value<'_>| table::integer(value, "pes", 0..u64::from(machine.pes)).map(|pe| Some(PeIndex(pe as u16)));
@@ -329,7 +315,7 @@ fn priority(table: &mut Table<'_, '_>, key: &'static str, else_: u64) -> Result<
 fn steps(list: Vec<(&str, Span)>, bounds: Bounds) -> Result<Vec<Step>, Problem> {
     if list.len() > MOST_STEPS {
         let span = list.first().map_or(0..0, |(_, span)| span.clone());
-        return Err(Problem::new(span, format!("{} steps", list.len()), format!("at most {MOST_STEPS}")));
+        return refuse(span, format!("{} steps", list.len()), format!("at most {MOST_STEPS}"));
     }
     list.into_iter().map(|text| words::step(text, bounds)).collect()
 }
@@ -340,13 +326,13 @@ fn check_program(program: &[Step], span: &Span) -> Result<(), Problem> {
     let passes_time = |step: &Step| matches!(step, Step::Wait) || matches!(step, Step::Run(time) if *time > 0);
     match again {
         Some(at) if at + 1 != program.len() => {
-            Err(Problem::new(span.clone(), "steps after `again` are never reached", "make `again` the last step"))
+            refuse(span.clone(), "steps after `again` are never reached", "make `again` the last step")
         }
-        Some(_) if !program.iter().any(passes_time) => Err(Problem::new(
+        Some(_) if !program.iter().any(passes_time) => refuse(
             span.clone(),
             "a program that begins again and lets no time pass",
             "add a step such as \"run 10us\" or \"wait\"",
-        )),
+        ),
         _ => Ok(()),
     }
 }
@@ -369,20 +355,12 @@ fn read_interrupt(
         None | Some(("edge", _)) => HandlingMode::Edge,
         Some(("level", span)) => match ids.first() {
             Some(IrsIntId::Lpi(_)) => {
-                return Err(Problem::new(
-                    span,
-                    "a level-sensitive LPI",
-                    "LPIs have no wire: write \"edge\", or use an SPI",
-                ));
+                return refuse(span, "a level-sensitive LPI", "LPIs have no wire: write \"edge\", or use an SPI");
             }
             _ => HandlingMode::Level,
         },
         Some((other, span)) => {
-            return Err(Problem::new(
-                span,
-                format!("no handling mode is {}", quote(other)),
-                "write \"edge\" or \"level\"",
-            ));
+            return refuse(span, format!("no handling mode is {}", quote(other)), "write \"edge\" or \"level\"");
         }
     };
     let enabled = table.boolean("enabled", true)?;
@@ -393,11 +371,7 @@ fn read_interrupt(
             let handler = steps(list, bounds)?;
             let waits = handler.iter().zip(spans).find(|(step, _)| matches!(step, Step::Wait | Step::Again));
             if let Some((_, span)) = waits {
-                return Err(Problem::new(
-                    span,
-                    "a handler neither waits nor begins again",
-                    "it ends with its last step",
-                ));
+                return refuse(span, "a handler neither waits nor begins again", "it ends with its last step");
             }
             handler
         }
@@ -409,10 +383,10 @@ fn read_interrupt(
         if number >= count {
             let key = if matches!(id, IrsIntId::Spi(_)) { "spis" } else { "lpi-id-bits" };
             let what = format!("the VM has no {id}");
-            return Err(Problem::new(span, what, format!("`{key}` in [[vm]] says how many it has: {count}")));
+            return refuse(span, what, format!("`{key}` in [[vm]] says how many it has: {count}"));
         }
         if !seen.insert(id) {
-            return Err(Problem::new(span, format!("{id} is set up twice"), "describe each interrupt once"));
+            return refuse(span, format!("{id} is set up twice"), "describe each interrupt once");
         }
         let vcpu = if each { n % bounds.vcpus } else { vcpu };
         found.push(InterruptSpec { id, vcpu: VcpuIndex(vcpu), priority, mode, enabled, handler: handler.clone() });
@@ -431,7 +405,7 @@ fn read_moment(
     };
     if time > duration {
         let what = "a moment after the end";
-        return Err(Problem::new(span, what, "make `duration` longer, or let it happen earlier"));
+        return refuse(span, what, "make `duration` longer, or let it happen earlier");
     }
     let Some(list) = table.strings("do")? else { return Err(table.missing("do", "do = [\"raise vm0 SPI 5\"]")) };
     for text in list {
@@ -459,20 +433,16 @@ fn source(mut table: Table<'_, '_>, world: World<'_>, duration: Ns) -> Result<So
         }
     };
     if gap == 0 {
-        return Err(Problem::new(span, "a source that never lets time pass", "write a time of at least 1ns"));
+        return refuse(span, "a source that never lets time pass", "write a time of at least 1ns");
     }
     let from = duration_or(&mut table, "from", 0)?;
     let until = duration_or(&mut table, "until", duration)?;
     if until > duration {
-        return Err(Problem::new(
-            table.span_of("until"),
-            "a source that goes on after the end",
-            "make `duration` longer",
-        ));
+        return refuse(table.span_of("until"), "a source that goes on after the end", "make `duration` longer");
     }
     if from >= until {
         let what = "a source that stops before it starts";
-        return Err(Problem::new(table.span_of("from"), what, "make `until` later than `from`"));
+        return refuse(table.span_of("from"), what, "make `until` later than `from`");
     }
     let count = table.integer("count", 1..u64::MAX, u64::MAX)?;
     table.finish()?;
@@ -483,7 +453,7 @@ fn fault(mut table: Table<'_, '_>) -> Result<FaultSpec, Problem> {
     let example = "request = \"IRS_VMAP_VMR VM 0 valid\"";
     let Some((request, span)) = table.string("request")? else { return Err(table.missing("request", example)) };
     if request.trim().is_empty() {
-        return Err(Problem::new(table.span_of("request"), "a fault of nothing", format!("write such as {example}")));
+        return refuse(table.span_of("request"), "a fault of nothing", format!("write such as {example}"));
     }
     let occurrence = table.integer("which", 1..u64::MAX, 1)?;
     let Some((text, how)) = table.string("fails")? else { return Err(table.missing("fails", "fails = \"never\"")) };
@@ -496,7 +466,7 @@ fn fault(mut table: Table<'_, '_>) -> Result<FaultSpec, Problem> {
             );
         }
         if *time == 0 {
-            return Err(Problem::new(span.clone(), "late by nothing", "write a time of at least 1ns"));
+            return refuse(span.clone(), "late by nothing", "write a time of at least 1ns");
         }
     }
     let fault = match text {
@@ -510,7 +480,7 @@ fn fault(mut table: Table<'_, '_>) -> Result<FaultSpec, Problem> {
         },
         other => {
             let help = "write \"refused\", \"never\", \"late\", \"ignored\" or \"invalid\"";
-            return Err(Problem::new(how, format!("nothing fails like {}", quote(other)), help));
+            return refuse(how, format!("nothing fails like {}", quote(other)), help);
         }
     };
     let which = table.span_of("which");
@@ -521,7 +491,7 @@ fn fault(mut table: Table<'_, '_>) -> Result<FaultSpec, Problem> {
 fn expectation(mut table: Table<'_, '_>, world: World<'_>) -> Result<Expectation, Problem> {
     let Some(text) = table.string("that")? else { return Err(table.missing("that", "that = \"delivered vm0 = 3\"")) };
     if text.0.chars().any(char::is_control) {
-        return Err(Problem::new(text.1, "an expectation of several lines", "write it in one"));
+        return refuse(text.1, "an expectation of several lines", "write it in one");
     }
     let name = line(&mut table, "name")?.unwrap_or_else(|| text.0.to_owned());
     let claim = world.claim(text)?;

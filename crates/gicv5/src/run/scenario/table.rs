@@ -5,7 +5,7 @@ use std::ops::Range;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
-use super::problem::{Problem, Span};
+use super::problem::{Problem, Span, refuse};
 use crate::output::quote;
 use crate::suggest;
 
@@ -124,11 +124,9 @@ impl<'a, 'i> Table<'a, 'i> {
         match self.value(key).map(|value| (value, value.get_ref())) {
             None => Ok(None),
             Some((value, DeValue::Table(table))) => Ok(Some(Table::new(name, value.span(), table))),
-            Some((value, _)) => Err(Problem::new(
-                value.span(),
-                format!("`{key}` is a table"),
-                format!("write `{name}` and its keys below"),
-            )),
+            Some((value, _)) => {
+                refuse(value.span(), format!("`{key}` is a table"), format!("write `{name}` and its keys below"))
+            }
         }
     }
 
@@ -143,7 +141,7 @@ impl<'a, 'i> Table<'a, 'i> {
             Some(reason) => reason.to_owned(),
             None => suggest::hint(&nearest, &format!("its keys are {}", self.known.join(", "))),
         };
-        Err(Problem::new(key.span(), format!("{} has no key {}", self.name, quote(typed)), help))
+        refuse(key.span(), format!("{} has no key {}", self.name, quote(typed)), help)
     }
 }
 

@@ -4,7 +4,7 @@ use gicv5_arch::{IrsIntId, Lpi, Priority, Spi};
 use gicv5_hyp::VcpuIndex;
 use gicv5_model::PeIndex;
 
-use super::problem::{Problem, Span};
+use super::problem::{Problem, Span, refuse};
 use super::{About, Action, Claim, Counter, Kind, Ns, Quantile, Relation, Step, VmSpec, Vms};
 use crate::output::quote;
 use crate::suggest;
@@ -83,7 +83,7 @@ impl Bounds {
                 (format!("the VM has no {id}"), format!("it has {what}s 0 to {last}; `{key}` in [[vm]] says how many"))
             }
         };
-        Err(Problem::new(span.clone(), what, help))
+        refuse(span.clone(), what, help)
     }
 }
 
@@ -117,7 +117,7 @@ impl<'a> Sentence<'a> {
             None => Ok(()),
             Some(word) => {
                 let what = format!("{} does not belong here", quote(word.text));
-                Err(Problem::new(word.span, what, format!("{} is complete without it", quote(self.text))))
+                refuse(word.span, what, format!("{} is complete without it", quote(self.text)))
             }
         }
     }
@@ -147,11 +147,11 @@ impl<'a> Sentence<'a> {
             "LPI" => false,
             "PPI" => {
                 let help = "guests have no PPIs yet: use an SPI or an LPI";
-                return Err(Problem::new(word.span, "a PPI cannot be used", help));
+                return refuse(word.span, "a PPI cannot be used", help);
             }
             other => {
                 let what = format!("{} is no kind of interrupt", quote(other));
-                return Err(Problem::new(word.span, what, "write an interrupt such as SPI 5 or LPI 5"));
+                return refuse(word.span, what, "write an interrupt such as SPI 5 or LPI 5");
             }
         };
         let (number, span) = self.number("number of an interrupt", 0..1 << 24)?;
@@ -162,7 +162,7 @@ impl<'a> Sentence<'a> {
         };
         match id {
             Ok(id) => Ok((id, span)),
-            Err(error) => Err(Problem::new(span, error.to_string(), "write a smaller number")),
+            Err(error) => refuse(span, error.to_string(), "write a smaller number"),
         }
     }
 
@@ -177,7 +177,7 @@ impl<'a> Sentence<'a> {
         let (last, end) = self.number("last number of a range", start..(1 << 24))?;
         let span = span.start..end.end;
         if last - start >= 1 << 16 {
-            return Err(Problem::new(span, "more interrupts than can be set up one by one", "at most 65536 at a time"));
+            return refuse(span, "more interrupts than can be set up one by one", "at most 65536 at a time");
         }
         let ids = (start..=last).filter_map(|n| {
             let n = n as u32;
@@ -199,7 +199,7 @@ impl<'a> Sentence<'a> {
         let word = self.next("vcpu and its number")?;
         if word.text != "vcpu" {
             let what = format!("{} is not understood here", quote(word.text));
-            return Err(Problem::new(word.span, what, "write vcpu and a number, counted from 0"));
+            return refuse(word.span, what, "write vcpu and a number, counted from 0");
         }
         Ok(VcpuIndex(self.number("vCPU of the VM", 0..vcpus as u64)?.0 as usize))
     }
@@ -210,7 +210,7 @@ impl<'a> Sentence<'a> {
             let word = self.next("to PE and its number")?;
             if word.text != expected {
                 let what = format!("{} is not understood here", quote(word.text));
-                return Err(Problem::new(word.span, what, "write: to PE 1"));
+                return refuse(word.span, what, "write: to PE 1");
             }
         }
         Ok(PeIndex(self.number("PE of the machine", 0..u64::from(pes))?.0 as u16))
@@ -229,7 +229,7 @@ impl<'a> Sentence<'a> {
             None => {
                 let nearest = suggest::nearest(word.text, verbs.iter().copied());
                 let help = suggest::hint(&nearest, &format!("write one of: {}", verbs.join(", ")));
-                Err(Problem::new(word.span, format!("{} is no {what}", quote(word.text)), help))
+                refuse(word.span, format!("{} is no {what}", quote(word.text)), help)
             }
         }
     }
@@ -255,7 +255,7 @@ pub(super) fn step(text: (&str, Span), bounds: Bounds) -> Result<Step, Problem> 
         "send" if words.peek() == Some("any") => {
             let word = words.next("any")?;
             if bounds.lpis == 0 {
-                return Err(Problem::new(word.span, "the VM has no LPIs", "give it some by `lpi-id-bits` in [[vm]]"));
+                return refuse(word.span, "the VM has no LPIs", "give it some by `lpi-id-bits` in [[vm]]");
             }
             Step::SendAny
         }
@@ -275,7 +275,7 @@ pub(super) fn step(text: (&str, Span), bounds: Bounds) -> Result<Step, Problem> 
 fn wired(words: &mut Sentence<'_>, bounds: Bounds) -> Result<IrsIntId, Problem> {
     let (id, span) = words.interrupt()?;
     match bounds.check(id, &span)? {
-        IrsIntId::Lpi(_) => Err(Problem::new(span, "an LPI has no wire", "only SPIs can be lowered")),
+        IrsIntId::Lpi(_) => refuse(span, "an LPI has no wire", "only SPIs can be lowered"),
         id => Ok(id),
     }
 }
@@ -375,11 +375,7 @@ impl World<'_> {
             "error" => {
                 let text = whole.0.trim_start().strip_prefix("error").unwrap_or_default().trim();
                 if text.is_empty() {
-                    return Err(Problem::new(
-                        span,
-                        "an error without a text",
-                        "write a piece of the text: error no VM ID",
-                    ));
+                    return refuse(span, "an error without a text", "write a piece of the text: error no VM ID");
                 }
                 return Ok(Claim::Error(text.to_owned()));
             }
@@ -394,20 +390,16 @@ impl World<'_> {
             "latency" | "wake-up" => {
                 let about = self.about(&mut words)?;
                 if about == About::Everything {
-                    return Err(Problem::new(
-                        span,
-                        "a time of nobody",
-                        format!("write the VM: {verb} vm0 max <= 10us"),
-                    ));
+                    return refuse(span, "a time of nobody", format!("write the VM: {verb} vm0 max <= 10us"));
                 }
                 match (verb, &about) {
                     ("latency", About::Vcpu(..)) => {
                         let help = "write the VM, or an interrupt: latency vm0 SPI 5 max <= 10us";
-                        return Err(Problem::new(span, "latencies are not measured vCPU by vCPU", help));
+                        return refuse(span, "latencies are not measured vCPU by vCPU", help);
                     }
                     ("wake-up", About::Interrupt(..)) => {
                         let help = "write the VM, or a vCPU: wake-up vm0 vcpu 1 max <= 5us";
-                        return Err(Problem::new(span, "wake-ups are not measured interrupt by interrupt", help));
+                        return refuse(span, "wake-ups are not measured interrupt by interrupt", help);
                     }
                     _ => {}
                 }
@@ -439,7 +431,7 @@ impl World<'_> {
                 if whole && about != About::Everything {
                     let help = format!("write: {verb} {number}, about everything")
                         .replace(&format!("{verb} "), &format!("{verb} = "));
-                    return Err(Problem::new(span, format!("{verb} are not counted VM by VM"), help));
+                    return refuse(span, format!("{verb} are not counted VM by VM"), help);
                 }
                 let unit = match (&about, counter) {
                     (About::Interrupt(..), Counter::Injected | Counter::Delivered | Counter::Merged) => None,
@@ -450,7 +442,7 @@ impl World<'_> {
                 };
                 if let Some(unit) = unit {
                     let what = format!("{verb} are not counted {unit}");
-                    return Err(Problem::new(span, what, format!("write the VM: {verb} vm0 = {number}")));
+                    return refuse(span, what, format!("write the VM: {verb} vm0 = {number}"));
                 }
                 Claim::Count(counter, about, relation, number)
             }
