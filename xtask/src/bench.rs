@@ -74,7 +74,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut missed = Vec::new();
     if wanted(Part::Events) || wanted(Part::Vms) {
         let program = built(&shell, &["--package", "gicv5-model", "--example", "measure"], "examples/measure")?;
-        let mut bench = Bench { shell: &shell, program, wall: args.wall, missed: Vec::new() };
+        let mut bench = Benchmark { shell: &shell, program, wall: args.wall, missed: Vec::new() };
         if wanted(Part::Events) {
             bench.events()?;
         }
@@ -94,14 +94,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// The program that measures, and what it found to be too much.
-struct Bench<'a> {
+struct Benchmark<'a> {
     shell: &'a Shell,
     program: PathBuf,
     wall: bool,
     missed: Vec<String>,
 }
 
-impl Bench<'_> {
+impl Benchmark<'_> {
     fn events(&mut self) -> Result<()> {
         println!("pend, acknowledge, drop and deactivate, with less urgent LPIs pending:");
         self.spread("events", ["pending", "PEs"], &EVENTS, EVENT_CEILING)?;

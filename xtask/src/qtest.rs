@@ -18,7 +18,7 @@ use gicv5_qtest::known::{self, CheckError, KNOWN, Side, explain};
 use gicv5_qtest::model::Model;
 use gicv5_qtest::operation::{from_text, to_text};
 use gicv5_qtest::qemu::{FirstPe, Qemu, Settings};
-use gicv5_qtest::{Frame, Operation};
+use gicv5_qtest::{Operation, TestMachine};
 use gicv5_random::shrink;
 
 use crate::qemu;

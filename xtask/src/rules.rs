@@ -49,13 +49,13 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 }
 
 /// A source file of a crate whose tests count.
-pub(crate) struct Source {
+pub(crate) struct SourceFile {
     pub(crate) path: String,
     pub(crate) text: String,
 }
 
 /// The Rust files below `src` and `tests` of the crates, in order.
-pub(crate) fn sources(shell: &Shell) -> Result<Vec<Source>> {
+pub(crate) fn sources(shell: &Shell) -> Result<Vec<SourceFile>> {
     let root = workspace::root()?;
     let mut sources = Vec::new();
     for package in shell.read_dir("crates")? {
@@ -70,18 +70,18 @@ pub(crate) fn sources(shell: &Shell) -> Result<Vec<Source>> {
             }
         }
     }
-    sources.sort_by(|a: &Source, b| a.path.cmp(&b.path));
+    sources.sort_by(|a: &SourceFile, b| a.path.cmp(&b.path));
     Ok(sources)
 }
 
-fn collect(shell: &Shell, root: &Path, folder: &Path, sources: &mut Vec<Source>) -> Result<()> {
+fn collect(shell: &Shell, root: &Path, folder: &Path, sources: &mut Vec<SourceFile>) -> Result<()> {
     for path in shell.read_dir(folder)? {
         if path.is_dir() {
             collect(shell, root, &path, sources)?;
         } else if path.extension().is_some_and(|end| end == "rs") {
             let text = shell.read_file(&path)?;
             let path: PathBuf = path.strip_prefix(root).unwrap_or(&path).to_path_buf();
-            sources.push(Source { path: path.display().to_string(), text });
+            sources.push(SourceFile { path: path.display().to_string(), text });
         }
     }
     Ok(())
@@ -94,7 +94,7 @@ type Exceptions = exceptions::Exceptions<exceptions::Uncovered>;
 pub(crate) type Test<'a> = (&'a str, String);
 
 /// The page, and what is wrong: one line each.
-fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[Source]) -> (String, Vec<String>) {
+fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[SourceFile]) -> (String, Vec<String>) {
     let groups: BTreeSet<&str> = book.groups.iter().map(|group| group.id.as_str()).collect();
     let mut findings = Vec::new();
     let mut tests: BTreeMap<String, Vec<Test<'_>>> = BTreeMap::new();
@@ -184,7 +184,7 @@ fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[Source]) -> (Strin
             }
         }
     }
-    page.push_str("\n# Source hazards\n\n| hazard | tests |\n| --- | --- |\n");
+    page.push_str("\n# SourceFile hazards\n\n| hazard | tests |\n| --- | --- |\n");
     for hazard in &book.hazards {
         let id = format!("hazard {}", hazard.number);
         let _ = writeln!(page, "| {} | {} |", hazard.number, cell(&id, "-"));
@@ -306,15 +306,15 @@ fn start_of_item(source: &str, at: usize) -> usize {
 mod tests {
     use super::*;
 
-    pub(crate) const RULES: &str = "### Source names\n\n| X | a source | software |\n\n## GEN - general\n\n\
+    pub(crate) const RULES: &str = "### SourceFile names\n\n| X | a source | software |\n\n## GEN - general\n\n\
         - **GEN-1** One. *Who* SW. *Else* n/a. *Src* X.\n\
         - **GEN-2** Two. *Who* SW. *Else* n/a. *Src* X.\n\n\
         ## VIRS - machines\n\n\
         - **VIRS-1** One. *Who* SW. *Else* n/a. *Src* X.\n\n\
-        ## Source hazards - do not copy\n\n1. Beware.\n";
+        ## SourceFile hazards - do not copy\n\n1. Beware.\n";
 
     fn findings(exceptions: &str, source: &str) -> (String, Vec<String>) {
-        let source = Source { path: "a.rs".into(), text: source.into() };
+        let source = SourceFile { path: "a.rs".into(), text: source.into() };
         table(&RuleBook::parse(RULES).unwrap(), &Exceptions::parse(EXCEPTIONS, exceptions).unwrap(), &[source])
     }
 

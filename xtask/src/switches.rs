@@ -5,7 +5,7 @@
 //! function names it, or goes through all positions of its type.
 
 use crate::exceptions;
-use crate::rules::{self, Source, Test};
+use crate::rules::{self, SourceFile, Test};
 use crate::workspace;
 use anyhow::{Result, ensure};
 use gicv5_facts::{Rule, RuleBook};
@@ -59,7 +59,12 @@ fn is_open(rule: &Rule) -> bool {
 }
 
 /// The page, and what is wrong: one line each.
-fn table(book: &RuleBook, exceptions: &Exceptions, switches: &[Switch], sources: &[Source]) -> (String, Vec<String>) {
+fn table(
+    book: &RuleBook,
+    exceptions: &Exceptions,
+    switches: &[Switch],
+    sources: &[SourceFile],
+) -> (String, Vec<String>) {
     let mut findings = Vec::new();
     let questions: BTreeSet<String> =
         book.open_questions.iter().map(|question| format!("open question {}", question.number)).collect();
@@ -184,14 +189,14 @@ fn sentence(lines: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    const BOOK: &str = "### Source names\n\n| X | a source | software |\n\n## VMT - table\n\n\
+    const BOOK: &str = "### SourceFile names\n\n| X | a source | software |\n\n## VMT - table\n\n\
         - **VMT-11** One. *Who* SW. *Else* CU{a | b}. *Src* X.\n\
         - **VMT-12** Two. *Who* SW. *Else* n/a (inferred). *Src* X. *Basis* inferred.\n\
         - **VMT-13** Three. *Who* SW. *Else* n/a. *Src* X.\n\n\
-        ## Source hazards - do not copy\n\n1. Beware.\n\n## Open questions\n\n1. Why? *Assumed* so. *Switches* none.\n";
+        ## SourceFile hazards - do not copy\n\n1. Beware.\n\n## Open questions\n\n1. Why? *Assumed* so. *Switches* none.\n";
 
     fn findings(exceptions: &str, test: &str) -> Vec<String> {
-        let source = Source { path: "a.rs".into(), text: test.into() };
+        let source = SourceFile { path: "a.rs".into(), text: test.into() };
         let exceptions = Exceptions::parse(EXCEPTIONS, exceptions).unwrap();
         // Left open by VMT-11.
         let switch = Switches::ALL.iter().find(|switch| switch.type_name == "UnsupportedVmTable").unwrap();

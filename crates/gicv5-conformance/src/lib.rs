@@ -71,7 +71,7 @@ pub use disorder::disorder;
 pub use features::{Features, IRS, Need};
 pub use lab::virt;
 pub use lab::virt::{VirtualIst, Vm, VmTable, World};
-pub use lab::{A_WHILE, FRAME, Lab, MAX_PES, SOON, Table, acknowledge, config, until};
+pub use lab::{A_WHILE, FRAME, Lab, MAX_PES, SOON, TableBlock, acknowledge, config, until};
 pub use outcome::{Failure, Outcome, Value, Verdict, expect};
 pub use suite::{Observer, Summary, run, tests};
 pub use survey::{IrsState, PeState};

@@ -65,28 +65,28 @@ pub fn run<B: Bench + 'static>(
 }
 
 /// The state that every test starts from.
-struct Base {
+struct Baseline {
     pes: [Option<PeState>; MAX_PES],
     irs: IrsState,
 }
 
-impl Base {
-    fn look<B: Bench>(lab: &Lab<'_, B>) -> Base {
+impl Baseline {
+    fn look<B: Bench>(lab: &Lab<'_, B>) -> Baseline {
         let mut pes = [None; MAX_PES];
         for (n, place) in pes.iter_mut().enumerate().take(lab.pes()) {
             *place = lab.pe_state(n).ok();
         }
-        Base { pes, irs: IrsState::read(lab.bench()) }
+        Baseline { pes, irs: IrsState::read(lab.bench()) }
     }
 }
 
-fn run_one<B: Bench>(lab: &Lab<'_, B>, test: &Test<B>, base: &mut Option<Base>) -> Outcome {
+fn run_one<B: Bench>(lab: &Lab<'_, B>, test: &Test<B>, base: &mut Option<Baseline>) -> Outcome {
     // The first test that is not about the state after reset starts from a machine that has been put in order.
     let about_reset = test.name.starts_with("reset::");
     if base.is_none() && !about_reset {
         lab.put_back()?;
         lab.try_ability()?;
-        *base = Some(Base::look(lab));
+        *base = Some(Baseline::look(lab));
     }
     let mut outcome = Ok(());
     let ended = lab.bench().attempt(&mut || outcome = (test.body)(lab));

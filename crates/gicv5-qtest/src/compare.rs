@@ -4,7 +4,7 @@ use std::fmt;
 
 use gicv5_trace::Event;
 
-use crate::operation::{Answer, Frame, Operation, Verdict, pieces};
+use crate::operation::{Answer, Operation, TestMachine, Verdict, pieces};
 
 /// What two machines disagree on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,7 +102,7 @@ pub enum CompareError<R: std::error::Error, S: std::error::Error> {
 /// Runs `sequence` on both machines and returns the first difference that `explain` does not account for.
 ///
 /// `explain` sees the operations up to and including the one that differs, and the disagreement.
-pub fn compare<R: Frame, S: Frame>(
+pub fn compare<R: TestMachine, S: TestMachine>(
     reference: &mut R,
     subject: &mut S,
     sequence: &[Operation],
@@ -182,7 +182,7 @@ pub fn frame_writes(operations: &[Operation]) -> impl Iterator<Item = (u64, crat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::operation::{Level, Width};
+    use crate::operation::{Width, WireLevel};
     use gicv5_arch::Spi;
     use std::convert::Infallible;
 
@@ -191,10 +191,10 @@ mod tests {
     struct Toy {
         sticks_at: Option<u64>,
         register: u64,
-        wire: Option<(u32, Level)>,
+        wire: Option<(u32, WireLevel)>,
     }
 
-    impl Frame for Toy {
+    impl TestMachine for Toy {
         type Error = Infallible;
         fn reset(&mut self) -> Result<(), Infallible> {
             self.register = 0;
@@ -209,7 +209,8 @@ mod tests {
                 Operation::Line { spi, level } => {
                     self.wire = Some((spi, level));
                     let spi = Spi::new(spi).unwrap();
-                    let state = |pending| Event::SpiState { spi, high: level == Level::High, pending, active: false };
+                    let state =
+                        |pending| Event::SpiState { spi, high: level == WireLevel::High, pending, active: false };
                     // The first event is overtaken by the second within the same operation.
                     answer.events = vec![state(false), state(true)];
                 }
@@ -231,7 +232,7 @@ mod tests {
 
     #[test]
     fn equal_machines_have_no_difference_and_every_read_counts() {
-        let sequence = [WRITE(1), READ, Operation::Line { spi: 3, level: Level::High }, READ];
+        let sequence = [WRITE(1), READ, Operation::Line { spi: 3, level: WireLevel::High }, READ];
         let mut tally = Tally::default();
         let found = compare(&mut Toy::default(), &mut Toy::default(), &sequence, &mut tally, |_, _| false);
         assert_eq!(found.unwrap(), None);

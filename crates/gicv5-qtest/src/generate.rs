@@ -16,7 +16,7 @@ use gicv5_random::Rng;
 
 use crate::ist::{IstRegisters, IstShape};
 use crate::layout::{FRAME_BYTES, RESET, SPIS, TABLES, offset};
-use crate::operation::{Level, Operation, Width, pieces};
+use crate::operation::{Operation, Width, WireLevel, pieces};
 
 /// The registers that have an effect or show one, hit often.
 const ACTIVE: &[IrsReg] = &[
@@ -318,7 +318,7 @@ impl Generator {
                     self.write(offset::SPI_CFGR, Width::W32, 0);
                 }
                 _ => {
-                    let level = if self.random.chance(1, 2) { Level::High } else { Level::Low };
+                    let level = if self.random.chance(1, 2) { WireLevel::High } else { WireLevel::Low };
                     let spi = u32::try_from(id).unwrap_or(0) % SPIS;
                     self.out.push(Operation::Line { spi, level });
                 }

@@ -12,7 +12,7 @@ use gicv5_trace::Event;
 use crate::compare::{Disagreement, frame_writes};
 use crate::ist::IstRegisters;
 use crate::layout::{FRAME_BYTES, SPIS, offset};
-use crate::operation::{Answer, Frame, Level, Operation, ParseError, Width, number, pieces};
+use crate::operation::{Answer, Operation, ParseError, TestMachine, Width, WireLevel, number, pieces};
 use crate::qemu::FirstPe;
 
 /// One known difference.
@@ -284,7 +284,7 @@ struct History {
     ist: IstRegisters,
     /// Entries whose VALID bit QEMU may have set, or failed to set, wrongly.
     wrong_maps: BTreeMap<u64, WrongMap>,
-    levels: BTreeMap<u32, Level>,
+    levels: BTreeMap<u32, WireLevel>,
     /// SPIs that were resampled while their wire was high.
     resampled_high: BTreeSet<u32>,
 }
@@ -318,7 +318,7 @@ impl History {
             (offset::MAP_L2_ISTR, Width::W32) => self.map(value & 0xff_ffff),
             (offset::SPI_RESAMPLER, Width::W32) => {
                 let spi = u32::try_from(value & 0xff_ffff).unwrap_or(SPIS);
-                if self.levels.get(&spi) == Some(&Level::High) {
+                if self.levels.get(&spi) == Some(&WireLevel::High) {
                     self.resampled_high.insert(spi);
                 }
             }
@@ -432,7 +432,7 @@ impl Known {
     }
 
     /// Runs the script on a machine with four PEs; for [`Side::Qemu`] it must trace.
-    pub fn check<F: Frame>(&self, machine: &mut F, side: Side) -> Result<(), CheckError<F::Error>> {
+    pub fn check<F: TestMachine>(&self, machine: &mut F, side: Side) -> Result<(), CheckError<F::Error>> {
         let lines = self
             .script
             .lines()
@@ -485,7 +485,7 @@ impl Known {
 
 /// Checks the state after reset: every aligned 32 bit word of the frame against
 /// [`RESET`](crate::layout::RESET). Returns offset, value found and value listed of each that differs.
-pub fn check_reset<F: Frame>(machine: &mut F) -> Result<Vec<(u64, u64, u64)>, F::Error> {
+pub fn check_reset<F: TestMachine>(machine: &mut F) -> Result<Vec<(u64, u64, u64)>, F::Error> {
     let sequence: Vec<Operation> =
         (0..FRAME_BYTES).step_by(4).map(|offset| Operation::Read { offset, width: Width::W32 }).collect();
     let answers = machine.run(&sequence)?;

@@ -7,7 +7,7 @@
 //!
 //! - [`installation`] finds QEMU 11.1;
 //! - [`qemu`] starts it under qtest and speaks its protocols;
-//! - [`operation`] is what a sequence consists of, and the trait [`Frame`] that both machines implement;
+//! - [`operation`] is what a sequence consists of, and the trait [`TestMachine`] that both machines implement;
 //! - [`generate`] makes sequences;
 //! - [`compare`] runs a sequence on two machines, [`known`] explains;
 //! - [`model`] is the model as the other machine.
@@ -85,5 +85,5 @@ pub mod qemu;
 mod stub;
 mod trace;
 
-pub use operation::{Answer, Frame, Level, Operation, Verdict, Width, pieces};
+pub use operation::{Answer, Operation, TestMachine, Verdict, Width, WireLevel, pieces};
 pub use trace::BadLine;

@@ -1,4 +1,4 @@
-//! The model as a [`Frame`].
+//! The model as a [`TestMachine`].
 //!
 //! The machine is configured by the ID registers that QEMU's reports, and acts as promptly as QEMU does: commands complete
 //! at once, memory is seen at once. What the model reports as a violation is no concern here; sequences break rules on
@@ -9,7 +9,7 @@ use gicv5_arch::insn::{Form, GicInsn};
 use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IIDR, IrsReg};
 use gicv5_arch::sysreg::PpiSet;
 use gicv5_arch::{IrsIntId, PhysAddr, Ppi, Spi};
-use gicv5_hal::{AllocError, BlockLayout, BlockLayoutError, Frame as HalFrame, Irs, IrsIndex, PeOps, TableMemory};
+use gicv5_hal::{AllocError, BlockLayout, BlockLayoutError, Frame, Irs, IrsIndex, PeOps, TableMemory};
 use gicv5_model::PeIndex;
 use gicv5_model::config::{ConfigError, Effects, MachineConfig};
 use gicv5_model::config::{Eagerness, MemoryConfig};
@@ -18,7 +18,7 @@ use gicv5_model::{Machine, MachineState, ModelPe};
 use gicv5_trace::{Candidate, Event, NoCandidate};
 
 use crate::layout::{FRAME_BYTES, RESET, SPIS, TABLES};
-use crate::operation::{Answer, Frame, Level, Operation, Verdict, Width, pieces};
+use crate::operation::{Answer, Operation, TestMachine, Verdict, Width, WireLevel, pieces};
 
 /// Why the model could not be made or driven.
 #[derive(Debug, thiserror::Error)]
@@ -137,12 +137,12 @@ fn listed(wanted: IrsReg) -> u32 {
 }
 
 /// The configuration frame and an aligned piece of it that reaches the IRS: 32 or 64 bits, inside the frame.
-fn reaches(at: u64, piece: Width) -> Option<(HalFrame, u16)> {
+fn reaches(at: u64, piece: Width) -> Option<(Frame, u16)> {
     let offset = u16::try_from(at).ok().filter(|_| at < FRAME_BYTES && piece >= Width::W32)?;
-    Some((HalFrame::config(IrsIndex(0)), offset))
+    Some((Frame::config(IrsIndex(0)), offset))
 }
 
-impl Frame for Model {
+impl TestMachine for Model {
     type Error = ModelError;
 
     fn reset(&mut self) -> Result<(), ModelError> {
@@ -172,7 +172,7 @@ impl Frame for Model {
             }
             Operation::Line { spi, level } => {
                 let spi = Spi::new(spi).map_err(|_| ModelError::Number { what: "SPI", value: spi.into() })?;
-                self.machine.set_spi_wire(spi, level == Level::High);
+                self.machine.set_spi_wire(spi, level == WireLevel::High);
             }
             Operation::Gic { insn, xt } => {
                 let result = self.pe.gic(insn, xt);

@@ -79,7 +79,7 @@ impl Width {
 
 /// The level of a wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Level {
+pub enum WireLevel {
     /// Not asserted.
     Low,
     /// Asserted.
@@ -126,7 +126,7 @@ pub enum Operation {
         /// SPI ID, below [`SPIS`](crate::layout::SPIS).
         spi: u32,
         /// New level.
-        level: Level,
+        level: WireLevel,
     },
     /// Execute a GIC instruction on the PE with IAFFID 0, and what completes it.
     Gic {
@@ -191,8 +191,8 @@ impl Operation {
                     forms.push(Self::Line { spi: 0, level });
                     forms.push(Self::Line { spi: spi / 2, level });
                 }
-                if level == Level::High {
-                    forms.push(Self::Line { spi, level: Level::Low });
+                if level == WireLevel::High {
+                    forms.push(Self::Line { spi, level: WireLevel::Low });
                 }
                 forms
             }
@@ -211,8 +211,8 @@ impl fmt::Display for Operation {
             Self::Store { address, width, value } => {
                 write!(f, "store{} {address:#x} {value:#x}", width.bits())
             }
-            Self::Line { spi, level: Level::Low } => write!(f, "line {spi} low"),
-            Self::Line { spi, level: Level::High } => write!(f, "line {spi} high"),
+            Self::Line { spi, level: WireLevel::Low } => write!(f, "line {spi} low"),
+            Self::Line { spi, level: WireLevel::High } => write!(f, "line {spi} high"),
             Self::Gic { insn, xt } if insn.info().form == Form::Operand => write!(f, "{insn} {xt:#x}"),
             Self::Gic { insn, .. } => write!(f, "{insn}"),
             Self::ReadSysreg { register } => write!(f, "mrs {}", register.name()),
@@ -285,8 +285,8 @@ impl Operation {
         if verb == "line" {
             let spi = number("an SPI ID", words.next())?;
             let level = match words.next().unwrap_or_default() {
-                "low" => Level::Low,
-                "high" => Level::High,
+                "low" => WireLevel::Low,
+                "high" => WireLevel::High,
                 other => return Err(ParseError::Level(other.to_owned())),
             };
             let spi =
@@ -336,7 +336,7 @@ impl Operation {
 /// The naturally aligned accesses that a bus makes of one access, in ascending order: offset and width.
 ///
 /// An IRS sees aligned accesses only. QEMU's bus cuts an unaligned one into the largest aligned pieces, going
-/// upwards, and joins what they read; a machine behind [`Frame`] does the same by means of this function.
+/// upwards, and joins what they read; a machine behind [`TestMachine`] does the same by means of this function.
 ///
 /// ```
 /// use gicv5_qtest::{Width, pieces};
@@ -379,7 +379,7 @@ pub enum Verdict {
 }
 
 /// A machine whose IRS can be driven without a guest: QEMU, or a model of the hardware.
-pub trait Frame {
+pub trait TestMachine {
     /// What can go wrong with the machine itself. An access never fails: GEN-9 allows no abort.
     type Error: std::error::Error;
 
@@ -437,8 +437,10 @@ mod tests {
             (any::<u64>(), width(), any::<u64>()).prop_map(|(address, width, value)| {
                 Operation::Store { address, width, value: width.truncate(value) }
             }),
-            (any::<u32>(), prop::bool::ANY)
-                .prop_map(|(spi, high)| Operation::Line { spi, level: if high { Level::High } else { Level::Low } }),
+            (any::<u32>(), prop::bool::ANY).prop_map(|(spi, high)| Operation::Line {
+                spi,
+                level: if high { WireLevel::High } else { WireLevel::Low }
+            }),
         ]
     }
 

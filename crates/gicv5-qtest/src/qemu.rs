@@ -1,4 +1,4 @@
-//! QEMU under qtest, as a [`Frame`].
+//! QEMU under qtest, as a [`TestMachine`].
 //!
 //! `-accel qtest` gives a machine whose CPUs execute nothing; a line protocol on standard input and output
 //! reads and writes physical addresses and drives device inputs. Commands are answered in order, so a whole
@@ -27,7 +27,7 @@ use serde_json::Value;
 use crate::compare::frame_writes;
 use crate::installation::Installation;
 use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES, offset};
-use crate::operation::{Answer, Frame, Level, Operation, Verdict, Width};
+use crate::operation::{Answer, Operation, TestMachine, Verdict, Width, WireLevel};
 use crate::stub;
 use crate::trace::{self, BadLine, Line, MARKER, MARKERS};
 
@@ -436,10 +436,10 @@ impl Qemu {
             }
             Operation::Line { spi, level } if spi < SPIS => {
                 match level {
-                    Level::High => self.high.insert(spi),
-                    Level::Low => self.high.remove(&spi),
+                    WireLevel::High => self.high.insert(spi),
+                    WireLevel::Low => self.high.remove(&spi),
                 };
-                format!("set_irq_in {} unnamed-gpio-in {spi} {}", self.gic, u8::from(level == Level::High))
+                format!("set_irq_in {} unnamed-gpio-in {spi} {}", self.gic, u8::from(level == WireLevel::High))
             }
             Operation::Gic { .. } | Operation::ReadSysreg { .. } | Operation::WriteSysreg { .. } => {
                 return Err(QemuError::NoPe { operation: *operation });
@@ -553,7 +553,7 @@ impl Qemu {
     }
 }
 
-impl Frame for Qemu {
+impl TestMachine for Qemu {
     type Error = QemuError;
 
     fn reset(&mut self) -> Result<(), QemuError> {

@@ -60,12 +60,12 @@ fn basis_parser() -> impl TypedValueParser<Value = Basis> {
 
 /// The numbered lists beside the rules and the open questions.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum NoteKind {
     Hazard,
     Pitfall,
 }
 
-impl Kind {
+impl NoteKind {
     const ALL: [Self; 2] = [Self::Hazard, Self::Pitfall];
 
     fn name(self) -> &'static str {
@@ -93,7 +93,7 @@ impl Kind {
 /// Something that has an id.
 enum Item<'a> {
     Rule(&'a Rule),
-    Note(Kind, &'a Note),
+    Note(NoteKind, &'a Note),
     Question(&'a Question),
     Own(&'static OwnRule),
     Qemu(&'static QemuDifference),
@@ -220,7 +220,7 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
 /// Everything that has an id.
 fn all(book: &RuleBook) -> Result<Vec<Item<'_>>, Failure> {
     let mut items: Vec<_> = book.rules.iter().map(Item::Rule).collect();
-    for kind in Kind::ALL {
+    for kind in NoteKind::ALL {
         items.extend(kind.notes(book).iter().map(|note| Item::Note(kind, note)));
     }
     items.extend(book.open_questions.iter().map(Item::Question));
@@ -234,7 +234,7 @@ fn find<'a>(book: &'a RuleBook, id: &str) -> Result<Vec<Item<'a>>, Failure> {
     if let Some(rule) = book.rule(id) {
         return Ok(vec![Item::Rule(rule)]);
     }
-    for kind in Kind::ALL {
+    for kind in NoteKind::ALL {
         let notes = kind.notes(book);
         if id.eq_ignore_ascii_case(kind.name()) {
             return Ok(notes.iter().map(|note| Item::Note(kind, note)).collect());
@@ -284,7 +284,7 @@ fn group_of(rule: &OwnRule) -> &'static str {
     rule.id.split_once('-').map_or(rule.id, |(group, _)| group)
 }
 
-fn note_id(kind: Kind, note: &Note) -> String {
+fn note_id(kind: NoteKind, note: &Note) -> String {
     format!("{}-{}", kind.name(), note.number)
 }
 
@@ -297,7 +297,7 @@ fn unknown(book: &RuleBook, id: &str) -> Result<String, Failure> {
         let group = group_of(last);
         return Ok(format!("no rule {}; {group} goes from {group}-1 to {}", quote(id), last.id));
     }
-    let lists = Kind::ALL.map(|kind| (kind.name(), kind.notes(book).len()));
+    let lists = NoteKind::ALL.map(|kind| (kind.name(), kind.notes(book).len()));
     for (name, count) in lists.into_iter().chain([(QUESTION, book.open_questions.len())]) {
         if prefix.eq_ignore_ascii_case(name) {
             return Ok(format!("no {name} {}; they go from {name}-1 to {name}-{count}", quote(id)));
@@ -305,7 +305,7 @@ fn unknown(book: &RuleBook, id: &str) -> Result<String, Failure> {
     }
     let mut names: Vec<String> = all(book)?.iter().map(Item::id).collect();
     names.extend(book.groups.iter().map(|group| group.id.clone()));
-    names.extend(Kind::ALL.map(Kind::name).into_iter().chain([QUESTION]).map(str::to_owned));
+    names.extend(NoteKind::ALL.map(NoteKind::name).into_iter().chain([QUESTION]).map(str::to_owned));
     let nearest = suggest::nearest(id, names.iter().map(String::as_str));
     let hint = suggest::hint(&nearest, "gicv5 explain --list shows all");
     Ok(format!("no rule, group, hazard or question {}; {hint}", quote(id)))

@@ -14,7 +14,7 @@ use crate::workspace::{self, Scratch};
 
 /// A declaration that holds numbers, and where it stands.
 #[derive(Clone)]
-pub(super) struct Place {
+pub(super) struct DeclarationSite {
     file: PathBuf,
     /// Counted from 1.
     line: usize,
@@ -22,21 +22,25 @@ pub(super) struct Place {
 }
 
 /// Every declaration with a number in the files of a folder of a copy, by their place in the copy.
-pub(super) fn places(scratch: &Scratch, folder: &Path) -> Result<Vec<Place>> {
+pub(super) fn places(scratch: &Scratch, folder: &Path) -> Result<Vec<DeclarationSite>> {
     let mut places = Vec::new();
     for file in scratch.shell.read_dir(folder)? {
         if file.extension().is_some_and(|end| end == "rs") {
             let source = scratch.shell.read_file(&file)?;
             let found = declarations(&source);
             let file = file.strip_prefix(&scratch.root).unwrap_or(&file);
-            places.extend(found.map(|(line, declaration)| Place { file: file.to_path_buf(), line, declaration }));
+            places.extend(found.map(|(line, declaration)| DeclarationSite {
+                file: file.to_path_buf(),
+                line,
+                declaration,
+            }));
         }
     }
     ensure!(!places.is_empty(), "no number to change in {}: its form is not known here", folder.display());
     Ok(places)
 }
 
-impl Place {
+impl DeclarationSite {
     /// Changes one number, runs the test of the facts, and puts the number back. Returns the change as well.
     pub(super) fn outcome(&self, scratch: &Scratch, random: &mut Rng) -> Result<(Outcome, String)> {
         let changes = self.declaration.changes();

@@ -122,17 +122,17 @@ impl Target {
 
         let is_wanted = |mutant: &Mutant| format!("{}: {}", mutant.place, mutant.name).contains(&args.only);
         let numbered =
-            mutants.iter().enumerate().filter(|(_, mutant)| is_wanted(mutant)).map(|(n, _)| Change::Switch(n));
-        let declared = places.into_iter().filter(|_| args.only.is_empty()).map(Change::Declaration);
-        let population: Vec<Change> = numbered.chain(declared).collect();
+            mutants.iter().enumerate().filter(|(_, mutant)| is_wanted(mutant)).map(|(n, _)| Mutation::Switch(n));
+        let declared = places.into_iter().filter(|_| args.only.is_empty()).map(Mutation::Declaration);
+        let population: Vec<Mutation> = numbered.chain(declared).collect();
         tally.population = population.len();
         let wanted = if args.all { usize::MAX } else { args.sample };
         let chosen = sample(&mut random, population, wanted);
         let (mut switched, mut changed) = (Vec::new(), Vec::new());
         for change in chosen {
             match change {
-                Change::Switch(n) => switched.push(n),
-                Change::Declaration(place) => changed.push(place),
+                Mutation::Switch(n) => switched.push(n),
+                Mutation::Declaration(place) => changed.push(place),
             }
         }
 
@@ -190,9 +190,9 @@ impl Target {
 }
 
 /// One change that may be drawn.
-enum Change {
+enum Mutation {
     Switch(usize),
-    Declaration(declarations::Place),
+    Declaration(declarations::DeclarationSite),
 }
 
 /// Runs the tests on mutants, several at a time.

@@ -9,7 +9,7 @@ use gicv5_hal::{Coherency, TableMemory};
 use crate::bench::Bench;
 use crate::features::IRS;
 use crate::lab::Lab;
-use crate::lab::memory::Table;
+use crate::lab::memory::TableBlock;
 use crate::outcome::{Failure, Outcome, expect};
 
 impl<B: Bench> Lab<'_, B> {
@@ -18,7 +18,7 @@ impl<B: Bench> Lab<'_, B> {
     /// # Errors
     ///
     /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
-    pub fn linear_ist(&self) -> Result<(IstGeometry, Table), Failure> {
+    pub fn linear_ist(&self) -> Result<(IstGeometry, TableBlock), Failure> {
         let ist = self.features.linear_ist().ok_or(Failure::Exhausted { what: "linear IST" })?;
         let table = self.memory(ist.base())?;
         self.adopt(ist, table)?;
@@ -30,7 +30,7 @@ impl<B: Bench> Lab<'_, B> {
     /// # Errors
     ///
     /// [`Failure::Busy`](crate::Failure::Busy); [`Failure::Exhausted`](crate::Failure::Exhausted) if the memory lies where no IRS reaches.
-    pub fn adopt(&self, ist: IstGeometry, table: Table) -> Outcome {
+    pub fn adopt(&self, ist: IstGeometry, table: TableBlock) -> Outcome {
         self.write_attributes()?;
         self.write(ist.cfgr())?;
         expect("IRS_IST_CFGR", ist.cfgr().raw_value(), self.read_raw(IrsReg::IRS_IST_CFGR) as u32)?;

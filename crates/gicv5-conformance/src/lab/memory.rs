@@ -13,7 +13,7 @@ use crate::outcome::Failure;
 
 /// A block of table memory that belongs to the test until its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Table {
+pub struct TableBlock {
     index: usize,
     /// Where it is.
     pub address: PhysAddr,
@@ -27,7 +27,7 @@ impl<B: Bench> Lab<'_, B> {
     /// # Errors
     ///
     /// [`Failure::Exhausted`](crate::Failure::Exhausted).
-    pub fn memory(&self, footprint: Footprint) -> Result<Table, Failure> {
+    pub fn memory(&self, footprint: Footprint) -> Result<TableBlock, Failure> {
         const NONE: Failure = Failure::Exhausted { what: "table memory" };
         let memory = self.bench.memory();
         let footprint = footprint.for_cache_line(memory.cache_line()).map_err(|_| NONE)?;
@@ -41,7 +41,7 @@ impl<B: Bench> Lab<'_, B> {
         };
         match blocks.iter_mut().enumerate().find(|(_, place)| place.is_none()) {
             Some((index, place)) => {
-                let table = Table { index, address: block.address(), size: block.size() };
+                let table = TableBlock { index, address: block.address(), size: block.size() };
                 *place = Some(block);
                 Ok(table)
             }
@@ -54,10 +54,10 @@ impl<B: Bench> Lab<'_, B> {
 
     /// The test's table at an address.
     #[must_use]
-    pub fn table_at(&self, address: u64) -> Option<Table> {
+    pub fn table_at(&self, address: u64) -> Option<TableBlock> {
         let blocks = self.blocks.borrow();
         let mut found = blocks.iter().enumerate().filter_map(|(index, block)| Some((index, block.as_ref()?)));
-        found.find(|(_, block)| block.address().raw() == address).map(|(index, block)| Table {
+        found.find(|(_, block)| block.address().raw() == address).map(|(index, block)| TableBlock {
             index,
             address: block.address(),
             size: block.size(),
@@ -65,16 +65,16 @@ impl<B: Bench> Lab<'_, B> {
     }
 
     /// Stores 64 bits into a table and publishes them (COH-1).
-    pub fn store64(&self, table: Table, offset: u64, value: u64) {
+    pub fn store64(&self, table: TableBlock, offset: u64, value: u64) {
         self.store_bytes(table, offset..offset + 8, |memory, block| memory.store64(block, offset, value));
     }
 
     /// Stores 32 bits into a table and publishes them (COH-1).
-    pub fn store32(&self, table: Table, offset: u64, value: u32) {
+    pub fn store32(&self, table: TableBlock, offset: u64, value: u32) {
         self.store_bytes(table, offset..offset + 4, |memory, block| memory.store32(block, offset, value));
     }
 
-    fn store_bytes(&self, table: Table, bytes: Range<u64>, store: impl FnOnce(&B::Memory, &BlockOf<B>)) {
+    fn store_bytes(&self, table: TableBlock, bytes: Range<u64>, store: impl FnOnce(&B::Memory, &BlockOf<B>)) {
         let memory = self.bench.memory();
         if let Some(Some(block)) = self.blocks.borrow().get(table.index) {
             memory.prepare(IRS, block, bytes.clone());
@@ -85,19 +85,19 @@ impl<B: Bench> Lab<'_, B> {
 
     /// Loads 64 bits from a table, as the IRS has written them (COH-4).
     #[must_use]
-    pub fn load64(&self, table: Table, offset: u64) -> u64 {
+    pub fn load64(&self, table: TableBlock, offset: u64) -> u64 {
         self.load_bytes(table, offset..offset + 8, |memory, block| memory.load64(block, offset))
     }
 
     /// Loads 32 bits from a table, as the IRS has written them (COH-4).
     #[must_use]
-    pub fn load32(&self, table: Table, offset: u64) -> u32 {
+    pub fn load32(&self, table: TableBlock, offset: u64) -> u32 {
         self.load_bytes(table, offset..offset + 4, |memory, block| memory.load32(block, offset))
     }
 
     fn load_bytes<T: Default>(
         &self,
-        table: Table,
+        table: TableBlock,
         bytes: Range<u64>,
         load: impl FnOnce(&B::Memory, &BlockOf<B>) -> T,
     ) -> T {

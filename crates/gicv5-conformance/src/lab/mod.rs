@@ -28,7 +28,7 @@ use crate::survey::{IrsState, PeState};
 
 pub(crate) use instructions::ask;
 pub use instructions::{acknowledge, config};
-pub use memory::Table;
+pub use memory::TableBlock;
 pub(crate) use signals::expect_interrupt;
 
 /// How long something that must happen may take.

@@ -9,13 +9,13 @@ use gicv5_arch::{Addr55_6, Addr55_12, Lpi};
 
 use crate::bench::Bench;
 use crate::features::Need;
-use crate::lab::{Lab, Table};
+use crate::lab::{Lab, TableBlock};
 use crate::outcome::{Failure, Outcome, expect};
 
 const NO_TABLE: Failure = Failure::Exhausted { what: "aligned memory" };
 
 /// A two-level IST without level-2 tables, valid.
-fn two_level<B: Bench>(lab: &Lab<'_, B>, ist: Option<IstGeometry>) -> Result<(IstGeometry, Table), Failure> {
+fn two_level<B: Bench>(lab: &Lab<'_, B>, ist: Option<IstGeometry>) -> Result<(IstGeometry, TableBlock), Failure> {
     let ist = ist.ok_or(Failure::Exhausted { what: "two-level IST" })?;
     let level1 = lab.memory(ist.base())?;
     lab.adopt(ist, level1)?;
@@ -25,10 +25,10 @@ fn two_level<B: Bench>(lab: &Lab<'_, B>, ist: Option<IstGeometry>) -> Result<(Is
 /// Allocates a level-2 table and writes its address into a level-1 entry.
 fn name_level2<B: Bench>(
     lab: &Lab<'_, B>,
-    (ist, level1): (IstGeometry, Table),
+    (ist, level1): (IstGeometry, TableBlock),
     index: u32,
     valid: bool,
-) -> Result<Table, Failure> {
+) -> Result<TableBlock, Failure> {
     let level2 = lab.memory(ist.level2().ok_or(NO_TABLE)?)?;
     let address = Addr55_12::new(level2.address).map_err(|_| NO_TABLE)?;
     let entry = L1_ISTE::ZERO.with_l2_addr(address).with_valid(valid);

@@ -8,7 +8,7 @@ use crate::features::Need;
 use crate::lab::Lab;
 use crate::outcome::{Failure, Outcome, expect};
 use crate::virt::{VM, VPES, VirtualIst, Vm, preset, vlpi, vspi};
-use crate::{Bench, Table};
+use crate::{Bench, TableBlock};
 
 /// A VM without ISTs, whose first VPE is resident.
 fn bare_vm<B: Bench>(lab: &Lab<'_, B>) -> Result<Vm, Failure> {
@@ -19,7 +19,7 @@ fn bare_vm<B: Bench>(lab: &Lab<'_, B>) -> Result<Vm, Failure> {
     Ok(vm)
 }
 
-fn level1_is_valid<B: Bench>(lab: &Lab<'_, B>, level1: Table) -> bool {
+fn level1_is_valid<B: Bench>(lab: &Lab<'_, B>, level1: TableBlock) -> bool {
     L1_ISTE::new_with_raw_value(lab.load64(level1, 0)).valid()
 }
 

@@ -12,7 +12,7 @@ use crate::features::Need;
 use crate::lab::Lab;
 use crate::outcome::{Failure, Outcome, expect};
 use crate::virt::{OTHER, VM, VPES, VmTable};
-use crate::{Bench, Table};
+use crate::{Bench, TableBlock};
 
 /// A VM whose level-1 entry is the second one.
 const FAR: VmId = VmId::new(200);
@@ -32,7 +32,7 @@ fn expect_map<B: Bench>(lab: &Lab<'_, B>, vm: &crate::Vm, valid: bool) -> Outcom
     expect("L2_VMTE.VALID", valid, lab.vm_is_valid(vm))
 }
 
-fn address(table: Table) -> Result<Addr55_3, Failure> {
+fn address(table: TableBlock) -> Result<Addr55_3, Failure> {
     Addr55_3::new(table.address).map_err(|_| Failure::Exhausted { what: "aligned memory" })
 }
 

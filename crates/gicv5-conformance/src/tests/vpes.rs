@@ -25,14 +25,14 @@ fn expect_settings<B: Bench>(lab: &Lab<'_, B>, vpe: VpeId, settings: IRS_VPE_DBR
     Ok(())
 }
 
-fn zero<B: Bench>(lab: &Lab<'_, B>, table: crate::Table) {
+fn zero<B: Bench>(lab: &Lab<'_, B>, table: crate::TableBlock) {
     for offset in (0..table.size).step_by(8) {
         lab.store64(table, offset, 0);
     }
 }
 
 /// A VM with one VPE, and the descriptors of both.
-fn vm_and_descriptor<B: Bench>(lab: &Lab<'_, B>) -> Result<(Vm, crate::Table), crate::Failure> {
+fn vm_and_descriptor<B: Bench>(lab: &Lab<'_, B>) -> Result<(Vm, crate::TableBlock), crate::Failure> {
     let vm = lab.filled_vm()?;
     lab.map_vm(VM, MapAction::MakeValid)?;
     let descriptor = lab.vpe_entry(&vm, VPES[0])?;

@@ -27,7 +27,7 @@ const SPIS: u32 = 256;
 
 /// Which machine the model is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
-pub(crate) enum Kind {
+pub(crate) enum MachineKind {
     /// Everything that the model can be
     Full,
     /// The ID registers of QEMU 11.1's machine virt,gic-version=x-5
@@ -35,24 +35,24 @@ pub(crate) enum Kind {
     Qemu,
 }
 
-impl Kind {
+impl MachineKind {
     /// Its name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Kind::Full => "full",
-            Kind::Qemu => "qemu-11.1",
+            MachineKind::Full => "full",
+            MachineKind::Qemu => "qemu-11.1",
         }
     }
 }
 
 /// The machine with that many PEs.
-pub(crate) fn config(kind: Kind, pes: u16) -> MachineConfig {
+pub(crate) fn config(kind: MachineKind, pes: u16) -> MachineConfig {
     let mut config = MachineConfig::new(pes, SPIS);
     for irs in &mut config.irses {
         for pe in &mut irs.pes {
             pe.ppis = [PpiSet::new_with_raw_value(u64::MAX).without(Ppi::GICMNT), PpiSet::new_with_raw_value(u64::MAX)];
         }
-        if kind == Kind::Full {
+        if kind == MachineKind::Full {
             irs.idr0 = irs.idr0.with_virt(true);
             irs.idr3 = IRS_IDR3::ZERO.with_vm_id_bits(u5::new(10)).with_vmt_levels(Levels::TwoLevel);
             irs.idr3 = irs.idr3.with_vmd(true).with_vmd_sz(u4::new(6));
@@ -60,7 +60,7 @@ pub(crate) fn config(kind: Kind, pes: u16) -> MachineConfig {
             irs.idr4 = IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::new_with_raw_value(u4::new(7)));
             irs.idr4 = irs.idr4.with_vped_sz(u6::new(8));
         }
-        if kind == Kind::Qemu {
+        if kind == MachineKind::Qemu {
             irs.idr0 = IRS_IDR0::new_with_raw_value(0x0000_001d);
             irs.idr2 = IRS_IDR2::new_with_raw_value(0x0000_3fb8);
             irs.iidr = IRS_IIDR::new_with_raw_value(0xfff0_043b);

@@ -21,7 +21,7 @@ use gicv5_model::meddle::{Access, Meddling};
 use gicv5_model::rng::Rng;
 use serde::Serialize;
 
-use super::bench::{Kind, ModelBench, config};
+use super::bench::{MachineKind, ModelBench, config};
 use super::{Args, is_chosen};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, HEADING, NAME, styled};
@@ -65,7 +65,7 @@ struct Ended {
     done: Option<Meddling>,
 }
 
-fn run_one(kind: Kind, pes: u16, name: &str, spoil: Option<u64>, bit: u64) -> Result<Ended, Failure> {
+fn run_one(kind: MachineKind, pes: u16, name: &str, spoil: Option<u64>, bit: u64) -> Result<Ended, Failure> {
     let bench = ModelBench::new(config(kind, pes))?;
     let pe = gicv5_hal::Pe::new(&bench.first);
     let mut case = Case { name, bench: &bench, spoil, bit, ended: Ended::default() };
@@ -81,19 +81,19 @@ fn run_one(kind: Kind, pes: u16, name: &str, spoil: Option<u64>, bit: u64) -> Re
 /// What a case spoils.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum What {
+enum AccessKind {
     /// An effect did not happen.
     Effect,
     /// An answer had a wrong bit.
     Answer,
 }
 
-impl What {
-    fn of(access: Access) -> What {
+impl AccessKind {
+    fn of(access: Access) -> AccessKind {
         match access {
-            Access::ReadIrs(..) | Access::ReadSysReg(_) | Access::Signals(_) | Access::Load(_) => What::Answer,
-            Access::Insn(insn, _) if insn.info().form == Form::Result => What::Answer,
-            Access::WriteIrs(..) | Access::WriteSysReg(..) | Access::Insn(..) => What::Effect,
+            Access::ReadIrs(..) | Access::ReadSysReg(_) | Access::Signals(_) | Access::Load(_) => AccessKind::Answer,
+            Access::Insn(insn, _) if insn.info().form == Form::Result => AccessKind::Answer,
+            Access::WriteIrs(..) | Access::WriteSysReg(..) | Access::Insn(..) => AccessKind::Effect,
         }
     }
 }
@@ -101,7 +101,7 @@ impl What {
 /// What was not noticed: so many times, in that test, at that access.
 #[derive(Serialize)]
 struct Survivor {
-    what: What,
+    what: AccessKind,
     access: String,
     test: &'static str,
     cases: usize,
@@ -182,8 +182,8 @@ impl Campaign {
         for group in self.survivor_list.chunk_by(is_same) {
             let Some(first) = group.first() else { continue };
             let title = match first.what {
-                What::Effect => format!("{} skipped", first.access),
-                What::Answer => format!("{} answered wrongly", first.access),
+                AccessKind::Effect => format!("{} skipped", first.access),
+                AccessKind::Answer => format!("{} answered wrongly", first.access),
             };
             writeln!(out, "{:5}  {}", cases_of(group), styled(HEADING, title))?;
             for Survivor { test, cases, example, .. } in group {
@@ -205,7 +205,7 @@ fn cases_of(survivors: &[Survivor]) -> usize {
 
 /// The survivors in the order in which somebody who wants fewer of them reads: effects first, of each the most frequent kind of access.
 fn in_order(survivors: impl Iterator<Item = Survivor>) -> Vec<Survivor> {
-    let mut groups: BTreeMap<(What, String), Vec<Survivor>> = BTreeMap::new();
+    let mut groups: BTreeMap<(AccessKind, String), Vec<Survivor>> = BTreeMap::new();
     for survivor in survivors {
         groups.entry((survivor.what, survivor.access.clone())).or_default().push(survivor);
     }
@@ -219,7 +219,7 @@ fn in_order(survivors: impl Iterator<Item = Survivor>) -> Vec<Survivor> {
 
 /// Spoils so many accesses, one at a time, that would have had an effect or an answer with a meaning.
 pub(super) fn campaign(
-    kind: Kind,
+    kind: MachineKind,
     pes: u16,
     filters: &[String],
     count: usize,
@@ -244,9 +244,9 @@ pub(super) fn campaign(
     }
     let mut rng = Rng::new(seed);
     // As many effects as answers, although the tests look more often than they act.
-    let wanted = |what| if what == What::Answer { count / 2 } else { count - count / 2 };
-    let mut tallies = BTreeMap::from([(What::Answer, Tally::default()), (What::Effect, Tally::default())]);
-    let mut survivors: BTreeMap<(What, String, &'static str), (usize, String)> = BTreeMap::new();
+    let wanted = |what| if what == AccessKind::Answer { count / 2 } else { count - count / 2 };
+    let mut tallies = BTreeMap::from([(AccessKind::Answer, Tally::default()), (AccessKind::Effect, Tally::default())]);
+    let mut survivors: BTreeMap<(AccessKind, String, &'static str), (usize, String)> = BTreeMap::new();
     let mut was_interrupted = false;
     let progress = Progress::new(Some(count as u64), "{bar:30} {percent}% of the accesses, {msg}, {eta} left");
     for _ in 0..count.saturating_mul(DRAWS) {
@@ -264,7 +264,7 @@ pub(super) fn campaign(
         let ended = run_one(kind, pes, name, Some(k - start), bit)?;
         let Some(done) = ended.done else { continue };
         let (Meddling::Answer { access, .. } | Meddling::Skipped { access } | Meddling::Nothing { access }) = done;
-        let what = What::of(access);
+        let what = AccessKind::of(access);
         let Some(tally) = tallies.get_mut(&what).filter(|tally| tally.cases < wanted(what)) else { continue };
         let example = match done {
             Meddling::Nothing { .. } => {
@@ -283,7 +283,8 @@ pub(super) fn campaign(
         }
     }
     drop(progress);
-    let [answers, effects] = [What::Answer, What::Effect].map(|what| tallies.get(&what).copied().unwrap_or_default());
+    let [answers, effects] =
+        [AccessKind::Answer, AccessKind::Effect].map(|what| tallies.get(&what).copied().unwrap_or_default());
     let list = survivors.into_iter().map(|((what, access, test), (cases, example))| Survivor {
         what,
         access,

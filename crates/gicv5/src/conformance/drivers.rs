@@ -6,7 +6,7 @@ use gicv5_arch::values::BitsMinusOne;
 use gicv5_conformance_drivers::{self as drivers, DriverError};
 use gicv5_model::config::{Effects, MachineConfig};
 
-use super::bench::{Kind, ModelBench, config};
+use super::bench::{MachineKind, ModelBench, config};
 
 /// Runs both drivers, and returns what they have shown.
 fn run(config: MachineConfig) -> Result<Vec<String>, DriverError> {
@@ -21,7 +21,7 @@ fn run(config: MachineConfig) -> Result<Vec<String>, DriverError> {
 }
 
 fn with_virtualisation(pes: u16) -> MachineConfig {
-    let mut machine = config(Kind::Full, pes);
+    let mut machine = config(MachineKind::Full, pes);
     for irs in &mut machine.irses {
         irs.idr0 = irs.idr0.with_virt(true);
         irs.idr3 = IRS_IDR3::ZERO.with_vm_id_bits(u5::new(8));
@@ -44,7 +44,7 @@ fn both_drivers_live_from_the_first_register_to_the_last_where_there_is_virtuali
 
 #[test]
 fn the_hypervisors_library_says_which_register_rules_virtualisation_out() {
-    let lines = run(config(Kind::Qemu, 2)).unwrap();
+    let lines = run(config(MachineKind::Qemu, 2)).unwrap();
     let expected = "gicv5-hyp: IRS 0 has no virtualisation: IRS_IDR0 reads 0x1d";
     assert!(lines.iter().any(|line| line == expected), "{lines:?}");
 }
@@ -52,7 +52,7 @@ fn the_hypervisors_library_says_which_register_rules_virtualisation_out() {
 #[test]
 fn a_driver_that_finds_another_machine_than_it_left_says_so() {
     // Somebody else's interrupt is pending and enabled: the driver takes what it has not raised.
-    let bench = ModelBench::new(config(Kind::Full, 1)).unwrap();
+    let bench = ModelBench::new(config(MachineKind::Full, 1)).unwrap();
     let pe = gicv5_hal::Pe::new(&bench.first);
     let spi = gicv5_arch::Spi::new(9).unwrap();
     pe.cdaff(spi.into(), pe.iaffid());

@@ -22,7 +22,7 @@ use gicv5_model::config::MachineConfig;
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, quote};
 use crate::progress::catch_ctrl_c;
-use bench::{Kind, ModelBench};
+use bench::{MachineKind, ModelBench};
 use report::{Report, Status, TestReport};
 
 const AFTER_HELP: &str = "\
@@ -56,8 +56,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=8))]
     pes: u16,
     /// Which machine the model is
-    #[arg(long, value_enum, default_value_t = Kind::Full)]
-    machine: Kind,
+    #[arg(long, value_enum, default_value_t = MachineKind::Full)]
+    machine: MachineKind,
     /// Writes the results to FILE as JUnit XML too
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
@@ -125,7 +125,7 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
 }
 
 /// Runs the chosen tests on a machine.
-fn on_the_model(kind: Kind, pes: u16, filters: &[String], interrupted: &AtomicBool) -> Result<Report, Failure> {
+fn on_the_model(kind: MachineKind, pes: u16, filters: &[String], interrupted: &AtomicBool) -> Result<Report, Failure> {
     let mut report = Report::new(kind.name(), pes);
     on_machine(bench::config(kind, pes), filters, interrupted, &mut report)?;
     report.interrupted = interrupted.load(Ordering::Relaxed);

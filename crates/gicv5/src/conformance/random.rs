@@ -7,7 +7,7 @@ use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use serde::Serialize;
 
 use super::Args;
-use super::bench::{Kind, ModelBench, config};
+use super::bench::{MachineKind, ModelBench, config};
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console};
 use crate::progress::Progress;
@@ -43,7 +43,7 @@ pub(super) fn run(
     let pe = gicv5_hal::Pe::new(&bench.first);
     let programs = Programs::new(&bench, &pe);
     // What QEMU is known to do otherwise.
-    let avoid = Avoid { spi_disable_and_clear: args.machine == Kind::Qemu && !args.everything };
+    let avoid = Avoid { spi_disable_and_clear: args.machine == MachineKind::Qemu && !args.everything };
     let mut program_list = Vec::new();
     let progress = Progress::new(Some(count), "{bar:30} {percent}% of the programs, {eta} left");
     for seed in (0..count).map(|n| args.seed.wrapping_add(n)) {
@@ -94,7 +94,7 @@ mod tests {
 
     /// The digests of programs on a machine.
     fn digests(pes: u16, programs: std::ops::Range<u64>, change: impl Fn(&mut MachineConfig)) -> Vec<u64> {
-        let mut machine = config(Kind::Qemu, pes);
+        let mut machine = config(MachineKind::Qemu, pes);
         change(&mut machine);
         let bench = ModelBench::new(machine).unwrap();
         let pe = gicv5_hal::Pe::new(&bench.first);

@@ -10,7 +10,7 @@ use gicv5_model::config::Eagerness;
 use gicv5_model::config::Tie;
 use gicv5_model::config::{DpsWithoutOneOfN, Effects, MachineConfig, SetPending, Switch, Switches};
 
-use super::bench::{Kind, ModelBench, config};
+use super::bench::{MachineKind, ModelBench, config};
 use super::report::{Report, Status};
 use super::{is_chosen, on_machine};
 
@@ -34,11 +34,11 @@ fn all_hold(what: &str, config: MachineConfig) -> usize {
 #[test]
 fn every_test_that_applies_passes_on_the_model_with_any_number_of_pes() {
     for pes in [1, 2, 8] {
-        for kind in [Kind::Full, Kind::Qemu] {
+        for kind in [MachineKind::Full, MachineKind::Qemu] {
             let passed = all_hold(&format!("{} {pes}", kind.name()), config(kind, pes));
             let expected = match kind {
-                Kind::Full => 370,
-                Kind::Qemu => 220,
+                MachineKind::Full => 370,
+                MachineKind::Qemu => 220,
             };
             assert!(passed >= expected, "{passed} on {} with {pes} PEs", kind.name());
         }
@@ -51,7 +51,7 @@ fn the_suite_accepts_every_choice_that_the_architecture_leaves_open() {
     for (effects, tie, pe_dps) in
         [(Effects::Late, Tie::Irs, one), (Effects::Early, Tie::Ppi, one), (Effects::Random, Tie::Irs, zero)]
     {
-        let mut machine = config(Kind::Full, 2);
+        let mut machine = config(MachineKind::Full, 2);
         machine.switches.effects = effects;
         machine.switches.tie = tie;
         machine.switches.pe_dps = pe_dps;
@@ -110,7 +110,7 @@ fn failures(machine: MachineConfig) -> Vec<(&'static str, String)> {
 #[test]
 fn every_test_accepts_every_open_choice_at_once_but_for_the_sides_that_are_named() {
     for nth in [1, 2] {
-        let mut machine = config(Kind::Full, 2);
+        let mut machine = config(MachineKind::Full, 2);
         for switch in Switches::ALL {
             let position = (1..=nth.min(switch.positions.len() - 1)).rev().find(|n| side(switch, *n).is_none());
             switch.set(&mut machine.switches, position.unwrap_or(0));
@@ -124,7 +124,7 @@ fn the_tests_that_take_a_side_fail_on_the_other_side_and_no_others_do() {
     for switch in Switches::ALL {
         for n in 0..switch.positions.len() {
             let Some(expected) = side(switch, n) else { continue };
-            let mut machine = config(Kind::Full, 2);
+            let mut machine = config(MachineKind::Full, 2);
             switch.set(&mut machine.switches, n);
             let failed: Vec<&str> = failures(machine).into_iter().map(|(name, _)| name).collect();
             assert_eq!(failed, expected, "{} in position {n}", switch.name);
@@ -139,7 +139,7 @@ fn the_suite_holds_where_commands_are_slow_and_memory_is_not_coherent() {
         (Coherency::NonCoherent, Eagerness::Strict),
         (Coherency::NonCoherent, Eagerness::Random),
     ] {
-        let mut machine = config(Kind::Full, 2);
+        let mut machine = config(MachineKind::Full, 2);
         machine.command_latency = 90;
         machine.memory.coherency = coherency;
         machine.memory.eagerness = eagerness;
@@ -161,7 +161,7 @@ fn a_machine_with_less_passes_what_applies() {
 
 #[test]
 fn a_machine_that_takes_the_other_side_of_a_rule_fails_a_test() {
-    let mut machine = config(Kind::Full, 1);
+    let mut machine = config(MachineKind::Full, 1);
     machine.switches.set_pending = SetPending::MakesEdge;
     let report = run(machine);
     let failed: Vec<&str> =
@@ -233,7 +233,7 @@ fn a_filter_chooses_by_name_and_by_rule() {
 fn a_random_program_repeats_itself_and_tells_machines_apart() {
     use gicv5_conformance::random::{Avoid, Program, Programs};
     let digest = |change: &dyn Fn(&mut MachineConfig), seed: u64| {
-        let mut machine = config(Kind::Qemu, 2);
+        let mut machine = config(MachineKind::Qemu, 2);
         change(&mut machine);
         let bench = ModelBench::new(machine).unwrap();
         let pe = gicv5_hal::Pe::new(&bench.first);
@@ -253,7 +253,7 @@ fn a_random_program_repeats_itself_and_tells_machines_apart() {
 
 #[test]
 fn hardly_anything_is_spoiled_that_no_test_notices() {
-    let campaign = super::corrupt::campaign(Kind::Full, 2, &[], 400, 5, &AtomicBool::new(false)).unwrap();
+    let campaign = super::corrupt::campaign(MachineKind::Full, 2, &[], 400, 5, &AtomicBool::new(false)).unwrap();
     let [answers, effects] = [campaign.answers(), campaign.effects()];
     assert!(answers.holds() && effects.holds(), "{answers:?}, {effects:?}");
     assert_eq!([answers.cases, effects.cases], [200, 200]);
@@ -261,7 +261,7 @@ fn hardly_anything_is_spoiled_that_no_test_notices() {
 
 #[test]
 fn the_state_that_a_machine_is_reset_from_is_a_legal_one() {
-    for (kind, pes) in [(Kind::Full, 1), (Kind::Qemu, 4)] {
+    for (kind, pes) in [(MachineKind::Full, 1), (MachineKind::Qemu, 4)] {
         let bench = ModelBench::new(config(kind, pes)).unwrap();
         gicv5_conformance::disorder(&bench, &gicv5_hal::Pe::new(&bench.first)).unwrap();
         assert_eq!(bench.violations(), []);

@@ -12,11 +12,11 @@ use crate::output::{self, HEADING, NAME, styled};
 #[derive(Serialize)]
 struct List<'a> {
     count: usize,
-    kind_list: Vec<Kind<'a>>,
+    kind_list: Vec<KindReport<'a>>,
 }
 
 #[derive(Serialize)]
-struct Kind<'a> {
+struct KindReport<'a> {
     name: String,
     view: Option<&'a str>,
     class: &'static str,
@@ -29,7 +29,7 @@ const INTID: &str = "Interrupt ID: type in bits 31:29, number in bits 23:0.";
 const INSN: &str = "Instruction word: GIC, GICR, GSB, or MRS and MSR of a GICv5 register.";
 
 pub(crate) fn print(table: &RegisterTable, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
-    let word = |name: &str, purpose| Kind {
+    let word = |name: &str, purpose| KindReport {
         name: name.to_owned(),
         view: None,
         class: "word",
@@ -38,7 +38,7 @@ pub(crate) fn print(table: &RegisterTable, json: bool, out: &mut dyn Write) -> R
         purpose,
     };
     let mut kind_list = vec![word("intid", INTID), word("insn", INSN)];
-    kind_list.extend(table.registers.iter().map(|register| Kind {
+    kind_list.extend(table.registers.iter().map(|register| KindReport {
         name: spelled(register),
         view: register.view.as_deref(),
         class: register.class.name(),

@@ -12,7 +12,7 @@ use crate::failure::chain;
 
 /// What the script is doing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Step {
+pub(super) enum Phase {
     Probe,
     BringUp,
     Init,
@@ -30,24 +30,24 @@ pub(super) enum Step {
     ShutDown,
 }
 
-impl fmt::Display for Step {
+impl fmt::Display for Phase {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Step::Probe => "probe the IRS",
-            Step::BringUp => "bring the host up",
-            Step::Init => "initialise the VM",
-            Step::CreateIst => "create the LPI IST",
-            Step::Load => "load a vCPU",
-            Step::Idle => "put a vCPU to sleep",
-            Step::Wake => "wake a vCPU by its doorbell",
-            Step::WakeLate => "handle a doorbell that comes late",
-            Step::Put => "put a vCPU",
-            Step::Reset => "reset a vCPU",
-            Step::RemoveIst => "remove the LPI IST",
-            Step::TearDown => "tear the VM down",
-            Step::Reclaim => "reclaim the quarantine",
-            Step::Reap => "reap the VM without a handle",
-            Step::ShutDown => "shut the host down",
+            Phase::Probe => "probe the IRS",
+            Phase::BringUp => "bring the host up",
+            Phase::Init => "initialise the VM",
+            Phase::CreateIst => "create the LPI IST",
+            Phase::Load => "load a vCPU",
+            Phase::Idle => "put a vCPU to sleep",
+            Phase::Wake => "wake a vCPU by its doorbell",
+            Phase::WakeLate => "handle a doorbell that comes late",
+            Phase::Put => "put a vCPU",
+            Phase::Reset => "reset a vCPU",
+            Phase::RemoveIst => "remove the LPI IST",
+            Phase::TearDown => "tear the VM down",
+            Phase::Reclaim => "reclaim the quarantine",
+            Phase::Reap => "reap the VM without a handle",
+            Phase::ShutDown => "shut the host down",
         })
     }
 }

@@ -11,7 +11,7 @@ use gicv5_model::config::MachineConfig;
 
 /// Where the entry of the VM under test is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Table {
+pub(super) enum EntryTable {
     /// In a linear VM table.
     Linear,
     /// In a level-2 table that it is the first to need.
@@ -20,12 +20,12 @@ pub(super) enum Table {
     Second,
 }
 
-impl Table {
+impl EntryTable {
     pub(super) const fn name(self) -> &'static str {
         match self {
-            Table::Linear => "linear",
-            Table::First => "first",
-            Table::Second => "second",
+            EntryTable::Linear => "linear",
+            EntryTable::First => "first",
+            EntryTable::Second => "second",
         }
     }
 }
@@ -50,7 +50,7 @@ pub(super) enum Found {
 /// A machine and the VM under test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Geometry {
-    pub(super) table: Table,
+    pub(super) table: EntryTable,
     pub(super) vm_descriptor: VmDescriptor,
     /// log2 of the size of VPE descriptors in bytes.
     pub(super) vpe_descriptor: u8,
@@ -61,7 +61,7 @@ pub(super) struct Geometry {
     pub(super) lpis: bool,
 }
 
-const TABLES: [Table; 3] = [Table::Linear, Table::First, Table::Second];
+const TABLES: [EntryTable; 3] = [EntryTable::Linear, EntryTable::First, EntryTable::Second];
 /// The smallest and the largest descriptor there can be.
 const DESCRIPTORS: [u8; 2] = [3, 12];
 const VM_DESCRIPTORS: [VmDescriptor; 3] =
@@ -114,8 +114,8 @@ impl Geometry {
             spis: true,
             lpis: true,
         };
-        all.push(largest(Table::Linear, VmDescriptor::None, Coherency::Coherent));
-        all.push(largest(Table::First, VmDescriptor::Size(6), Coherency::NonCoherent));
+        all.push(largest(EntryTable::Linear, VmDescriptor::None, Coherency::Coherent));
+        all.push(largest(EntryTable::First, VmDescriptor::Size(6), Coherency::NonCoherent));
         all
     }
 
@@ -137,7 +137,7 @@ impl Geometry {
             VmDescriptor::None => (false, 0),
             VmDescriptor::Size(size) => (true, size),
         };
-        let levels = if self.table == Table::Linear { Levels::Linear } else { Levels::TwoLevel };
+        let levels = if self.table == EntryTable::Linear { Levels::Linear } else { Levels::TwoLevel };
         for irs in &mut config.irses {
             irs.idr0 = irs.idr0.with_virt(true);
             irs.idr3 = IRS_IDR3::ZERO
@@ -157,7 +157,7 @@ impl Geometry {
 
     /// The most contiguous bytes that the library may ask for: little enough to make it take two levels where it can.
     pub(super) fn contiguous_bytes(&self) -> u64 {
-        if self.table == Table::Linear { 0x2_0000 } else { 4096 }
+        if self.table == EntryTable::Linear { 0x2_0000 } else { 4096 }
     }
 }
 

@@ -6,11 +6,11 @@
 //! [`expected`]; then once more for each point that was passed after the first harm and each harm that can be done there. What
 //! the library said is boiled down by [`complaint`]; what came of it all is told by [`report`]. docs/faults.md says it at length.
 
+mod board;
 mod case;
 mod complaint;
 mod expected;
 mod geometry;
-mod lab;
 mod life;
 mod report;
 #[cfg(test)]
@@ -30,7 +30,7 @@ use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, quote};
 use crate::progress::{Progress, catch_ctrl_c};
 use case::{CaseId, Harm, MOST, Strike};
-use complaint::Step;
+use complaint::Phase;
 use geometry::Geometry;
 use life::{Setting, Verdict};
 use report::Tally;
@@ -132,7 +132,7 @@ struct Job {
     ground: usize,
     first: Strike,
     point: FaultPoint,
-    step: Step,
+    step: Phase,
 }
 
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure> {

@@ -19,7 +19,7 @@ const KEPT: usize = 50;
 
 /// What can be wrong with a case.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
+pub(super) enum ProblemKind {
     Leak,
     Violation,
     Panic,
@@ -28,28 +28,35 @@ pub(super) enum Kind {
     Unexpected,
 }
 
-impl Kind {
-    const ALL: [Kind; 6] = [Kind::Leak, Kind::Violation, Kind::Panic, Kind::NotReusable, Kind::Lost, Kind::Unexpected];
+impl ProblemKind {
+    const ALL: [ProblemKind; 6] = [
+        ProblemKind::Leak,
+        ProblemKind::Violation,
+        ProblemKind::Panic,
+        ProblemKind::NotReusable,
+        ProblemKind::Lost,
+        ProblemKind::Unexpected,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
-            Kind::Leak => "leaks",
-            Kind::Violation => "violations",
-            Kind::Panic => "panics",
-            Kind::NotReusable => "not_reusable",
-            Kind::Lost => "lost",
-            Kind::Unexpected => "unexpected",
+            ProblemKind::Leak => "leaks",
+            ProblemKind::Violation => "violations",
+            ProblemKind::Panic => "panics",
+            ProblemKind::NotReusable => "not_reusable",
+            ProblemKind::Lost => "lost",
+            ProblemKind::Unexpected => "unexpected",
         }
     }
 
     const fn meaning(self) -> &'static str {
         match self {
-            Kind::Leak => "blocks and LPIs that were not given back",
-            Kind::Violation => "rules broken",
-            Kind::Panic => "cases that ended in a panic",
-            Kind::NotReusable => "cases after which something did not work again",
-            Kind::Lost => "cases in which the bystander lost something",
-            Kind::Unexpected => "cases in which the library did not say what it should",
+            ProblemKind::Leak => "blocks and LPIs that were not given back",
+            ProblemKind::Violation => "rules broken",
+            ProblemKind::Panic => "cases that ended in a panic",
+            ProblemKind::NotReusable => "cases after which something did not work again",
+            ProblemKind::Lost => "cases in which the bystander lost something",
+            ProblemKind::Unexpected => "cases in which the library did not say what it should",
         }
     }
 }
@@ -57,7 +64,7 @@ impl Kind {
 #[derive(Debug)]
 struct Problem {
     case: CaseId,
-    kind: Kind,
+    kind: ProblemKind,
     text: String,
 }
 
@@ -66,7 +73,7 @@ struct Problem {
 pub(super) struct Tally {
     pub(super) cases: u64,
     quarantined: u64,
-    counts: [u64; Kind::ALL.len()],
+    counts: [u64; ProblemKind::ALL.len()],
     problems: Vec<Problem>,
 }
 
@@ -76,11 +83,11 @@ impl Tally {
         self.counts.iter().sum()
     }
 
-    fn count(&self, kind: Kind) -> u64 {
+    fn count(&self, kind: ProblemKind) -> u64 {
         self.counts.get(kind as usize).copied().unwrap_or(0)
     }
 
-    fn note(&mut self, case: &CaseId, kind: Kind, text: String) {
+    fn note(&mut self, case: &CaseId, kind: ProblemKind, text: String) {
         if let Some(count) = self.counts.get_mut(kind as usize) {
             *count += 1;
         }
@@ -101,10 +108,10 @@ impl Tally {
         self.cases += 1;
         self.quarantined += u64::from(verdict.quarantined);
         let all = [
-            (Kind::Leak, &verdict.leaks),
-            (Kind::Violation, &verdict.violations),
-            (Kind::NotReusable, &verdict.not_reusable),
-            (Kind::Lost, &verdict.lost),
+            (ProblemKind::Leak, &verdict.leaks),
+            (ProblemKind::Violation, &verdict.violations),
+            (ProblemKind::NotReusable, &verdict.not_reusable),
+            (ProblemKind::Lost, &verdict.lost),
         ];
         for (kind, texts) in all {
             for text in texts {
@@ -112,20 +119,20 @@ impl Tally {
             }
         }
         for (at, fault) in &verdict.missed {
-            self.note(case, Kind::Unexpected, format!("the fault for point {at} ({fault}) did not strike"));
+            self.note(case, ProblemKind::Unexpected, format!("the fault for point {at} ({fault}) did not strike"));
         }
     }
 
     /// What the table of expected outcomes says.
     pub(super) fn compare(&mut self, case: &CaseId, outcome: Result<(), String>) {
         if let Err(text) = outcome {
-            self.note(case, Kind::Unexpected, text);
+            self.note(case, ProblemKind::Unexpected, text);
         }
     }
 
     pub(super) fn panicked(&mut self, case: &CaseId, why: String) {
         self.cases += 1;
-        self.note(case, Kind::Panic, why);
+        self.note(case, ProblemKind::Panic, why);
     }
 
     /// Takes over what was found in other cases.
@@ -201,12 +208,12 @@ impl Summary {
             geometries: self.geometries,
             settings: self.settings,
             cases: self.tally.cases,
-            leaks: self.tally.count(Kind::Leak),
-            violations: self.tally.count(Kind::Violation),
-            panics: self.tally.count(Kind::Panic),
-            not_reusable: self.tally.count(Kind::NotReusable),
-            lost: self.tally.count(Kind::Lost),
-            unexpected: self.tally.count(Kind::Unexpected),
+            leaks: self.tally.count(ProblemKind::Leak),
+            violations: self.tally.count(ProblemKind::Violation),
+            panics: self.tally.count(ProblemKind::Panic),
+            not_reusable: self.tally.count(ProblemKind::NotReusable),
+            lost: self.tally.count(ProblemKind::Lost),
+            unexpected: self.tally.count(ProblemKind::Unexpected),
             quarantined: self.tally.quarantined,
             problem_list: problems
                 .map(|problem| ProblemReport {
@@ -237,7 +244,7 @@ impl Summary {
             settings => format!(" under {}", count(settings as u64, "setting")),
         };
         writeln!(out, "{} in {geometries}{settings}", styled(HEADING, count(self.tally.cases, "case")))?;
-        for kind in Kind::ALL {
+        for kind in ProblemKind::ALL {
             let number = self.tally.count(kind);
             let style = if number > 0 { PROBLEM } else { NAME };
             writeln!(

@@ -1,14 +1,14 @@
 //! `gicv5 run`: VMs on the model, by a file that describes them.
 //!
 //! [`scenario`] reads the file and checks it. [`engine`] makes the machine do what it says, with `gicv5-phys` and
-//! `gicv5-hyp` as the host ([`lab`]). [`judge`] looks at the machine's events alone and says whether what should have arrived
+//! `gicv5-hyp` as the host ([`board`]). [`judge`] looks at the machine's events alone and says whether what should have arrived
 //! has. [`story`] tells what happened, [`picture`] draws it, [`tally`] counts, [`report`] sums up.
 
+mod board;
 mod devicetree;
 mod engine;
 mod index;
 mod judge;
-mod lab;
 mod picture;
 mod report;
 mod scenario;
@@ -17,6 +17,7 @@ mod story;
 mod tally;
 #[cfg(test)]
 mod tests;
+mod vcpu_state;
 
 use std::fs::File;
 use std::io::{Read, Write};
@@ -36,8 +37,8 @@ use gicv5_phys::Phys;
 use crate::failure::{Failure, Outcome, chain};
 use crate::output::{self, Console, quote};
 use crate::progress::{Progress, catch_ctrl_c};
+use board::{Board, BoardWithLpis};
 use engine::{Engine, IRS, OBSERVED};
-use lab::{Base, Lab};
 use picture::Picture;
 use report::Summary;
 use scenario::{FaultSpec, Problem, Scenario, TableShape};
@@ -343,16 +344,16 @@ fn perform_once(
         machine.record_fault_points();
     }
     machine.observe(OBSERVED);
-    let base = Base::new(machine.clone(), spec.tick);
+    let base = Board::new(machine.clone(), spec.tick);
     let base = base.ok_or_else(|| Impossible::Machine("the machine has no PE".to_owned()))?;
     let irss = [IRS];
     let timeout = Duration::from_nanos(spec.command_timeout);
     let config = gicv5_phys::Config { ipi_kinds: 1, timeout, ..gicv5_phys::Config::new(&irss, spec.lpis) };
     let phys = Phys::new(base.clone(), &config).map_err(|error| impossible(&error))?;
     let phys = Arc::new(phys);
-    let lab = Lab::new(base.clone(), phys.clone());
+    let board = BoardWithLpis::new(base.clone(), phys.clone());
     let config = gicv5_hyp::Config { timeout, ..gicv5_hyp::Config::new(IRS, spec.vms, spec.lpis) };
-    let host = Host::new(lab, &config).map_err(|error| impossible(&error))?;
+    let host = Host::new(board, &config).map_err(|error| impossible(&error))?;
     let engine = Engine::new(scenario, base, phys, &host, story, picture);
     let ending = engine.run(interrupted, look).map_err(|error| impossible(&error))?;
     let commands = host.counters().commands;

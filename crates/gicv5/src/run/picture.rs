@@ -18,6 +18,7 @@ use prost::Message;
 
 use super::index::{VcpuAt, VmAt};
 use super::scenario::{Ns, Scenario};
+use super::vcpu_state::VcpuState;
 
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct Trace {
@@ -85,19 +86,6 @@ const COUNTER: i32 = 4;
 
 /// Children are in the order of their ranks.
 const EXPLICIT: i32 = 3;
-
-/// What becomes of a vCPU.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum VcpuMark {
-    /// It is resident on a PE.
-    On(PeIndex),
-    /// It is resident no more.
-    Off,
-    /// It waits for its PE.
-    Queued,
-    /// It waits for an interrupt.
-    Asleep,
-}
 
 /// The track of something. Uuids are made of what it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -179,26 +167,26 @@ impl Picture {
         }))
     }
 
-    pub(super) fn vcpu(&mut self, ns: Ns, at: VcpuAt, mark: VcpuMark) {
+    pub(super) fn vcpu(&mut self, ns: Ns, at: VcpuAt, mark: VcpuState) {
         let Some(drawing) = &mut self.0 else { return };
         let track = Track::Vcpu(at);
         match mark {
-            VcpuMark::On(pe) => {
+            VcpuState::Resident(pe) => {
                 let name = drawing.names.get(at.vm.0).map_or(String::new(), |vm| format!("{vm}/vcpu{}", at.vcpu.0));
                 drawing.close(ns, track);
                 drawing.begin(ns, Track::Pe(pe), name, Vec::new());
                 drawing.begin(ns, track, format!("on {pe}"), Vec::new());
                 drawing.on.insert(at, pe);
             }
-            VcpuMark::Off => {
+            VcpuState::Absent => {
                 if let Some(pe) = drawing.on.remove(&at) {
                     drawing.close(ns, Track::Pe(pe));
                 }
                 drawing.close(ns, track);
             }
-            VcpuMark::Queued | VcpuMark::Asleep => {
+            VcpuState::Queued | VcpuState::Asleep => {
                 drawing.close(ns, track);
-                let name = if mark == VcpuMark::Queued { "waits for its PE" } else { "sleeps" };
+                let name = if mark == VcpuState::Queued { "waits for its PE" } else { "sleeps" };
                 drawing.begin(ns, track, name.to_owned(), Vec::new());
             }
         }

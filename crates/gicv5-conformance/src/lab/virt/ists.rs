@@ -8,7 +8,7 @@ use gicv5_arch::{Addr55_12, IrsIntId, IrsIntType, VmId};
 
 use crate::bench::Bench;
 use crate::lab::Lab;
-use crate::lab::memory::Table;
+use crate::lab::memory::TableBlock;
 use crate::lab::virt::cast::INTERRUPTS;
 use crate::lab::virt::tables::{SHAPE, Vm};
 use crate::outcome::{Failure, Outcome, expect};
@@ -19,15 +19,15 @@ pub struct VirtualIst {
     /// Its shape.
     pub geometry: IstGeometry,
     /// The IST, or its level-1 table.
-    pub base: Table,
+    pub base: TableBlock,
     /// The first level-2 IST, if there is one.
-    pub level2: Option<Table>,
+    pub level2: Option<TableBlock>,
 }
 
 impl VirtualIst {
     /// Where the entry of an ID is, if its level-2 IST is there.
     #[must_use]
-    pub fn entry(&self, id: u32) -> Option<(Table, u64)> {
+    pub fn entry(&self, id: u32) -> Option<(TableBlock, u64)> {
         match self.geometry.index(id).ok()? {
             TableIndex::Linear(slot) => Some((self.base, slot.offset)),
             TableIndex::TwoLevel { level1, level2 } => {

@@ -8,7 +8,7 @@ use gicv5_arch::{Addr51_12, Addr55_3, VmId, VpeId};
 
 use crate::bench::Bench;
 use crate::lab::Lab;
-use crate::lab::memory::Table;
+use crate::lab::memory::TableBlock;
 use crate::lab::virt::cast::{VM, VPES};
 use crate::outcome::{Failure, Outcome, expect};
 
@@ -21,15 +21,15 @@ pub struct VmTable {
     /// Its shape.
     pub geometry: VmTableGeometry,
     /// The table, or the level-1 table.
-    pub base: Table,
+    pub base: TableBlock,
     /// The level-2 tables that there are, by their level-1 entry.
-    pub level2: [Option<(u32, Table)>; 2],
+    pub level2: [Option<(u32, TableBlock)>; 2],
 }
 
 impl VmTable {
     /// Where the entry of a VM is; `None` if it is behind a level-1 entry that has no level-2 table.
     #[must_use]
-    pub fn entry(&self, vm: VmId) -> Option<(Table, u64)> {
+    pub fn entry(&self, vm: VmId) -> Option<(TableBlock, u64)> {
         match self.geometry.index(vm).ok()? {
             TableIndex::Linear(slot) => Some((self.base, slot.offset)),
             TableIndex::TwoLevel { level1, level2 } => {
@@ -46,11 +46,11 @@ pub struct Vm {
     /// Its number.
     pub id: VmId,
     /// The table with its entry.
-    pub table: Table,
+    pub table: TableBlock,
     /// Where the entry is in the table.
     pub offset: u64,
     /// Its VPE table.
-    pub vpet: Table,
+    pub vpet: TableBlock,
     /// The shape of that.
     pub vpet_geometry: VpeTableGeometry,
 }
@@ -84,7 +84,7 @@ impl<B: Bench> Lab<'_, B> {
     /// # Errors
     ///
     /// [`Failure::Exhausted`](crate::Failure::Exhausted), [`Failure::Busy`](crate::Failure::Busy).
-    pub fn adopt_vm_table(&self, base: Table) -> Outcome {
+    pub fn adopt_vm_table(&self, base: TableBlock) -> Outcome {
         let address = Addr55_3::new(base.address).map_err(|_| SHAPE)?;
         let base = IRS_VMT_BASER::ZERO.with_addr(address).with_valid(true);
         self.write(base)?;
@@ -174,7 +174,7 @@ impl<B: Bench> Lab<'_, B> {
     /// # Errors
     ///
     /// [`Failure::Exhausted`](crate::Failure::Exhausted).
-    pub fn vpe_entry(&self, vm: &Vm, vpe: VpeId) -> Result<Table, Failure> {
+    pub fn vpe_entry(&self, vm: &Vm, vpe: VpeId) -> Result<TableBlock, Failure> {
         let limits = VpeTableLimits::from_idr4(self.features.idr4).map_err(|_| SHAPE)?;
         let descriptor = self.memory(limits.descriptor().footprint())?;
         let address = Addr55_3::new(descriptor.address).map_err(|_| SHAPE)?;

@@ -4,7 +4,7 @@ use gicv5_arch::{IrsIntId, Spi, VpeId};
 use gicv5_hyp::{Host, VcpuIndex, Vm, VmSpec};
 
 use super::{Abandoned, Life, PES, Scene};
-use crate::faults::lab::Lab;
+use crate::faults::board::Board;
 
 const BYSTANDER: [VpeId; 1] = [VpeId::new(7)];
 
@@ -14,7 +14,7 @@ fn bystander_spis() -> [Option<IrsIntId>; 2] {
 
 impl Life<'_> {
     /// A VM that minds its own business. One of its interrupts is pending for the whole time.
-    pub(super) fn bystander<'h>(&mut self, host: &'h Host<Lab>) -> Result<Vm<'h, Lab>, Abandoned> {
+    pub(super) fn bystander<'h>(&mut self, host: &'h Host<Board>) -> Result<Vm<'h, Board>, Abandoned> {
         self.at(Scene::Bystander);
         let mut vm = host.new_vm();
         let spec = VmSpec { spis: 32, ..VmSpec::new(&BYSTANDER) };
@@ -37,7 +37,7 @@ impl Life<'_> {
     }
 
     /// While the hardware is stuck with a command, the bystander runs as if nothing was.
-    pub(super) fn look_after(&mut self, host: &Host<Lab>, bystander: Option<&Vm<'_, Lab>>) {
+    pub(super) fn look_after(&mut self, host: &Host<Board>, bystander: Option<&Vm<'_, Board>>) {
         if let (true, Some(vm), Some((_, scene))) = (self.stuck, bystander, self.scenes.last().copied()) {
             self.at(Scene::Bystander);
             let lost = self.bystander_runs(host, vm);
@@ -48,7 +48,7 @@ impl Life<'_> {
 
     /// The bystander has its interrupt, can sleep, and is woken by another; and has the first again in the end. What went
     /// wrong, if anything.
-    pub(super) fn bystander_runs(&mut self, host: &Host<Lab>, vm: &Vm<'_, Lab>) -> Option<String> {
+    pub(super) fn bystander_runs(&mut self, host: &Host<Board>, vm: &Vm<'_, Board>) -> Option<String> {
         let (pe, vcpu) = (PES[1], VcpuIndex(0));
         let [Some(held), Some(later)] = bystander_spis() else { return None };
         let load = |life: &Self| match life.on(pe, |pe| vm.load(pe, vcpu)) {

@@ -23,7 +23,7 @@ use gicv5_model::event::Event;
 use gicv5_model::fault::{Fault, FaultPoint};
 use gicv5_model::{Machine, ModelHost};
 
-use crate::faults::complaint::{After, Cause, Complaint, Step};
+use crate::faults::complaint::{After, Cause, Complaint, Phase};
 use crate::faults::geometry::{Found, Geometry};
 
 /// How long the library waits for the IRS, in microseconds, which are ticks of the model.
@@ -56,7 +56,7 @@ pub(super) type Planned = (u64, Fault);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Scene {
     /// A step under test.
-    Test(Step),
+    Test(Phase),
     /// The bystander.
     Bystander,
     /// The proof that everything works again.
@@ -81,9 +81,9 @@ pub(super) enum Line {
 pub(super) struct Verdict {
     /// The fault points passed, numbered from the start of the script; `None` in place of those that belong to the bystander
     /// or to the proof that everything works again.
-    pub(super) points: Vec<Option<(Step, FaultPoint)>>,
+    pub(super) points: Vec<Option<(Phase, FaultPoint)>>,
     /// What the library said, in order.
-    pub(super) complaints: Vec<(Step, Complaint)>,
+    pub(super) complaints: Vec<(Phase, Complaint)>,
     /// Something was in quarantine.
     pub(super) quarantined: bool,
     pub(super) leaks: Vec<String>,
@@ -156,7 +156,7 @@ pub(super) fn live(setting: &Setting, faults: &[Planned], tell: bool) -> Result<
 }
 
 /// Under which step a point was passed.
-fn owner(scenes: &[(u64, Scene)], point: FaultPoint, start: u64) -> Option<(Step, FaultPoint)> {
+fn owner(scenes: &[(u64, Scene)], point: FaultPoint, start: u64) -> Option<(Phase, FaultPoint)> {
     let index = point.index - start;
     match scenes.iter().rev().find(|(from, _)| *from <= index)? {
         (_, Scene::Test(step)) => Some((*step, FaultPoint { index, request: point.request })),
@@ -178,8 +178,8 @@ fn leave_table(machine: &Machine, model: &ModelHost) -> Result<(), String> {
     Ok(())
 }
 
-impl From<Step> for Scene {
-    fn from(step: Step) -> Scene {
+impl From<Phase> for Scene {
+    fn from(step: Phase) -> Scene {
         Scene::Test(step)
     }
 }
@@ -224,7 +224,7 @@ impl Life<'_> {
 
     /// The library has complained, and the hardware recovers; not yet if a command has not come to its end, so that what
     /// follows finds it stuck.
-    fn note(&mut self, step: Step, complaint: Complaint) {
+    fn note(&mut self, step: Phase, complaint: Complaint) {
         self.verdict.quarantined |= complaint.after == After::Held;
         self.tell(Line::Complaint(format!("could not {step}: {}", complaint.text)));
         let stuck = complaint.cause == Cause::TimedOut && !self.stuck;
@@ -262,7 +262,7 @@ impl Life<'_> {
     /// Asks until it works.
     fn insist<T, E: Into<Complaint>>(
         &mut self,
-        step: Step,
+        step: Phase,
         mut ask: impl FnMut() -> Result<T, E>,
     ) -> Result<T, Abandoned> {
         let mut last = String::new();

@@ -6,13 +6,13 @@ use gicv5_hyp::{Config, Host, LiveTable, VcpuIndex, Vm, VmSpec};
 
 use super::vcpu::self_load;
 use super::{ATTEMPTS, Abandoned, Life, PES, Scene, TIMEOUT};
-use crate::faults::complaint::{After, Complaint, Step};
-use crate::faults::geometry::{Found, Geometry, Table};
-use crate::faults::lab::Lab;
+use crate::faults::board::Board;
+use crate::faults::complaint::{After, Complaint, Phase};
+use crate::faults::geometry::{EntryTable, Found, Geometry};
 
 impl Life<'_> {
     pub(super) fn all(&mut self) -> Result<(), Abandoned> {
-        let lab = Lab::new(self.model.clone());
+        let board = Board::new(self.model.clone());
         let config = Config {
             contiguous_bytes: self.setting.geometry.contiguous_bytes(),
             timeout: std::time::Duration::from_micros(TIMEOUT),
@@ -23,13 +23,13 @@ impl Life<'_> {
             },
             ..Config::new(IrsIndex(0), 300, 64)
         };
-        self.at(Step::Probe);
-        let host = self.insist(Step::Probe, || Host::new(lab.clone(), &config))?;
-        self.at(Step::BringUp);
-        self.insist(Step::BringUp, || host.bring_up())?;
+        self.at(Phase::Probe);
+        let host = self.insist(Phase::Probe, || Host::new(board.clone(), &config))?;
+        self.at(Phase::BringUp);
+        self.insist(Phase::BringUp, || host.bring_up())?;
         self.vms(&host)?;
-        self.at(Step::ShutDown);
-        self.insist(Step::ShutDown, || host.shut_down())?;
+        self.at(Phase::ShutDown);
+        self.insist(Phase::ShutDown, || host.shut_down())?;
         let held = host.holdings();
         if held.vms != 0 || held.table_bytes != 0 || held.quarantined_bytes != 0 {
             return self.stop(format!("after the host was shut down, {held}"));
@@ -37,9 +37,9 @@ impl Life<'_> {
         Ok(())
     }
 
-    pub(super) fn vms(&mut self, host: &Host<Lab>) -> Result<(), Abandoned> {
+    pub(super) fn vms(&mut self, host: &Host<Board>) -> Result<(), Abandoned> {
         let mut bystander = None;
-        if self.setting.geometry.table != Table::First {
+        if self.setting.geometry.table != EntryTable::First {
             bystander = Some(self.bystander(host)?);
         }
         let vpes = self.setting.geometry.vpes();
@@ -49,39 +49,39 @@ impl Life<'_> {
         // Nothing is left, and the same and another VM can be had.
         self.settle(host)?;
         self.at(Scene::Proof);
-        self.insist(Step::Init, || vm.init(&spec))?;
+        self.insist(Phase::Init, || vm.init(&spec))?;
         // A vCPU sleeps that may have what was the doorbell of another.
         let vcpu = VcpuIndex(vpes.len() - 1);
         let model = self.model;
-        self.insist(Step::Load, || self_load(model, &vm, PES[0], vcpu))?;
+        self.insist(Phase::Load, || self_load(model, &vm, PES[0], vcpu))?;
         self.hold(|life| life.sleep(&vm, PES[0], vcpu))?;
         self.ring_too_late(host);
         let other = [VpeId::new(9), VpeId::new(10)];
         let other = VmSpec { spis: 8, ..VmSpec::new(&other) };
         let mut another = host.new_vm();
-        self.insist(Step::Init, || another.init(&other))?;
-        self.insist(Step::TearDown, || another.tear_down())?;
+        self.insist(Phase::Init, || another.init(&other))?;
+        self.insist(Phase::TearDown, || another.tear_down())?;
         if let Some(mut bystander) = bystander {
             self.at(Scene::Bystander);
             let lost = self.bystander_runs(host, &bystander);
             self.verdict.lost.extend(lost);
-            self.insist(Step::TearDown, || bystander.tear_down())?;
+            self.insist(Phase::TearDown, || bystander.tear_down())?;
         }
         // Its handle is lost, and there is no other VM.
         drop(vm);
-        self.at(Step::Reap);
-        self.insist(Step::Reap, || host.reap())?;
+        self.at(Phase::Reap);
+        self.insist(Phase::Reap, || host.reap())?;
         self.settle(host)
     }
 
     /// Empties the quarantine.
-    pub(super) fn settle(&mut self, host: &Host<Lab>) -> Result<(), Abandoned> {
+    pub(super) fn settle(&mut self, host: &Host<Board>) -> Result<(), Abandoned> {
         self.verdict.quarantined |= {
             let held = host.holdings();
             held.quarantined > 0 || held.quarantined_bytes > 0
         };
-        self.at(Step::Reclaim);
-        self.insist(Step::Reclaim, || host.reclaim())?;
+        self.at(Phase::Reclaim);
+        self.insist(Phase::Reclaim, || host.reclaim())?;
         let held = host.holdings();
         if held.quarantined > 0 || held.quarantined_bytes > 0 {
             return self.stop(format!("reclaim has left something: {held}"));
@@ -92,16 +92,16 @@ impl Life<'_> {
     /// Everything that happens to the VM under test, from its init to its teardown.
     pub(super) fn under_test<'h>(
         &mut self,
-        host: &'h Host<Lab>,
-        vm: &mut Vm<'h, Lab>,
+        host: &'h Host<Board>,
+        vm: &mut Vm<'h, Board>,
         spec: &VmSpec<'_>,
-        bystander: &mut Option<Vm<'h, Lab>>,
+        bystander: &mut Option<Vm<'h, Board>>,
     ) -> Result<(), Abandoned> {
         let geometry = self.setting.geometry;
         for _ in 0..ATTEMPTS {
-            self.at(Step::Init);
+            self.at(Phase::Init);
             if let Err(error) = vm.init(spec) {
-                self.note(Step::Init, error.into());
+                self.note(Phase::Init, error.into());
                 match self.stuck {
                     true => self.look_after(host, bystander.as_ref()),
                     false => self.settle(host)?,
@@ -113,8 +113,8 @@ impl Life<'_> {
                 *bystander = Some(self.bystander(host)?);
             }
             if geometry.lpis {
-                self.at(Step::CreateIst);
-                if self.alive(host, vm, bystander, Step::CreateIst, |vm| vm.create_lpi_ist(14))?.is_none() {
+                self.at(Phase::CreateIst);
+                if self.alive(host, vm, bystander, Phase::CreateIst, |vm| vm.create_lpi_ist(14))?.is_none() {
                     continue;
                 }
             }
@@ -122,8 +122,8 @@ impl Life<'_> {
                 continue;
             }
             if geometry.lpis {
-                self.at(Step::RemoveIst);
-                if self.alive(host, vm, bystander, Step::RemoveIst, |vm| vm.remove_lpi_ist())?.is_none() {
+                self.at(Phase::RemoveIst);
+                if self.alive(host, vm, bystander, Phase::RemoveIst, |vm| vm.remove_lpi_ist())?.is_none() {
                     continue;
                 }
             }
@@ -134,15 +134,15 @@ impl Life<'_> {
 
     pub(super) fn end(
         &mut self,
-        host: &Host<Lab>,
-        vm: &mut Vm<'_, Lab>,
-        bystander: &Option<Vm<'_, Lab>>,
+        host: &Host<Board>,
+        vm: &mut Vm<'_, Board>,
+        bystander: &Option<Vm<'_, Board>>,
     ) -> Result<(), Abandoned> {
-        self.at(Step::TearDown);
+        self.at(Phase::TearDown);
         match vm.tear_down() {
             Ok(()) => self.done(),
             Err(error) => {
-                self.note(Step::TearDown, error.into());
+                self.note(Phase::TearDown, error.into());
                 self.look_after(host, bystander.as_ref());
                 self.settle(host)?;
             }
@@ -153,7 +153,7 @@ impl Life<'_> {
 
     /// The doorbells of a VM that is gone are heard once more, and those of earlier sleeps of the bystander: they wake nobody, not
     /// even a VM that has the ID and the LPIs now (DB-17).
-    pub(super) fn ring_too_late(&mut self, host: &Host<Lab>) {
+    pub(super) fn ring_too_late(&mut self, host: &Host<Board>) {
         for cookie in self.cookies.clone() {
             if let Some(wake) = host.doorbell(cookie) {
                 self.verdict.not_reusable.push(format!("a doorbell of long ago woke {wake:?}"));
@@ -164,11 +164,11 @@ impl Life<'_> {
     /// Does something with a live VM until it works; `None` if the VM dies of it and was torn down.
     pub(super) fn alive<E: Into<Complaint>>(
         &mut self,
-        host: &Host<Lab>,
-        vm: &mut Vm<'_, Lab>,
-        bystander: &Option<Vm<'_, Lab>>,
-        step: Step,
-        ask: impl Fn(&Vm<'_, Lab>) -> Result<(), E>,
+        host: &Host<Board>,
+        vm: &mut Vm<'_, Board>,
+        bystander: &Option<Vm<'_, Board>>,
+        step: Phase,
+        ask: impl Fn(&Vm<'_, Board>) -> Result<(), E>,
     ) -> Result<Option<()>, Abandoned> {
         for _ in 0..ATTEMPTS {
             let complaint = match ask(vm) {
@@ -192,9 +192,9 @@ impl Life<'_> {
     /// A vCPU runs, sleeps, is woken, and runs again; sleeps again and goes on before its doorbell is handled; and is reset.
     pub(super) fn guest(
         &mut self,
-        host: &Host<Lab>,
-        vm: &mut Vm<'_, Lab>,
-        bystander: &Option<Vm<'_, Lab>>,
+        host: &Host<Board>,
+        vm: &mut Vm<'_, Board>,
+        bystander: &Option<Vm<'_, Board>>,
     ) -> Result<Option<()>, Abandoned> {
         let Geometry { vcpus, spis, lpis, .. } = self.setting.geometry;
         let vcpu = VcpuIndex(vcpus - 1);
@@ -206,42 +206,42 @@ impl Life<'_> {
             (false, false) => None,
         };
         let model = self.model;
-        let load = move |vm: &Vm<'_, Lab>| self_load(model, vm, here, vcpu);
-        self.at(Step::Load);
-        if self.alive(host, vm, bystander, Step::Load, load)?.is_none() {
+        let load = move |vm: &Vm<'_, Board>| self_load(model, vm, here, vcpu);
+        self.at(Phase::Load);
+        if self.alive(host, vm, bystander, Phase::Load, load)?.is_none() {
             return Ok(None);
         }
         self.open(here, interrupt.into_iter(), vpe);
-        self.at(Step::Idle);
+        self.at(Phase::Idle);
         self.hold(|life| life.sleep(vm, here, vcpu))?;
         if let Some(interrupt) = interrupt {
-            self.at(Step::Wake);
+            self.at(Phase::Wake);
             self.hold(|life| life.inject(vm, here, interrupt))?;
             self.hold(|life| life.wake(host, vm, vcpu, interrupt))?;
         }
-        self.at(Step::Load);
-        if self.alive(host, vm, bystander, Step::Load, load)?.is_none() {
+        self.at(Phase::Load);
+        if self.alive(host, vm, bystander, Phase::Load, load)?.is_none() {
             return Ok(None);
         }
         if let Some(interrupt) = interrupt {
             self.hold(|life| life.take(here, interrupt))?;
-            self.at(Step::Idle);
+            self.at(Phase::Idle);
             self.hold(|life| life.sleep(vm, here, vcpu))?;
             self.hold(|life| life.inject(vm, here, interrupt))?;
-            self.at(Step::Load);
-            if self.alive(host, vm, bystander, Step::Load, load)?.is_none() {
+            self.at(Phase::Load);
+            if self.alive(host, vm, bystander, Phase::Load, load)?.is_none() {
                 return Ok(None);
             }
-            self.at(Step::WakeLate);
+            self.at(Phase::WakeLate);
             self.hold(|life| match life.doorbells(host).as_slice() {
                 [] => None,
                 woken => Some(format!("a doorbell that came late has woken {woken:?}")),
             })?;
             self.hold(|life| life.take(here, interrupt))?;
         }
-        self.at(Step::Put);
+        self.at(Phase::Put);
         self.hold(|life| life.put(vm, here, vcpu))?;
-        self.at(Step::Reset);
-        self.alive(host, vm, bystander, Step::Reset, |vm| vm.reset_vcpu(vcpu))
+        self.at(Phase::Reset);
+        self.alive(host, vm, bystander, Phase::Reset, |vm| vm.reset_vcpu(vcpu))
     }
 }

@@ -9,7 +9,7 @@ use gicv5_hyp::{Host, Idle, Pending, VcpuIndex, Vm, Wake};
 use gicv5_model::{ModelHost, PeIndex};
 
 use super::{Abandoned, Life, PES};
-use crate::faults::lab::Lab;
+use crate::faults::board::Board;
 
 impl Life<'_> {
     /// Does what no fault makes fail. What went wrong, if anything, ends the script.
@@ -42,21 +42,21 @@ impl Life<'_> {
     }
 
     /// A vCPU with nothing to do goes to sleep. What went wrong, if anything.
-    pub(super) fn sleep(&self, vm: &Vm<'_, Lab>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
+    pub(super) fn sleep(&self, vm: &Vm<'_, Board>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
         match self.on(pe, |pe| vm.idle(pe, vcpu)) {
             Some(Ok(Idle::Sleep)) => None,
             other => Some(format!("a vCPU with nothing to do was told {other:?} by idle")),
         }
     }
 
-    pub(super) fn put(&self, vm: &Vm<'_, Lab>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
+    pub(super) fn put(&self, vm: &Vm<'_, Board>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
         match self.on(pe, |pe| vm.put(pe, vcpu)) {
             Some(Ok(())) => None,
             other => Some(format!("a vCPU could not be put: {other:?}")),
         }
     }
 
-    pub(super) fn inject(&self, vm: &Vm<'_, Lab>, pe: PeIndex, interrupt: IrsIntId) -> Option<String> {
+    pub(super) fn inject(&self, vm: &Vm<'_, Board>, pe: PeIndex, interrupt: IrsIntId) -> Option<String> {
         let injected = self.on(pe, |pe| {
             let outcome = vm.inject(pe, interrupt.into(), Pending::Set);
             pe.gsb_sys();
@@ -69,7 +69,7 @@ impl Life<'_> {
     }
 
     /// The doorbells that are pending anywhere are taken. Whom they wake.
-    pub(super) fn doorbells(&mut self, host: &Host<Lab>) -> Vec<Wake> {
+    pub(super) fn doorbells(&mut self, host: &Host<Board>) -> Vec<Wake> {
         let (mut cookies, mut woken) = (Vec::new(), Vec::new());
         for pe in PES {
             self.model.take_interrupts(pe, |taken| {
@@ -84,8 +84,8 @@ impl Life<'_> {
     /// After an interrupt was injected into a VM whose vCPU sleeps, its doorbell wakes it. What went wrong, if anything.
     pub(super) fn wake(
         &mut self,
-        host: &Host<Lab>,
-        vm: &Vm<'_, Lab>,
+        host: &Host<Board>,
+        vm: &Vm<'_, Board>,
         vcpu: VcpuIndex,
         interrupt: IrsIntId,
     ) -> Option<String> {
@@ -118,7 +118,7 @@ impl Life<'_> {
 
 pub(super) fn self_load(
     model: &ModelHost,
-    vm: &Vm<'_, Lab>,
+    vm: &Vm<'_, Board>,
     pe: PeIndex,
     vcpu: VcpuIndex,
 ) -> Result<(), gicv5_hyp::RunError> {

@@ -6,11 +6,11 @@ use gicv5_hal::Pe;
 use gicv5_hyp::Idle;
 use gicv5_model::{ModelPe, PeIndex};
 
-use super::{EFFECT_TICKS, Engine, Handling, Next, Place, Vcpu, cost};
+use super::{EFFECT_TICKS, Engine, Handling, Next, Vcpu, cost};
 use crate::run::index::VcpuAt;
-use crate::run::picture::VcpuMark;
-use crate::run::scenario::{Ns, Step, VcpuSpec};
+use crate::run::scenario::{Ns, ProgramStep, VcpuSpec};
 use crate::run::story::Who;
+use crate::run::vcpu_state::VcpuState;
 
 impl Engine<'_> {
     /// A guest goes on for one step.
@@ -47,7 +47,7 @@ impl Engine<'_> {
             }
             None => match program.get(guest.at) {
                 Some(step) if !self.over => *step,
-                _ => Step::Wait,
+                _ => ProgramStep::Wait,
             },
         };
         self.guest_step(pe, at, step);
@@ -149,19 +149,19 @@ impl Engine<'_> {
         self.story.tell(now, Who::Guest(name), || format!("has handled {id}"));
     }
 
-    pub(super) fn guest_step(&mut self, pe: PeIndex, at: VcpuAt, step: Step) {
+    pub(super) fn guest_step(&mut self, pe: PeIndex, at: VcpuAt, step: ProgramStep) {
         match step {
-            Step::Run(time) => {
+            ProgramStep::Run(time) => {
                 self.vms[at].guest.left = Some(time);
                 return self.compute(pe, time);
             }
-            Step::Wait => return self.wait(pe, at),
-            Step::Again => {
+            ProgramStep::Wait => return self.wait(pe, at),
+            ProgramStep::Again => {
                 self.vms[at].guest.at = 0;
                 return;
             }
-            Step::Send(id) => self.send(pe, at, id),
-            Step::SendAny => {
+            ProgramStep::Send(id) => self.send(pe, at, id),
+            ProgramStep::SendAny => {
                 let lpis = self.vms[at.vm].kind.interrupts.iter().filter(|spec| matches!(spec.id, IrsIntId::Lpi(_)));
                 let lpis: Vec<IrsIntId> = lpis.map(|spec| spec.id).collect();
                 let n = self.random.below(lpis.len() as u64) as usize;
@@ -169,21 +169,21 @@ impl Engine<'_> {
                     self.send(pe, at, *id);
                 }
             }
-            Step::Mask(priority) => self.execute(pe, cost::INSTRUCTION, |pe| {
+            ProgramStep::Mask(priority) => self.execute(pe, cost::INSTRUCTION, |pe| {
                 pe.write_raw(SysReg::ICC_PCR_EL1, PCR::ZERO.with_priority(priority).raw_value());
             }),
-            Step::Enable(id) => self.execute(pe, cost::INSTRUCTION, |pe| pe.cden(id)),
-            Step::Disable(id) => self.execute(pe, cost::INSTRUCTION, |pe| {
+            ProgramStep::Enable(id) => self.execute(pe, cost::INSTRUCTION, |pe| pe.cden(id)),
+            ProgramStep::Disable(id) => self.execute(pe, cost::INSTRUCTION, |pe| {
                 pe.cddis(id);
                 pe.gsb_sys();
             }),
-            Step::SetPriority(id, priority) => self.execute(pe, cost::INSTRUCTION, |pe| pe.cdpri(id, priority)),
-            Step::Target(id, to) => {
+            ProgramStep::SetPriority(id, priority) => self.execute(pe, cost::INSTRUCTION, |pe| pe.cdpri(id, priority)),
+            ProgramStep::Target(id, to) => {
                 self.picture.target(at.vm, id, to);
                 let to = Iaffid::new(self.vms[at.vm.vcpu(to)].spec.vpe.raw_value());
                 self.execute(pe, cost::INSTRUCTION, |pe| pe.cdaff(id, to));
             }
-            Step::Lower(id) => {
+            ProgramStep::Lower(id) => {
                 // The guest's access to its device traps to the VMM, here and now.
                 if self.vms[at.vm].high.remove(&id) {
                     self.leave_guest(pe);
@@ -221,14 +221,14 @@ impl Engine<'_> {
         let idle = self.vms[at.vm].vm.idle(&Pe::new(&ops), at.vcpu);
         self.pes[pe].current = None;
         // The thread announces that it sleeps, and looks once more: a doorbell that rang since is not overlooked.
-        self.vms[at].place = Place::Asleep;
+        self.vms[at].state = VcpuState::Asleep;
         let pending = self.vms[at.vm].vm.has_pending(at.vcpu);
         self.end(pe, begun, cost::SWITCH);
         let name = self.vcpu_name(at);
         match (idle, pending) {
             (Ok(Idle::Sleep), Ok(false)) => {
                 let time = self.pes[pe].free;
-                self.picture.vcpu(time, at, VcpuMark::Asleep);
+                self.picture.vcpu(time, at, VcpuState::Asleep);
                 self.story.tell(self.now, Who::Guest(name), || {
                     "waits for an interrupt: its doorbell is armed as it leaves".to_owned()
                 });

@@ -5,19 +5,20 @@ use gicv5_hal::Pe;
 use gicv5_hyp::{Pending, VmSpec};
 use gicv5_model::PeIndex;
 
-use super::{Engine, Guest, Place, Work, cost};
+use super::{Engine, Guest, Work, cost};
 use crate::failure::chain;
 use crate::output::count;
 use crate::run::index::{VcpuAt, VmAt};
 use crate::run::scenario::{Action, Ns};
-use crate::run::story::{Story, Who};
+use crate::run::story::Who;
+use crate::run::vcpu_state::VcpuState;
 
 impl Engine<'_> {
     pub(super) fn work(&mut self, pe: PeIndex, work: Work) {
         match work {
             Work::Launch(vm) => self.launch(pe, vm),
             Work::PutOff(at) => {
-                if self.vms[at].place == Place::On(pe) {
+                if self.vms[at].state == VcpuState::Resident(pe) {
                     self.put(pe, at);
                 }
             }
@@ -130,9 +131,9 @@ impl Engine<'_> {
         self.drop_vcpus(vm);
         let mut elsewhere = false;
         for at in self.vms[vm].vcpus.indices().map(|vcpu| vm.vcpu(vcpu)) {
-            match self.vms[at].place {
-                Place::On(on) if on == pe => self.put(pe, at),
-                Place::On(on) => {
+            match self.vms[at].state {
+                VcpuState::Resident(on) if on == pe => self.put(pe, at),
+                VcpuState::Resident(on) => {
                     elsewhere = true;
                     self.give(on, Work::PutOff(at));
                 }
@@ -172,15 +173,12 @@ impl Engine<'_> {
     }
 
     pub(super) fn reset(&mut self, pe: PeIndex, at: VcpuAt) {
-        match self.vms[at].place {
-            Place::Nowhere => return,
-            Place::On(on) if on != pe => return self.give(on, Work::Act(at.vm, Action::Reset(at.vcpu))),
-            Place::On(_) => self.put(pe, at),
-            Place::Queued => {
-                let home = self.vms[at].home;
-                self.pes[home].queue.retain(|who| *who != at);
-            }
-            Place::Asleep => {}
+        match self.vms[at].state {
+            VcpuState::Absent => return,
+            VcpuState::Resident(on) if on != pe => return self.give(on, Work::Act(at.vm, Action::Reset(at.vcpu))),
+            VcpuState::Resident(_) => self.put(pe, at),
+            VcpuState::Queued => self.unqueue(at),
+            VcpuState::Asleep => {}
         }
         let commands = self.host.counters().commands;
         let begun = self.begin(pe);
@@ -196,38 +194,37 @@ impl Engine<'_> {
         self.enqueue(pe, at);
     }
 
+    /// A vCPU waits for its PE no longer.
+    fn unqueue(&mut self, at: VcpuAt) {
+        let home = self.vms[at].home;
+        self.pes[home].queue.retain(|who| *who != at);
+    }
+
     pub(super) fn migrate(&mut self, pe: PeIndex, at: VcpuAt, to: PeIndex) {
         let name = self.vcpu_name(at);
-        let tell = move |story: &mut Story, now| {
-            story.tell(now, Who::Host(pe), || format!("moves {name} to {to}"));
-        };
-        match self.vms[at].place {
-            Place::On(on) if on != pe => return self.give(on, Work::Act(at.vm, Action::Migrate(at.vcpu, to))),
-            Place::On(_) => {
-                tell(&mut self.story, self.now);
-                self.put(pe, at);
-                self.vms[at].home = to;
-                self.enqueue(pe, at);
-            }
-            Place::Queued => {
-                tell(&mut self.story, self.now);
-                let home = self.vms[at].home;
-                self.pes[home].queue.retain(|who| *who != at);
-                self.vms[at].home = to;
-                self.enqueue(pe, at);
-            }
-            Place::Asleep | Place::Nowhere => {
-                tell(&mut self.story, self.now);
-                self.vms[at].home = to;
-            }
+        let state = self.vms[at].state;
+        if let VcpuState::Resident(on) = state
+            && on != pe
+        {
+            return self.give(on, Work::Act(at.vm, Action::Migrate(at.vcpu, to)));
+        }
+        self.story.tell(self.now, Who::Host(pe), || format!("moves {name} to {to}"));
+        match state {
+            VcpuState::Resident(_) => self.put(pe, at),
+            VcpuState::Queued => self.unqueue(at),
+            VcpuState::Asleep | VcpuState::Absent => {}
+        }
+        self.vms[at].home = to;
+        if matches!(state, VcpuState::Resident(_) | VcpuState::Queued) {
+            self.enqueue(pe, at);
         }
         self.tally.migrated += 1;
     }
 
     pub(super) fn preempt(&mut self, pe: PeIndex, at: VcpuAt) {
-        match self.vms[at].place {
-            Place::On(on) if on != pe => self.give(on, Work::Act(at.vm, Action::Preempt(at.vcpu))),
-            Place::On(_) => {
+        match self.vms[at].state {
+            VcpuState::Resident(on) if on != pe => self.give(on, Work::Act(at.vm, Action::Preempt(at.vcpu))),
+            VcpuState::Resident(_) => {
                 self.put(pe, at);
                 self.enqueue(pe, at);
             }

@@ -38,13 +38,14 @@ use gicv5_model::rng::Rng;
 use gicv5_model::{Machine, ModelPe, PeIndex};
 use gicv5_phys::Phys;
 
+use super::board::{Board, BoardWithLpis};
 use super::index::{Arena, VcpuAt, VmAt};
 use super::judge::Judge;
-use super::lab::{Base, Lab};
 use super::picture::Picture;
-use super::scenario::{Action, Kind, Ns, Scenario, VcpuSpec};
+use super::scenario::{Action, Ns, Scenario, VcpuSpec, VmKind};
 use super::story::{Story, VcpuName};
 use super::tally::Tally;
+use super::vcpu_state::VcpuState;
 
 /// What will happen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,19 +78,6 @@ enum Work {
     PutOff(VcpuAt),
 }
 
-/// Where a vCPU is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
-    /// Its VM is not there.
-    Nowhere,
-    /// It waits for its PE.
-    Queued,
-    /// It is resident.
-    On(PeIndex),
-    /// It waits for an interrupt.
-    Asleep,
-}
-
 /// An interrupt that a guest handles.
 #[derive(Clone, Copy, Debug)]
 struct Handling {
@@ -114,16 +102,16 @@ struct Guest {
 struct Vcpu<'h> {
     spec: &'h VcpuSpec,
     home: PeIndex,
-    place: Place,
+    state: VcpuState,
     guest: Guest,
     /// When its doorbell rang.
     rang: Option<Ns>,
 }
 
 struct VmRun<'h> {
-    vm: Vm<'h, Lab>,
+    vm: Vm<'h, BoardWithLpis>,
     name: &'h str,
-    kind: &'h Kind,
+    kind: &'h VmKind,
     id: Option<VmId>,
     vcpus: Arena<VcpuIndex, Vcpu<'h>>,
     /// The SPIs whose wires are high.
@@ -191,9 +179,9 @@ pub(super) struct Ending {
 
 pub(super) struct Engine<'h> {
     scenario: &'h Scenario,
-    base: Base,
-    phys: Arc<Phys<Base>>,
-    host: &'h Host<Lab>,
+    base: Board,
+    phys: Arc<Phys<Board>>,
+    host: &'h Host<BoardWithLpis>,
     machine: Machine,
     now: Ns,
     queue: BinaryHeap<Reverse<(Ns, u64, Next)>>,
@@ -226,9 +214,9 @@ pub(super) const OBSERVED: usize = 1 << 22;
 impl<'h> Engine<'h> {
     pub(super) fn new(
         scenario: &'h Scenario,
-        base: Base,
-        phys: Arc<Phys<Base>>,
-        host: &'h Host<Lab>,
+        base: Board,
+        phys: Arc<Phys<Board>>,
+        host: &'h Host<BoardWithLpis>,
         story: Story,
         picture: Picture,
     ) -> Engine<'h> {
@@ -289,9 +277,9 @@ impl<'h> Engine<'h> {
 }
 
 /// The VMs of a scenario, none of which has been created.
-fn vms<'h>(scenario: &'h Scenario, host: &'h Host<Lab>) -> Arena<VmAt, VmRun<'h>> {
+fn vms<'h>(scenario: &'h Scenario, host: &'h Host<BoardWithLpis>) -> Arena<VmAt, VmRun<'h>> {
     let pes = scenario.machine.pes;
-    let places = |kind: &Kind| kind.interrupts.iter().enumerate().map(|(n, spec)| (spec.id, n)).collect();
+    let places = |kind: &VmKind| kind.interrupts.iter().enumerate().map(|(n, spec)| (spec.id, n)).collect();
     let specs: Vec<Arc<HashMap<IrsIntId, usize>>> = scenario.kinds.iter().map(|kind| Arc::new(places(kind))).collect();
     let mut spread = (0..pes).cycle().map(PeIndex);
     let kinds: Vec<_> = scenario.kinds.iter().zip(specs).collect();
@@ -300,7 +288,7 @@ fn vms<'h>(scenario: &'h Scenario, host: &'h Host<Lab>) -> Arena<VmAt, VmRun<'h>
         let vcpus = kind.vcpus.iter().map(|spec| {
             let next = spread.next().unwrap_or(PeIndex(0));
             let home = spec.pe.unwrap_or(next);
-            Vcpu { spec, home, place: Place::Nowhere, guest: Guest::default(), rang: None }
+            Vcpu { spec, home, state: VcpuState::Absent, guest: Guest::default(), rang: None }
         });
         let vcpus: Arena<VcpuIndex, Vcpu<'_>> = vcpus.collect();
         let vmm = vcpus.iter().next().map_or(PeIndex(0), |vcpu| PeIndex((vcpu.home.0 + 1) % pes));

@@ -9,9 +9,9 @@ use gicv5_model::event::{Event, Signal};
 use super::{Engine, Failed, Next};
 use crate::failure::chain;
 use crate::run::index::VcpuAt;
-use crate::run::picture::VcpuMark;
 use crate::run::scenario::Ns;
 use crate::run::story::Who;
+use crate::run::vcpu_state::VcpuState;
 
 impl Engine<'_> {
     /// Looks at what the machine has to tell, which began at this time.
@@ -39,7 +39,7 @@ impl Engine<'_> {
                     if resident && let Some(rang) = self.vms[at].rang.take() {
                         self.tally.woken(at, ns.saturating_sub(rang));
                     }
-                    self.picture.vcpu(ns, at, if resident { VcpuMark::On(pe) } else { VcpuMark::Off });
+                    self.picture.vcpu(ns, at, if resident { VcpuState::Resident(pe) } else { VcpuState::Absent });
                     let what = if resident { "becomes resident on" } else { "leaves" };
                     let name = self.vcpu_name(at);
                     self.story.tell(ns, Who::Host(pe), || format!("{name} {what} {pe}"));

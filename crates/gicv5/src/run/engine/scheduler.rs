@@ -4,10 +4,10 @@ use gicv5_hal::Pe;
 use gicv5_model::PeIndex;
 use gicv5_phys::{IpiKind, Source};
 
-use super::{Engine, Next, Place, cost};
+use super::{Engine, Next, cost};
 use crate::run::index::{VcpuAt, VmAt};
-use crate::run::picture::VcpuMark;
 use crate::run::story::Who;
+use crate::run::vcpu_state::VcpuState;
 
 impl Engine<'_> {
     /// A PE does the next thing.
@@ -65,7 +65,7 @@ impl Engine<'_> {
         self.end(pe, begun, cost::HOST_INTERRUPT * taken.max(1));
         for wake in wakes {
             if let Some(at) = self.find(wake.vm, wake.vpe)
-                && self.vms[at].place == Place::Asleep
+                && self.vms[at].state == VcpuState::Asleep
             {
                 let name = self.vcpu_name(at);
                 self.story.tell(self.now, Who::Host(pe), || format!("takes the doorbell and wakes {name}"));
@@ -77,9 +77,9 @@ impl Engine<'_> {
     /// A vCPU waits for its PE, which is told if it is another.
     pub(super) fn enqueue(&mut self, from: PeIndex, at: VcpuAt) {
         let home = self.vms[at].home;
-        self.vms[at].place = Place::Queued;
+        self.vms[at].state = VcpuState::Queued;
         let time = self.pes[from].free.max(self.now);
-        self.picture.vcpu(time, at, VcpuMark::Queued);
+        self.picture.vcpu(time, at, VcpuState::Queued);
         let run = &mut self.pes[home];
         run.queue.push_back(at);
         let slice = run.current.map(|_| (run.slice_end.max(self.now), run.slice_epoch));
@@ -110,7 +110,7 @@ impl Engine<'_> {
         self.end(pe, begun, cost::SWITCH);
         match loaded {
             Ok(()) => {
-                self.vms[at].place = Place::On(pe);
+                self.vms[at].state = VcpuState::Resident(pe);
                 let run = &mut self.pes[pe];
                 run.current = Some(at);
                 run.slice_end = run.free + self.scenario.machine.time_slice;
@@ -135,7 +135,7 @@ impl Engine<'_> {
         let put = self.vms[at.vm].vm.put(&Pe::new(&ops), at.vcpu);
         self.end(pe, begun, cost::SWITCH);
         self.pes[pe].current = None;
-        self.vms[at].place = Place::Nowhere;
+        self.vms[at].state = VcpuState::Absent;
         if let Err(error) = put {
             self.failed(format!("{}: vCPU {} cannot be put", self.name(at.vm), at.vcpu.0), &error);
         }
@@ -147,8 +147,8 @@ impl Engine<'_> {
             run.queue.retain(|at| at.vm != vm);
         }
         for vcpu in self.vms[vm].vcpus.iter_mut() {
-            if !matches!(vcpu.place, Place::On(_)) {
-                vcpu.place = Place::Nowhere;
+            if !matches!(vcpu.state, VcpuState::Resident(_)) {
+                vcpu.state = VcpuState::Absent;
             }
         }
     }

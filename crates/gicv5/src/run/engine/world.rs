@@ -5,12 +5,12 @@ use gicv5_model::PeIndex;
 
 use super::{Engine, Next, Work};
 use crate::run::index::VmAt;
-use crate::run::scenario::{Action, Ns, Pace, Source};
+use crate::run::scenario::{Action, EventSource, Ns, Pace};
 use crate::run::story::Who;
 
 impl Engine<'_> {
     /// A source's next event comes this much after `time`.
-    pub(super) fn source_comes(&mut self, n: usize, source: &Source, time: Ns, count: u64) {
+    pub(super) fn source_comes(&mut self, n: usize, source: &EventSource, time: Ns, count: u64) {
         let Some(random) = self.sources.get_mut(n) else { return };
         let gap = match source.pace {
             Pace::Every(gap) => gap,

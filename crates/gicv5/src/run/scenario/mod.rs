@@ -35,11 +35,11 @@ pub(crate) struct Scenario {
     pub(crate) settle: Ns,
     pub(crate) machine: MachineSpec,
     /// The kinds of VM.
-    pub(crate) kinds: Vec<Kind>,
+    pub(crate) kinds: Vec<VmKind>,
     /// The VMs, one by one.
     pub(crate) vms: Vec<VmSpec>,
     pub(crate) moments: Vec<Moment>,
-    pub(crate) sources: Vec<Source>,
+    pub(crate) sources: Vec<EventSource>,
     pub(crate) faults: Vec<FaultSpec>,
     pub(crate) expectations: Vec<Expectation>,
 }
@@ -79,7 +79,7 @@ pub(crate) struct MachineSpec {
 
 /// What is alike in VMs that one `[[vm]]` describes.
 #[derive(Clone, Debug)]
-pub(crate) struct Kind {
+pub(crate) struct VmKind {
     pub(crate) name: String,
     pub(crate) vcpus: Vec<VcpuSpec>,
     pub(crate) spis: u32,
@@ -106,7 +106,7 @@ pub(crate) struct VcpuSpec {
     pub(crate) vpe: VpeId,
     /// The PE it runs on; `None` to spread vCPUs over the PEs.
     pub(crate) pe: Option<PeIndex>,
-    pub(crate) program: Vec<Step>,
+    pub(crate) program: Vec<ProgramStep>,
     pub(crate) mask: Priority,
 }
 
@@ -119,12 +119,12 @@ pub(crate) struct InterruptSpec {
     pub(crate) priority: Priority,
     pub(crate) mode: HandlingMode,
     pub(crate) enabled: bool,
-    pub(crate) handler: Vec<Step>,
+    pub(crate) handler: Vec<ProgramStep>,
 }
 
 /// What a guest does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Step {
+pub(crate) enum ProgramStep {
     /// It computes.
     Run(Ns),
     /// It waits for an interrupt.
@@ -190,7 +190,7 @@ pub(crate) enum Pace {
 
 /// A device that interrupts again and again.
 #[derive(Clone, Debug)]
-pub(crate) struct Source {
+pub(crate) struct EventSource {
     /// The VMs, one of which is chosen each time.
     pub(crate) vms: Vms,
     pub(crate) interrupt: IrsIntId,

@@ -11,8 +11,8 @@ use super::problem::{Problem, Span, refuse};
 use super::table::{self, Table, Value};
 use super::words::{self, Bounds, World};
 use super::{
-    Expectation, FaultSpec, InterruptSpec, Kind, MachineSpec, Moment, Ns, Pace, Scenario, Source, Step, TableShape,
-    VcpuSpec, VmSpec,
+    EventSource, Expectation, FaultSpec, InterruptSpec, MachineSpec, Moment, Ns, Pace, ProgramStep, Scenario,
+    TableShape, VcpuSpec, VmKind, VmSpec,
 };
 use crate::output::quote;
 use crate::run::devicetree::Topology;
@@ -174,8 +174,8 @@ fn vms(
     machine: &MachineSpec,
     duration: Ns,
     top: &Table<'_, '_>,
-) -> Result<(Vec<Kind>, Vec<VmSpec>), Problem> {
-    let (mut kinds, mut vms) = (Vec::<Kind>::new(), Vec::<VmSpec>::new());
+) -> Result<(Vec<VmKind>, Vec<VmSpec>), Problem> {
+    let (mut kinds, mut vms) = (Vec::<VmKind>::new(), Vec::<VmSpec>::new());
     let mut vcpus = 0;
     for table in tables {
         let span = table.span();
@@ -206,8 +206,8 @@ fn kind(
     mut table: Table<'_, '_>,
     machine: &MachineSpec,
     duration: Ns,
-    others: &[Kind],
-) -> Result<(Kind, u64), Problem> {
+    others: &[VmKind],
+) -> Result<(VmKind, u64), Problem> {
     let Some((name, span)) = table.string("name")? else { return Err(table.missing("name", "name = \"vm0\"")) };
     let fine = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     if name.is_empty() || !name.chars().all(fine) || name.len() > 32 {
@@ -237,7 +237,7 @@ fn kind(
     let mask = priority(&mut table, "mask", 31)?;
     let program = match table.strings("program")? {
         Some(program) => steps(program, bounds)?,
-        None => vec![Step::Wait, Step::Again],
+        None => vec![ProgramStep::Wait, ProgramStep::Again],
     };
     check_program(&program, &table.span_of("program"))?;
     let pes = pe_list(&mut table, machine, ids.len())?;
@@ -265,7 +265,7 @@ fn kind(
         read_interrupt(table, bounds, &mut interrupts, &mut seen)?;
     }
     table.finish()?;
-    Ok((Kind { name: name.to_owned(), vcpus, spis, lpi_id_bits, interrupts, starts, members: 0..0 }, count))
+    Ok((VmKind { name: name.to_owned(), vcpus, spis, lpi_id_bits, interrupts, starts, members: 0..0 }, count))
 }
 
 /// The VPE IDs, by number of vCPUs or one by one.
@@ -312,7 +312,7 @@ fn priority(table: &mut Table<'_, '_>, key: &'static str, else_: u64) -> Result<
     Priority::new(number as u32).map_err(|error| Problem::new(table.span_of(key), error.to_string(), "write 0 to 31"))
 }
 
-fn steps(list: Vec<(&str, Span)>, bounds: Bounds) -> Result<Vec<Step>, Problem> {
+fn steps(list: Vec<(&str, Span)>, bounds: Bounds) -> Result<Vec<ProgramStep>, Problem> {
     if list.len() > MOST_STEPS {
         let span = list.first().map_or(0..0, |(_, span)| span.clone());
         return refuse(span, format!("{} steps", list.len()), format!("at most {MOST_STEPS}"));
@@ -321,9 +321,10 @@ fn steps(list: Vec<(&str, Span)>, bounds: Bounds) -> Result<Vec<Step>, Problem> 
 }
 
 /// A program that begins again without ever running or waiting would never let time pass.
-fn check_program(program: &[Step], span: &Span) -> Result<(), Problem> {
-    let again = program.iter().position(|step| *step == Step::Again);
-    let passes_time = |step: &Step| matches!(step, Step::Wait) || matches!(step, Step::Run(time) if *time > 0);
+fn check_program(program: &[ProgramStep], span: &Span) -> Result<(), Problem> {
+    let again = program.iter().position(|step| *step == ProgramStep::Again);
+    let passes_time =
+        |step: &ProgramStep| matches!(step, ProgramStep::Wait) || matches!(step, ProgramStep::Run(time) if *time > 0);
     match again {
         Some(at) if at + 1 != program.len() => {
             refuse(span.clone(), "steps after `again` are never reached", "make `again` the last step")
@@ -369,7 +370,8 @@ fn read_interrupt(
         Some(list) => {
             let spans: Vec<Span> = list.iter().map(|(_, span)| span.clone()).collect();
             let handler = steps(list, bounds)?;
-            let waits = handler.iter().zip(spans).find(|(step, _)| matches!(step, Step::Wait | Step::Again));
+            let waits =
+                handler.iter().zip(spans).find(|(step, _)| matches!(step, ProgramStep::Wait | ProgramStep::Again));
             if let Some((_, span)) = waits {
                 return refuse(span, "a handler neither waits nor begins again", "it ends with its last step");
             }
@@ -415,7 +417,7 @@ fn read_moment(
     table.finish()
 }
 
-fn source(mut table: Table<'_, '_>, world: World<'_>, duration: Ns) -> Result<Source, Problem> {
+fn source(mut table: Table<'_, '_>, world: World<'_>, duration: Ns) -> Result<EventSource, Problem> {
     let Some(text) = table.string("interrupt")? else {
         return Err(table.missing("interrupt", "interrupt = \"vm0 LPI 3\""));
     };
@@ -446,7 +448,7 @@ fn source(mut table: Table<'_, '_>, world: World<'_>, duration: Ns) -> Result<So
     }
     let count = table.integer("count", 1..u64::MAX, u64::MAX)?;
     table.finish()?;
-    Ok(Source { vms, interrupt, pace, from, until, count })
+    Ok(EventSource { vms, interrupt, pace, from, until, count })
 }
 
 fn fault(mut table: Table<'_, '_>) -> Result<FaultSpec, Problem> {

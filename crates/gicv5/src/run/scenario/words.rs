@@ -5,7 +5,7 @@ use gicv5_hyp::VcpuIndex;
 use gicv5_model::PeIndex;
 
 use super::problem::{Problem, Span, refuse};
-use super::{About, Action, Claim, Counter, Kind, Ns, Quantile, Relation, Step, VmSpec, Vms};
+use super::{About, Action, Claim, Counter, Ns, ProgramStep, Quantile, Relation, VmKind, VmSpec, Vms};
 use crate::output::quote;
 use crate::suggest;
 
@@ -62,7 +62,7 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    pub(super) fn of(kind: &Kind) -> Bounds {
+    pub(super) fn of(kind: &VmKind) -> Bounds {
         let lpis = kind.lpi_id_bits.map_or(0, |bits| 1 << bits);
         Bounds { spis: kind.spis, lpis, vcpus: kind.vcpus.len() }
     }
@@ -244,28 +244,28 @@ pub(super) fn number_of(id: IrsIntId) -> u32 {
 }
 
 /// Reads a step of a program or handler.
-pub(super) fn step(text: (&str, Span), bounds: Bounds) -> Result<Step, Problem> {
+pub(super) fn step(text: (&str, Span), bounds: Bounds) -> Result<ProgramStep, Problem> {
     const VERBS: [&str; 10] =
         ["run", "wait", "again", "send", "mask", "enable", "disable", "priority", "target", "lower"];
     let mut words = Sentence::new(text);
     let step = match words.verb("step", &VERBS)?.0 {
-        "run" => Step::Run(words.time()?),
-        "wait" => Step::Wait,
-        "again" => Step::Again,
+        "run" => ProgramStep::Run(words.time()?),
+        "wait" => ProgramStep::Wait,
+        "again" => ProgramStep::Again,
         "send" if words.peek() == Some("any") => {
             let word = words.next("any")?;
             if bounds.lpis == 0 {
                 return refuse(word.span, "the VM has no LPIs", "give it some by `lpi-id-bits` in [[vm]]");
             }
-            Step::SendAny
+            ProgramStep::SendAny
         }
-        "send" => Step::Send(words.interrupt_of(bounds)?),
-        "mask" => Step::Mask(words.priority()?),
-        "enable" => Step::Enable(words.interrupt_of(bounds)?),
-        "disable" => Step::Disable(words.interrupt_of(bounds)?),
-        "priority" => Step::SetPriority(words.interrupt_of(bounds)?, words.priority()?),
-        "target" => Step::Target(words.interrupt_of(bounds)?, words.vcpu(bounds.vcpus)?),
-        _ => Step::Lower(wired(&mut words, bounds)?),
+        "send" => ProgramStep::Send(words.interrupt_of(bounds)?),
+        "mask" => ProgramStep::Mask(words.priority()?),
+        "enable" => ProgramStep::Enable(words.interrupt_of(bounds)?),
+        "disable" => ProgramStep::Disable(words.interrupt_of(bounds)?),
+        "priority" => ProgramStep::SetPriority(words.interrupt_of(bounds)?, words.priority()?),
+        "target" => ProgramStep::Target(words.interrupt_of(bounds)?, words.vcpu(bounds.vcpus)?),
+        _ => ProgramStep::Lower(wired(&mut words, bounds)?),
     };
     words.end()?;
     Ok(step)
@@ -283,7 +283,7 @@ fn wired(words: &mut Sentence<'_>, bounds: Bounds) -> Result<IrsIntId, Problem> 
 /// What is known when sentences about VMs are read.
 #[derive(Clone, Copy)]
 pub(super) struct World<'a> {
-    pub(super) kinds: &'a [Kind],
+    pub(super) kinds: &'a [VmKind],
     pub(super) vms: &'a [VmSpec],
     pub(super) pes: u16,
 }

@@ -6,17 +6,17 @@ use gicv5_model::fault::Request;
 use gicv5_model::{Machine, ModelHost};
 
 #[derive(Clone, Debug)]
-pub(super) struct Lab {
+pub(super) struct Board {
     host: ModelHost,
 }
 
-impl Lab {
-    pub(super) fn new(host: ModelHost) -> Lab {
-        Lab { host }
+impl Board {
+    pub(super) fn new(host: ModelHost) -> Board {
+        Board { host }
     }
 }
 
-impl Platform for Lab {
+impl Platform for Board {
     type Irs = Machine;
     type Memory = Machine;
     type CurrentPe = ModelHost;
@@ -44,7 +44,7 @@ impl Platform for Lab {
     }
 }
 
-impl Hypervisor for Lab {
+impl Hypervisor for Board {
     type Lpis = ModelHost;
 
     fn lpis(&self) -> &ModelHost {

@@ -18,15 +18,15 @@ use super::scenario::Ns;
 
 /// The machine, the PE on which the host is at work, and how long a tick is.
 #[derive(Clone)]
-pub(super) struct Base {
+pub(super) struct Board {
     machine: Machine,
-    pes: Here,
-    time: Time,
+    pes: BoardPes,
+    time: BoardClock,
 }
 
 /// The PEs, one of which is the current one.
 #[derive(Clone)]
-pub(super) struct Here {
+pub(super) struct BoardPes {
     first: ModelPe,
     pes: Arc<[ModelPe]>,
     here: Arc<AtomicU16>,
@@ -34,17 +34,17 @@ pub(super) struct Here {
 
 /// The time as the host's clock shows it.
 #[derive(Clone)]
-pub(super) struct Time {
+pub(super) struct BoardClock {
     machine: Machine,
     tick: Ns,
 }
 
-impl Base {
+impl Board {
     /// The host's view of a machine; `None` if the machine has no PE.
-    pub(super) fn new(machine: Machine, tick: Ns) -> Option<Base> {
+    pub(super) fn new(machine: Machine, tick: Ns) -> Option<Board> {
         let pes: Vec<ModelPe> = (0..machine.pe_count()).filter_map(|pe| machine.pe(PeIndex(pe))).collect();
-        let pes = Here { first: pes.first()?.clone(), pes: pes.into(), here: Arc::default() };
-        Some(Base { time: Time { machine: machine.clone(), tick }, machine, pes })
+        let pes = BoardPes { first: pes.first()?.clone(), pes: pes.into(), here: Arc::default() };
+        Some(Board { time: BoardClock { machine: machine.clone(), tick }, machine, pes })
     }
 
     pub(super) fn machine(&self) -> &Machine {
@@ -62,7 +62,7 @@ impl Base {
     }
 }
 
-impl CurrentPe for Here {
+impl CurrentPe for BoardPes {
     type Ops = ModelPe;
 
     fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, ModelPe>) -> R) -> R {
@@ -71,7 +71,7 @@ impl CurrentPe for Here {
     }
 }
 
-impl Wait for Time {
+impl Wait for BoardClock {
     /// A tick passes.
     fn relax(&self) {
         self.machine.advance(1);
@@ -82,11 +82,11 @@ impl Wait for Time {
     }
 }
 
-impl Platform for Base {
+impl Platform for Board {
     type Irs = Machine;
     type Memory = Machine;
-    type CurrentPe = Here;
-    type Wait = Time;
+    type CurrentPe = BoardPes;
+    type Wait = BoardClock;
     type Locks = StdLocks;
 
     fn irs(&self) -> &Machine {
@@ -97,40 +97,40 @@ impl Platform for Base {
         &self.machine
     }
 
-    fn current_pe(&self) -> &Here {
+    fn current_pe(&self) -> &BoardPes {
         &self.pes
     }
 
-    fn wait(&self) -> &Time {
+    fn wait(&self) -> &BoardClock {
         &self.time
     }
 }
 
 /// What the hypervisor's library gets: the same, with the LPIs of the physical driver.
-pub(super) struct Lab {
-    base: Base,
-    lpis: Lpis,
+pub(super) struct BoardWithLpis {
+    base: Board,
+    lpis: PhysLpis,
 }
 
 /// The LPIs of the physical driver. Each request, and each release, is a fault point of the machine.
-pub(super) struct Lpis {
+pub(super) struct PhysLpis {
     machine: Machine,
-    phys: Arc<Phys<Base>>,
+    phys: Arc<Phys<Board>>,
 }
 
-impl Lab {
-    pub(super) fn new(base: Base, phys: Arc<Phys<Base>>) -> Lab {
-        Lab { lpis: Lpis { machine: base.machine.clone(), phys }, base }
+impl BoardWithLpis {
+    pub(super) fn new(base: Board, phys: Arc<Phys<Board>>) -> BoardWithLpis {
+        BoardWithLpis { lpis: PhysLpis { machine: base.machine.clone(), phys }, base }
     }
 }
 
-impl fmt::Debug for Lab {
+impl fmt::Debug for BoardWithLpis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Lab")
+        f.write_str("BoardWithLpis")
     }
 }
 
-impl HostLpis for Lpis {
+impl HostLpis for PhysLpis {
     type Lpi = OwnedLpi;
 
     fn allocate(&self, cookie: Cookie) -> Result<OwnedLpi, LpiError> {
@@ -160,11 +160,11 @@ impl HostLpis for Lpis {
     }
 }
 
-impl Platform for Lab {
+impl Platform for BoardWithLpis {
     type Irs = Machine;
     type Memory = Machine;
-    type CurrentPe = Here;
-    type Wait = Time;
+    type CurrentPe = BoardPes;
+    type Wait = BoardClock;
     type Locks = StdLocks;
 
     fn irs(&self) -> &Machine {
@@ -175,19 +175,19 @@ impl Platform for Lab {
         self.base.memory()
     }
 
-    fn current_pe(&self) -> &Here {
+    fn current_pe(&self) -> &BoardPes {
         self.base.current_pe()
     }
 
-    fn wait(&self) -> &Time {
+    fn wait(&self) -> &BoardClock {
         self.base.wait()
     }
 }
 
-impl Hypervisor for Lab {
-    type Lpis = Lpis;
+impl Hypervisor for BoardWithLpis {
+    type Lpis = PhysLpis;
 
-    fn lpis(&self) -> &Lpis {
+    fn lpis(&self) -> &PhysLpis {
         &self.lpis
     }
 }
