@@ -196,3 +196,146 @@ forward! {
     &T, Sync;
     Arc<T>, Send;
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::sync::Mutex;
+    use std::vec::Vec;
+
+    use gicv5_arch::PhysAddr;
+
+    use super::*;
+    use crate::Block;
+
+    /// Memory that notes what is asked of it, and answers by itself what the trait could answer for it.
+    #[derive(Default)]
+    struct Noted(Mutex<Vec<&'static str>>);
+
+    impl Noted {
+        fn note(&self, what: &'static str) {
+            if let Ok(mut noted) = self.0.lock() {
+                noted.push(what);
+            }
+        }
+    }
+
+    struct Nowhere;
+
+    impl Block for Nowhere {
+        fn address(&self) -> PhysAddr {
+            PhysAddr::highest(0)
+        }
+
+        fn size(&self) -> u64 {
+            8
+        }
+    }
+
+    #[allow(unsafe_code)]
+    // SAFETY: no IRS is given any of these blocks.
+    unsafe impl TableMemory for Noted {
+        type Block = Nowhere;
+
+        fn allocate(&self, layout: BlockLayout) -> Result<Nowhere, AllocError> {
+            Err(AllocError { layout })
+        }
+
+        fn free(&self, _: Nowhere) {
+            self.note("free");
+        }
+
+        fn load32(&self, _: &Nowhere, offset: u64) -> u32 {
+            offset as u32
+        }
+
+        fn store32(&self, _: &Nowhere, _: u64, _: u32) {
+            self.note("store32");
+        }
+
+        fn load64(&self, _: &Nowhere, offset: u64) -> u64 {
+            offset
+        }
+
+        fn store64(&self, _: &Nowhere, _: u64, _: u64) {
+            self.note("store64");
+        }
+
+        fn coherency(&self, irs: IrsIndex) -> Coherency {
+            if irs == IrsIndex(0) { Coherency::Coherent } else { Coherency::NonCoherent }
+        }
+
+        fn cache_line(&self) -> u64 {
+            64
+        }
+
+        fn clean_invalidate(&self, _: &Nowhere, _: Range<u64>) {
+            self.note("clean_invalidate");
+        }
+
+        fn invalidate(&self, _: &Nowhere, _: Range<u64>) {
+            self.note("invalidate");
+        }
+
+        fn barrier(&self) {
+            self.note("barrier");
+        }
+
+        fn publish(&self, _: IrsIndex, _: &Nowhere, _: Range<u64>) {
+            self.note("publish");
+        }
+
+        fn acquire(&self, _: IrsIndex, _: &Nowhere, _: Range<u64>) {
+            self.note("acquire");
+        }
+
+        fn prepare(&self, _: IrsIndex, _: &Nowhere, _: Range<u64>) {
+            self.note("prepare");
+        }
+    }
+
+    /// Asks everything of memory that is lent or shared.
+    fn ask<M: TableMemory<Block = Nowhere>>(memory: M) {
+        let (block, irs) = (Nowhere, IrsIndex(1));
+        assert_eq!((memory.load32(&block, 4), memory.load64(&block, 8), memory.cache_line()), (4, 8, 64));
+        assert_eq!(
+            (memory.coherency(IrsIndex(0)), memory.coherency(irs)),
+            (Coherency::Coherent, Coherency::NonCoherent)
+        );
+        memory.store32(&block, 0, 1);
+        memory.store64(&block, 0, 1);
+        memory.clean_invalidate(&block, 0..8);
+        memory.invalidate(&block, 0..8);
+        memory.barrier();
+        memory.publish(irs, &block, 0..8);
+        memory.acquire(irs, &block, 0..8);
+        memory.prepare(irs, &block, 0..8);
+        memory.free(block);
+    }
+
+    #[test]
+    fn what_is_lent_or_shared_is_asked_itself_even_where_the_trait_could_answer() {
+        let noted = Arc::new(Noted::default());
+        let expected = [
+            "store32",
+            "store64",
+            "clean_invalidate",
+            "invalidate",
+            "barrier",
+            "publish",
+            "acquire",
+            "prepare",
+            "free",
+        ];
+        for round in 0..2 {
+            if round == 0 {
+                ask(&*noted)
+            } else {
+                ask(noted.clone())
+            }
+            let told = noted.0.lock().map(|mut told| core::mem::take(&mut *told)).unwrap_or_default();
+            assert_eq!(told, expected);
+        }
+    }
+}

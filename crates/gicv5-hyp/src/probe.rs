@@ -2,7 +2,7 @@
 
 use gicv5_arch::PhysAddr;
 use gicv5_arch::geometry::{GeometryError, IstLimits, VmTableGeometry, VmTableLimits, VpeTableLimits};
-use gicv5_arch::irs::{ArchMajorRev, Component, IRS_AIDR, IRS_IDR0, IRS_IDR2, IRS_IDR3, IRS_IDR4, IrsReg};
+use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IDR3, IRS_IDR4, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICC_IDR0_EL1, SysReg};
 use gicv5_arch::values::{L2SizeSet, Levels};
@@ -12,6 +12,7 @@ use crate::Hypervisor;
 use crate::config::Config;
 use gicv5_irs::command::Fault;
 use gicv5_irs::heap::OutOfMemory;
+use gicv5_irs::probe::{WrongRegister, identify};
 
 /// The hardware is not what the library can drive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -106,6 +107,12 @@ impl ProbeError {
     }
 }
 
+impl From<WrongRegister> for ProbeError {
+    fn from(WrongRegister { irs, register, value, reason }: WrongRegister) -> ProbeError {
+        ProbeError::Register { irs, register, value, reason }
+    }
+}
+
 impl From<OutOfMemory> for ProbeError {
     fn from(OutOfMemory: OutOfMemory) -> ProbeError {
         ProbeError::NoMemory
@@ -149,19 +156,13 @@ struct Irs {
 impl Irs {
     fn read<H: Hypervisor>(hypervisor: &H, index: IrsIndex) -> Result<Irs, ProbeError> {
         let frames = hypervisor.irs();
-        let aidr: IRS_AIDR = frames.read(index);
-        if aidr.component() != Ok(Component::Irs) {
-            return Err(bad(index, aidr, "the frame is not an IRS"));
-        }
-        // A later minor revision is a superset.
-        if aidr.arch_major_rev() != Ok(ArchMajorRev::Gicv5) {
-            return Err(bad(index, aidr, "the architecture is not GICv5"));
-        }
-        let idr0: IRS_IDR0 = frames.read(index);
+        let idr0 = identify(frames, index)?;
         if !idr0.virt() {
             return Err(ProbeError::NoVirtualisation { irs: index, value: idr0.to_bits() });
         }
-        let Ok(range) = idr0.pa_range() else { return Err(bad(index, idr0, "PA_RANGE is reserved")) };
+        let Ok(range) = idr0.pa_range() else {
+            return Err(WrongRegister::new(index, idr0, "PA_RANGE is reserved").into());
+        };
         let irs = Irs {
             index,
             idr0,
@@ -180,7 +181,7 @@ impl Irs {
     fn limits(&self) -> Result<Limits, ProbeError> {
         let Irs { index, idr0, idr2, idr3, idr4, highest, .. } = *self;
         if !idr2.lpi() {
-            return Err(bad(index, idr2, "there are no physical LPIs, so no doorbells (LPI-3)"));
+            return Err(WrongRegister::new(index, idr2, "there are no physical LPIs, so no doorbells (LPI-3)").into());
         }
         Ok(Limits {
             vm_table: VmTableLimits::from_idr3(idr3).map_err(|source| tables(index, idr3, source))?,
@@ -287,10 +288,6 @@ pub(crate) fn probe<H: Hypervisor>(hypervisor: &H, config: &Config<'_>) -> Resul
     let geometry = limits.vm_table.choose(bits, config.contiguous_bytes);
     let geometry = geometry.map_err(|source| tables(irs, all.idr3, source))?;
     Ok(Found { limits, geometry, vms, publish_for })
-}
-
-fn bad<R: Register<Reg = IrsReg>>(irs: IrsIndex, register: R, reason: &'static str) -> ProbeError {
-    ProbeError::Register { irs, register: R::REG, value: register.to_bits(), reason }
 }
 
 fn tables<R: Register<Reg = IrsReg>>(irs: IrsIndex, register: R, source: GeometryError) -> ProbeError {

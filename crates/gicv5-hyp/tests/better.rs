@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{IRS, Lab, SHAPES, SPEC, Shape, VPES, live, selects_nothing, vpes};
+use common::{IRS, Lab, SHAPES, SPEC, Shape, VPES, assert_clean, live, selects_nothing, vpes};
 use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg};
 use gicv5_arch::values::Structure;
@@ -429,8 +429,7 @@ fn exactly_what_an_unconfirmed_command_named_is_quarantined() {
             vm.init(&SPEC).unwrap();
             assert_eq!(vm.id(), Some(VmId::new(1)));
             vm.tear_down().unwrap();
-            let account = lab.machine.account(&before);
-            assert!(account.is_clean(), "{register}: {account:#?}");
+            assert_clean(&lab.machine, &before, register);
         }
     }
 }
@@ -493,8 +492,7 @@ fn a_vm_whose_handle_is_dropped_is_an_orphan_until_it_is_reaped() {
         vm.put(&pe, VcpuIndex(0)).unwrap();
         drop(vm);
         host.reap().unwrap();
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "{account:#?}");
+        assert_clean(&lab.machine, &before, "");
     }
 }
 
@@ -537,8 +535,7 @@ fn a_vm_table_of_earlier_software_is_refused_or_withdrawn_as_configured() {
         let vm = live(&host);
         drop(vm);
         host.shut_down().unwrap();
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "the earlier table's memory is not this host's: {account:#?}");
+        assert_clean(&lab.machine, &before, "the earlier table's memory is not this host's");
     }
 }
 

@@ -8,7 +8,7 @@ mod guest;
 
 use arbitrary_int::{u4, u5, u6};
 use common::board::{self, Board, Watch};
-use common::{IRS, Lab, SHAPES, Shape, VPES, vpes};
+use common::{IRS, Lab, SHAPES, Shape, VPES, assert_clean, vpes};
 use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IDR4, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels, PaRange, Structure};
 use gicv5_arch::{Iaffid, VpeId};
@@ -91,8 +91,7 @@ fn a_vm_runs_on_the_pes_of_every_irs() {
                     assert!(!lab.machine.read::<IRS_VMT_BASER>(irs).valid(), "no IRS has a table any more");
                 }
             }
-            let account = lab.machine.account(&before);
-            assert!(account.is_clean(), "{shape:?} {programming:?}: {account:#?}");
+            assert_clean(&lab.machine, &before, (shape, programming));
         }
     }
 }
@@ -131,8 +130,7 @@ fn a_table_that_one_of_the_irss_has_not_let_go_of_is_kept() {
                 life(&host).or_else(|_| life(&host)).unwrap_or_else(|error| panic!("{context}: {error}"));
                 host.shut_down().unwrap();
                 assert_eq!(host.phase(), Phase::Down);
-                let account = lab.machine.account(&before);
-                assert!(account.is_clean(), "{context}: {account:#?}");
+                assert_clean(&lab.machine, &before, &context);
             }
         }
     }
@@ -231,8 +229,7 @@ fn tables_are_published_for_the_irs_that_sees_least() {
             vm.tear_down().unwrap();
             drop(vm);
             host.shut_down().unwrap();
-            let account = lab.machine.account(&before);
-            assert!(account.is_clean(), "{coherent}: {account:#?}");
+            assert_clean(&lab.machine, &before, coherent);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use common::{Lab, SHAPES, SPEC, Shape, VPES, live};
+use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, live};
 use gicv5_hyp::{Host, Phase, VmSpec, VmState};
 use gicv5_model::Machine;
 use gicv5_model::fault::Fault;
@@ -223,7 +223,6 @@ fn vms_are_made_and_unmade_from_many_threads() {
         host.reap().unwrap();
         assert_eq!(host.holdings().vms, 0);
         host.shut_down().unwrap();
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "{account:#?}");
+        assert_clean(&lab.machine, &before, "");
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::error::Error;
 
-use common::{Lab, SHAPES, SPEC, Shape, VPES, selects_nothing, vpes};
+use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, selects_nothing, vpes};
 use gicv5_arch::irs::IrsReg;
 use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
 use gicv5_model::config::Eagerness;
@@ -39,8 +39,7 @@ fn a_life_leaves_nothing_behind_and_breaks_no_rule() {
         for _ in 0..2 {
             a_life(&host).unwrap_or_else(|error| panic!("{shape:?}: {error:?}"));
             assert_eq!(host.phase(), Phase::Down);
-            let account = lab.machine.account(&before);
-            assert!(account.is_clean(), "{shape:?}: {account:#?}");
+            assert_clean(&lab.machine, &before, shape);
         }
     }
 }
@@ -105,8 +104,7 @@ fn whatever_fails_nothing_leaks_and_the_life_can_be_lived_again() {
                 assert!(violations.is_empty(), "{context}: {violations:#?}");
                 end(&lab, &host, &context);
                 a_life(&host).unwrap_or_else(|error| panic!("{context}: the second life: {error:?}"));
-                let account = lab.machine.account(&before);
-                assert!(account.is_clean(), "{context}: {account:#?}");
+                assert_clean(&lab.machine, &before, &context);
             }
         }
     }
@@ -163,8 +161,7 @@ fn a_life_is_the_same_whatever_the_rules_leave_open() {
         lab.machine.record_fault_points();
         let start = lab.machine.fault_points_passed();
         a_life(&host).unwrap_or_else(|error| panic!("{switches:?}: {error:?}"));
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "{switches:?}: {account:#?}");
+        assert_clean(&lab.machine, &before, switches);
         // One fault of the many.
         let points = lab.machine.take_fault_points();
         let point = &points[n * 7 % points.len()];
@@ -179,8 +176,7 @@ fn a_life_is_the_same_whatever_the_rules_leave_open() {
         let _ = a_life(&host);
         end(&lab, &host, &context);
         a_life(&host).unwrap_or_else(|error| panic!("{context}: {error:?}"));
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "{context}: {account:#?}");
+        assert_clean(&lab.machine, &before, &context);
     }
 }
 
@@ -215,8 +211,7 @@ fn a_second_fault_on_the_way_out_changes_nothing() {
                 let passed = lab.machine.take_fault_points();
                 end(&lab, &host, &context);
                 a_life(&host).unwrap_or_else(|error| panic!("{context}: {error:?}"));
-                let account = lab.machine.account(&before);
-                assert!(account.is_clean(), "{context}: {account:#?}");
+                assert_clean(&lab.machine, &before, &context);
                 passed.into_iter().filter(|p| p.index > at).map(|p| (p.index - start, p)).collect::<Vec<_>>()
             };
             for (m, (index, second)) in run(None).into_iter().enumerate() {

@@ -1,11 +1,7 @@
 //! The running path takes no lock, allocates nothing, and takes the same steps whatever there is: with locks that count, an
 //! allocator that counts, and a PE that counts.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "the helpers of tests stand outside of test functions"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;
 

@@ -1,28 +1,23 @@
 //! Whatever is done with several VMs, in any order: every call does what a small reference says, no wake-up is lost, no guest
 //! gets what is not its own, no rule is broken, and everything is given back.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers stand outside of test functions"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 #[path = "common/guest.rs"]
 mod guest;
+#[path = "common/night.rs"]
+mod night;
 
 use std::sync::LazyLock;
 
-use common::{Lab, SHAPES, VPES};
-use gicv5_arch::irs::IRS_IDR1;
-use gicv5_arch::{Iaffid, IntId, Ppi};
-use gicv5_hyp::{DoorbellMask, Fate, Host, Idle, Pending, PpiMask, RunError, VcpuIndex, Vm, VmSpec, VmState};
-use gicv5_model::CpuConfig;
+use common::{Lab, SHAPES, VPES, assert_clean};
+use gicv5_arch::{IntId, Ppi};
+use gicv5_hyp::{Fate, Host, Idle, Pending, PpiMask, RunError, VcpuIndex, Vm, VmSpec, VmState};
 use gicv5_model::PeIndex;
-use gicv5_model::config::{DoorbellMask as ModelMask, MachineConfig, Switches};
+use gicv5_model::config::{DoorbellMask as ModelMask, Switches};
 use gicv5_model::fault::Fault;
-use guest::spi;
+use night::spi_of;
 use proptest::prelude::*;
 
 const VMS: usize = 3;
@@ -34,95 +29,57 @@ const TIMER: Ppi = Ppi::CNTV;
 const SPI_PRIORITY: u32 = 8;
 const TIMER_PRIORITY: u32 = 20;
 
-/// The SPI of a vCPU.
-fn spi_of(vcpu: usize) -> IntId {
-    spi(10 + vcpu as u32)
+/// What is done, and to whom. Not each needs all of them.
+#[derive(Clone, Copy, Debug)]
+struct Op {
+    what: What,
+    pe: u16,
+    vm: usize,
+    vcpu: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Op {
-    Init {
-        vm: usize,
-    },
-    TearDown {
-        vm: usize,
-    },
+enum What {
+    Init,
+    TearDown,
     /// Drops the handle of a VM, and has the host tear it down.
-    Orphan {
-        vm: usize,
-    },
-    Load {
-        pe: u16,
-        vm: usize,
-        vcpu: usize,
-    },
+    Orphan,
+    Load,
     /// A load that the hardware refuses.
-    FailLoad {
-        pe: u16,
-        vm: usize,
-        vcpu: usize,
-    },
-    Put {
-        pe: u16,
-        vm: usize,
-        vcpu: usize,
-    },
-    Idle {
-        pe: u16,
-        vm: usize,
-        vcpu: usize,
-    },
-    Inject {
-        vm: usize,
-        vcpu: usize,
-    },
-    SetTimer {
-        vm: usize,
-        vcpu: usize,
-        high: bool,
-    },
-    SetIrs {
-        vm: usize,
-        on: bool,
-    },
-    Reset {
-        vm: usize,
-        vcpu: usize,
-    },
+    FailLoad,
+    Put,
+    Idle,
+    Inject,
+    /// The level of the timer.
+    SetTimer(bool),
+    SetIrs(bool),
+    Reset,
     /// The guest switches its interrupts on, with this mask.
-    Open {
-        pe: u16,
-        mask: u32,
-    },
+    Open(u32),
     /// The guest takes an interrupt.
-    Take {
-        pe: u16,
-    },
+    Take,
     /// The host takes its interrupts.
-    Doorbells {
-        pe: u16,
-    },
+    Doorbells,
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let (vm, vcpu, pe) = (0..VMS, 0..VCPUS, 0..PES);
-    let mask = prop::sample::select(vec![31u32, 31, 10, 3]);
-    prop_oneof![
-        2 => vm.clone().prop_map(|vm| Op::Init { vm }),
-        1 => vm.clone().prop_map(|vm| Op::TearDown { vm }),
-        1 => vm.clone().prop_map(|vm| Op::Orphan { vm }),
-        12 => (pe.clone(), vm.clone(), vcpu.clone()).prop_map(|(pe, vm, vcpu)| Op::Load { pe, vm, vcpu }),
-        1 => (pe.clone(), vm.clone(), vcpu.clone()).prop_map(|(pe, vm, vcpu)| Op::FailLoad { pe, vm, vcpu }),
-        4 => (pe.clone(), vm.clone(), vcpu.clone()).prop_map(|(pe, vm, vcpu)| Op::Put { pe, vm, vcpu }),
-        12 => (pe.clone(), vm.clone(), vcpu.clone()).prop_map(|(pe, vm, vcpu)| Op::Idle { pe, vm, vcpu }),
-        10 => (vm.clone(), vcpu.clone()).prop_map(|(vm, vcpu)| Op::Inject { vm, vcpu }),
-        3 => (vm.clone(), vcpu.clone(), any::<bool>()).prop_map(|(vm, vcpu, high)| Op::SetTimer { vm, vcpu, high }),
-        1 => (vm.clone(), any::<bool>()).prop_map(|(vm, on)| Op::SetIrs { vm, on }),
-        1 => (vm, vcpu).prop_map(|(vm, vcpu)| Op::Reset { vm, vcpu }),
-        3 => (pe.clone(), mask).prop_map(|(pe, mask)| Op::Open { pe, mask }),
-        8 => pe.clone().prop_map(|pe| Op::Take { pe }),
-        8 => pe.prop_map(|pe| Op::Doorbells { pe }),
-    ]
+    let what = prop_oneof![
+        2 => Just(What::Init),
+        1 => Just(What::TearDown),
+        1 => Just(What::Orphan),
+        12 => Just(What::Load),
+        1 => Just(What::FailLoad),
+        4 => Just(What::Put),
+        12 => Just(What::Idle),
+        10 => Just(What::Inject),
+        3 => any::<bool>().prop_map(What::SetTimer),
+        1 => any::<bool>().prop_map(What::SetIrs),
+        1 => Just(What::Reset),
+        3 => prop::sample::select(vec![31u32, 31, 10, 3]).prop_map(What::Open),
+        8 => Just(What::Take),
+        8 => Just(What::Doorbells),
+    ];
+    (what, 0..PES, 0..VMS, 0..VCPUS).prop_map(|(what, pe, vm, vcpu)| Op { what, pe, vm, vcpu })
 }
 
 /// What is known of a vCPU.
@@ -294,10 +251,10 @@ impl<'h> World<'h> {
         }
     }
 
-    fn run(&mut self, op: Op) {
-        match op {
-            Op::Init { vm } => self.init(vm),
-            Op::TearDown { vm } => {
+    fn run(&mut self, Op { what, pe, vm, vcpu }: Op) {
+        match what {
+            What::Init => self.init(vm),
+            What::TearDown => {
                 let outcome = self.vms[vm].tear_down();
                 if self.any_resident(vm) {
                     assert_eq!(outcome.unwrap_err().fate, Fate::Unchanged);
@@ -306,16 +263,16 @@ impl<'h> World<'h> {
                     self.known[vm] = Known::default();
                 }
             }
-            Op::Orphan { vm } => {
+            What::Orphan => {
                 if !self.any_resident(vm) {
                     self.vms[vm] = self.host.new_vm();
                     self.host.reap().unwrap();
                     self.known[vm] = Known::default();
                 }
             }
-            Op::Load { pe, vm, vcpu } => self.load(pe, vm, vcpu, false),
-            Op::FailLoad { pe, vm, vcpu } => self.load(pe, vm, vcpu, true),
-            Op::Put { pe, vm, vcpu } => {
+            What::Load => self.load(pe, vm, vcpu, false),
+            What::FailLoad => self.load(pe, vm, vcpu, true),
+            What::Put => {
                 let outcome = self.lab.put(PeIndex(pe), &self.vms[vm], VcpuIndex(vcpu));
                 match self.refusal(pe, vm, vcpu, false) {
                     Some(refusal) => assert_eq!(outcome, Err(refusal)),
@@ -325,8 +282,8 @@ impl<'h> World<'h> {
                     }
                 }
             }
-            Op::Idle { pe, vm, vcpu } => self.idle(pe, vm, vcpu),
-            Op::Inject { vm, vcpu } => {
+            What::Idle => self.idle(pe, vm, vcpu),
+            What::Inject => {
                 let injected = self.lab.on(SPARE, |pe| {
                     let injected = self.vms[vm].inject(pe, spi_of(vcpu), Pending::Set);
                     pe.gsb_sys();
@@ -336,19 +293,19 @@ impl<'h> World<'h> {
                 assert_eq!(injected.is_ok(), live, "{injected:?}");
                 self.known[vm].vcpus[vcpu].pending |= live;
             }
-            Op::SetTimer { vm, vcpu, high } => {
+            What::SetTimer(high) => {
                 let pending = if high { Pending::Set } else { Pending::Clear };
                 let set = self.vms[vm].set_ppi(VcpuIndex(vcpu), TIMER, pending);
                 assert_eq!(set.is_ok(), self.known[vm].state.is_some(), "{set:?}");
                 self.known[vm].vcpus[vcpu].timer = high && set.is_ok();
             }
-            Op::SetIrs { vm, on } => {
+            What::SetIrs(on) => {
                 let news = self.vms[vm].set_guest_irs(on);
                 let known = &mut self.known[vm];
                 let expected = known.state.map(|_| std::mem::replace(&mut known.irs, on) != on);
                 assert_eq!(news.ok(), expected);
             }
-            Op::Reset { vm, vcpu } => {
+            What::Reset => {
                 let outcome = self.vms[vm].reset_vcpu(VcpuIndex(vcpu));
                 let known = &mut self.known[vm];
                 let may = known.state == Some(VmState::Live) && known.vcpus[vcpu].on.is_none();
@@ -359,14 +316,14 @@ impl<'h> World<'h> {
                     known.vcpus[vcpu] = Vcpu { pending, asked, late, timer, ..Vcpu::default() };
                 }
             }
-            Op::Open { pe, mask } => {
+            What::Open(mask) => {
                 if let Some((vm, vcpu)) = self.on(pe) {
                     self.lab.guest(PeIndex(pe)).switch(true, mask).enable_ppi(TIMER, TIMER_PRIORITY);
                     self.known[vm].vcpus[vcpu].open = Some(mask);
                 }
             }
-            Op::Take { pe } => self.take(pe),
-            Op::Doorbells { pe } => self.doorbells(pe),
+            What::Take => self.take(pe),
+            What::Doorbells => self.doorbells(pe),
         }
     }
 
@@ -396,22 +353,12 @@ impl<'h> World<'h> {
         for vm in 0..VMS {
             for vcpu in 0..VCPUS {
                 if let Some(pe) = self.known[vm].vcpus[vcpu].on {
-                    self.run(Op::Put { pe, vm, vcpu });
+                    self.run(Op { what: What::Put, pe, vm, vcpu });
                 }
             }
-            self.run(Op::TearDown { vm });
+            self.run(Op { what: What::TearDown, pe: 0, vm, vcpu: 0 });
         }
     }
-}
-
-/// A machine with a PE more, under some setting of the switches.
-fn config(mut config: MachineConfig, switches: Switches) -> MachineConfig {
-    config.switches = switches;
-    let irs = &mut config.irses[0];
-    irs.pes.truncate(PES.into());
-    irs.pes.push(CpuConfig::new(Iaffid::new(PES)));
-    irs.idr1 = IRS_IDR1::with_pe_cnt(&irs.idr1, PES + 1);
-    config
 }
 
 fn lives(shape: usize, setting: usize, ops: &[Op]) {
@@ -419,12 +366,7 @@ fn lives(shape: usize, setting: usize, ops: &[Op]) {
     let pairs = &*PAIRS;
     let (shape, switches) = (SHAPES[shape % SHAPES.len()], pairs[setting % pairs.len()]);
     let by_number = switches.doorbell.mask == ModelMask::ByNumber;
-    let lab = Lab::new(config(shape.config(), switches));
-    lab.open_traps();
-    let before = lab.machine.snapshot();
-    let mask = if by_number { DoorbellMask::ByNumber } else { DoorbellMask::ByUrgency };
-    let host = Host::new(lab.clone(), &gicv5_hyp::Config { doorbell_mask: mask, ..shape.host_config() }).unwrap();
-    host.bring_up().unwrap();
+    let (lab, host, before) = night::evening(shape, switches, PES + 1, shape.host_config().timeout);
     let mut world = World::new(&lab, &host, by_number);
     for (n, op) in ops.iter().enumerate() {
         world.run(*op);
@@ -437,8 +379,7 @@ fn lives(shape: usize, setting: usize, ops: &[Op]) {
     world.end();
     host.shut_down().unwrap();
     lab.assert_no_violations();
-    let account = lab.machine.account(&before);
-    assert!(account.is_clean(), "{account:#?}");
+    assert_clean(&lab.machine, &before, "");
 }
 
 /// How many lives, each of up to 120 operations. For a campaign:

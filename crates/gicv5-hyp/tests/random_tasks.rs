@@ -3,28 +3,25 @@
 //! comes of it, no rule is broken, and everything is given back once the hardware has recovered. What threads find now and
 //! then, this finds every time.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers stand outside of test functions"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 #[path = "common/guest.rs"]
 mod guest;
+#[path = "common/night.rs"]
+mod night;
 
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use common::{Lab, SHAPES, SPEC, Shape, VPES};
-use gicv5_hyp::{DoorbellMask, Host, Phase, VcpuIndex, Vm};
+use gicv5_hyp::{Host, Phase, VcpuIndex, Vm};
 use gicv5_model::PeIndex;
-use gicv5_model::config::{DoorbellMask as ModelMask, Switches};
-use gicv5_model::fault::Fault;
+use gicv5_model::config::Switches;
 use gicv5_model::rng::Rng;
 use guest::PE0;
+use night::FAULTS;
 
 const VMS: usize = 3;
 /// Those who manage the host.
@@ -85,17 +82,8 @@ async fn manage(host: &Host<Lab>, rng: &mut Rng) {
 /// One night. How many faults have struck.
 fn night(shape: Shape, seed: u64) -> usize {
     let mut rng = Rng::new(seed);
-    let mut config = shape.config();
-    config.switches = Switches::random(&mut rng);
-    let doorbell_mask = match config.switches.doorbell.mask {
-        ModelMask::ByNumber => DoorbellMask::ByNumber,
-        _ => DoorbellMask::ByUrgency,
-    };
-    let lab = Lab::new(config);
-    lab.open_traps();
-    let before = lab.machine.snapshot();
-    let host = Host::new(lab.clone(), &gicv5_hyp::Config { doorbell_mask, ..shape.host_config() }).unwrap();
-    host.bring_up().unwrap();
+    let timeout = shape.host_config().timeout;
+    let (lab, host, before) = night::evening(shape, Switches::random(&mut rng), 2, timeout);
     let mut vms: [_; VMS] = std::array::from_fn(|_| host.new_vm());
     let mut rngs: [_; VMS + MANAGERS] = std::array::from_fn(|n| rng.fork(n as u64));
     for _ in 0..ROUNDS {
@@ -116,39 +104,22 @@ fn night(shape: Shape, seed: u64) -> usize {
                 lab.take_doorbells(PeIndex(rng.below(2) as u16), &host);
             }
             if rng.chance(1, 40) {
-                let faults =
-                    [Fault::Refused, Fault::Never, Fault::Late(50), Fault::Late(500), Fault::Ignored, Fault::Invalid];
-                lab.machine.fault_next(faults[rng.below(faults.len() as u64) as usize]);
+                lab.machine.fault_next(FAULTS[rng.below(FAULTS.len() as u64) as usize]);
             }
             if rng.chance(1, 40) {
                 lab.machine.recover();
             }
         }
     }
-    lab.machine.recover();
-    lab.machine.advance(10_000);
-    if host.phase() != Phase::Up {
-        host.bring_up().unwrap();
-    }
-    for mut vm in vms {
-        let _ = vm.tear_down();
-    }
-    for _ in 0..3 {
-        let _ = (host.reap(), host.reclaim());
-    }
-    let held = host.holdings();
-    assert_eq!((held.vms, held.quarantined_bytes), (0, 0), "seed {seed}: {held}");
-    host.shut_down().unwrap();
-    let account = lab.machine.account(&before);
-    assert!(account.is_clean(), "seed {seed}: {account:#?}");
+    night::morning(&lab, &host);
+    night::end(&lab, &host, vms, &before, seed);
     lab.machine.take_struck_faults().len()
 }
 
 /// GEN-15, GEN-18, DB-14, DB-25, LIFE-10.
 #[test]
 fn many_things_half_done_and_faults_at_any_time_leave_nothing_behind() {
-    // For a campaign: GICV5_HYP_NIGHTS=1_000.
-    let nights = std::env::var("GICV5_HYP_NIGHTS").map_or(8, |nights| nights.replace('_', "").parse().unwrap());
+    let nights = night::nights();
     let struck: usize = (0..nights).map(|seed| night(SHAPES[seed as usize % SHAPES.len()], seed)).sum();
     assert!(struck > nights as usize, "{struck} faults have struck");
     println!("{struck} faults have struck");

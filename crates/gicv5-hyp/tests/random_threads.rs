@@ -1,16 +1,13 @@
 //! Several threads do what they like with several VMs, while the hardware fails now and then: no guest takes what is not its
 //! own, no wake-up is lost, no rule is broken, and everything is given back once the hardware has recovered.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers stand outside of test functions"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 #[path = "common/guest.rs"]
 mod guest;
+#[path = "common/night.rs"]
+mod night;
 
 use std::sync::RwLock;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -18,15 +15,11 @@ use std::thread;
 use std::time::Duration;
 
 use common::{Lab, SHAPES, SPEC, Shape, VPES};
-use gicv5_arch::irs::IRS_IDR1;
-use gicv5_arch::{Iaffid, IntId};
-use gicv5_hyp::{DoorbellMask, Host, Idle, Pending, Phase, VcpuIndex, Vm, VmState};
-use gicv5_model::CpuConfig;
+use gicv5_hyp::{Host, Idle, Pending, Phase, VcpuIndex, Vm, VmState};
 use gicv5_model::PeIndex;
-use gicv5_model::config::{DoorbellMask as ModelMask, Switches};
-use gicv5_model::fault::Fault;
+use gicv5_model::config::Switches;
 use gicv5_model::rng::Rng;
-use guest::spi;
+use night::{FAULTS, spi_of};
 
 const VMS: usize = 3;
 const VCPUS: usize = VPES.len();
@@ -38,10 +31,6 @@ const PES: u16 = 5;
 /// How often each of the first two PEs gets a vCPU in a night, and how often it tries at most.
 const LOADS: u32 = 200;
 const TRIES: u32 = 100_000;
-
-fn spi_of(vcpu: usize) -> IntId {
-    spi(10 + vcpu as u32)
-}
 
 struct World<'h> {
     lab: &'h Lab,
@@ -150,9 +139,7 @@ impl World<'_> {
     /// The hardware lets software down, and recovers.
     fn fail(&self, mut rng: Rng) {
         while !self.over.load(Ordering::Relaxed) {
-            let faults =
-                [Fault::Refused, Fault::Never, Fault::Late(50), Fault::Late(500), Fault::Ignored, Fault::Invalid];
-            self.lab.machine.fault_next(faults[rng.below(faults.len() as u64) as usize]);
+            self.lab.machine.fault_next(FAULTS[rng.below(FAULTS.len() as u64) as usize]);
             for _ in 0..rng.below(8) {
                 thread::yield_now();
                 let _ = (self.host.holdings(), self.host.counters());
@@ -187,18 +174,8 @@ fn assert_nobody_sleeps_for_ever(world: &World<'_>) {
 /// One night. How many interrupts were taken, and how many faults have struck.
 fn lives(shape: Shape, seed: u64) -> (u32, usize) {
     let mut rng = Rng::new(seed);
-    let mut config = shape.config();
-    config.switches = Switches::random(&mut rng);
-    let by_number = config.switches.doorbell.mask == ModelMask::ByNumber;
-    let irs = &mut config.irses[0];
-    irs.pes.extend((irs.pes.len() as u16..PES).map(|pe| CpuConfig::new(Iaffid::new(pe))));
-    irs.idr1 = IRS_IDR1::with_pe_cnt(&irs.idr1, PES);
-    let lab = Lab::new(config);
-    lab.open_traps();
-    let before = lab.machine.snapshot();
-    let doorbell_mask = if by_number { DoorbellMask::ByNumber } else { DoorbellMask::ByUrgency };
-    let host = Host::new(lab.clone(), &gicv5_hyp::Config { doorbell_mask, ..shape.host_config() }).unwrap();
-    host.bring_up().unwrap();
+    let timeout = shape.host_config().timeout;
+    let (lab, host, before) = night::evening(shape, Switches::random(&mut rng), PES, timeout);
     let world = World {
         lab: &lab,
         host: &host,
@@ -221,34 +198,17 @@ fn lives(shape: Shape, seed: u64) -> (u32, usize) {
             end.unwrap();
         }
     });
-    lab.machine.recover();
-    lab.machine.advance(10_000);
-    if host.phase() != Phase::Up {
-        host.bring_up().unwrap();
-    }
+    night::morning(&lab, &host);
     assert_nobody_sleeps_for_ever(&world);
-    for vm in world.vms {
-        // What it names may be in flight still, as far as the library has looked.
-        let _ = vm.into_inner().unwrap().tear_down();
-    }
-    for _ in 0..3 {
-        let _ = (host.reap(), host.reclaim());
-    }
-    let held = host.holdings();
-    assert_eq!((held.vms, held.quarantined_bytes), (0, 0), "{held}");
-    host.shut_down().unwrap();
-    let account = lab.machine.account(&before);
-    assert!(account.is_clean(), "{account:#?}");
+    night::end(&lab, &host, world.vms.map(|vm| vm.into_inner().unwrap()), &before, seed);
     (world.taken.into_inner(), lab.machine.take_struck_faults().len())
 }
 
 /// GEN-15, GEN-18, DB-21, DB-25, LIFE-10.
 #[test]
 fn several_threads_and_faults_at_any_time_leave_nothing_behind() {
-    // For a campaign: GICV5_HYP_NIGHTS=1_000.
-    let nights = std::env::var("GICV5_HYP_NIGHTS").map_or(8, |nights| nights.replace('_', "").parse().unwrap());
     let (mut taken, mut struck) = (0, 0);
-    for seed in 0..nights {
+    for seed in 0..night::nights() {
         let (interrupts, faults) = lives(SHAPES[seed as usize % SHAPES.len()], seed);
         (taken, struck) = (taken + interrupts, struck + faults);
     }

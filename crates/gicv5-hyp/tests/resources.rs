@@ -10,7 +10,7 @@ mod seen;
 use std::error::Error;
 
 use common::board::Board;
-use common::{IRS, SHAPES, SPEC, Shape, VPES, vpes};
+use common::{IRS, SHAPES, SPEC, Shape, VPES, assert_clean, vpes};
 use gicv5_arch::{Lpi, VpeId};
 use gicv5_hal::{Cookie, CurrentPe, HostLpis, LpiError, NotReleased, Pe, Route};
 use gicv5_hyp::{Config, Host, Hypervisor, VcpuIndex, VmSpec};
@@ -133,8 +133,7 @@ fn life_with(shape: Shape, allocations: u64, refuses: bool) -> u64 {
     leave(u64::MAX, false);
     assert_eq!(UNASKED.get(), 0, "{context}: allocations that the host was not asked for");
     assert_eq!(LIVE.get(), 0, "{context}: bytes are left");
-    let account = seen.machine.account(&before);
-    assert!(account.is_clean(), "{context}: {account:#?}");
+    assert_clean(&seen.machine, &before, &context);
     made
 }
 

@@ -1,10 +1,6 @@
 //! Running vCPUs on the model: loads, puts, sleeps, doorbells, injection.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::indexing_slicing,
-    reason = "the helpers of tests stand outside of test functions"
-)]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod common;
 #[path = "common/guest.rs"]
@@ -123,28 +119,35 @@ fn end(lab: &Lab, host: &Host<Lab>, vms: Vec<Vm<'_, Lab>>) {
     lab.assert_no_violations();
 }
 
+/// Tells a story of one VM on every shape.
+fn story(tell: impl for<'h> Fn(&Lab, &'h Host<Lab>, &Vm<'h, Lab>)) {
+    for (lab, host) in shapes() {
+        let vm = vm(&host);
+        tell(&lab, &host, &vm);
+        end(&lab, &host, vec![vm]);
+    }
+}
+
 // --- residency --------------------------------------------------------------------------------------------------------
 
 /// RES-1, RES-15, RES-16, INJ-1.
 #[test]
 fn an_injected_interrupt_reaches_the_guest_that_is_loaded() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
+    story(|lab, _, vm| {
         vm.create_lpi_ist(14).unwrap();
-        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.load(PE0, vm, FIRST).unwrap();
         assert_eq!(lab.machine.resident(PE0), Some((vm.id().unwrap(), VPES[0])));
         let guest = lab.guest(PE0);
         guest.open().enable(spi(3), VPES[0], 10).enable(lpi(77), VPES[0], 9);
-        lab.inject(&vm, spi(3));
-        lab.inject(&vm, lpi(77));
+        lab.inject(vm, spi(3));
+        lab.inject(vm, lpi(77));
         assert!(lab.machine.virtual_signals(PE0).irq);
         assert_eq!((guest.take(), guest.take(), guest.take()), (Some(lpi(77)), Some(spi(3)), None));
-        lab.put(PE0, &vm, FIRST).unwrap();
+        lab.put(PE0, vm, FIRST).unwrap();
         assert_eq!(lab.machine.resident(PE0), None);
-        lab.inject(&vm, spi(3));
+        lab.inject(vm, spi(3));
         assert!(!lab.machine.virtual_signals(PE0).irq, "nothing of a guest is signalled without it");
-        end(&lab, &host, vec![vm]);
-    }
+    });
 }
 
 /// INJ-2, INS-9: what was set can be cleared before it is taken.
@@ -168,10 +171,9 @@ fn a_level_that_falls_before_it_is_taken_is_not_taken() {
 /// RES-7, INS-17, INS-12, SYN-1: what the guest has under way is about its VM, and its answers are its own.
 #[test]
 fn what_the_guest_has_asked_for_is_complete_before_anything_of_it_is_saved_or_its_residency_ends() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
+    story(|lab, _, vm| {
         for sleeps in [false, true] {
-            let done = done_by(&lab, &vm, |pe| match sleeps {
+            let done = done_by(lab, vm, |pe| match sleeps {
                 true => assert_eq!(vm.idle(pe, FIRST), Ok(Idle::Sleep)),
                 false => vm.put(pe, FIRST).unwrap(),
             });
@@ -182,28 +184,25 @@ fn what_the_guest_has_asked_for_is_complete_before_anything_of_it_is_saved_or_it
             let left = done.iter().position(|done| matches!(done, Done::Write(ICH_CONTEXTR_EL2::REG, _)));
             assert!(Some(barrier) < saved && saved < left, "{done:?}");
         }
-        end(&lab, &host, vec![vm]);
-    }
+    });
 }
 
 /// PPI-17, PPI-23: the level is the device's, which does not raise it again because the vCPU was reset.
 #[test]
 fn a_reset_forgets_the_edges_of_a_vcpu_and_not_the_levels_of_its_devices() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
+    story(|lab, _, vm| {
         vm.set_ppi(FIRST, TIMER, Pending::Set).unwrap();
         vm.set_ppi(FIRST, Ppi::SW_PPI, Pending::Set).unwrap();
         vm.reset_vcpu(FIRST).unwrap();
-        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.load(PE0, vm, FIRST).unwrap();
         let guest = lab.guest(PE0);
         guest.open().enable_ppi(TIMER, 10).enable_ppi(Ppi::SW_PPI, 9);
         assert_eq!((guest.acknowledge(), guest.acknowledge()), (Some(IntId::Ppi(TIMER)), None));
         guest.end(IntId::Ppi(TIMER));
-        lab.put(PE0, &vm, FIRST).unwrap();
+        lab.put(PE0, vm, FIRST).unwrap();
         vm.set_ppi(FIRST, TIMER, Pending::Clear).unwrap();
         vm.reset_vcpu(FIRST).unwrap();
-        end(&lab, &host, vec![vm]);
-    }
+    });
 }
 
 /// PPI-25.
@@ -237,36 +236,32 @@ fn the_probe_leaves_the_pe_as_it_was_and_does_not_disturb_a_guest_there() {
 /// IST-8, RES-19: the vCPU that is resident is not entered again, but it can be put.
 #[test]
 fn a_vm_that_has_died_is_not_loaded_again_even_where_it_is_resident() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
-        lab.load(PE0, &vm, FIRST).unwrap();
+    story(|lab, _, vm| {
+        lab.load(PE0, vm, FIRST).unwrap();
         lab.machine.fault_next(Fault::Refused);
-        assert!(matches!(lab.load(PE1, &vm, SECOND), Err(RunError::ResidencyFault { .. })));
-        assert!(matches!(lab.load(PE0, &vm, FIRST), Err(RunError::NotLive { .. })));
-        lab.put(PE0, &vm, FIRST).unwrap();
-        end(&lab, &host, vec![vm]);
-    }
+        assert!(matches!(lab.load(PE1, vm, SECOND), Err(RunError::ResidencyFault { .. })));
+        assert!(matches!(lab.load(PE0, vm, FIRST), Err(RunError::NotLive { .. })));
+        lab.put(PE0, vm, FIRST).unwrap();
+    });
 }
 
 /// RES-17, RES-18.
 #[test]
 fn a_second_load_and_a_second_put_do_nothing() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
-        lab.load(PE0, &vm, FIRST).unwrap();
+    story(|lab, _, vm| {
+        lab.load(PE0, vm, FIRST).unwrap();
         lab.guest(PE0).open().switch(true, 20);
         lab.machine.observe(1 << 16);
-        lab.load(PE0, &vm, FIRST).unwrap();
-        assert!(!writes(&lab), "a second load writes");
-        lab.put(PE0, &vm, FIRST).unwrap();
-        assert!(writes(&lab));
-        lab.put(PE0, &vm, FIRST).unwrap();
-        assert!(!writes(&lab), "a second put writes");
-        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.load(PE0, vm, FIRST).unwrap();
+        assert!(!writes(lab), "a second load writes");
+        lab.put(PE0, vm, FIRST).unwrap();
+        assert!(writes(lab));
+        lab.put(PE0, vm, FIRST).unwrap();
+        assert!(!writes(lab), "a second put writes");
+        lab.load(PE0, vm, FIRST).unwrap();
         assert_eq!(lab.guest(PE0).pe().read_raw(SysReg::ICC_PCR_EL1), 20, "the second put saved nothing over it");
-        lab.put(PE0, &vm, FIRST).unwrap();
-        end(&lab, &host, vec![vm]);
-    }
+        lab.put(PE0, vm, FIRST).unwrap();
+    });
 }
 
 /// Whether a PE has written a system register since the last time.
@@ -469,86 +464,78 @@ proptest! {
 /// DB-1, DB-5, DB-13, DB-19, DB-21, DB-22, DB-26, LIFE-16.
 #[test]
 fn an_interrupt_wakes_the_vcpu_that_sleeps_and_no_other() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
+    story(|lab, host, vm| {
         for (pe, vcpu) in [(PE0, FIRST), (PE1, SECOND)] {
-            lab.load(pe, &vm, vcpu).unwrap();
+            lab.load(pe, vm, vcpu).unwrap();
             lab.guest(pe).open();
         }
         lab.guest(PE0).enable(spi(5), VPES[1], 10);
-        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep));
-        assert_eq!(lab.idle(PE1, &vm, SECOND), Ok(Idle::Sleep));
+        assert_eq!(lab.idle(PE0, vm, FIRST), Ok(Idle::Sleep));
+        assert_eq!(lab.idle(PE1, vm, SECOND), Ok(Idle::Sleep));
         assert_eq!((vm.has_pending(FIRST), vm.has_pending(SECOND)), (Ok(false), Ok(false)));
-        lab.inject(&vm, spi(5));
-        assert_eq!(lab.take_doorbells(PE0, &host), [], "DB-24");
-        assert_eq!(lab.take_doorbells(PE1, &host), [wake(&vm, SECOND)]);
+        lab.inject(vm, spi(5));
+        assert_eq!(lab.take_doorbells(PE0, host), [], "DB-24");
+        assert_eq!(lab.take_doorbells(PE1, host), [wake(vm, SECOND)]);
         assert_eq!((vm.has_pending(FIRST), vm.has_pending(SECOND)), (Ok(false), Ok(true)));
         // It moves to the other PE meanwhile.
-        lab.load(PE0, &vm, SECOND).unwrap();
+        lab.load(PE0, vm, SECOND).unwrap();
         assert_eq!(lab.guest(PE0).take(), Some(spi(5)));
-        lab.put(PE0, &vm, SECOND).unwrap();
+        lab.put(PE0, vm, SECOND).unwrap();
         assert_eq!(host.counters().spurious_doorbells, 0);
-        end(&lab, &host, vec![vm]);
-    }
+    });
 }
 
 /// DB-3, DB-21.
 #[test]
 fn an_interrupt_that_comes_before_the_sleep_ends_it_at_once() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
-        lab.load(PE0, &vm, FIRST).unwrap();
+    story(|lab, host, vm| {
+        lab.load(PE0, vm, FIRST).unwrap();
         lab.guest(PE0).open().enable(spi(5), VPES[0], 10);
-        lab.inject(&vm, spi(5));
+        lab.inject(vm, spi(5));
         // The doorbell is pending, and taken as soon as the host takes interrupts.
-        let slept = lab.idle(PE0, &vm, FIRST).unwrap();
+        let slept = lab.idle(PE0, vm, FIRST).unwrap();
         assert_eq!(slept, Idle::Sleep);
-        assert_eq!(lab.take_doorbells(PE0, &host), [wake(&vm, FIRST)]);
+        assert_eq!(lab.take_doorbells(PE0, host), [wake(vm, FIRST)]);
         assert_eq!(vm.has_pending(FIRST), Ok(true));
-        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Runnable), "it must be loaded before it can sleep again");
-        lab.load(PE0, &vm, FIRST).unwrap();
+        assert_eq!(lab.idle(PE0, vm, FIRST), Ok(Idle::Runnable), "it must be loaded before it can sleep again");
+        lab.load(PE0, vm, FIRST).unwrap();
         assert_eq!(lab.guest(PE0).take(), Some(spi(5)));
-        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep));
-        end(&lab, &host, vec![vm]);
-    }
+        assert_eq!(lab.idle(PE0, vm, FIRST), Ok(Idle::Sleep));
+    });
 }
 
 /// DB-17, DB-18.
 #[test]
 fn a_doorbell_that_comes_late_wakes_nobody_and_is_counted() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
-        lab.load(PE0, &vm, FIRST).unwrap();
+    story(|lab, host, vm| {
+        lab.load(PE0, vm, FIRST).unwrap();
         lab.guest(PE0).open().enable(spi(5), VPES[0], 10);
-        lab.inject(&vm, spi(5));
-        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep));
+        lab.inject(vm, spi(5));
+        assert_eq!(lab.idle(PE0, vm, FIRST), Ok(Idle::Sleep));
         // It has rung, and the vCPU comes back for a reason of its own.
-        lab.load(PE0, &vm, FIRST).unwrap();
-        assert_eq!(lab.take_doorbells(PE0, &host), []);
+        lab.load(PE0, vm, FIRST).unwrap();
+        assert_eq!(lab.take_doorbells(PE0, host), []);
         assert_eq!(host.counters().spurious_doorbells, 1);
         assert_eq!(lab.guest(PE0).take(), Some(spi(5)));
-        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep), "what rang before the load is over");
+        assert_eq!(lab.idle(PE0, vm, FIRST), Ok(Idle::Sleep), "what rang before the load is over");
         assert_eq!(host.doorbell(Cookie(u64::MAX)), None);
         assert_eq!(host.counters().spurious_doorbells, 2);
-        end(&lab, &host, vec![vm]);
-    }
+    });
 }
 
 /// DB-19: a vCPU that was preempted comes back by itself.
 #[test]
 fn a_put_asks_for_no_doorbell_and_the_vcpu_stays_runnable() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
+    story(|lab, host, vm| {
         assert_eq!(vm.has_pending(FIRST), Ok(true), "a vCPU that never ran is to be loaded");
-        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.load(PE0, vm, FIRST).unwrap();
         lab.guest(PE0).open().enable(spi(5), VPES[0], 10);
-        lab.inject(&vm, spi(5));
-        lab.put(PE0, &vm, FIRST).unwrap();
-        assert_eq!(lab.take_doorbells(PE0, &host), []);
+        lab.inject(vm, spi(5));
+        lab.put(PE0, vm, FIRST).unwrap();
+        assert_eq!(lab.take_doorbells(PE0, host), []);
         assert_eq!(vm.has_pending(FIRST), Ok(true));
-        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Runnable));
-        end(&lab, &host, vec![vm]);
-    }
+        assert_eq!(lab.idle(PE0, vm, FIRST), Ok(Idle::Runnable));
+    });
 }
 
 /// DB-24.
@@ -576,28 +563,26 @@ fn a_doorbell_is_routed_only_when_the_vcpu_sleeps_on_another_pe_than_before() {
 /// DB-12, DB-20, RES-12, RES-13.
 #[test]
 fn a_guest_whose_irs_is_off_gets_ppis_only_and_no_doorbell() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
+    story(|lab, host, vm| {
         assert_eq!(vm.set_guest_irs(true), Ok(false));
         assert_eq!(vm.set_guest_irs(false), Ok(true));
-        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.load(PE0, vm, FIRST).unwrap();
         let guest = lab.guest(PE0);
         guest.open().enable(spi(5), VPES[0], 10).enable_ppi(Ppi::SW_PPI, 20);
-        lab.inject(&vm, spi(5));
+        lab.inject(vm, spi(5));
         assert_eq!(guest.take(), None);
         guest.set_ppi_pending(Ppi::SW_PPI);
         assert_eq!(guest.take(), Some(IntId::Ppi(Ppi::SW_PPI)));
-        assert_eq!(lab.idle(PE0, &vm, FIRST), Ok(Idle::Sleep));
-        assert_eq!(lab.take_doorbells(PE0, &host), []);
+        assert_eq!(lab.idle(PE0, vm, FIRST), Ok(Idle::Sleep));
+        assert_eq!(lab.take_doorbells(PE0, host), []);
         assert_eq!(vm.has_pending(FIRST), Ok(false));
         assert_eq!(vm.set_guest_irs(true), Ok(true));
         // Nothing rings for what came before, so a thread that is woken must not go back to sleep.
         assert_eq!(vm.has_pending(FIRST), Ok(true));
-        lab.load(PE0, &vm, FIRST).unwrap();
+        lab.load(PE0, vm, FIRST).unwrap();
         assert_eq!(guest.take(), Some(spi(5)));
-        lab.put(PE0, &vm, FIRST).unwrap();
-        end(&lab, &host, vec![vm]);
-    }
+        lab.put(PE0, vm, FIRST).unwrap();
+    });
 }
 
 /// Open question 2: IRICHPPIDIS may keep the doorbell silent for as long as the VPE has not become resident again.
@@ -635,18 +620,17 @@ fn a_vcpu_that_was_loaded_with_its_irs_off_is_loaded_again_before_it_sleeps() {
 /// PPI-16, PPI-17, PPI-23.
 #[test]
 fn an_edge_is_handed_over_once_and_a_level_until_it_falls() {
-    for (lab, host) in shapes() {
-        let vm = vm(&host);
-        lab.load(PE0, &vm, FIRST).unwrap();
+    story(|lab, _, vm| {
+        lab.load(PE0, vm, FIRST).unwrap();
         let guest = lab.guest(PE0);
         guest.open().enable_ppi(Ppi::SW_PPI, 5).enable_ppi(TIMER, 6);
         for ppi in [Ppi::SW_PPI, TIMER] {
-            assert_eq!(vm.set_ppi(FIRST, ppi, Pending::Set), Ok(wake(&vm, FIRST)));
+            assert_eq!(vm.set_ppi(FIRST, ppi, Pending::Set), Ok(wake(vm, FIRST)));
         }
         assert_eq!(guest.take(), None, "the registers of a running guest are not touched");
         let again = || {
-            lab.put(PE0, &vm, FIRST).unwrap();
-            lab.load(PE0, &vm, FIRST).unwrap();
+            lab.put(PE0, vm, FIRST).unwrap();
+            lab.load(PE0, vm, FIRST).unwrap();
         };
         again();
         // Not taken yet: the edge is still owed.
@@ -662,9 +646,8 @@ fn an_edge_is_handed_over_once_and_a_level_until_it_falls() {
         guest.set_ppi_pending(Ppi::SW_PPI);
         again();
         assert_eq!(guest.take(), Some(IntId::Ppi(Ppi::SW_PPI)));
-        lab.put(PE0, &vm, FIRST).unwrap();
-        end(&lab, &host, vec![vm]);
-    }
+        lab.put(PE0, vm, FIRST).unwrap();
+    });
 }
 
 /// DB-23, PPI-21, PPI-22.

@@ -10,7 +10,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use common::{IRS, Lab, SHAPES, SPEC, Shape, live};
+use common::{IRS, Lab, SHAPES, SPEC, Shape, assert_clean, live};
 use gicv5_arch::irs::{IRS_VMAP_VMR, IrsReg};
 use gicv5_arch::values::MapAction;
 use gicv5_arch::{VmId, VpeId};
@@ -93,8 +93,7 @@ fn coming_up_again_settles_what_going_down_has_left() {
         assert_eq!(vm.id(), Some(VmId::new(0)));
         vm.tear_down().unwrap();
         host.shut_down().unwrap();
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+        assert_clean(&lab.machine, &before, shape);
     }
 }
 
@@ -402,8 +401,7 @@ fn a_selection_that_the_irs_ignores_gives_no_other_vpe_a_doorbell() {
         drop((vm, other));
         host.reap().unwrap();
         host.shut_down().unwrap();
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+        assert_clean(&lab.machine, &before, shape);
     }
 }
 
@@ -436,8 +434,7 @@ fn an_ist_that_is_being_made_is_nobody_elses_to_remove_or_to_make() {
         drop((vm, other));
         host.reap().unwrap();
         host.shut_down().unwrap();
-        let account = lab.machine.account(&before);
-        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+        assert_clean(&lab.machine, &before, shape);
     }
 }
 

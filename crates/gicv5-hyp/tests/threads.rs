@@ -1,15 +1,12 @@
 //! Several threads at once: vCPUs that move between PEs, handlers of doorbells, a device, and VMs that come and go.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "helpers stand outside of test functions"
-)]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
 
 mod common;
 #[path = "common/guest.rs"]
 mod guest;
+#[path = "common/night.rs"]
+mod night;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Condvar, Mutex};
@@ -17,11 +14,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use common::{Lab, SHAPES, Shape, VPES, live};
-use gicv5_arch::{Iaffid, IntId};
 use gicv5_hyp::{Host, Idle, VcpuIndex, Vm, Wake};
-use gicv5_model::CpuConfig;
 use gicv5_model::PeIndex;
-use guest::spi;
+use night::spi_of;
 
 const PES: u16 = 2;
 const VMS: usize = 2;
@@ -63,10 +58,6 @@ struct World<'h> {
     pes: [Mutex<()>; PES as usize],
     beds: [[Bed; VCPUS]; VMS],
     over: AtomicBool,
-}
-
-fn spi_of(vcpu: usize) -> IntId {
-    spi(10 + vcpu as u32)
 }
 
 impl World<'_> {
@@ -163,16 +154,9 @@ impl Drop for Over<'_> {
 }
 
 fn night(shape: Shape) {
-    let mut config = shape.config();
-    let irs = &mut config.irses[0];
-    irs.pes.push(CpuConfig::new(Iaffid::new(PES)));
-    irs.idr1 = irs.idr1.with_pe_cnt(PES + 1);
-    let lab = Lab::new(config);
-    lab.open_traps();
     // The model's ticks pass faster than threads are scheduled.
-    let patient = gicv5_hyp::Config { timeout: Duration::from_secs(60), ..shape.host_config() };
-    let host = Host::new(lab.clone(), &patient).unwrap();
-    host.bring_up().unwrap();
+    let patience = Duration::from_secs(60);
+    let (lab, host, _) = night::evening(shape, shape.config().switches, PES + 1, patience);
     let vms: Vec<_> = (0..VMS).map(|_| live(&host)).collect();
     for vm in &vms {
         for (vcpu, vpe) in VPES.into_iter().enumerate() {

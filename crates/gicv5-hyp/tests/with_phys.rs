@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{Board, Watch};
-use common::{IRS, SHAPES, SPEC, VPES};
+use common::{IRS, SHAPES, SPEC, VPES, assert_clean};
 use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
 use gicv5_arch::{IntId, Lpi};
 use gicv5_hal::{CurrentPe, Pe, Platform};
@@ -115,7 +115,6 @@ fn a_vm_sleeps_and_is_woken_through_the_physical_driver() {
         host.shut_down().unwrap();
         phys.bring_down_pe(&pe).unwrap();
         phys.tear_down().unwrap();
-        let account = machine.account(&before);
-        assert!(account.is_clean(), "{shape:?}: {account:#?}");
+        assert_clean(&machine, &before, shape);
     }
 }

@@ -3,6 +3,7 @@
 //! | module | holds |
 //! |---|---|
 //! | [`domain`] | the platform and the constants of one interrupt domain |
+//! | [`probe`] | what a driver asks of an IRS before anything else |
 //! | [`command`] | what an IRS is asked to do, and why a command failed |
 //! | [`port`] | one command at a time for each status register, with patience; the unknown command |
 //! | [`turn`] | something that one caller at a time may do |
@@ -29,5 +30,6 @@ pub mod ids;
 pub mod lease;
 pub mod levels;
 pub mod port;
+pub mod probe;
 pub mod slots;
 pub mod turn;

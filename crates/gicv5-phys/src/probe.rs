@@ -4,9 +4,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use gicv5_arch::geometry::{GeometryError, IstGeometry, IstLimits};
-use gicv5_arch::irs::{
-    ArchMajorRev, Component, IRS_AIDR, IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR5, IRS_IDR6, IRS_IDR7, IrsReg,
-};
+use gicv5_arch::irs::{IRS_IDR0, IRS_IDR1, IRS_IDR2, IRS_IDR5, IRS_IDR6, IRS_IDR7, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{Gcie, ICC_IDR0_EL1, ID_AA64PFR2_EL1, SysReg};
 use gicv5_arch::{IrsIntType, PhysAddr, Spi};
@@ -16,6 +14,7 @@ use crate::config::{Config, memory_attributes};
 use crate::machine::{Found, IrsUnit};
 use gicv5_irs::heap::{Heap, OutOfMemory, reserve};
 use gicv5_irs::port::Ports;
+use gicv5_irs::probe::{WrongRegister, identify};
 
 /// The hardware is not what the driver can drive.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -61,6 +60,12 @@ pub enum ProbeError {
     /// There is no memory for the driver's own records.
     #[error("no memory for the driver's records")]
     NoMemory,
+}
+
+impl From<WrongRegister> for ProbeError {
+    fn from(WrongRegister { irs, register, value, reason }: WrongRegister) -> ProbeError {
+        ProbeError::Irs { irs, register, value, reason }
+    }
 }
 
 impl From<OutOfMemory> for ProbeError {
@@ -119,24 +124,16 @@ struct Irs {
 
 impl Irs {
     fn read<I: gicv5_hal::Irs>(frames: &I, config: &Config<'_>, index: IrsIndex) -> Result<Irs, ProbeError> {
-        let aidr: IRS_AIDR = frames.read(index);
-        if aidr.component() != Ok(Component::Irs) {
-            return Err(bad(index, aidr, "the frame is not an IRS"));
-        }
-        // A later minor revision is a superset.
-        if aidr.arch_major_rev() != Ok(ArchMajorRev::Gicv5) {
-            return Err(bad(index, aidr, "the architecture is not GICv5"));
-        }
-        let idr0: IRS_IDR0 = frames.read(index);
+        let idr0 = identify(frames, index)?;
         if idr0.int_dom() != config.domain {
-            return Err(bad(index, idr0, "the frame serves another interrupt domain"));
+            return Err(WrongRegister::new(index, idr0, "the frame serves another interrupt domain").into());
         }
         if idr0.pa_range().is_err() {
-            return Err(bad(index, idr0, "PA_RANGE is reserved"));
+            return Err(WrongRegister::new(index, idr0, "PA_RANGE is reserved").into());
         }
         let idr1: IRS_IDR1 = frames.read(index);
         if idr1.pri_bits().is_err() {
-            return Err(bad(index, idr1, "PRI_BITS is reserved"));
+            return Err(WrongRegister::new(index, idr1, "PRI_BITS is reserved").into());
         }
         let idr2: IRS_IDR2 = frames.read(index);
         let limits = IstLimits::from_idr2(idr2).map_err(|error| ist(index, idr2, error))?;
@@ -145,13 +142,13 @@ impl Irs {
         let spi_range: IRS_IDR5 = frames.read(index);
         let system = spi_range.spi_range().value();
         if system > 1 << 24 {
-            return Err(bad(index, spi_range, "more SPIs than there are IDs"));
+            return Err(WrongRegister::new(index, spi_range, "more SPIs than there are IDs").into());
         }
         let (count, base): (IRS_IDR6, IRS_IDR7) = (frames.read(index), frames.read(index));
         let first = base.spi_base().id();
         let spis = first..first + count.spi_irs_range().value();
         if !spis.is_empty() && spis.end > system {
-            return Err(bad(index, count, "the IRS has SPIs beyond those of the system"));
+            return Err(WrongRegister::new(index, count, "the IRS has SPIs beyond those of the system").into());
         }
         Ok(Irs { index, idr0, idr1, idr2, limits, spis, spi_range })
     }
@@ -159,22 +156,25 @@ impl Irs {
     /// Refuses two IRSs that contradict each other.
     fn agree(&self, other: &Irs) -> Result<(), ProbeError> {
         if self.index == other.index || self.idr0.irsid() == other.idr0.irsid() {
-            return Err(bad(self.index, self.idr0, "another IRS of the domain has the same IRSID"));
+            return Err(
+                WrongRegister::new(self.index, self.idr0, "another IRS of the domain has the same IRSID").into()
+            );
         }
         if self.spi_range != other.spi_range {
-            return Err(bad(self.index, self.spi_range, "another IRS counts the SPIs of the system otherwise"));
+            return Err(WrongRegister::new(
+                self.index,
+                self.spi_range,
+                "another IRS counts the SPIs of the system otherwise",
+            )
+            .into());
         }
         let (a, b) = (&self.spis, &other.spis);
         if a.start.max(b.start) < a.end.min(b.end) {
             let register = IRS_IDR7::ZERO.with_spi_base(Spi::new(a.start).unwrap_or(Spi::MAX));
-            return Err(bad(self.index, register, "another IRS has one of these SPIs (SPI-1)"));
+            return Err(WrongRegister::new(self.index, register, "another IRS has one of these SPIs (SPI-1)").into());
         }
         Ok(())
     }
-}
-
-fn bad<R: Register<Reg = IrsReg>>(irs: IrsIndex, register: R, reason: &'static str) -> ProbeError {
-    ProbeError::Irs { irs, register: R::REG, value: register.to_bits(), reason }
 }
 
 fn ist(irs: IrsIndex, idr2: IRS_IDR2, source: GeometryError) -> ProbeError {
@@ -236,7 +236,7 @@ fn choose(
     let mut id_bits = 0;
     for irs in irss {
         if !irs.limits.has_physical_lpis() {
-            return Err(bad(irs.index, irs.idr2, "there are no physical LPIs (LPI-3)"));
+            return Err(WrongRegister::new(irs.index, irs.idr2, "there are no physical LPIs (LPI-3)").into());
         }
         let limits = irs.limits.with_cpu_interface(cpu.id_bits).map_err(|error| ist(irs.index, irs.idr2, error))?;
         let needed = limits.id_bits_for(IrsIntType::Lpi, lpis).map_err(|error| ist(irs.index, irs.idr2, error))?;

@@ -9,12 +9,14 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use common::{Lab, LabPe, Op, SPIS, Shape, Sync, config, down, iaffid, lpi, up};
+use common::{
+    Lab, LabPe, Op, SPIS, Shape, Sync, come_up, config, down, driver_with, iaffid, lpi, release_all, up, up_with,
+};
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::irs::IRS_SETLPIR;
 use gicv5_arch::sysreg::{PpiSet, SysReg};
 use gicv5_arch::values::{HandlingMode, RoutingMode, TriggerMode};
-use gicv5_arch::{IntId, IrsIntId, Ppi, Priority, Spi};
+use gicv5_arch::{IntId, IrsIntId, Lpi, Ppi, Priority, Spi};
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError, NotReleased, Pe, Route};
 use gicv5_model::PeIndex as ModelPeIndex;
 use gicv5_model::fault::Fault;
@@ -50,6 +52,16 @@ fn priority(number: u32) -> Priority {
 /// Lets what was started without a barrier take effect.
 fn settle(lab: &Lab) {
     lab.machine.advance(100);
+}
+
+/// An LPI that is pending on the first PE.
+fn pending_lpi(lab: &Lab, phys: &Phys<Lab>) -> (OwnedLpi, Lpi) {
+    let owned = phys.allocate(Cookie(7)).unwrap();
+    let id = owned.lpi();
+    phys.enable(&owned);
+    lab.on(0, |pe| phys.set_pending(pe, id).unwrap());
+    settle(lab);
+    (owned, id)
 }
 
 /// SYN-3, INS-4, INS-6.
@@ -205,20 +217,14 @@ fn a_kept_interrupt_stays_active_while_others_are_taken_and_ends_on_another_pe()
     lab.on(1, |pe| phys.deactivate(pe, kept.unwrap()).unwrap());
     settle(&lab);
     assert_eq!(take(&lab, &phys, 0), [Source::Lpi(slow.lpi(), Cookie(1))], "it had become pending again");
-    phys.release(slow).unwrap();
-    phys.release(quick).unwrap();
-    down(&lab, &phys);
+    release_all(&lab, &phys, [slow, quick]);
 }
 
 /// DB-25, INS-10.
 #[test]
 fn release_waits_for_the_handler_and_says_so_if_it_does_not_end() {
     let (lab, phys) = up(Shape::default());
-    let owned = phys.allocate(Cookie(7)).unwrap();
-    let id = owned.lpi();
-    phys.enable(&owned);
-    lab.on(0, |pe| phys.set_pending(pe, id).unwrap());
-    settle(&lab);
+    let (owned, id) = pending_lpi(&lab, &phys);
     let Acknowledged::Interrupt(active) = lab.on(0, |pe| phys.acknowledge(pe)) else { panic!("it is pending") };
     let NotReleased { lpi: owned } = phys.release(owned).unwrap_err();
 
@@ -241,11 +247,7 @@ fn release_waits_for_the_handler_and_says_so_if_it_does_not_end() {
 #[test]
 fn an_lpi_that_somebody_else_deactivated_is_not_released_under_its_handler() {
     let (lab, phys) = up(Shape::default());
-    let owned = phys.allocate(Cookie(7)).unwrap();
-    let id = owned.lpi();
-    phys.enable(&owned);
-    lab.on(0, |pe| phys.set_pending(pe, id).unwrap());
-    settle(&lab);
+    let (owned, id) = pending_lpi(&lab, &phys);
     let Acknowledged::Interrupt(active) = lab.on(0, |pe| phys.acknowledge(pe)) else { panic!("it is pending") };
     lab.on(1, |pe| {
         pe.cddi(id.into());
@@ -254,8 +256,7 @@ fn an_lpi_that_somebody_else_deactivated_is_not_released_under_its_handler() {
     assert!(!lab.machine.interrupt(id.into()).unwrap().active());
     let NotReleased { lpi: owned } = phys.release(owned).unwrap_err();
     lab.on(0, |pe| phys.deactivate(pe, active).unwrap());
-    phys.release(owned).unwrap();
-    down(&lab, &phys);
+    release_all(&lab, &phys, [owned]);
 }
 
 #[test]
@@ -306,8 +307,7 @@ fn the_next_owner_of_a_number_finds_it_as_new() {
         target: iaffid(0),
     };
     assert_eq!(found, new);
-    phys.release(second).unwrap();
-    down(&lab, &phys);
+    release_all(&lab, &phys, [second]);
 }
 
 #[test]
@@ -323,10 +323,7 @@ fn running_out_of_lpis_is_an_ordinary_error_and_a_released_one_can_be_had_again(
     phys.release(lpis.swap_remove(300)).unwrap();
     lpis.push(phys.allocate(Cookie(0)).unwrap());
     assert_eq!(phys.allocate(Cookie(0)).unwrap_err(), LpiError::NoneFree);
-    for owned in lpis {
-        phys.release(owned).unwrap();
-    }
-    down(&lab, &phys);
+    release_all(&lab, &phys, lpis);
 }
 
 #[test]
@@ -590,19 +587,14 @@ fn an_nmi_is_taken_by_the_nmi_loop_only() {
         });
         assert_eq!(sources, [Source::Lpi(owned.lpi(), Cookie(1))]);
     });
-    phys.release(owned).unwrap();
-    down(&lab, &phys);
+    release_all(&lab, &phys, [owned]);
 }
 
 /// RTE-7, ISM-5.
 #[test]
 fn every_kind_of_ipi_reaches_every_pe_and_several_are_one() {
-    let shape = Shape { irss: 2, ..Shape::default() };
-    let lab = shape.lab();
-    let irss = shape.irs_indices();
-    let phys = Phys::new(lab.clone(), &Config { ipi_kinds: 5, ..config(&irss) }).unwrap();
-    phys.bring_up().unwrap();
-    let pes: Vec<_> = (0..4).map(|n| lab.on(n, |pe| phys.bring_up_pe(pe)).unwrap()).collect();
+    let (lab, phys) = driver_with(Shape { irss: 2, ..Shape::default() }, |config| Config { ipi_kinds: 5, ..config });
+    let pes = come_up(&lab, &phys);
     for (from, _) in pes.iter().enumerate() {
         for (to, index) in pes.iter().enumerate() {
             for kind in (0..5).map(IpiKind) {
@@ -648,8 +640,7 @@ fn a_new_lpi_is_configured_and_looked_at_before_anybody_has_it() {
         Op::Read(SysReg::ICC_ICSR_EL1),
     ];
     assert_eq!(log, configure);
-    phys.release(owned).unwrap();
-    down(&lab, &phys);
+    release_all(&lab, &phys, [owned]);
 }
 
 /// SYN-5, PRI-8.
@@ -680,10 +671,7 @@ fn many_ppis() -> (Lab, Phys<Lab>) {
     }
     let lab = Lab::new(config_of_machine);
     let phys = Phys::new(lab.clone(), &config(&[IrsIndex(0)])).unwrap();
-    phys.bring_up().unwrap();
-    for pe in 0..2 {
-        lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap();
-    }
+    come_up(&lab, &phys);
     (lab, phys)
 }
 
@@ -868,14 +856,7 @@ fn a_pe_in_the_middle_of_an_acknowledge_is_not_taken_out() {
 
 /// A driver for tests with threads, where the others' polling makes time pass quickly.
 fn patient(shape: Shape) -> (Lab, Phys<Lab>) {
-    let lab = shape.lab();
-    let irss = shape.irs_indices();
-    let phys = Phys::new(lab.clone(), &Config { timeout: Duration::from_secs(1), ..config(&irss) }).unwrap();
-    phys.bring_up().unwrap();
-    for pe in 0..usize::from(lab.machine.pe_count()) {
-        lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap();
-    }
-    (lab, phys)
+    up_with(shape, |config| Config { timeout: Duration::from_secs(1), ..config })
 }
 
 /// LPI-2, VMT-23, GEN-15.
@@ -904,10 +885,7 @@ fn pes_that_allocate_at_once_get_different_lpis_and_install_each_level2_ist_once
     assert_eq!(numbers.len(), 560);
     assert_eq!(lab.live_blocks() - before, 2, "256 LPIs to a level-2 IST, of which the IPIs made the first");
     lab.on(0, |_| ());
-    for owned in lpis {
-        phys.release(owned).unwrap();
-    }
-    down(&lab, &phys);
+    release_all(&lab, &phys, lpis);
 }
 
 /// LPI-2, VMT-23.
@@ -927,10 +905,7 @@ fn a_level2_ist_that_another_pe_installs_meanwhile_is_not_installed_again() {
     let faster = faster.lock().unwrap().take().expect("the other one was there");
     assert_eq!([slower.lpi(), faster.lpi()], [256, 257].map(lpi));
     assert_eq!(lab.live_blocks(), blocks + 1, "the second table went back");
-    for owned in lpis.into_iter().chain([slower, faster]) {
-        phys.release(owned).unwrap();
-    }
-    down(&lab, &phys);
+    release_all(&lab, &phys, lpis.into_iter().chain([slower, faster]));
 }
 
 /// DB-25, DB-26.

@@ -6,7 +6,7 @@ mod common;
 
 use std::error::Error;
 
-use common::{Lab, Shape, config};
+use common::{Lab, Shape, config, driver_with};
 use gicv5_arch::irs::{IRS_CR1, IRS_IST_CFGR, IrsReg};
 use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{Cacheability, Levels, Shareability, Structure};
@@ -134,9 +134,7 @@ fn probe_one(lab: &Lab) -> Result<Phys<Lab>, ProbeError> {
 /// GEN-12.
 #[test]
 fn a_pe_that_can_do_less_than_the_domain_uses_is_not_brought_up() {
-    let lab = Shape::default().lab();
-    let irss = [IrsIndex(0)];
-    let phys = Phys::new(lab.clone(), &Config { lpis: 1 << 17, ..config(&irss) }).unwrap();
+    let (lab, phys) = driver_with(Shape::default(), |config| Config { lpis: 1 << 17, ..config });
     phys.bring_up().unwrap();
     for (value, why) in [(4 << 4, "ID_BITS is less"), (3 << 4 | 1, "PRI_BITS is less")] {
         lab.pe_reads(SysReg::ICC_IDR0_EL1, value);
@@ -195,9 +193,7 @@ fn the_memory_attributes_follow_the_coherency_unless_the_host_says_otherwise() {
 
 /// The configuration of an IST that comes up on this shape with so many LPIs and contiguous bytes.
 fn ist(shape: Shape, lpis: u32, contiguous_bytes: u64) -> IRS_IST_CFGR {
-    let lab = shape.lab();
-    let irss = shape.irs_indices();
-    let phys = Phys::new(lab.clone(), &Config { lpis, contiguous_bytes, ..config(&irss) }).unwrap();
+    let (lab, phys) = driver_with(shape, |config| Config { lpis, contiguous_bytes, ..config });
     phys.bring_up().unwrap();
     lab.assert_no_violations();
     lab.machine.read(IrsIndex(0))

@@ -2,16 +2,16 @@
 
 use core::ops::Range;
 
-use gicv5_arch::entry::{L2_VMTE, L2_VMTE_VMD};
+use gicv5_arch::VmId;
+use gicv5_arch::entry::{L2_VMTE_IST, L2_VMTE_VMD};
 use gicv5_arch::geometry::{TableIndex, VmTableGeometry};
 use gicv5_arch::irs::IRS_VMAP_L2_VMTR;
-use gicv5_arch::{IrsIntType, VmId};
 use gicv5_hal::{Lock, TableMemory};
 
 use crate::machine::Machine;
 use crate::tables::vm_table::{SharedVmTable, VmTable, entry};
 use crate::{BlockOf, Hypervisor};
-use gicv5_irs::command::Command;
+use gicv5_irs::command::{Command, TableEntry};
 use gicv5_irs::levels::{ReachError, Shared, reach};
 use gicv5_irs::port::PortKind;
 
@@ -21,48 +21,75 @@ impl<H: Hypervisor> Shared<H, VmTableGeometry> for SharedVmTable<H> {
     }
 }
 
+/// Whether a word of an entry is valid: of the VM, or of an IST. Nothing but this bit means anything to software.
+const fn is_valid(word: usize, value: u64) -> bool {
+    match word {
+        0 => L2_VMTE_VMD::new_with_raw_value(value).valid(),
+        _ => L2_VMTE_IST::new_with_raw_value(value).ist_valid(),
+    }
+}
+
+/// The caller owns the port. `word` is the first of those that are meant: 0 for the VM's entry as a whole, or that of an IST.
 impl<H: Hypervisor> SharedVmTable<H> {
-    /// Does something with the entry of a VM, given as its table and its offset in it. `None` if there is no entry.
-    pub(crate) fn with_entry<R>(
+    /// Does something with words of a VM's entry, given as the range of their bytes. `None` if there is no entry.
+    fn with_words<R>(
         &self,
         machine: &Machine<H>,
         vm: VmId,
-        f: impl FnOnce(&H::Memory, &BlockOf<H>, u64) -> R,
+        words: Range<usize>,
+        f: impl FnOnce(&H::Memory, &BlockOf<H>, Range<u64>) -> R,
     ) -> Option<R> {
         self.part.with(|part| {
             let (block, offset) = entry(part.content()?, vm)?;
-            Some(f(machine.domain.platform.memory(), block, offset))
+            let bytes = offset + words.start as u64 * 8..offset + words.end as u64 * 8;
+            Some(f(machine.domain.platform.memory(), block, bytes))
         })
     }
 
-    /// The same for the word of the entry that describes an IST, given as the range of its bytes.
-    pub(crate) fn with_ist_word<R>(
-        &self,
-        machine: &Machine<H>,
-        vm: VmId,
-        int_type: IrsIntType,
-        f: impl FnOnce(&H::Memory, &BlockOf<H>, Range<u64>) -> R,
-    ) -> Option<R> {
-        let word = L2_VMTE::ist_word(int_type) as u64 * 8;
-        self.with_entry(machine, vm, |memory, block, offset| f(memory, block, offset + word..offset + word + 8))
-    }
-
-    /// Fills the entry of a VM that is not valid, VALID left 0 (VMT-17). The caller owns the port. Returns the first word as an
-    /// error if the VM is valid, which it cannot be by this library's doing (LIFE-20); `None` if there is no entry.
-    pub(crate) fn fill_entry(&self, machine: &Machine<H>, vm: VmId, entry: L2_VMTE) -> Option<Result<(), u64>> {
-        self.with_entry(machine, vm, |memory, block, offset| {
-            let bytes = offset..offset + L2_VMTE::BYTES;
+    /// Fills words that are not valid, VALID left 0 (VMT-17). Returns what the first reads as an error if it is valid, which
+    /// it cannot be by this library's doing (LIFE-20); 0 if there is no entry.
+    pub(crate) fn fill(&self, machine: &Machine<H>, vm: VmId, word: usize, values: &[u64]) -> Result<(), u64> {
+        let filled = self.with_words(machine, vm, word..word + values.len(), |memory, block, bytes| {
             memory.prepare(machine.domain.publish_for, block, bytes.clone());
-            let found = memory.load64(block, offset);
-            if L2_VMTE_VMD::new_with_raw_value(found).valid() {
+            let found = memory.load64(block, bytes.start);
+            if is_valid(word, found) {
                 return Err(found);
             }
-            for (n, word) in entry.raw_value().into_iter().enumerate() {
-                memory.store64(block, offset + n as u64 * 8, word);
+            for (at, value) in bytes.clone().step_by(8).zip(values) {
+                memory.store64(block, at, *value);
             }
             memory.publish(machine.domain.publish_for, block, bytes);
             Ok(())
-        })
+        });
+        filled.unwrap_or(Err(0))
+    }
+
+    /// Looks whether the IRS has made a word valid. Returns what it reads as an error if not; 0 if there is no entry.
+    pub(crate) fn confirm(&self, machine: &Machine<H>, vm: VmId, word: usize) -> Result<(), u64> {
+        let found = self.with_words(machine, vm, word..word + 1, |memory, block, bytes| {
+            memory.acquire(machine.domain.publish_for, block, bytes.clone());
+            memory.load64(block, bytes.start)
+        });
+        let found = found.unwrap_or(0);
+        if is_valid(word, found) { Ok(()) } else { Err(found) }
+    }
+
+    /// Makes words zero of which the IRS has made the first invalid. Returns what says that it has not, as an error.
+    pub(crate) fn clear(&self, machine: &Machine<H>, vm: VmId, words: Range<usize>) -> Result<(), (TableEntry, u64)> {
+        let cleared = self.with_words(machine, vm, words.clone(), |memory, block, bytes| {
+            memory.acquire(machine.domain.publish_for, block, bytes.clone());
+            let found = memory.load64(block, bytes.start);
+            if is_valid(words.start, found) {
+                return Err((TableEntry::L2Vmte, found));
+            }
+            memory.prepare(machine.domain.publish_for, block, bytes.clone());
+            for at in bytes.clone().step_by(8) {
+                memory.store64(block, at, 0);
+            }
+            memory.publish(machine.domain.publish_for, block, bytes);
+            Ok(())
+        });
+        cleared.unwrap_or(Err((TableEntry::L1Vmte, 0)))
     }
 
     /// Makes sure that a VM has an entry. In a two-level table that may mean another level-2 table.

@@ -13,10 +13,9 @@
 use core::marker::PhantomData;
 
 use gicv5_arch::IrsIntType;
-use gicv5_arch::entry::{L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD};
+use gicv5_arch::entry::L2_VMTE;
 use gicv5_arch::irs::{IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::MapAction;
-use gicv5_hal::TableMemory;
 
 use crate::Hypervisor;
 use crate::ids::VmKey;
@@ -24,7 +23,7 @@ use crate::machine::Machine;
 use crate::tables::ist::Ist;
 use crate::tables::vm_table::{SharedVmTable, VmTable};
 use crate::tables::vpe_table::Tables;
-use gicv5_irs::command::{Command, CommandError, Place, TableEntry};
+use gicv5_irs::command::{Command, CommandError, Place};
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Proof;
 use gicv5_irs::port::Port;
@@ -87,25 +86,9 @@ impl<H: Hypervisor> SharedVmTable<H> {
         let command = Command::MakeVmInvalid(key.vm());
         let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(key.vm());
         port.issue(command, value).await?;
-        let cleared = self.with_entry(machine, key.vm(), |memory, block, offset| {
-            let bytes = offset..offset + L2_VMTE::BYTES;
-            memory.acquire(machine.domain.publish_for, block, bytes.clone());
-            let word = memory.load64(block, offset);
-            if L2_VMTE_VMD::new_with_raw_value(word).valid() {
-                return Err(word);
-            }
-            memory.prepare(machine.domain.publish_for, block, bytes.clone());
-            for word in (0..L2_VMTE::BYTES).step_by(8) {
-                memory.store64(block, offset + word, 0);
-            }
-            memory.publish(machine.domain.publish_for, block, bytes);
-            Ok(())
-        });
-        match cleared {
-            Some(Ok(())) => Ok(VmInvalid(key)),
-            Some(Err(word)) => Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), word)),
-            None => Err(port.no_effect(command, Place::Entry(TableEntry::L1Vmte), 0)),
-        }
+        self.clear(machine, key.vm(), 0..L2_VMTE::WORDS.len())
+            .map_err(|(entry, found)| port.no_effect(command, Place::Entry(entry), found))?;
+        Ok(VmInvalid(key))
     }
 
     /// Makes an IST of a valid VM invalid, sees that it is, and leaves its word of the VM's entry zero (IST-5).
@@ -123,22 +106,10 @@ impl<H: Hypervisor> SharedVmTable<H> {
             .with_int_type(int_type)
             .with_vm_id(key.vm());
         port.issue(command, value).await?;
-        let cleared = self.with_ist_word(machine, key.vm(), int_type, |memory, block, bytes| {
-            memory.acquire(machine.domain.publish_for, block, bytes.clone());
-            let word = memory.load64(block, bytes.start);
-            if L2_VMTE_IST::new_with_raw_value(word).ist_valid() {
-                return Err(word);
-            }
-            memory.prepare(machine.domain.publish_for, block, bytes.clone());
-            memory.store64(block, bytes.start, 0);
-            memory.publish(machine.domain.publish_for, block, bytes);
-            Ok(())
-        });
-        match cleared {
-            Some(Ok(())) => Ok(IstInvalid(key, int_type, PhantomData)),
-            Some(Err(word)) => Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), word)),
-            None => Err(port.no_effect(command, Place::Entry(TableEntry::L1Vmte), 0)),
-        }
+        let at = L2_VMTE::ist_word(int_type);
+        self.clear(machine, key.vm(), at..at + 1)
+            .map_err(|(entry, found)| port.no_effect(command, Place::Entry(entry), found))?;
+        Ok(IstInvalid(key, int_type, PhantomData))
     }
 
     /// Makes the VM table invalid, with everything behind it (VMT-6), in every IRS that may have been given it.

@@ -1,12 +1,11 @@
 //! Who makes a VM valid, its VPEs and its ISTs.
 
-use gicv5_arch::entry::{L2_VMTE_IST, L2_VMTE_VMD};
+use gicv5_arch::entry::{L2_VMTE, L2_VMTE_IST};
 use gicv5_arch::irs::{
     IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg,
 };
 use gicv5_arch::values::MapAction;
 use gicv5_arch::{IrsIntType, Lpi, Priority, VmId, VpeId};
-use gicv5_hal::TableMemory;
 
 use crate::Hypervisor;
 use crate::doorbell::DoorbellSet;
@@ -28,21 +27,14 @@ impl<H: Hypervisor> SharedVmTable<H> {
         let mut port = machine.port(PortKind::Vmt, command).await?;
         let tables = record.tables.lend().ok_or(TableError::Records)?;
         let entry = tables.entry(&machine.limits).map_err(TableError::from)?;
-        let filled = self.fill_entry(machine, vm, entry).unwrap_or(Err(0));
-        filled.map_err(|found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found))?;
+        let no_effect = |port: &Port<'_, H>, found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found);
+        self.fill(machine, vm, 0, &entry.raw_value()).map_err(|found| no_effect(&port, found))?;
         let value = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_vm_id(vm);
         port.issue(command, value).await?;
-        let found = self.with_entry(machine, vm, |memory, block, offset| {
-            memory.acquire(machine.domain.publish_for, block, offset..offset + 8);
-            memory.load64(block, offset)
-        });
-        let found = found.unwrap_or(0);
-        if !L2_VMTE_VMD::new_with_raw_value(found).valid() {
-            return Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found).into());
-        }
-        Ok(())
+        Ok(self.confirm(machine, vm, 0).map_err(|found| no_effect(&port, found))?)
     }
 
+    /// Names an IST in the entry of a valid VM, and has the IRS make it valid.
     pub(crate) async fn make_ist_valid(
         &self,
         machine: &Machine<H>,
@@ -52,30 +44,13 @@ impl<H: Hypervisor> SharedVmTable<H> {
         word: L2_VMTE_IST,
     ) -> Result<(), CommandError> {
         let command = Command::MakeIstValid(vm, int_type);
-        let filled = self.with_ist_word(machine, vm, int_type, |memory, block, bytes| {
-            memory.prepare(machine.domain.publish_for, block, bytes.clone());
-            let found = memory.load64(block, bytes.start);
-            if L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
-                return Err(found);
-            }
-            memory.store64(block, bytes.start, word.raw_value());
-            memory.publish(machine.domain.publish_for, block, bytes);
-            Ok(())
-        });
-        // An entry that is valid before the command cannot be: LIFE-20.
-        filled.unwrap_or(Err(0)).map_err(|found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found))?;
+        let at = L2_VMTE::ist_word(int_type);
+        let no_effect = |port: &Port<'_, H>, found| port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found);
+        self.fill(machine, vm, at, &[word.raw_value()]).map_err(|found| no_effect(port, found))?;
         let value =
             IRS_VMAP_VISTR::ZERO.with_m(true).with_u(MapAction::MakeValid).with_int_type(int_type).with_vm_id(vm);
         port.issue(command, value).await?;
-        let found = self.with_ist_word(machine, vm, int_type, |memory, block, bytes| {
-            memory.acquire(machine.domain.publish_for, block, bytes.clone());
-            memory.load64(block, bytes.start)
-        });
-        let found = found.unwrap_or(0);
-        if !L2_VMTE_IST::new_with_raw_value(found).ist_valid() {
-            return Err(port.no_effect(command, Place::Entry(TableEntry::L2Vmte), found));
-        }
-        Ok(())
+        self.confirm(machine, vm, at).map_err(|found| no_effect(port, found))
     }
 }
 

@@ -5,6 +5,7 @@
 #[path = "../../../gicv5-irs/tests/common/board.rs"]
 pub mod board;
 
+use std::fmt::Debug;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IRS_VPE_SELR, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, IrsIndex, Platform, TableMemory};
 use gicv5_hyp::{Config, Host, Hypervisor, Vm, VmSpec};
+use gicv5_model::account::Snapshot;
 use gicv5_model::config::Eagerness;
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::fault::Request;
@@ -251,4 +253,11 @@ pub fn live<'h>(host: &'h Host<Lab>) -> Vm<'h, Lab> {
     let mut vm = host.new_vm();
     vm.init(&SPEC).unwrap();
     vm
+}
+
+/// Fails the test if something is left of what was done since, or a rule was broken.
+#[track_caller]
+pub fn assert_clean(machine: &Machine, before: &Snapshot, context: impl Debug) {
+    let account = machine.account(before);
+    assert!(account.is_clean(), "{context:?}: {account:#?}");
 }

@@ -18,14 +18,15 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::{L2SizeSet, Levels};
 use gicv5_arch::{Iaffid, Lpi, Spi};
 use gicv5_hal::{
-    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, IrsExt, IrsIndex, Pe, PeOps, Platform, TableMemory,
+    AllocError, Block, BlockLayout, Coherency, CurrentPe, Frame, HostLpis, IrsExt, IrsIndex, Pe, PeOps, Platform,
+    TableMemory,
 };
 use gicv5_model::PeIndex;
 use gicv5_model::config::Eagerness;
 use gicv5_model::config::{IrsConfig, MachineConfig};
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::{CpuConfig, Machine, ModelHost, ModelPe};
-use gicv5_phys::{Config, Phys};
+use gicv5_phys::{Config, OwnedLpi, Phys};
 
 use board::{Access, Board, Watch};
 
@@ -333,6 +334,13 @@ impl Lab {
         std::mem::take(&mut books.log)
     }
 
+    /// Fails the test if table memory is left, or a rule was broken.
+    #[track_caller]
+    pub fn assert_all_returned(&self) {
+        assert_eq!(self.live_blocks(), 0, "table memory is left");
+        self.assert_no_violations();
+    }
+
     /// Fails the test if a rule was broken.
     #[track_caller]
     pub fn assert_no_violations(&self) {
@@ -437,22 +445,45 @@ pub fn config(irss: &[IrsIndex]) -> Config<'_> {
 
 /// A driver on a machine, not up.
 pub fn driver(shape: Shape) -> (Lab, Phys<Lab>) {
+    driver_with(shape, |config| config)
+}
+
+/// The same, configured otherwise.
+pub fn driver_with(shape: Shape, change: impl for<'a> FnOnce(Config<'a>) -> Config<'a>) -> (Lab, Phys<Lab>) {
     let lab = shape.lab();
-    let irss = shape.irs_indices();
     HERE.set(0);
-    let phys = Phys::new(lab.clone(), &config(&irss)).unwrap();
+    let phys = Phys::new(lab.clone(), &change(config(&shape.irs_indices()))).unwrap();
     (lab, phys)
 }
 
 /// A driver that is up, with all its PEs.
 pub fn up(shape: Shape) -> (Lab, Phys<Lab>) {
-    let (lab, phys) = driver(shape);
-    phys.bring_up().unwrap();
-    for pe in 0..usize::from(lab.machine.pe_count()) {
-        lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap();
-    }
-    HERE.set(0);
+    up_with(shape, |config| config)
+}
+
+/// The same, configured otherwise.
+pub fn up_with(shape: Shape, change: impl for<'a> FnOnce(Config<'a>) -> Config<'a>) -> (Lab, Phys<Lab>) {
+    let (lab, phys) = driver_with(shape, change);
+    come_up(&lab, &phys);
     (lab, phys)
+}
+
+/// Brings a driver up, with all its PEs.
+pub fn come_up(lab: &Lab, phys: &Phys<Lab>) -> Vec<gicv5_phys::PeIndex> {
+    phys.bring_up().unwrap();
+    let pes = (0..usize::from(lab.machine.pe_count())).map(|pe| lab.on(pe, |pe| phys.bring_up_pe(pe)).unwrap());
+    let pes = pes.collect();
+    HERE.set(0);
+    pes
+}
+
+/// Releases LPIs, and takes everything down.
+#[track_caller]
+pub fn release_all(lab: &Lab, phys: &Phys<Lab>, lpis: impl IntoIterator<Item = OwnedLpi>) {
+    for lpi in lpis {
+        phys.release(lpi).unwrap();
+    }
+    down(lab, phys);
 }
 
 /// Takes the PEs out and tears the driver down, and checks that nothing is left.
@@ -463,10 +494,9 @@ pub fn down(lab: &Lab, phys: &Phys<Lab>) {
     }
     HERE.set(0);
     phys.tear_down().unwrap();
-    assert_eq!(lab.live_blocks(), 0, "table memory is left");
     // An IRS that is not there reads as zero.
     for irs in (0..8).map(IrsIndex) {
         assert!(!lab.machine.read::<IRS_CR0>(irs).irsen(), "{irs} is still enabled");
     }
-    lab.assert_no_violations();
+    lab.assert_all_returned();
 }
