@@ -94,10 +94,9 @@ impl Recording {
         files.sort_by_cached_key(|path| (thread_number(path), path.clone()));
         let mut readers = Vec::new();
         for path in files {
-            match open(&path, Foreign::Refuse) {
-                Ok(reader) => readers.push((path.display().to_string(), reader)),
-                Err(source) => return Err(RecordingError::Open { path, source }),
-            }
+            let reader = open(&path, Foreign::Refuse);
+            let name = path.display().to_string();
+            readers.push((name, reader.map_err(|source| RecordingError::Open { path, source })?));
         }
         Ok(Self::new(readers))
     }

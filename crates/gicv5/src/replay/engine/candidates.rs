@@ -73,18 +73,14 @@ impl Engine {
         if line.excess.is_some() {
             return;
         }
-        if candidate == Candidate::NONE {
-            if model.is_none() {
-                if !self.irs_is_enabled() {
-                    self.diverge(
-                        line,
-                        Check::IrsCandidate,
-                        "IRS_CR0.IRSEN is zero, so there is no candidate".to_owned(),
-                    );
-                }
-                return;
+        if candidate == Candidate::NONE && model.is_none() {
+            if !self.irs_is_enabled() {
+                let text = "IRS_CR0.IRSEN is zero, so there is no candidate".to_owned();
+                self.diverge(line, Check::IrsCandidate, text);
             }
-        } else if let Some((id, priority)) = model
+            return;
+        }
+        if let Some((id, priority)) = model
             && candidate.priority == priority.number()
         {
             if candidate.intid == IntId::from(id).raw() {
