@@ -9,23 +9,9 @@ use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, live};
+use common::{Lab, SHAPES, SPEC, VPES, assert_clean, drive, end, live};
 use gicv5_hyp::{Host, Phase, VmSpec, VmState};
-use gicv5_model::Machine;
 use gicv5_model::fault::Fault;
-
-/// Polls a future, a tick apart, `polls` times at most. `None` if it has not ended by then; it is dropped.
-fn drive<T>(machine: &Machine, polls: usize, future: impl Future<Output = T>) -> Option<T> {
-    let mut future = pin!(future);
-    let mut context = Context::from_waker(Waker::noop());
-    for _ in 0..polls {
-        if let Poll::Ready(value) = future.as_mut().poll(&mut context) {
-            return Some(value);
-        }
-        machine.advance(1);
-    }
-    None
-}
 
 /// How many polls a future takes.
 fn polls<T>(lab: &Lab, future: impl Future<Output = T>) -> usize {
@@ -40,28 +26,9 @@ fn polls<T>(lab: &Lab, future: impl Future<Output = T>) -> usize {
     0
 }
 
-/// A machine whose commands take long, so that there are many places to stop at.
-fn slow(shape: Shape) -> (Lab, Host<Lab>) {
-    let mut config = shape.config();
-    config.command_latency = 4;
-    let lab = Lab::new(config);
-    let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
-    (lab, host)
-}
-
-/// Ends everything, and sees that nothing is left.
-fn end(lab: &Lab, host: &Host<Lab>, before: &gicv5_model::account::Snapshot, context: &str) {
-    lab.machine.advance(100);
-    host.reclaim().unwrap();
-    host.reap().unwrap();
-    host.shut_down().unwrap_or_else(|error| panic!("{context}: {error}"));
-    let account = lab.machine.account(before);
-    assert!(account.is_clean(), "{context}: {account:#?}");
-}
-
 #[test]
 fn a_step_looks_once_and_never_waits() {
-    let (lab, host) = slow(SHAPES[1]);
+    let (lab, host) = SHAPES[1].slow(4);
     host.bring_up().unwrap();
     let mut vm = host.new_vm();
     let start = lab.machine.now();
@@ -88,18 +55,18 @@ fn a_step_looks_once_and_never_waits() {
 fn an_init_that_is_dropped_half_way_leaves_nothing_that_teardown_or_another_init_cannot_settle() {
     for shape in SHAPES {
         let most = {
-            let (lab, host) = slow(shape);
+            let (lab, host) = shape.slow(4);
             host.bring_up().unwrap();
             polls(&lab, host.new_vm().start_init(&SPEC))
         };
         for n in 1..most {
             for settle in 0..3 {
-                let (lab, host) = slow(shape);
+                let (lab, host) = shape.slow(4);
                 let before = lab.machine.snapshot();
                 host.bring_up().unwrap();
                 let mut vm = host.new_vm();
                 let context = format!("{shape:?} {n} of {most}, {settle}");
-                assert!(drive(&lab.machine, n, vm.start_init(&SPEC)).is_none());
+                assert!(drive(&lab.machine, n, pin!(vm.start_init(&SPEC))).is_none());
                 assert!(matches!(vm.state(), None | Some(VmState::Initialising)), "{context}");
                 match settle {
                     // The command that was under way has to end first.
@@ -123,29 +90,29 @@ fn everything_else_may_be_dropped_half_way_too() {
     for shape in SHAPES {
         for what in 0..6 {
             for n in 1.. {
-                let (lab, host) = slow(shape);
+                let (lab, host) = shape.slow(4);
                 let before = lab.machine.snapshot();
                 let context = format!("{shape:?}: {what} dropped after {n} polls");
                 let machine = &lab.machine;
                 let ended = if what == 0 {
-                    drive(machine, n, host.start_bring_up()).is_some()
+                    drive(machine, n, pin!(host.start_bring_up())).is_some()
                 } else {
                     host.bring_up().unwrap();
                     let mut vm = live(&host);
                     match what {
-                        1 => drive(machine, n, vm.start_tear_down()).is_some(),
-                        2 => drive(machine, n, vm.start_create_lpi_ist(14)).is_some(),
+                        1 => drive(machine, n, pin!(vm.start_tear_down())).is_some(),
+                        2 => drive(machine, n, pin!(vm.start_create_lpi_ist(14))).is_some(),
                         3 => {
                             vm.create_lpi_ist(14).unwrap();
-                            drive(machine, n, vm.start_remove_lpi_ist()).is_some()
+                            drive(machine, n, pin!(vm.start_remove_lpi_ist())).is_some()
                         }
                         4 => {
                             drop(vm);
-                            drive(machine, n, host.start_reap()).is_some()
+                            drive(machine, n, pin!(host.start_reap())).is_some()
                         }
                         _ => {
                             drop(vm);
-                            drive(machine, n, host.start_shut_down()).is_some()
+                            drive(machine, n, pin!(host.start_shut_down())).is_some()
                         }
                     }
                 };
@@ -163,12 +130,12 @@ fn everything_else_may_be_dropped_half_way_too() {
 fn a_reap_that_is_dropped_half_way_keeps_the_vms_that_it_could_not_tear_down() {
     for shape in SHAPES {
         for n in 1.. {
-            let (lab, host) = slow(shape);
+            let (lab, host) = shape.slow(4);
             let before = lab.machine.snapshot();
             host.bring_up().unwrap();
             drop((live(&host), live(&host), live(&host)));
             lab.machine.fault_next(Fault::Ignored);
-            let outcome = drive(&lab.machine, n, host.start_reap());
+            let outcome = drive(&lab.machine, n, pin!(host.start_reap()));
             let held = host.holdings();
             let context = format!("{shape:?}: dropped after {n} polls, {held}");
             assert_eq!(held.vms, held.orphans + held.quarantined, "{context}");

@@ -6,7 +6,7 @@ mod common;
 
 use std::error::Error;
 
-use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, selects_nothing, vpes};
+use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, end, selects_nothing, vpes};
 use gicv5_arch::irs::IrsReg;
 use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
 use gicv5_model::config::Eagerness;
@@ -52,16 +52,6 @@ fn points(shape: Shape) -> Vec<FaultPoint> {
     lab.machine.take_fault_points()
 }
 
-/// Ends a life that failed somewhere, once the hardware answers.
-fn end(lab: &Lab, host: &Host<Lab>, context: &str) {
-    lab.machine.recover();
-    lab.machine.advance(2_000);
-    host.reclaim().unwrap_or_else(|error| panic!("{context}: {error:?}"));
-    host.reap().unwrap_or_else(|error| panic!("{context}: {error:?}"));
-    host.shut_down().unwrap_or_else(|error| panic!("{context}: {error:?}"));
-    assert_eq!(host.holdings().vms, 0, "{context}");
-}
-
 /// Faults that make no difference.
 fn cannot_be_noticed(point: &FaultPoint, fault: Fault, points: &[FaultPoint]) -> bool {
     let Request::Command { register, value, selected, .. } = point.request else { return false };
@@ -102,7 +92,7 @@ fn whatever_fails_nothing_leaks_and_the_life_can_be_lived_again() {
                 }
                 let violations = lab.machine.take_violations();
                 assert!(violations.is_empty(), "{context}: {violations:#?}");
-                end(&lab, &host, &context);
+                end(&lab, &host, &before, &context);
                 a_life(&host).unwrap_or_else(|error| panic!("{context}: the second life: {error:?}"));
                 assert_clean(&lab.machine, &before, &context);
             }
@@ -174,7 +164,7 @@ fn a_life_is_the_same_whatever_the_rules_leave_open() {
         lab.machine.plan_fault(lab.machine.fault_points_passed() + point.index - start, fault);
         let context = format!("{} {fault}: {switches:?}", point.request);
         let _ = a_life(&host);
-        end(&lab, &host, &context);
+        end(&lab, &host, &before, &context);
         a_life(&host).unwrap_or_else(|error| panic!("{context}: {error:?}"));
         assert_clean(&lab.machine, &before, &context);
     }
@@ -209,7 +199,7 @@ fn a_second_fault_on_the_way_out_changes_nothing() {
                     let _ = host.shut_down();
                 }
                 let passed = lab.machine.take_fault_points();
-                end(&lab, &host, &context);
+                end(&lab, &host, &before, &context);
                 a_life(&host).unwrap_or_else(|error| panic!("{context}: {error:?}"));
                 assert_clean(&lab.machine, &before, &context);
                 passed.into_iter().filter(|p| p.index > at).map(|p| (p.index - start, p)).collect::<Vec<_>>()

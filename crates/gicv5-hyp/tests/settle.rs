@@ -8,9 +8,8 @@ mod guest;
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
 
-use common::{IRS, Lab, SHAPES, SPEC, Shape, assert_clean, live};
+use common::{IRS, Lab, SHAPES, SPEC, assert_clean, drive, end, live, poll};
 use gicv5_arch::irs::{IRS_VMAP_VMR, IrsReg};
 use gicv5_arch::values::MapAction;
 use gicv5_arch::{VmId, VpeId};
@@ -24,13 +23,6 @@ use guest::PE0;
 
 /// The time-out of the hosts here, in ticks.
 const TIMEOUT: u64 = 200;
-
-fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
-    match future.poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(value) => Some(value),
-        Poll::Pending => None,
-    }
-}
 
 /// Polls a future until it has given the IRS a command that is like this.
 fn run_to<T>(lab: &Lab, register: IrsReg, mut future: Pin<&mut impl Future<Output = T>>) {
@@ -52,23 +44,8 @@ fn drop_at<T>(lab: &Lab, register: IrsReg, future: impl Future<Output = T>) {
 }
 
 /// Polls a future to its end.
-fn finish<T>(lab: &Lab, mut future: Pin<&mut impl Future<Output = T>>) -> T {
-    for _ in 0..100_000 {
-        if let Some(value) = poll(future.as_mut()) {
-            return value;
-        }
-        lab.machine.advance(1);
-    }
-    panic!("it never ends");
-}
-
-/// A machine whose commands take a while, so that a future can be dropped before they end.
-fn slow(shape: Shape) -> (Lab, Host<Lab>) {
-    let mut config = shape.config();
-    config.command_latency = 50;
-    let lab = Lab::new(config);
-    let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
-    (lab, host)
+fn finish<T>(lab: &Lab, future: Pin<&mut impl Future<Output = T>>) -> T {
+    drive(&lab.machine, 100_000, future).expect("it never ends")
 }
 
 #[test]
@@ -134,7 +111,7 @@ fn a_host_stays_up_when_the_irs_could_not_even_be_asked_to_let_go() {
 fn a_host_is_partial_only_once_the_irs_was_told_to_let_go() {
     let shape = SHAPES[1];
     for n in 1.. {
-        let (lab, host) = slow(shape);
+        let (lab, host) = shape.slow(50);
         host.bring_up().unwrap();
         // What hangs in the registers has no VM any more, so that the host may go down.
         let mut vm = host.new_vm();
@@ -169,7 +146,7 @@ fn a_host_is_partial_only_once_the_irs_was_told_to_let_go() {
 #[test]
 fn a_command_whose_future_was_dropped_has_its_time_all_the_same() {
     for shape in SHAPES {
-        let (lab, host) = slow(shape);
+        let (lab, host) = shape.slow(50);
         host.bring_up().unwrap();
         let mut vm = host.new_vm();
         // In each of the ports.
@@ -191,7 +168,7 @@ fn a_command_whose_future_was_dropped_has_its_time_all_the_same() {
 
 #[test]
 fn a_command_whose_future_was_dropped_has_no_more_than_its_time() {
-    let (lab, host) = slow(SHAPES[0]);
+    let (lab, host) = SHAPES[0].slow(50);
     host.bring_up().unwrap();
     let mut vm = host.new_vm();
     vm.init(&SPEC).unwrap();
@@ -242,7 +219,7 @@ fn a_sequence_of_slow_commands_is_waited_for_to_its_end() {
 
 #[test]
 fn a_sequence_that_nobody_drives_is_not_waited_for_for_ever() {
-    let (lab, host) = slow(SHAPES[0]);
+    let (lab, host) = SHAPES[0].slow(50);
     host.bring_up().unwrap();
     let vm = live(&host);
     let mut stalled = Box::pin(vm.start_reset_vcpu(VcpuIndex(0)));
@@ -379,7 +356,7 @@ fn a_host_for_no_vcpu_is_refused() {
 #[test]
 fn a_selection_that_the_irs_ignores_gives_no_other_vpe_a_doorbell() {
     for shape in SHAPES {
-        let (lab, host) = slow(shape);
+        let (lab, host) = shape.slow(50);
         let before = lab.machine.snapshot();
         host.bring_up().unwrap();
         let (other, mut vm) = (live(&host), live(&host));
@@ -399,9 +376,7 @@ fn a_selection_that_the_irs_ignores_gives_no_other_vpe_a_doorbell() {
             finish(&lab, init.as_mut()).unwrap_or_else(|error| panic!("{shape:?}: {error}"));
         }
         drop((vm, other));
-        host.reap().unwrap();
-        host.shut_down().unwrap();
-        assert_clean(&lab.machine, &before, shape);
+        end(&lab, &host, &before, shape);
     }
 }
 
@@ -409,7 +384,7 @@ fn a_selection_that_the_irs_ignores_gives_no_other_vpe_a_doorbell() {
 #[test]
 fn an_ist_that_is_being_made_is_nobody_elses_to_remove_or_to_make() {
     for shape in SHAPES {
-        let (lab, host) = slow(shape);
+        let (lab, host) = shape.slow(50);
         let before = lab.machine.snapshot();
         host.bring_up().unwrap();
         let (vm, other) = (live(&host), live(&host));
@@ -432,9 +407,7 @@ fn an_ist_that_is_being_made_is_nobody_elses_to_remove_or_to_make() {
         }
         vm.remove_lpi_ist().unwrap();
         drop((vm, other));
-        host.reap().unwrap();
-        host.shut_down().unwrap();
-        assert_clean(&lab.machine, &before, shape);
+        end(&lab, &host, &before, shape);
     }
 }
 
@@ -442,7 +415,7 @@ fn an_ist_that_is_being_made_is_nobody_elses_to_remove_or_to_make() {
 #[test]
 fn a_vcpu_whose_reset_was_given_up_half_way_does_not_rely_on_its_doorbell() {
     for register in [IrsReg::IRS_VPE_SELR, IrsReg::IRS_VPE_CR0, IrsReg::IRS_VPE_DBR] {
-        let (lab, host) = slow(SHAPES[0]);
+        let (lab, host) = SHAPES[0].slow(50);
         lab.open_traps();
         host.bring_up().unwrap();
         let vm = live(&host);
@@ -460,7 +433,7 @@ fn a_vcpu_whose_reset_was_given_up_half_way_does_not_rely_on_its_doorbell() {
 
 #[test]
 fn an_init_that_cannot_be_says_what_became_of_the_half_way_vm() {
-    let (lab, host) = slow(SHAPES[0]);
+    let (lab, host) = SHAPES[0].slow(50);
     host.bring_up().unwrap();
     let _other = live(&host);
     let mut vm = host.new_vm();

@@ -59,14 +59,6 @@ fn a_life(lab: &Lab, host: &Host<Lab>) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn lab(shape: Shape) -> (Lab, Host<Lab>) {
-    let mut config = shape.config();
-    config.command_latency = 5;
-    let lab = Lab::new(config);
-    let host = Host::new(lab.clone(), &shape.host_config()).unwrap();
-    (lab, host)
-}
-
 /// A command on one VM completes after the library gave up. Then others come and go whose entries share the cache line.
 fn a_troubled_life(lab: &Lab, host: &Host<Lab>) -> Result<(), Box<dyn Error>> {
     host.bring_up()?;
@@ -110,7 +102,7 @@ fn commands(steps: &[Step], n: usize) -> (Option<IrsReg>, Option<IrsReg>) {
 
 /// Runs a life without one step. A wait is left out of a command that needs it: one that takes its time.
 fn noticed(life: Life, shape: Shape, n: usize, late: Option<u64>) -> bool {
-    let (lab, host) = lab(shape);
+    let (lab, host) = shape.slow(5);
     if let Some(point) = late {
         lab.machine.plan_fault(point, Fault::Late(50));
     }
@@ -145,7 +137,7 @@ fn makes_no_difference(steps: &[Step], n: usize) -> bool {
 
 /// The steps of a life whose absence nobody notices, and all kinds of step whose absence somebody notices.
 fn look(life: Life, shape: Shape) -> (Vec<Step>, Vec<usize>, BTreeSet<Step>) {
-    let (whole, host) = lab(shape);
+    let (whole, host) = shape.slow(5);
     life(&whole, &host).unwrap();
     whole.assert_no_violations();
     let steps = whole.steps();
@@ -189,7 +181,7 @@ fn nothing_can_be_left_out() {
 #[test]
 fn a_line_is_prepared_because_a_command_may_have_completed_late() {
     let shape = SHAPES[2];
-    let (whole, host) = lab(shape);
+    let (whole, host) = shape.slow(5);
     a_troubled_life(&whole, &host).unwrap();
     whole.assert_no_violations();
     let steps = whole.steps();

@@ -6,7 +6,9 @@
 pub mod board;
 
 use std::fmt::Debug;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use arbitrary_int::{u4, u5, u6};
@@ -225,6 +227,15 @@ impl Shape {
         (lab, host)
     }
 
+    /// A machine whose commands take so many ticks, and its host, which is not up.
+    pub fn slow(self, ticks: u64) -> (Lab, Host<Lab>) {
+        let mut config = self.config();
+        config.command_latency = ticks;
+        let lab = Lab::new(config);
+        let host = Host::new(lab.clone(), &self.host_config()).unwrap();
+        (lab, host)
+    }
+
     /// A host that is up.
     pub fn up(self) -> (Lab, Host<Lab>) {
         let (lab, host) = self.down();
@@ -253,6 +264,36 @@ pub fn live<'h>(host: &'h Host<Lab>) -> Vm<'h, Lab> {
     let mut vm = host.new_vm();
     vm.init(&SPEC).unwrap();
     vm
+}
+
+/// Ends everything once the hardware answers, and sees that nothing is left.
+#[track_caller]
+pub fn end(lab: &Lab, host: &Host<Lab>, before: &Snapshot, context: impl Debug) {
+    lab.machine.recover();
+    lab.machine.advance(2_000);
+    host.reclaim().unwrap_or_else(|error| panic!("{context:?}: {error:?}"));
+    host.reap().unwrap_or_else(|error| panic!("{context:?}: {error:?}"));
+    host.shut_down().unwrap_or_else(|error| panic!("{context:?}: {error:?}"));
+    assert_clean(&lab.machine, before, context);
+}
+
+/// Polls a future once.
+pub fn poll<T>(future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    match future.poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(value) => Some(value),
+        Poll::Pending => None,
+    }
+}
+
+/// Polls a future, a tick apart, so many times at most. `None` if it has not ended by then.
+pub fn drive<T>(machine: &Machine, polls: usize, mut future: Pin<&mut impl Future<Output = T>>) -> Option<T> {
+    for _ in 0..polls {
+        if let Some(value) = poll(future.as_mut()) {
+            return Some(value);
+        }
+        machine.advance(1);
+    }
+    None
 }
 
 /// Fails the test if something is left of what was done since, or a rule was broken.
