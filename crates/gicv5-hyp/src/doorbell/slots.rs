@@ -49,7 +49,7 @@ pub(super) struct Slot {
 
 impl Slot {
     /// Changes the word as `change` says, unless it refuses. The word is re-read as long as somebody else changes it; each
-    /// of them is another step of the table above, so that is not often. Returns the word before.
+    /// of them is another step of the parent's table, so that is not often. Returns the word before.
     pub(super) fn update<E>(&self, step: Step, change: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
         // Relaxed: a step that is refused does nothing that would have to be ordered.
         #[cfg(loom)]
