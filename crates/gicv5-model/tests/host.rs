@@ -6,10 +6,9 @@ mod hand;
 
 use gicv5_arch::{Lpi, VmId};
 use gicv5_hal::{Coherency, Cookie, HostLpis};
-use gicv5_model::PeIndex;
 use gicv5_model::config::MachineConfig;
 use gicv5_model::fault::Fault;
-use gicv5_model::{Machine, ModelHost};
+use gicv5_model::{Machine, ModelHost, PeIndex};
 use hand::{Farm, HandMade, doorbell};
 
 const A: VmId = VmId::new(3);

@@ -11,13 +11,11 @@ use gicv5_arch::sysreg::{
 };
 use gicv5_arch::{Lpi, Priority, VmId, VpeId};
 use gicv5_hal::{Cookie, HostLpis, Pe};
-use gicv5_model::Machine;
-use gicv5_model::PeIndex;
-use gicv5_model::config::Placement;
-use gicv5_model::config::{MachineConfig, Switches};
+use gicv5_model::config::{MachineConfig, Placement, Switches};
 use gicv5_model::event::Event;
 use gicv5_model::isolation::{self, Difference};
 use gicv5_model::rng::Rng;
+use gicv5_model::{Machine, PeIndex};
 use hand::{Farm, HandMade};
 
 const A: VmId = VmId::new(3);

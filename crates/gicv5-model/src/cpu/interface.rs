@@ -3,12 +3,11 @@
 //! There is one of these for the physical domain of a PE and one for the virtual domain. Neither knows which it is: what
 //! competes at a moment, the pending PPIs and the IRS's candidate, is handed in as a [`Contest`].
 
-use crate::words::cpu::Signals;
+use crate::words::cpu::{CpuConfig, Signals};
 use gicv5_arch::sysreg::{PPI_PRIORITYR, PpiSet};
 use gicv5_arch::{ActivePriorities, IntId, IrsIntId, Ppi, PpiBank, Priority};
 
 use crate::words::config::Tie;
-use crate::words::cpu::CpuConfig;
 use crate::words::event::Change;
 
 /// Which acknowledge instruction.

@@ -13,10 +13,7 @@ mod el2;
 mod interface;
 mod registers;
 
-use crate::words::cpu::CpuConfig;
-use crate::words::cpu::Fate;
-use crate::words::cpu::Level;
-use crate::words::cpu::Signals;
+use crate::words::cpu::{CpuConfig, Fate, Level, Signals};
 use std::collections::VecDeque;
 
 use gicv5_arch::insn::GicInsn;

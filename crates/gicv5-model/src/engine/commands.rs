@@ -1,8 +1,6 @@
 //! Register commands: started by a write, completed some ticks later, and what each does when it completes (GEN-16).
 
-use crate::parts::irs_registers::InFlight;
-use crate::parts::irs_registers::fields;
-use crate::parts::irs_registers::frame;
+use crate::parts::irs_registers::{InFlight, fields, frame};
 
 use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::irs::{

@@ -1,8 +1,6 @@
 //! The effects of GIC instructions.
 
-use crate::engine::pe_state::Acted;
-use crate::engine::pe_state::Asker;
-use crate::engine::pe_state::Effect;
+use crate::engine::pe_state::{Acted, Asker, Effect};
 use crate::engine::state::MachineState;
 
 use gicv5_arch::entry::L2_ISTE;

@@ -4,8 +4,7 @@
 //! (GEN-16) reads IDLE=0 until then. Reading a status register lets time pass. The effect of a command takes place when it
 //! completes, all at once.
 
-use crate::parts::irs_registers::fields;
-use crate::parts::irs_registers::frame;
+use crate::parts::irs_registers::{fields, frame};
 
 use gicv5_arch::IrsIntId;
 use gicv5_arch::entry::L2_ISTE;

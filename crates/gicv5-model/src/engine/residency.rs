@@ -8,7 +8,7 @@
 //! A PE and the IRS each know of a residency. They disagree only after software took the VM away from under a VPE
 //! (RES-23): the PE still reads V=1, and there is nothing behind it.
 
-use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
+use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, SysReg};
 use gicv5_arch::{Iaffid, IntId, Priority, VmId, VpeId};
 
 use crate::cpu::{Side, VirtualCpu};
@@ -22,7 +22,6 @@ use crate::words::fault::Request;
 use crate::words::ids::PeIndex;
 use crate::words::rules;
 use crate::words::violation::Place;
-use gicv5_arch::sysreg::SysReg;
 
 impl MachineState {
     pub(crate) fn el2(&self, pe: usize) -> Option<&VirtualCpu> {

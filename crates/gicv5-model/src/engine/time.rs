@@ -1,7 +1,6 @@
 //! Time: effects of instructions that wait, and everything that is due.
 
-use crate::engine::pe_state::Acted;
-use crate::engine::pe_state::Effect;
+use crate::engine::pe_state::{Acted, Effect};
 use crate::engine::state::MachineState;
 use std::collections::VecDeque;
 

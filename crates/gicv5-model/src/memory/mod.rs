@@ -53,9 +53,7 @@ mod claims;
 mod heap;
 mod page;
 
-use crate::words::config::Eagerness;
-use crate::words::config::MemoryConfig;
-use crate::words::config::MemoryConfigError;
+use crate::words::config::{Eagerness, MemoryConfig, MemoryConfigError};
 use crate::words::owner::Owner;
 use core::fmt;
 use core::ops::Range;

@@ -1,8 +1,7 @@
 //! Strict memory, written down byte by byte from the module's documentation, as slowly as it takes to be obvious; and the
 //! property that [`Memory`] does the same.
 
-use crate::words::owner::StructureKind;
-use crate::words::owner::StructureRules;
+use crate::words::owner::{StructureKind, StructureRules};
 use gicv5_arch::VmId;
 use gicv5_hal::Coherency;
 use proptest::prelude::*;

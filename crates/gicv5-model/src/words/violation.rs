@@ -12,8 +12,7 @@ use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::Frame;
 
 use crate::words::clock::Tick;
-use crate::words::ids::BlockId;
-use crate::words::ids::{PeIndex, RegisterName};
+use crate::words::ids::{BlockId, PeIndex, RegisterName};
 use crate::words::owner::Owner;
 
 /// Where a rule was broken.

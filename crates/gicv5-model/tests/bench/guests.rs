@@ -67,6 +67,13 @@ impl GuestBench {
         bench
     }
 
+    /// The same, where VPE 0 of [`VM`] is resident on PE 0.
+    pub(crate) fn running(config: MachineConfig) -> GuestBench {
+        let bench = GuestBench::new(config);
+        assert!(bench.load(PE0, VM, VPE0));
+        bench
+    }
+
     /// Makes a VM valid, its VPEs, its ISTs and the doorbells of its VPEs.
     pub(crate) fn make_vm(&mut self, vm: VmId, vpes: &[VpeId]) {
         self.bench.vms.make_vm(vm, L2_VMTE::default(), vpes.iter().copied()).unwrap();
@@ -138,6 +145,10 @@ impl GuestBench {
 /// Both effects: as late as they may come, and at once.
 pub(crate) fn both(pes: u16) -> [GuestBench; 2] {
     [GuestBench::new(config(pes)), GuestBench::new(eager(pes))]
+}
+
+pub(crate) fn both_running(pes: u16) -> [GuestBench; 2] {
+    [GuestBench::running(config(pes)), GuestBench::running(eager(pes))]
 }
 
 /// The affinity a guest knows a VPE by (VPE-19).

@@ -8,6 +8,10 @@ fn bench() -> GuestBench {
     GuestBench::new(config(2))
 }
 
+fn running() -> GuestBench {
+    GuestBench::running(config(2))
+}
+
 fn context(vm: VmId, vpe: VpeId) -> ICH_CONTEXTR_EL2 {
     ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(vm).with_vpe(vpe)
 }
@@ -21,8 +25,7 @@ fn set_doorbell(bench: &GuestBench, vm: VmId, vpe: VpeId, lpi: IrsIntId, dbv: bo
 
 /// A context is asked for and ICH_CONTEXTR_EL2 read, with an ISB between or without.
 fn read_context(new: ICH_CONTEXTR_EL2, isb: bool) -> Vec<Violation> {
-    let bench = bench();
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = running();
     bench.put(PE0, None);
     let host = bench.host(PE0);
     host.write(new);
@@ -35,8 +38,7 @@ fn read_context(new: ICH_CONTEXTR_EL2, isb: bool) -> Vec<Violation> {
 
 /// VPE 0 is on PE 0, and another that is asked for there.
 fn replace(put_first: bool) -> Vec<Violation> {
-    let bench = bench();
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = running();
     bench.guest(PE0).isb();
     if put_first {
         bench.put(PE0, None);
@@ -47,8 +49,7 @@ fn replace(put_first: bool) -> Vec<Violation> {
 
 /// A PPI injected directly and one that the host has enabled.
 fn inject_directly(injected: Ppi, enabled: Ppi) -> Vec<Violation> {
-    let bench = bench();
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = running();
     let host = bench.host(PE0);
     host.write_raw(SysReg::icc_ppi_enabler(enabled.bank()), enabled.mask());
     host.write_raw(SysReg::ich_ppi_dvir(injected.bank()), injected.mask());
@@ -75,8 +76,7 @@ fn next_vpe(write_anew: bool) -> Vec<Violation> {
 
 /// A guest reads the answer to its question after another has run, and its own register is restored, or not.
 fn read_answer(restore: bool) -> Vec<Violation> {
-    let bench = bench();
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = running();
     bench.guest(PE0).cdrcfg(lpi(1));
     bench.guest(PE0).isb();
     let answer = bench.host(PE0).read_raw(SysReg::ICC_ICSR_EL1);
@@ -92,8 +92,7 @@ fn read_answer(restore: bool) -> Vec<Violation> {
 
 /// A guest executes what EL2 lets it, or does not.
 fn execute(allowed: bool) -> Vec<Violation> {
-    let bench = bench();
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = running();
     let (nothing, everything) = (ICH_HFGITR_EL2::new_with_raw_value(u64::MAX), ICH_HFGITR_EL2::ZERO);
     bench.host(PE0).write(match allowed {
         true => everything.with_gicrcdia(nothing.gicrcdia()),
@@ -136,8 +135,7 @@ pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "RES-4",
         breaks: ("a VPE is asked for on a second PE", || {
-            let bench = bench();
-            assert!(bench.load(PE0, VM, VPE0));
+            let bench = running();
             bench.load(PE1, VM, VPE0);
             bench.said()
         }),
@@ -194,8 +192,7 @@ pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "RES-23",
         breaks: ("a VM is made invalid while a VPE of it is resident", || {
-            let bench = bench();
-            assert!(bench.load(PE0, VM, VPE0));
+            let bench = running();
             bench.map_vm(VM, MapAction::MakeInvalid);
             bench.said()
         }),

@@ -18,8 +18,7 @@ fn a_vpe_put_out_by_another_rings_its_doorbell_like_any_that_has_left() {
     // RES-22, DB-1, open question 2: the silence is of a VPE that left with IRICHPPIDIS=1, and this one did not.
     let mut config = silent(1);
     config.switches.residency.replaced = ReplacedVpe::Leaves;
-    let bench = GuestBench::new(config);
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config);
     bench.host(PE0).write(context(OTHER, VPE0));
     bench.host(PE0).isb();
     bench.broken(&["RES-22"]);
@@ -79,8 +78,7 @@ fn an_observer_is_told_that_a_vpe_whose_vm_has_gone_is_resident_no_more() {
     for position in [WithdrawnCandidate::Recalled, WithdrawnCandidate::Stays] {
         let mut config = config(1);
         config.switches.residency.withdrawn = position;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.machine.observe(1_000);
         bench.map_vm(VM, MapAction::MakeInvalid);
         let told: Vec<_> = bench

@@ -71,8 +71,7 @@ fn whoever_reads_f_before_an_isb_learns_nothing_and_is_told_so() {
 #[test]
 fn a_request_for_what_is_not_valid_fails() {
     // RES-2, RES-3, VPE-4.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         for (vm, vpe) in
             [(VmId::new(9), VPE0), (VmId::new(0xffff), VPE0), (VM, VpeId::new(1)), (VM, VpeId::new(0xffff))]
         {
@@ -93,8 +92,7 @@ fn a_request_for_what_is_not_valid_fails() {
 
 #[test]
 fn a_request_can_be_made_to_fail_though_it_should_not() {
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.put(PE0, None);
     bench.machine.fault_next(Fault::Refused);
     assert!(!bench.load(PE0, VM, VPE0), "RES-2");
@@ -176,8 +174,7 @@ fn a_vpe_that_leaves_takes_its_candidate_along_and_changes_no_state() {
 fn a_doorbell_asked_for_on_leaving_rings_at_once_if_something_waits() {
     // DB-3, DB-5, DB-9, DB-10.
     for (mask, rings) in [(9, false), (10, true), (31, true)] {
-        for bench in both(1) {
-            assert!(bench.load(PE0, VM, VPE0));
+        for bench in both_running(1) {
             bench.inject(VM, lpi(7));
             bench.put(PE0, Some(mask));
             assert_eq!(bench.rang(VM, VPE0), rings, "mask {mask}, priority 10 (DB-9)");
@@ -189,8 +186,7 @@ fn a_doorbell_asked_for_on_leaving_rings_at_once_if_something_waits() {
 #[test]
 fn without_a_request_a_vpe_sleeps_through_its_interrupts_and_finds_them_later() {
     // DB-1, INJ-1.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.put(PE0, None);
     bench.inject(VM, lpi(7));
     assert!(!bench.rang(VM, VPE0), "DB-5");
@@ -202,8 +198,7 @@ fn without_a_request_a_vpe_sleeps_through_its_interrupts_and_finds_them_later() 
 #[test]
 fn a_doorbell_asked_for_on_leaving_rings_once() {
     // DB-4, DB-18: one ring for each time away.
-    let bench = GuestBench::new(eager(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(eager(1));
     bench.put(PE0, Some(31));
     bench.inject(VM, lpi(1));
     assert!(bench.rang(VM, VPE0));
@@ -219,8 +214,7 @@ fn the_doorbell_of_a_resident_vpe_does_not_ring() {
     for (position, later) in [(DoorbellRequest::EndsWithResidency, false), (DoorbellRequest::SurvivesResidency, true)] {
         let mut config = config(1);
         config.switches.residency.request = position;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.put(PE0, Some(31));
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(7));
@@ -234,8 +228,7 @@ fn the_doorbell_of_a_resident_vpe_does_not_ring() {
 #[test]
 fn a_doorbell_that_has_rung_stays_rung() {
     // DB-17.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.put(PE0, Some(31));
     bench.inject(VM, lpi(7));
     assert!(bench.rang(VM, VPE0));
@@ -261,8 +254,7 @@ fn db_with_v_set_is_no_request() {
 #[test]
 fn the_mask_given_on_leaving_replaces_the_one_in_the_settings() {
     // DB-10.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.set_doorbell(VM, VPE0, true);
     bench.put(PE0, Some(4));
     bench.inject(VM, lpi(7));
@@ -274,8 +266,7 @@ fn the_mask_given_on_leaving_replaces_the_one_in_the_settings() {
 #[test]
 fn a_doorbell_without_settings_does_not_ring() {
     // DB-6.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.set_doorbell(VM, VPE0, false);
     bench.command(bench.machine.read::<IRS_VPE_DBR>(IRS).with_dbv(false));
     bench.put(PE0, Some(31));
@@ -295,8 +286,7 @@ fn irichppidis_keeps_the_irs_out_of_the_selection() {
     ] {
         let mut config = config(1);
         config.switches.residency.silence = position;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.inject(VM, lpi(7));
         assert!(bench.virq(PE0));
         let host = bench.host(PE0);
@@ -355,8 +345,7 @@ fn a_vpe_in_the_place_of_another_puts_it_out_or_fails() {
     for (position, works) in [(ReplacedVpe::Leaves, true), (ReplacedVpe::LeavesAndNewFails, false)] {
         let mut config = config(1);
         config.switches.residency.replaced = position;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.inject(VM, lpi(7));
         bench.inject(OTHER, lpi(9));
         bench.host(PE0).write(context(OTHER, VPE0));
@@ -389,20 +378,17 @@ fn a_vm_taken_away_from_under_a_vpe_leaves_a_pe_that_knows_nothing_of_it() {
         bench.clean();
     }
     // The near miss, and the same for the whole table (VMT-6).
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.map_vm(OTHER, MapAction::MakeInvalid);
     bench.clean();
     bench.command(IRS_VMT_BASER::ZERO);
     bench.broken_at("RES-23", Place::Vm(VM));
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.put(PE0, None);
     bench.map_vm(VM, MapAction::MakeInvalid);
     bench.clean();
     // A write that no ISB has followed has not taken the VPE off.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.host(PE0).write(ICH_CONTEXTR_EL2::ZERO);
     bench.map_vm(VM, MapAction::MakeInvalid);
     bench.broken(&["RES-23"]);
@@ -520,8 +506,7 @@ fn the_virtual_interface_is_off_until_it_is_switched_on() {
     for (position, off) in [(VirtualEnable::Needed, false), (VirtualEnable::NotNeeded, true)] {
         let mut config = config(1);
         config.switches.residency.enable = position;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.inject(VM, lpi(7));
         assert!(bench.virq(PE0));
         bench.host(PE0).write(ICH_VCTLR_EL2::ZERO);

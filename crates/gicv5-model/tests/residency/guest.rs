@@ -5,8 +5,7 @@ use crate::bench::*;
 #[test]
 fn a_guest_works_on_the_interrupts_of_its_own_vm_and_on_no_others() {
     // GEN-3, GEN-5, GEN-6, RES-7, INJ-10, ISM-11: the same numbers everywhere.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let physical = bench.machine.interrupt(lpi(3));
         let others = bench.state_in(OTHER, lpi(3));
         let guest = bench.guest(PE0);
@@ -31,8 +30,7 @@ fn a_guest_works_on_the_interrupts_of_its_own_vm_and_on_no_others() {
 #[test]
 fn a_guest_acknowledges_drops_and_deactivates_by_itself() {
     // INS-1, INS-3, INS-4, INS-5, ISM-3, PRI-4, PRI-6, PRI-9.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         bench.inject(VM, lpi(1));
         bench.inject(VM, spi(2));
         let guest = bench.guest(PE0);
@@ -91,8 +89,7 @@ fn what_a_guest_deactivates_may_have_been_acknowledged_on_another_pe() {
 #[test]
 fn mask_enable_and_active_priorities_have_two_names_and_one_state() {
     // PRI-9, PRI-2: the guest's ICC_CR0_EL1, ICC_PCR_EL1 and ICC_APR_EL1 are ICH_VMCR_EL2 and ICH_APR_EL2.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         guest.write_raw(SysReg::ICC_PCR_EL1, 7);
         guest.write_raw(SysReg::ICC_CR0_EL1, 0);
@@ -115,8 +112,7 @@ fn mask_enable_and_active_priorities_have_two_names_and_one_state() {
 #[test]
 fn the_guest_s_mask_acts_at_once_and_its_enable_after_an_isb() {
     // SYN-6, PRI-3, PRI-8, PRI-9.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.inject(VM, lpi(1));
     let guest = bench.guest(PE0);
     guest.write_raw(SysReg::ICC_PCR_EL1, 9);
@@ -156,8 +152,7 @@ fn entering_and_leaving_a_guest_lets_what_was_written_act_and_the_outputs_show_i
 #[test]
 fn the_hppi_can_be_read_from_both_levels_and_changes_nothing() {
     // HPPI-9.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let read = |register| gicv5_arch::sysreg::HPPIR::new_with_raw_value(register).int_id();
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         assert_eq!(read(guest.read_raw(SysReg::ICC_HPPIR_EL1)), None);
@@ -241,8 +236,7 @@ fn a_question_about_nobody_fails_or_leaves_the_old_answer() {
 #[test]
 fn a_command_acts_for_the_vpe_that_was_resident_when_it_was_given() {
     // RES-7, INJ-10: its effect may come after the VPE has left.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.guest(PE0).cdpend(lpi(4), true);
     bench.put(PE0, None);
     assert!(bench.load(PE0, OTHER, VPE0));
@@ -258,8 +252,7 @@ fn what_a_guest_has_begun_never_reaches_a_later_vm_of_the_same_id() {
     for (invalid, by_guest, arrives) in [(false, true, true), (true, true, false), (true, false, true)] {
         let mut config = config(1);
         config.effect_latency = u64::MAX;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         match by_guest {
             true => bench.guest(PE0).cdpend(lpi(1), true),
             false => bench.host(PE0).vdpend(VM, lpi(1), true),
@@ -325,8 +318,7 @@ fn a_guest_entered_although_its_vpe_could_not_be_made_resident_is_told_once() {
 #[test]
 fn the_answer_of_a_read_configuration_leaks_unless_it_is_saved() {
     // INS-12, INS-13, INS-14.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         guest.cdrcfg(lpi(3));
         guest.isb();
@@ -358,8 +350,7 @@ fn the_answer_of_a_read_configuration_leaks_unless_it_is_saved() {
 #[test]
 fn priority_0_is_an_nmi_to_a_guest_that_wants_it_so() {
     // INS-2, HPPI-8, PRI-1.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let guest = bench.guest(PE0);
         guest.cdpri(lpi(1), priority(0));
         guest.cdpend(lpi(1), true);
@@ -384,8 +375,7 @@ fn priority_0_is_an_nmi_to_a_guest_that_wants_it_so() {
 #[test]
 fn a_level_interrupt_stays_until_its_source_lowers_it() {
     // INJ-2, ISM-4, ISM-7.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         bench.guest(PE0).cdhm(spi(4), HandlingMode::Level);
         bench.guest(PE0).gsb_sys();
         bench.inject(VM, spi(4));
@@ -466,8 +456,7 @@ fn set_pending_may_be_an_event_for_a_guest_too() {
     {
         let mut config = eager(1);
         config.switches.set_pending = position;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.guest(PE0).cdhm(lpi(1), HandlingMode::Level);
         bench.guest(PE0).cdpend(lpi(1), true);
         assert_eq!(bench.state_in(VM, lpi(1)).hm(), mode, "{position:?}");
@@ -485,8 +474,7 @@ fn trap_bit(insn: GicInsn) -> Option<u64> {
 #[test]
 fn every_instruction_of_a_guest_traps_by_its_own_bit_and_by_no_other() {
     // INS-20, GEN-6, INS-19.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     let guest = bench.machine.pe(PE0).unwrap().guest();
     let mut traps = 0;
     for &insn in GicInsn::ALL {
@@ -513,8 +501,7 @@ fn every_instruction_of_a_guest_traps_by_its_own_bit_and_by_no_other() {
 
 #[test]
 fn what_traps_is_not_executed_and_whoever_does_not_ask_is_told() {
-    let bench = GuestBench::new(eager(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(eager(1));
     bench.host(PE0).write(ICH_HFGITR_EL2::ZERO);
     bench.host(PE0).write_raw(SysReg::ICH_HFGWTR_EL2, 0);
     bench.host(PE0).write_raw(SysReg::ICH_HFGRTR_EL2, 0);
@@ -598,8 +585,7 @@ fn effects_that_come_when_they_like_are_there_after_a_gsb() {
         let mut config = config(1);
         config.switches.effects = Effects::Random;
         config.seed = seed;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.inject(VM, lpi(1));
         let guest = bench.guest(PE0);
         guest.cddis(lpi(1));
@@ -615,8 +601,7 @@ fn effects_that_come_when_they_like_are_there_after_a_gsb() {
 #[test]
 fn entering_and_leaving_a_guest_completes_no_effect_of_its_instructions() {
     // SYN-2: an exception is no GSB.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.guest(PE0).cdpend(lpi(1), true);
     bench.host(PE0).isb();
     assert!(!bench.state_in(VM, lpi(1)).pending());
@@ -632,8 +617,7 @@ fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() 
     let early = |others: bool| {
         let mut config = config(1);
         config.switches.effects = Effects::Random;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.inject(VM, lpi(1));
         let acts_at_once = |id: u32| {
             if others {

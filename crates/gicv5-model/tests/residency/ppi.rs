@@ -83,8 +83,7 @@ fn what_the_guest_and_the_hypervisor_call_differently_is_one_state() {
 #[test]
 fn a_write_to_a_virtual_ppi_register_acts_at_an_isb() {
     // SYN-5, SYN-6.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.enable_virtual_ppi(PE0, Ppi::CNTV, 4);
     bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
     assert!(!bench.virq(PE0));
@@ -100,8 +99,7 @@ fn a_write_to_a_virtual_ppi_register_acts_at_an_isb() {
 #[test]
 fn an_injected_ppi_is_pending_while_the_physical_one_is() {
     // PPI-7, PPI-8: pending is shared; enable, priority and active are not.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let host = bench.host(PE0);
         host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
         host.isb();
@@ -154,8 +152,7 @@ fn the_virtual_pending_bit_of_an_injected_ppi_is_not_looked_at_and_not_written()
 #[test]
 fn an_acknowledge_of_an_injected_edge_clears_the_pending_bit_of_both() {
     // PPI-10.
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let host = bench.host(PE0);
         host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::SW_PPI.mask());
         host.write_raw(SysReg::ICC_PPI_SPENDR0_EL1, Ppi::SW_PPI.mask());
@@ -176,8 +173,7 @@ fn an_acknowledge_of_an_injected_edge_clears_the_pending_bit_of_both() {
 #[test]
 fn a_ppi_that_host_and_guest_both_take_is_told_when_the_guest_is_entered() {
     // PPI-11.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     let host = bench.host(PE0);
     host.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, Ppi::CNTV.mask() | Ppi::CNTHP.mask());
     host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
@@ -193,8 +189,7 @@ fn a_ppi_that_host_and_guest_both_take_is_told_when_the_guest_is_entered() {
 #[test]
 fn direct_injection_that_outlives_its_vpe_is_told_when_the_next_guest_is_entered() {
     // PPI-13.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     let host = bench.host(PE0);
     host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
     bench.guest(PE0).isb();
@@ -247,8 +242,7 @@ fn a_hidden_ppi_reads_as_zero_and_ignores_the_guest() {
     for (position, signalled) in [(HiddenPpi::StillSignalled, true), (HiddenPpi::NeverSignalled, false)] {
         let mut config = config(1);
         config.switches.residency.hidden = position;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         guest_enables(&bench, Ppi::CNTV, 4);
         guest_enables(&bench, Ppi::CNTP, 7);
@@ -289,8 +283,7 @@ fn a_hidden_ppi_reads_as_zero_and_ignores_the_guest() {
 fn the_host_deactivates_no_ppi_of_a_guest_and_a_guest_none_of_the_host() {
     // INS-7, ISM-11.
     use gicv5_arch::insn::{DeactivateOperand, GicInsn};
-    for bench in both(1) {
-        assert!(bench.load(PE0, VM, VPE0));
+    for bench in both_running(1) {
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         let active = |register| bench.host(PE0).read_raw(register);
         host.write_raw(SysReg::ICC_PPI_SACTIVER0_EL1, Ppi::CNTV.mask());
@@ -316,8 +309,7 @@ fn the_host_deactivates_no_ppi_of_a_guest_and_a_guest_none_of_the_host() {
 #[test]
 fn a_ppi_that_a_guest_deactivated_is_inactive_when_the_hypervisor_looks() {
     // PPI-15: the exception is enough, because the state is the PE's own.
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.host(PE0).write_raw(SysReg::ICH_PPI_ACTIVER0_EL2, Ppi::CNTV.mask());
     bench.guest(PE0).cddi(Ppi::CNTV.into());
     assert_eq!(bench.guest(PE0).read_raw(SysReg::ICC_PPI_SACTIVER0_EL1), Ppi::CNTV.mask(), "SYN-1");
@@ -331,8 +323,7 @@ fn a_tie_between_a_virtual_ppi_and_the_candidate_goes_either_way() {
     for (tie, expected) in [(Tie::Ppi, IntId::Ppi(Ppi::CNTV)), (Tie::Irs, lpi(1).into())] {
         let mut config = config(1);
         config.switches.tie = tie;
-        let bench = GuestBench::new(config);
-        assert!(bench.load(PE0, VM, VPE0));
+        let bench = GuestBench::running(config);
         bench.inject(VM, lpi(1));
         bench.enable_virtual_ppi(PE0, Ppi::CNTV, 10);
         bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
@@ -351,8 +342,7 @@ fn a_tie_between_a_virtual_ppi_and_the_candidate_goes_either_way() {
 fn under_irichppidis_virtual_ppis_still_compete() {
     // RES-12, HPPI-7.
     use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
-    let bench = GuestBench::new(config(1));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config(1));
     bench.inject(VM, lpi(1));
     let context = bench.host(PE0).read::<ICH_CONTEXTR_EL2>();
     bench.host(PE0).write(context.with_irichppidis(true));

@@ -30,8 +30,7 @@ fn levels(register: SysReg) -> (bool, bool) {
 #[test]
 fn every_register_is_where_the_facts_have_it_and_nowhere_else() {
     // GEN-5, GEN-6, INS-21: ICH at EL2, ICV by the names of ICC from a guest, EL3 nowhere.
-    let bench = GuestBench::new(all_ppis(Effects::Early));
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(all_ppis(Effects::Early));
     let pe = bench.machine.pe(PE0).unwrap();
     for &register in SysReg::ALL {
         let (host, guest) = levels(register);
@@ -170,8 +169,7 @@ fn what_has_no_virtual_form_is_the_pe_s_own() {
     // VPE-19: so a hypervisor traps ICC_IAFFIDR_EL1 and ICC_IDR0_EL1 to show a guest its VPE ID and its widths.
     let mut config = eager(1);
     config.irses[0].pes[0].iaffid = gicv5_arch::Iaffid::new(0x21);
-    let bench = GuestBench::new(config);
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config);
     for register in [SysReg::ICC_IAFFIDR_EL1, SysReg::ICC_IDR0_EL1, SysReg::ID_AA64PFR2_EL1] {
         assert_eq!(bench.guest(PE0).read_raw(register), bench.host(PE0).read_raw(register), "{register}");
     }
@@ -210,8 +208,7 @@ fn a_hidden_ppi_of_the_second_bank_is_not_signalled_and_one_that_is_not_pending_
     // PPI-27, where a hidden PPI is never signalled.
     let mut config = all_ppis(Effects::Early);
     config.switches.residency.hidden = HiddenPpi::NeverSignalled;
-    let bench = GuestBench::new(config);
-    assert!(bench.load(PE0, VM, VPE0));
+    let bench = GuestBench::running(config);
     let (host, ppi) = (bench.host(PE0), Ppi::new(70).unwrap());
     bench.enable_virtual_ppi(PE0, ppi, 5);
     assert!(!bench.virq(PE0), "it is not pending");

@@ -77,90 +77,85 @@ fn a_level_2_ist_that_lies_nowhere_is_reported_and_the_interrupt_is_dropped() {
 
 #[test]
 fn the_drop_of_what_does_not_exist_is_silent_or_reported() {
-    for &drops in ErrorDrops::POSITIONS {
-        for setting in settings(|switches| switches.errors.drops = drops) {
-            let (bench, ..) = VmBench::ready(setting);
-            let reported = drops == ErrorDrops::Reported;
-            let expect = |what: &str, subject: (bool, Option<IntType>, u32, VmId)| {
-                assert_eq!(status(&bench).v(), reported, "{what} {setting:?}");
-                if reported {
-                    assert_eq!((status(&bench).ec(), syndrome(&bench)), (0xff, subject), "{what}");
-                    assert!(!status(&bench).s1v(), "{what}");
-                }
-                clear(&bench);
-            };
-            let far = VmId::new(77);
-            bench.vdpend(lpi(0x4000), true);
-            expect("IST-27, INS-11", (true, Some(IntType::Lpi), 0x4000, VM));
-            bench.vdpend(IrsIntId::Spi(Spi::new(1).unwrap()), true);
-            expect("no SPI IST (INS-18)", (true, Some(IntType::Spi), 1, VM));
-            bench.host(PE0).vdpend(far, lpi(1), true);
-            bench.host(PE0).gsb_sys();
-            expect("VM-12, INS-18", (true, Some(IntType::Lpi), 1, far));
-            bench.command(IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(far));
-            expect("VMT-20", (true, None, 0, far));
-            bench.command(IRS_VMAP_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(far));
-            expect("VMT-20, IST-4", (true, None, 0, far));
-            bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(far));
-            expect("VMT-20, IST-19", (true, None, 0, far));
-            bench.command(IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(VmId::new(600)));
-            expect("VMT-20", (true, None, 0, VmId::new(600)));
-            bench.command(IRS_VMAP_L2_VMTR::ZERO.with_m(true).with_vm_id(VmId::new(600)));
-            expect("VMT-20", (true, None, 0, VmId::new(600)));
-            bench.command(IRS_SPI_SELR::ZERO.with_id(Spi::new(9).unwrap()));
-            bench.command(IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(far));
+    for (drops, setting) in each(ErrorDrops::POSITIONS, |switches, drops| switches.errors.drops = drops) {
+        let (bench, ..) = VmBench::ready(setting);
+        let reported = drops == ErrorDrops::Reported;
+        let expect = |what: &str, subject: (bool, Option<IntType>, u32, VmId)| {
+            assert_eq!(status(&bench).v(), reported, "{what} {setting:?}");
+            if reported {
+                assert_eq!((status(&bench).ec(), syndrome(&bench)), (0xff, subject), "{what}");
+                assert!(!status(&bench).s1v(), "{what}");
+            }
             clear(&bench);
-            bench.machine.set_spi_wire(Spi::new(9).unwrap(), true);
-            expect("SPI-10", (true, Some(IntType::Spi), 9, far));
-            bench.select(3);
-            bench.command(bench.doorbell(0xff_fff0, true));
-            bench.vdpend(lpi(1), true);
-            expect("DB-16", (false, Some(IntType::Lpi), 0xff_fff0, VmId::new(0)));
-            // What is merely in the other state already is no mistake.
-            bench.command(IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(VM));
-            bench.map_vpe(3);
-            assert!(!status(&bench).v());
-            bench.clean();
-        }
+        };
+        let far = VmId::new(77);
+        bench.vdpend(lpi(0x4000), true);
+        expect("IST-27, INS-11", (true, Some(IntType::Lpi), 0x4000, VM));
+        bench.vdpend(IrsIntId::Spi(Spi::new(1).unwrap()), true);
+        expect("no SPI IST (INS-18)", (true, Some(IntType::Spi), 1, VM));
+        bench.host(PE0).vdpend(far, lpi(1), true);
+        bench.host(PE0).gsb_sys();
+        expect("VM-12, INS-18", (true, Some(IntType::Lpi), 1, far));
+        bench.command(IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(far));
+        expect("VMT-20", (true, None, 0, far));
+        bench.command(IRS_VMAP_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(far));
+        expect("VMT-20, IST-4", (true, None, 0, far));
+        bench.command(IRS_VMAP_L2_VISTR::ZERO.with_m(true).with_int_type(IrsIntType::Lpi).with_vm_id(far));
+        expect("VMT-20, IST-19", (true, None, 0, far));
+        bench.command(IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(VmId::new(600)));
+        expect("VMT-20", (true, None, 0, VmId::new(600)));
+        bench.command(IRS_VMAP_L2_VMTR::ZERO.with_m(true).with_vm_id(VmId::new(600)));
+        expect("VMT-20", (true, None, 0, VmId::new(600)));
+        bench.command(IRS_SPI_SELR::ZERO.with_id(Spi::new(9).unwrap()));
+        bench.command(IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(far));
+        clear(&bench);
+        bench.machine.set_spi_wire(Spi::new(9).unwrap(), true);
+        expect("SPI-10", (true, Some(IntType::Spi), 9, far));
+        bench.select(3);
+        bench.command(bench.doorbell(0xff_fff0, true));
+        bench.vdpend(lpi(1), true);
+        expect("DB-16", (false, Some(IntType::Lpi), 0xff_fff0, VmId::new(0)));
+        // What is merely in the other state already is no mistake.
+        bench.command(IRS_VMAP_VMR::ZERO.with_m(true).with_vm_id(VM));
+        bench.map_vpe(3);
+        assert!(!status(&bench).v());
+        bench.clean();
     }
 }
 
 #[test]
 fn the_first_error_or_the_last_is_kept_and_that_one_was_lost_is_said() {
-    for &later in LaterError::POSITIONS {
-        for setting in settings(|switches| switches.errors.later = later) {
-            let mut bench = VmBench::new(setting);
-            bench.make_vm(&[0]);
-            ist_nowhere(&mut bench, linear(14));
-            bench.vdpend(lpi(3), true);
-            assert!(!status(&bench).of());
-            bench.vdpend(lpi(4), true);
-            let kept = if later == LaterError::IsLost { 3 } else { 4 };
-            assert!(status(&bench).v() && status(&bench).of(), "ERR-5");
-            assert_eq!(syndrome(&bench).2, kept, "ERR-5, open question 7 {setting:?}");
-            clear(&bench);
-            assert_eq!(status(&bench).raw_value() & 0xf, 0, "ERR-6");
-            bench.vdpend(lpi(5), true);
-            assert_eq!((status(&bench).of(), syndrome(&bench).2), (false, 5));
-        }
+    for (later, setting) in each(LaterError::POSITIONS, |switches, later| switches.errors.later = later) {
+        let mut bench = VmBench::new(setting);
+        bench.make_vm(&[0]);
+        ist_nowhere(&mut bench, linear(14));
+        bench.vdpend(lpi(3), true);
+        assert!(!status(&bench).of());
+        bench.vdpend(lpi(4), true);
+        let kept = if later == LaterError::IsLost { 3 } else { 4 };
+        assert!(status(&bench).v() && status(&bench).of(), "ERR-5");
+        assert_eq!(syndrome(&bench).2, kept, "ERR-5, open question 7 {setting:?}");
+        clear(&bench);
+        assert_eq!(status(&bench).raw_value() & 0xf, 0, "ERR-6");
+        bench.vdpend(lpi(5), true);
+        assert_eq!((status(&bench).of(), syndrome(&bench).2), (false, 5));
     }
 }
 
 #[test]
 fn clearing_v_clears_v_alone_or_the_whole_record() {
-    for &clearing in ErrorClearing::POSITIONS {
-        for setting in settings(|switches| switches.errors.clearing = clearing) {
-            let mut bench = VmBench::new(setting);
-            bench.make_vm(&[0]);
-            ist_nowhere(&mut bench, linear(14));
-            bench.vdpend(lpi(3), true);
-            bench.vdpend(lpi(4), true);
-            bench.machine.write_raw(IRS, IrsReg::IRS_SWERR_STATUSR, 1 << 3);
-            assert!(status(&bench).v() && status(&bench).s0v() && !status(&bench).of(), "ERR-6 {setting:?}");
-            bench.machine.write_raw(IRS, IrsReg::IRS_SWERR_STATUSR, 1);
-            assert!(!status(&bench).v());
-            assert_eq!(status(&bench).s0v(), clearing == ErrorClearing::BitByBit, "ERR-6, open question 7 {setting:?}");
-        }
+    for (clearing, setting) in each(ErrorClearing::POSITIONS, |switches, clearing| switches.errors.clearing = clearing)
+    {
+        let mut bench = VmBench::new(setting);
+        bench.make_vm(&[0]);
+        ist_nowhere(&mut bench, linear(14));
+        bench.vdpend(lpi(3), true);
+        bench.vdpend(lpi(4), true);
+        bench.machine.write_raw(IRS, IrsReg::IRS_SWERR_STATUSR, 1 << 3);
+        assert!(status(&bench).v() && status(&bench).s0v() && !status(&bench).of(), "ERR-6 {setting:?}");
+        bench.machine.write_raw(IRS, IrsReg::IRS_SWERR_STATUSR, 1);
+        assert!(!status(&bench).v());
+        assert_eq!(status(&bench).s0v(), clearing == ErrorClearing::BitByBit, "ERR-6, open question 7 {setting:?}");
     }
 }
 
