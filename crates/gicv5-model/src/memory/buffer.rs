@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use super::page::Halves;
+use super::units::Halves;
 
 /// Words that wait for a barrier, by their offset in RAM.
 ///

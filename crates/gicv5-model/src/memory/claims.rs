@@ -2,7 +2,7 @@
 
 use gicv5_arch::VmId;
 
-use super::page::GRANULES;
+use super::units::GRANULES;
 use crate::words::owner::{Owner, StructureKind};
 
 /// What software may do with memory.

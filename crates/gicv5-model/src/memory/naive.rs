@@ -1,7 +1,10 @@
 //! Strict memory, written down byte by byte from the module's documentation, as slowly as it takes to be obvious; and the
 //! property that [`Memory`] does the same.
 
+use crate::words::owner::Owner;
 use crate::words::owner::{StructureKind, StructureRules};
+use crate::words::report::Report;
+use crate::words::violation::Place;
 use gicv5_arch::VmId;
 use gicv5_hal::Coherency;
 use proptest::prelude::*;

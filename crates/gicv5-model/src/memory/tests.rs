@@ -4,11 +4,17 @@ use crate::words::owner::StructureKind;
 use gicv5_arch::VmId;
 use gicv5_arch::entry::{L1_VMTE, L2_VMTE_VMD};
 use gicv5_hal::Coherency::{Coherent, NonCoherent};
+use gicv5_hal::{Block, BlockLayout};
 use std::collections::BTreeMap;
 
+use super::claims::Code;
 use super::page::POISON;
 use super::*;
+use crate::words::event::{Event, Maintenance, Width};
+use crate::words::owner::Owner;
+use crate::words::report::Report;
 use crate::words::rules::RuleId;
+use crate::words::violation::Place;
 use crate::words::violation::Violation;
 
 const TOP: PhysAddr = match PhysAddr::new(u64::MAX >> 8) {

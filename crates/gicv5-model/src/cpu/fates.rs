@@ -1,0 +1,66 @@
+//! Who may execute what, and which register a name means.
+
+use gicv5_arch::insn::GicInsn;
+use gicv5_arch::register::Access;
+use gicv5_arch::sysreg::SysReg;
+
+use super::{Cpu, Register, Undefined};
+use crate::words::cpu::{Fate, Level};
+
+impl Cpu {
+    /// What becomes of a read of a register by its name.
+    pub(crate) fn fate_of_read(&self, level: Level, name: SysReg) -> Fate {
+        match self.register(level, name) {
+            Ok(register) if level == Level::Guest && self.el2().is_some_and(|virt| virt.traps_read(register)) => {
+                Fate::Traps
+            }
+            Ok(_) => Fate::Executes,
+            Err(Undefined) => Fate::Undefined,
+        }
+    }
+
+    /// What becomes of a write of a register by its name.
+    pub(crate) fn fate_of_write(&self, level: Level, name: SysReg) -> Fate {
+        match self.register(level, name) {
+            // Nobody but the hardware writes these.
+            Ok(_) if name.info().access == Access::RO => Fate::Undefined,
+            Ok(register) if level == Level::Guest && self.el2().is_some_and(|virt| virt.traps_write(register)) => {
+                Fate::Traps
+            }
+            Ok(_) => Fate::Executes,
+            Err(Undefined) => Fate::Undefined,
+        }
+    }
+
+    /// What becomes of an instruction.
+    #[inline]
+    pub(crate) fn fate_of_insn(&self, level: Level, insn: GicInsn) -> Fate {
+        use gicv5_arch::insn::MinEl;
+        match (level, insn.info().min_el) {
+            (Level::Host, MinEl::EL1) => Fate::Executes,
+            (_, MinEl::EL3) | (Level::Guest, MinEl::EL2) => Fate::Undefined,
+            (Level::Host, MinEl::EL2) if self.virt.is_none() => Fate::Undefined,
+            (Level::Host, MinEl::EL2) => Fate::Executes,
+            (Level::Guest, MinEl::EL1) => match self.el2() {
+                None => Fate::Undefined,
+                // A barrier is neither native nor legacy.
+                Some(_) if matches!(insn, GicInsn::GSB_SYS | GicInsn::GSB_ACK) => Fate::Executes,
+                Some(virt) if virt.vctlr.v3() => Fate::Undefined,
+                Some(virt) if virt.traps_insn(insn) => Fate::Traps,
+                Some(_) => Fate::Executes,
+            },
+        }
+    }
+
+    /// The register that a name means, if there is one.
+    pub(crate) fn register(&self, level: Level, name: SysReg) -> Result<Register, Undefined> {
+        let register = Register::named(level, name).ok_or(Undefined)?;
+        let needs_el2 = level == Level::Guest || register.belongs_to_el2();
+        match self.el2() {
+            None if needs_el2 => Err(Undefined),
+            // A legacy guest has no native register (INS-21). The feature register is no register of the interface.
+            Some(virt) if level == Level::Guest && virt.vctlr.v3() && register != Register::Pfr2 => Err(Undefined),
+            _ => Ok(register),
+        }
+    }
+}

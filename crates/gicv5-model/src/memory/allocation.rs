@@ -1,0 +1,140 @@
+//! Blocks of memory that software is given and gives back.
+
+use core::ops::Range;
+
+use gicv5_arch::PhysAddr;
+use gicv5_hal::{AllocError, Block, BlockLayout};
+
+use super::claims::Claim;
+use super::heap::{Accounts, BlockRecord, ModelBlock};
+use super::units::{GRANULES, Halves};
+use super::{Memory, Part, parts};
+use crate::words::event::{Event, Width};
+use crate::words::report::Report;
+use crate::words::rules;
+use crate::words::violation::Place;
+
+impl Memory {
+    /// Allocates a block, zero for software and for the IRS.
+    ///
+    /// # Errors
+    ///
+    /// [`AllocError`] if nothing free fits.
+    pub fn allocate(&mut self, report: &mut Report, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
+        let Some((offset, id)) = self.heap.allocate(&mut self.rng, self.config.base.raw(), layout) else {
+            report.event(|| Event::AllocationFailed { size: layout.size(), alignment: layout.alignment() });
+            return Err(AllocError { layout });
+        };
+        let block = ModelBlock { id, address: self.address(offset), size: layout.size() };
+        report.event(|| Event::Allocated { block: id, address: block.address, size: block.size });
+        let bytes = offset..offset + layout.size();
+        if let Some((at, claim)) = self.first_claim(bytes.clone()) {
+            let rule = claim.owner().structure.rules().freed;
+            report.violate(rule, Place::Structure(self.address(at), claim.owner()), 0, 0, || {
+                format!("memory was allocated again, as {id}, while the IRS owned it")
+            });
+        }
+        self.zero(bytes);
+        Ok(block)
+    }
+
+    /// Gives a block back. If any of it is the IRS's, the rule of its structure is reported; if the block is not live, MEM-2.
+    pub fn free(&mut self, report: &mut Report, block: ModelBlock) {
+        let ModelBlock { id, address, size } = block;
+        let record = self.offset(address, 1).and_then(|offset| Some((offset, self.heap.free(offset, id)?)));
+        let Some((offset, record)) = record else {
+            report.violate(rules::MEM_2, Place::Block(id, 0), 0, 0, || "a block was freed that is not live".into());
+            return;
+        };
+        report.event(|| Event::Freed { block: id, address, size });
+        let bytes = offset..offset + record.layout.size();
+        if let Some((at, claim)) = self.first_claim(bytes.clone()) {
+            let rule = claim.owner().structure.rules().freed;
+            report.violate(rule, Place::Structure(self.address(at), claim.owner()), 0, 0, || {
+                format!("memory was freed, as part of {id}, while the IRS owned it")
+            });
+        }
+        self.forget(bytes);
+    }
+
+    /// Makes words zero on both sides, except those that are the IRS's.
+    fn zero(&mut self, bytes: Range<u64>) {
+        self.buffer.take(&bytes).for_each(drop);
+        for Part { page, granules } in parts(bytes) {
+            let Some(page) = self.page_mut(page) else {
+                continue;
+            };
+            if granules == (0..GRANULES) && !page.is_in_use() {
+                continue;
+            }
+            for granule in granules {
+                if !page.claims.get(granule).is_owned() {
+                    page.set(granule, Halves::BOTH, 0);
+                }
+                if let Some(cached) = &mut page.cached {
+                    cached.set(granule, Halves::BOTH, 0);
+                    cached.set_clean(granule);
+                }
+            }
+        }
+    }
+
+    /// Drops whole pages that nobody needs any more.
+    pub(super) fn forget(&mut self, bytes: Range<u64>) {
+        for Part { page, granules } in parts(bytes) {
+            if granules == (0..GRANULES)
+                && let Some(page) = self.page_mut(page)
+            {
+                page.forget();
+            }
+        }
+    }
+
+    /// What the IRS, or a live table, claims first of a block.
+    pub(crate) fn first_claim_of(&self, block: &BlockRecord) -> Option<Claim> {
+        let bytes = self.range(block.address, block.layout.size())?;
+        self.first_claim(bytes).map(|(_, claim)| claim)
+    }
+
+    /// The live blocks.
+    #[must_use]
+    pub fn accounts(&self) -> Accounts {
+        self.heap.accounts()
+    }
+
+    /// How many blocks are live.
+    #[must_use]
+    pub fn live_blocks(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// The address of an access through a block; if it is not inside the block, or not aligned, MEM-1 is reported.
+    pub fn in_block(&self, report: &mut Report, block: &ModelBlock, offset: u64, width: Width) -> Option<PhysAddr> {
+        let inside = offset.checked_add(width.bytes()).is_some_and(|end| end <= block.size());
+        if !inside || !offset.is_multiple_of(width.bytes()) {
+            let size = block.size();
+            report.violate(rules::MEM_1, Place::Block(block.id(), offset), 0, 0, || {
+                format!("software accessed {} bytes outside a block of {size:#x} bytes, or not aligned", width.bytes())
+            });
+            return None;
+        }
+        block.address().offset(offset).ok()
+    }
+
+    /// The part of a block that maintenance is about; if it is not inside the block, MEM-1 is reported and what is inside
+    /// returned, as an address and a size.
+    pub fn bytes_in_block(&self, report: &mut Report, block: &ModelBlock, bytes: Range<u64>) -> (PhysAddr, u64) {
+        let inside = bytes.start.min(block.size())..bytes.end.min(block.size());
+        if inside != bytes {
+            report.violate(rules::MEM_1, Place::Block(block.id(), bytes.start), 0, 0, || {
+                format!(
+                    "software asked for maintenance up to offset {:#x} of a block of {:#x} bytes",
+                    bytes.end,
+                    block.size()
+                )
+            });
+        }
+        let address = block.address().offset(inside.start).unwrap_or(block.address());
+        (address, inside.end.saturating_sub(inside.start))
+    }
+}

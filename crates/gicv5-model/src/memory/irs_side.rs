@@ -1,0 +1,125 @@
+//! The IRS's side of memory: what an IRS loads and stores.
+
+use gicv5_arch::PhysAddr;
+use gicv5_hal::IrsIndex;
+
+use super::page::Cached;
+use super::units::{GRANULES, Halves, Lines, PAGE};
+use super::{BusError, Memory, make_page};
+use crate::words::config::Eagerness;
+
+impl Memory {
+    /// Loads 64 bits as an IRS sees them.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 8.
+    #[inline]
+    pub fn irs_load64(&self, irs: IrsIndex, address: PhysAddr) -> Result<u64, BusError> {
+        let offset = self.offset(address, 8).ok_or(BusError { address })?;
+        Ok(self.irs_load(irs, offset))
+    }
+
+    #[inline]
+    fn irs_load(&self, irs: IrsIndex, offset: u64) -> u64 {
+        let granule = (offset % PAGE) as usize / 8;
+        let Some(page) = self.page(offset / PAGE) else { return 0 };
+        let memory = page.get(granule);
+        match &page.cached {
+            Some(cached) if self.snoops(irs) && !page.claims.get(granule).is_owned() => {
+                cached.dirty(granule).merge(memory, cached.get(granule))
+            }
+            _ => memory,
+        }
+    }
+
+    /// Loads 32 bits as an IRS sees them.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 4.
+    #[inline]
+    pub fn irs_load32(&self, irs: IrsIndex, address: PhysAddr) -> Result<u32, BusError> {
+        let offset = self.offset(address, 4).ok_or(BusError { address })?;
+        Ok((self.irs_load(irs, offset & !7) >> (offset % 8 * 8)) as u32)
+    }
+
+    /// Stores 64 bits as an IRS. Nothing the PEs have in a cache changes, unless the IRS is coherent.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 8.
+    #[inline]
+    pub fn irs_store64(&mut self, irs: IrsIndex, address: PhysAddr, value: u64) -> Result<(), BusError> {
+        let offset = self.offset(address, 8).ok_or(BusError { address })?;
+        self.irs_store(irs, offset, Halves::BOTH, value);
+        Ok(())
+    }
+
+    /// Stores 32 bits as an IRS. Nothing the PEs have in a cache changes, unless the IRS is coherent.
+    ///
+    /// # Errors
+    ///
+    /// [`BusError`] if there is no memory, or the address is not a multiple of 4.
+    #[inline]
+    pub fn irs_store32(&mut self, irs: IrsIndex, address: PhysAddr, value: u32) -> Result<(), BusError> {
+        let offset = self.offset(address, 4).ok_or(BusError { address })?;
+        let (halves, value) = half(offset, value);
+        self.irs_store(irs, offset, halves, value);
+        Ok(())
+    }
+
+    #[inline]
+    fn irs_store(&mut self, irs: IrsIndex, offset: u64, halves: Halves, value: u64) {
+        let granule = (offset % PAGE) as usize / 8;
+        let snoops = self.snoops(irs);
+        if self.between.has_cache() && !snoops {
+            // What the PEs see must not change by what the IRS writes now.
+            self.remember(offset / PAGE);
+        }
+        if !self.clobbered.is_empty() {
+            // The IRS's word goes to memory whole.
+            self.clobbered.remove(&(offset & !7));
+        }
+        if let Some(page) = make_page(&mut self.chunks, offset / PAGE) {
+            page.set(granule, halves, value);
+            if snoops {
+                page.update_cached(granule, halves);
+            }
+        }
+    }
+
+    /// Gives the page a copy of its own for the PEs, as they see it now. A random cache has some lines of it, a strict one
+    /// all.
+    #[cold]
+    fn copy_for_pes(&mut self, page: u64) {
+        let present = match self.config.eagerness {
+            Eagerness::Random => Lines::random(&mut self.rng),
+            Eagerness::Strict | Eagerness::Early => Lines::ALL,
+        };
+        if let Some(page) = make_page(&mut self.chunks, page) {
+            let mut cached = Cached::new();
+            cached.present = present;
+            for granule in 0..GRANULES {
+                // Fetched before the IRS took anything of it over.
+                cached.set(granule, Halves::BOTH, page.get(granule));
+            }
+            page.cached = Some(cached);
+        }
+    }
+
+    #[inline]
+    pub(super) fn remember(&mut self, page: u64) {
+        if self.page(page).is_none_or(|page| page.cached.is_none()) {
+            self.copy_for_pes(page);
+        }
+    }
+}
+
+/// A 32-bit value in its place in a word.
+pub(super) const fn half(offset: u64, value: u32) -> (Halves, u64) {
+    match offset & 4 {
+        0 => (Halves::LOW, value as u64),
+        _ => (Halves::HIGH, (value as u64) << 32),
+    }
+}

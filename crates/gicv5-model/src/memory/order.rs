@@ -1,0 +1,279 @@
+//! Maintenance, barriers, and what happens between them.
+
+use core::ops::Range;
+
+use gicv5_arch::PhysAddr;
+
+use super::claims::Claim;
+use super::pe_side::no_memory;
+use super::units::{Halves, PAGE};
+use super::{Memory, Part, page_mut, parts};
+use crate::words::config::Eagerness;
+use crate::words::event::{Event, Maintenance};
+use crate::words::report::Report;
+use crate::words::rules;
+use crate::words::violation::Place;
+
+impl Memory {
+    /// Writes the dirty lines that these bytes lie in back to memory and drops them (`DC CIVAC`); done for certain at the
+    /// next barrier.
+    pub fn clean_invalidate(&mut self, report: &mut Report, address: PhysAddr, size: u64) {
+        self.maintain(report, Maintenance::CleanInvalidate, address, size);
+    }
+
+    /// Drops the lines that these bytes lie in (`DC IVAC`); done for certain at the next barrier.
+    ///
+    /// What software has stored in them is lost; if it has stored outside these bytes, COH-7 is reported. A random cache
+    /// sometimes writes it back instead, which the architecture allows.
+    pub fn invalidate(&mut self, report: &mut Report, address: PhysAddr, size: u64) {
+        self.maintain(report, Maintenance::Invalidate, address, size);
+    }
+
+    fn maintain(&mut self, report: &mut Report, op: Maintenance, address: PhysAddr, size: u64) {
+        report.event(|| Event::Maintenance { op, address, size });
+        if self.config.eagerness == Eagerness::Random {
+            self.moment(report);
+        }
+        let Some(bytes) = self.range(address, size) else {
+            no_memory(report, address);
+            return;
+        };
+        if bytes.is_empty() {
+            return;
+        }
+        let lines = (bytes.end - 1) / self.config.cache_line - bytes.start / self.config.cache_line + 1;
+        match op {
+            Maintenance::CleanInvalidate => self.counters.lines_cleaned += lines,
+            Maintenance::Invalidate => self.counters.lines_invalidated += lines,
+        }
+        if !self.between.has_cache() {
+            return;
+        }
+        if !self.buffer.is_empty() {
+            // A PE's stores to a line come before its maintenance of it.
+            let line = self.config.cache_line;
+            let whole = bytes.start / line * line..bytes.end.next_multiple_of(line);
+            for waiting in self.buffer.take(&whole).collect::<Vec<_>>() {
+                self.store_arrives(report, waiting);
+            }
+        }
+        let per_line = self.config.cache_line as usize / 8;
+        for Part { page, granules } in parts(bytes) {
+            self.remember(page);
+            for line in granules.start / per_line..granules.end.div_ceil(per_line) {
+                // One after the other: what the line was to do before, it does now.
+                self.finish_line(report, page, line);
+                if op == Maintenance::Invalidate {
+                    self.judge_invalidate(report, page, line, &granules);
+                }
+                let clean = op == Maintenance::CleanInvalidate
+                    || self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2);
+                if let Some(cached) = self.cached_mut(page) {
+                    if clean {
+                        cached.clean.insert(line);
+                    } else {
+                        cached.invalidate.insert(line);
+                    }
+                    if !core::mem::replace(&mut cached.listed, true) {
+                        self.listed.push(page);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Reports stores that an invalidate loses although it was not about them.
+    fn judge_invalidate(&self, report: &mut Report, page: u64, line: usize, asked: &Range<usize>) {
+        let words = self.words(line);
+        let Some(page_ref) = self.page(page) else {
+            return;
+        };
+        let Some(cached) = &page_ref.cached else {
+            return;
+        };
+        let before = words.start..words.end.min(asked.start);
+        let after = words.start.max(asked.end)..words.end;
+        if let Some(lost) = cached.first_dirty(before).or_else(|| cached.first_dirty(after)) {
+            let place = self.place(page * PAGE + lost as u64 * 8);
+            report.violate(rules::COH_7, place, cached.get(lost), page_ref.get(lost), || {
+                "software invalidated a line and lost its own store to a neighbour, which was not cleaned".into()
+            });
+        }
+    }
+
+    /// A store barrier, after which stores have reached a coherent IRS, and maintenance is done (`DSB`).
+    pub fn barrier(&mut self, report: &mut Report) {
+        self.counters.barriers += 1;
+        report.event(|| Event::MemoryBarrier);
+        if !self.buffer.is_empty() {
+            let words = self.buffer.take_all();
+            for waiting in &words {
+                self.store_arrives(report, *waiting);
+            }
+            self.buffer.put_back(words);
+        }
+        for page in core::mem::take(&mut self.listed) {
+            self.finish_page(report, page);
+        }
+    }
+
+    /// Does the maintenance that is outstanding for a page.
+    fn finish_page(&mut self, report: &mut Report, page: u64) {
+        let Some(cached) = self.cached_mut(page) else {
+            return;
+        };
+        cached.listed = false;
+        for line in cached.clean.union(cached.invalidate).iter() {
+            self.finish_line(report, page, line);
+        }
+    }
+
+    /// Does the maintenance that is outstanding for a line, if any.
+    pub(super) fn finish_line(&mut self, report: &mut Report, page: u64, line: usize) {
+        let Some(cached) = self.cached_mut(page) else {
+            return;
+        };
+        if cached.clean.contains(line) {
+            self.write_line(report, page, line, true);
+        } else if !cached.invalidate.contains(line) {
+            return;
+        }
+        let words = self.words(line);
+        if let Some(cached) = self.cached_mut(page) {
+            words.for_each(|granule| cached.set_clean(granule));
+            cached.clean.remove(line);
+            cached.invalidate.remove(line);
+        }
+        self.drop_line(page, line);
+    }
+
+    /// The line leaves the cache. A strict cache fetches it again at once.
+    fn drop_line(&mut self, page: u64, line: usize) {
+        if self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2) {
+            if let Some(cached) = self.cached_mut(page) {
+                cached.present.remove(line);
+            }
+        } else {
+            self.fetch_line(page, line);
+        }
+    }
+
+    /// Fetches a line, which is not dirty, from memory.
+    pub(super) fn fetch_line(&mut self, page: u64, line: usize) {
+        let words = self.words(line);
+        let Memory { chunks, clobbered, .. } = self;
+        let Some(page_ref) = page_mut(chunks, page) else {
+            return;
+        };
+        let Some(mut cached) = page_ref.cached.take() else {
+            return;
+        };
+        for granule in words {
+            cached.set(granule, Halves::BOTH, page_ref.fetch(clobbered, page * PAGE, granule));
+        }
+        cached.present.insert(line);
+        page_ref.cached = Some(cached);
+    }
+
+    /// Writes a line back to memory, whole, if it is dirty. Afterwards it is clean.
+    fn write_line(&mut self, report: &mut Report, page: u64, line: usize, asked: bool) {
+        let words = self.words(line);
+        let Some(cached) = self.cached(page) else {
+            return;
+        };
+        if cached.first_dirty(words.clone()).is_none() {
+            return;
+        }
+        let start = page * PAGE + words.start as u64 * 8;
+        report.event(|| Event::LineWritten { address: self.address(start), asked });
+        for granule in words {
+            self.write_word(report, page, granule);
+        }
+    }
+
+    /// Writes a word of a dirty line back to memory.
+    pub(super) fn write_word(&mut self, report: &mut Report, page: u64, granule: usize) {
+        let offset = page * PAGE + granule as u64 * 8;
+        let Memory { chunks, clobbered, .. } = self;
+        let Some(page_ref) = page_mut(chunks, page) else {
+            return;
+        };
+        let now = page_ref.fetch(clobbered, page * PAGE, granule);
+        let memory = page_ref.get(granule);
+        let Some(cached) = page_ref.cached.as_deref_mut() else {
+            return;
+        };
+        let stored = cached.dirty(granule);
+        let word = cached.get(granule);
+        cached.set_clean(granule);
+        // What the line says of bytes that were not stored does no harm if memory holds that already.
+        let harmless = |value| stored.merge(word, 0) == stored.merge(value, 0);
+        let stale = !harmless(now) && !harmless(memory);
+        if stored == Halves::NONE && !stale {
+            return;
+        }
+        if stale {
+            report.violate(rules::VMT_21, self.place(offset), memory, word, || {
+                "a line written back carried old bytes next to those that software stored, over what the IRS had written"
+                    .into()
+            });
+        }
+        self.store_in_memory(offset, if stale { Halves::BOTH } else { stored }, word);
+    }
+
+    /// The place that an offset in RAM is.
+    fn place(&self, offset: u64) -> Place {
+        let address = self.address(offset);
+        match self.claim_at(offset) {
+            Some(claim) => Place::Structure(address, claim.owner()),
+            None => Place::Memory(address),
+        }
+    }
+
+    pub(super) fn claim_at(&self, offset: u64) -> Option<Claim> {
+        self.page(offset / PAGE)?.claims.get((offset % PAGE) as usize / 8).claim()
+    }
+
+    /// A moment at which a random memory may do what it may do early. Every access of software is one; the owner of the
+    /// machine calls it for others, such as time that passes.
+    pub fn moment(&mut self, report: &mut Report) {
+        if self.config.eagerness != Eagerness::Random || !self.rng.chance(1, 8) {
+            return;
+        }
+        if !self.buffer.is_empty() {
+            // Some stores leave the buffer, and not the oldest first.
+            let extent = self.buffer.extent();
+            let from = extent.start + self.rng.below(extent.end - extent.start);
+            let leave: Vec<_> = self.buffer.take(&(from..from + 64)).collect();
+            for waiting in leave {
+                self.store_arrives(report, waiting);
+            }
+        }
+        if !self.listed.is_empty() {
+            let page = self.listed.swap_remove(self.rng.below(self.listed.len() as u64) as usize);
+            self.finish_page(report, page);
+        }
+        if !self.may_be_dirty.is_empty() {
+            let index = self.rng.below(self.may_be_dirty.len() as u64) as usize;
+            let page = self.may_be_dirty.swap_remove(index);
+            if let Some(cached) = self.cached_mut(page) {
+                cached.may_be_dirty = false;
+                for line in 0..PAGE as usize / self.config.cache_line as usize {
+                    self.write_line(report, page, line, false);
+                }
+            }
+        }
+    }
+
+    /// A random cache may have dropped the line, and fetched it again, since the last time.
+    pub(super) fn refill_by_chance(&mut self, offset: u64) {
+        if self.between.has_cache() && self.rng.chance(1, 8) {
+            let (page, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
+            let line = self.line_of(granule);
+            let words = self.words(line);
+            if self.cached(page).is_some_and(|cached| cached.first_dirty(words).is_none()) {
+                self.fetch_line(page, line);
+            }
+        }
+    }
+}
