@@ -78,7 +78,6 @@ mod parts;
 mod words;
 
 pub use engine::state::MachineState;
-pub use gicv5_random as rng;
 pub use handles::machine::Machine;
 pub use handles::pe::ModelPe;
 pub use instruments::host::ModelHost;

@@ -14,8 +14,8 @@ use gicv5_hal::{Cookie, HostLpis, Pe};
 use gicv5_model::config::{MachineConfig, Placement, Switches};
 use gicv5_model::event::Event;
 use gicv5_model::isolation::{self, Difference};
-use gicv5_model::rng::Rng;
 use gicv5_model::{Machine, PeIndex};
+use gicv5_random::Rng;
 use hand::{Farm, HandMade};
 
 const A: VmId = VmId::new(3);

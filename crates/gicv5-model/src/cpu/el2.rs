@@ -63,11 +63,13 @@ impl VirtualCpu {
         }
     }
 
+    #[inline]
     pub(crate) fn context(&self) -> ICH_CONTEXTR_EL2 {
         self.context
     }
 
     /// The VPE that is resident, as far as the PE knows (RES-23).
+    #[inline]
     pub(crate) fn resident(&self) -> Option<(VmId, VpeId)> {
         self.resident
     }

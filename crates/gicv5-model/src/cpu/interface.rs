@@ -220,6 +220,7 @@ impl Interface {
 
     /// What an acknowledge takes, and its priority: the active priority is set (PRI-6) and a PPI activated. The caller
     /// clears the pending bit of an edge PPI, and tells the IRS about an LPI or SPI (INS-3).
+    #[inline]
     pub(super) fn acknowledge(&mut self, contest: &Contest, which: Acknowledge) -> Option<(IntId, Priority)> {
         let (id, priority) = self.hppi(contest)?;
         // Neither instruction takes what is the other's (INS-2).

@@ -30,7 +30,7 @@ impl MachineState {
         let dropped = self.config.switches.doorbell.cr0_write == RequestAtCr0::Dropped;
         let state = self.virt.vpe_mut(selection.vm_id(), selection.vpe_id());
         let Some(state) = state else { return Outcome::Ignored };
-        state.dps = cr0.dps();
+        state.doorbell.dps = cr0.dps();
         if dropped {
             state.doorbell.request(None);
         }
@@ -41,7 +41,7 @@ impl MachineState {
     pub(super) fn vpe_cr0(&self, selection: IRS_VPE_SELR) -> IRS_VPE_CR0 {
         let dps = match (self.config.switches.vpe.dps, self.selected_vpe(selection)) {
             (VpeDps::One, Some(_)) => true,
-            (VpeDps::Kept, Some(vpe)) => vpe.dps,
+            (VpeDps::Kept, Some(vpe)) => vpe.doorbell.dps,
             _ => false,
         };
         IRS_VPE_CR0::ZERO.with_dps(dps)

@@ -27,7 +27,11 @@ impl MachineState {
 
     /// Makes the level-1 entry valid that covers an interrupt, if it is not (IST-18, IST-19, LPI-2).
     fn publish_level2_ist(&mut self, irs: usize, space: Space, id: IrsIntId, ist: Ist) -> Outcome {
-        ist.publish_level2(&mut self.side(ist.irs), id.id()).unwrap_or_else(|entry| {
+        let vm = match space {
+            Space::Physical => None,
+            Space::Vm(vm) => Some(vm),
+        };
+        ist.publish_level2(&mut self.side(ist.irs), vm, id).unwrap_or_else(|entry| {
             let code = ErrorCode::Level1Update;
             self.software_error(irs, SoftwareError { code, space, id: Some(id), address: Some(entry) });
             Outcome::Ignored

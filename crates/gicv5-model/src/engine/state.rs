@@ -129,6 +129,7 @@ impl MachineState {
     }
 
     /// The IRS that a PE is attached to.
+    #[inline]
     pub(super) fn irs_of(&self, pe: usize) -> usize {
         self.pes.get(pe).map_or(0, |pe| pe.irs)
     }

@@ -31,18 +31,21 @@ impl LeftBehind {
         owner: Owner,
     ) -> Option<LeftBehind> {
         let mut left = LeftBehind(0);
+        let survives = switches.vm.vpe_state == VpeState::Survives;
         for offset in (0..size).step_by(8) {
             let Ok(word) = address.offset(offset) else { break };
             let value = side.load64(word).unwrap_or(0);
-            let is_mark = value & 0xff << 24 == LeftBehind::MARK;
-            if switches.vm.vpe_state == VpeState::Survives && offset == 0 && is_mark {
-                left = LeftBehind(value);
-            } else if value != 0 {
-                side.report.violate(rule, Place::Structure(word, owner), value, 0, || {
-                    format!("{owner} is not zero when it becomes the IRS's")
-                });
-                return None;
+            if value == 0 {
+                continue;
             }
+            if survives && offset == 0 && value & 0xff << 24 == LeftBehind::MARK {
+                left = LeftBehind(value);
+                continue;
+            }
+            side.report.violate(rule, Place::Structure(word, owner), value, 0, || {
+                format!("{owner} is not zero when it becomes the IRS's")
+            });
+            return None;
         }
         Some(left)
     }

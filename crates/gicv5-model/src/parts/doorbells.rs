@@ -22,12 +22,22 @@ pub(crate) struct Doorbell {
     requested: Option<Priority>,
     /// IRICHPPIDIS keeps it from ringing ([`IrichppidisDoorbell::Silent`](crate::words::config::IrichppidisDoorbell)).
     silent: bool,
+    /// IRS_VPE_CR0.DPS, the other setting of a VPE, which has no effect without 1-of-N.
+    pub(crate) dps: bool,
+    /// The IRS selects candidates for the VPE (VPE-8).
+    selects: bool,
 }
 
 impl Doorbell {
     /// A doorbell with settings that nobody has asked for.
-    pub(crate) fn new(settings: IRS_VPE_DBR) -> Doorbell {
-        Doorbell { settings, requested: None, silent: false }
+    pub(crate) fn new(settings: IRS_VPE_DBR, dps: bool, selects: bool) -> Doorbell {
+        Doorbell { settings, requested: None, silent: false, dps, selects }
+    }
+
+    /// Whether the IRS selects candidates for the VPE (VPE-8), so that there may be something to ring for.
+    #[inline]
+    pub(crate) fn selects(&self) -> bool {
+        self.selects
     }
 
     pub(crate) fn settings(&self) -> IRS_VPE_DBR {
@@ -77,16 +87,19 @@ impl Doorbell {
     }
 
     /// The LPI, if it rings for a VPE that is resident nowhere and has candidates at these priorities (DB-1).
+    #[inline]
     pub(crate) fn due(&self, candidates: u32, switches: DoorbellSwitches) -> Option<Lpi> {
         let mut priorities = passing(self.requested?, switches.mask);
         if switches.request_mask == RequestMask::OfBoth {
             priorities &= self.passing(switches.mask);
         }
-        (!self.silent && self.settings.dbv() && candidates & priorities != 0).then(|| self.settings.intid())
+        (self.selects && !self.silent && self.settings.dbv() && candidates & priorities != 0)
+            .then(|| self.settings.intid())
     }
 }
 
 /// The priorities that a doorbell mask lets through: bit n is priority n (DB-9).
+#[inline]
 fn passing(mask: Priority, switch: DoorbellMask) -> u32 {
     match switch {
         DoorbellMask::ByUrgency => u32::MAX >> (31 - mask.number()),

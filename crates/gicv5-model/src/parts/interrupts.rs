@@ -543,7 +543,6 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
-    use crate::parts::ist::IstOwners;
     use arbitrary_int::u5;
     use gicv5_arch::geometry::IstGeometry;
     use gicv5_arch::values::IstSize;
@@ -593,8 +592,7 @@ mod tests {
         let spis = Backing::Internal { first: 32, count: 64 };
         let mut interrupts = Interrupts::new(spis, &Switches { equals, ..Switches::default() });
         let geometry = IstGeometry::linear(10, IstSize::Bytes4).unwrap();
-        let (base, owners) = (PhysAddr::new(0x1000).unwrap(), IstOwners::of(None, IrsIntType::Lpi));
-        interrupts.adopt(IrsIntType::Lpi, Ist { irs: IrsIndex(0), base, geometry, owners });
+        interrupts.adopt(IrsIntType::Lpi, Ist { irs: IrsIndex(0), base: PhysAddr::new(0x1000).unwrap(), geometry });
         (interrupts, Words::default())
     }
 

@@ -59,11 +59,13 @@ impl IrsMemory for IrsSide<'_> {
 
 /// What lies outside memory is not loaded, stored or owned; [`Memory`] reports a structure that does.
 impl IrsSide<'_> {
+    #[inline]
     pub(crate) fn load64(&self, address: PhysAddr) -> Option<u64> {
         Memory::irs_load64(self.memory, self.irs, address).ok()
     }
 
     /// False if nothing answers at the address.
+    #[inline]
     pub(crate) fn store64(&mut self, address: PhysAddr, value: u64) -> bool {
         Memory::irs_store64(self.memory, self.irs, address, value).is_ok()
     }
@@ -77,21 +79,25 @@ impl IrsSide<'_> {
     }
 
     /// The IRS takes memory into its ownership.
+    #[inline]
     pub(crate) fn own(&mut self, address: PhysAddr, size: u64, owner: Owner) {
         let _ = self.memory.own(self.report, self.irs, address, size, owner);
     }
 
     /// Memory becomes part of a live table, in which software may fill it.
+    #[inline]
     pub(crate) fn fill(&mut self, address: PhysAddr, size: u64, owner: Owner) {
         let _ = self.memory.fill(self.report, self.irs, address, size, owner);
     }
 
     /// Memory goes back to software.
+    #[inline]
     pub(crate) fn disown(&mut self, address: PhysAddr, size: u64) {
         let _ = self.memory.disown(self.report, self.irs, address, size);
     }
 
     /// Software reads what the IRS owns as the IRS has written it, or poison as before ([`Memory::show`]).
+    #[inline]
     pub(crate) fn show(&mut self, address: PhysAddr, size: u64, shown: bool) {
         let _ = self.memory.show(self.irs, address, size, shown);
     }

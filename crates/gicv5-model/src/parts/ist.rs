@@ -3,7 +3,7 @@
 use gicv5_arch::entry::L1_ISTE;
 use gicv5_arch::geometry::{IstGeometry, IstLimits, TableIndex};
 use gicv5_arch::values::{IstSize, L2Size, Structure};
-use gicv5_arch::{IrsIntType, PhysAddr, VmId};
+use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 use gicv5_hal::IrsIndex;
 
 use crate::parts::irs_side::{IrsMemory, IrsSide};
@@ -62,8 +62,8 @@ impl AskedIst {
         let geometry = self.supported(side, limits, switches)?;
         let (base, place) = self.base;
         let base = side.aligned(base, geometry.base().alignment(), rules::IST_12, place)?;
-        let ist = Ist { irs: side.irs, base, geometry, owners: IstOwners::of(self.vm, self.int_type) };
-        ist.own(side);
+        let ist = Ist { irs: side.irs, base, geometry };
+        ist.own(side, IstOwners::of(self.vm, self.int_type));
         Some(ist)
     }
 
@@ -124,7 +124,6 @@ pub(crate) struct Ist {
     pub(crate) base: PhysAddr,
     /// Its shape.
     pub(crate) geometry: IstGeometry,
-    pub(crate) owners: IstOwners,
 }
 
 impl Ist {
@@ -170,32 +169,38 @@ impl Ist {
 
     /// The IRS takes the memory of an IST that becomes valid. Level-1 entries that are valid belong to it, and so do their
     /// tables; the others may be filled (IST-18).
-    fn own(&self, side: &mut IrsSide<'_>) {
+    fn own(&self, side: &mut IrsSide<'_>, owners: IstOwners) {
         let size = self.geometry.base().size();
         if self.geometry.level2().is_none() {
-            return side.own(self.base, size, self.owners.linear);
+            return side.own(self.base, size, owners.linear);
         }
-        side.fill(self.base, size, self.owners.level1);
+        side.fill(self.base, size, owners.level1);
         for (entry, level1) in self.valid_level1_entries(side) {
-            self.own_level2(side, entry, level1);
+            self.own_level2(side, entry, level1, owners);
         }
     }
 
     /// The IRS takes a level-1 entry that becomes valid, and the table it names.
-    fn own_level2(&self, side: &mut IrsSide<'_>, entry: PhysAddr, level1: L1_ISTE) {
-        side.own(entry, L1_ISTE::BYTES, self.owners.level1);
+    fn own_level2(&self, side: &mut IrsSide<'_>, entry: PhysAddr, level1: L1_ISTE, owners: IstOwners) {
+        side.own(entry, L1_ISTE::BYTES, owners.level1);
         if let Some((table, size)) = self.level2_table(level1) {
-            side.own(table, size, self.owners.level2);
+            side.own(table, size, owners.level2);
         }
     }
 
-    /// Makes the level-1 entry valid that covers an ID, if it is not (IST-18, IST-19, LPI-2).
+    /// Makes the level-1 entry valid that covers an interrupt, of a VM or physical, if it is not (IST-18, IST-19, LPI-2).
     ///
     /// # Errors
     ///
     /// The address of a level-1 entry that cannot be updated.
-    pub(crate) fn publish_level2(&self, side: &mut IrsSide<'_>, id: u32) -> Result<Outcome, PhysAddr> {
-        let Some(entry) = self.level1_entry(id) else { return Ok(Outcome::Ignored) };
+    pub(crate) fn publish_level2(
+        &self,
+        side: &mut IrsSide<'_>,
+        vm: Option<VmId>,
+        id: IrsIntId,
+    ) -> Result<Outcome, PhysAddr> {
+        let owners = IstOwners::of(vm, id.int_type());
+        let Some(entry) = self.level1_entry(id.id()) else { return Ok(Outcome::Ignored) };
         let level1 = L1_ISTE::new_with_raw_value(side.load64(entry).ok_or(entry)?);
         if level1.valid() {
             return Ok(Outcome::Ignored);
@@ -203,7 +208,7 @@ impl Ist {
         if !side.store64(entry, level1.with_valid(true).raw_value()) {
             return Err(entry);
         }
-        self.own_level2(side, entry, level1);
+        self.own_level2(side, entry, level1, owners);
         Ok(Outcome::Done)
     }
 
@@ -234,8 +239,8 @@ impl Ist {
 }
 
 /// Whose the parts of an IST are.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) struct IstOwners {
+#[derive(Clone, Copy)]
+struct IstOwners {
     linear: Owner,
     level1: Owner,
     level2: Owner,
@@ -243,7 +248,7 @@ pub(crate) struct IstOwners {
 
 impl IstOwners {
     /// The ISTs of a VM, and the physical one.
-    pub(crate) const fn of(vm: Option<VmId>, int_type: IrsIntType) -> IstOwners {
+    const fn of(vm: Option<VmId>, int_type: IrsIntType) -> IstOwners {
         use StructureKind::*;
         let (linear, level1, level2) = match (vm, int_type) {
             (None, _) => (PhysicalIst, PhysicalL1Iste, PhysicalL2Ist),

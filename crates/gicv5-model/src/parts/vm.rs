@@ -49,10 +49,6 @@ pub(crate) struct Vm {
 pub(crate) struct Vpe {
     descriptor: PhysAddr,
     pub(crate) doorbell: Doorbell,
-    /// IRS_VPE_CR0.DPS, which has no effect without 1-of-N.
-    pub(crate) dps: bool,
-    /// The IRS selects candidates for it (VPE-8).
-    selects: bool,
     /// Where it is resident.
     pub(crate) resident: Option<PeIndex>,
     /// What the IRS offers.
@@ -178,6 +174,7 @@ impl Vm {
     }
 
     /// It is quiescent no longer.
+    #[inline]
     pub(crate) fn disturb(&mut self, side: &mut IrsSide<'_>) {
         if std::mem::replace(&mut self.quiescent, false) {
             self.show_ists(side, false);
@@ -192,6 +189,7 @@ impl Vm {
     }
 
     /// Changes the state of an interrupt.
+    #[inline]
     pub(crate) fn update(
         &mut self,
         side: &mut IrsSide<'_>,
@@ -222,6 +220,7 @@ impl Vm {
     }
 
     /// The IRS may write a state back whenever it likes (IST-26). When it does, what other VMs do has no part in.
+    #[inline]
     pub(crate) fn write_back_sometimes(&mut self, side: &mut IrsSide<'_>, id: IrsIntId) {
         if self.rng.chance(1, 64) {
             self.interrupts.write_back_one(id, side);
@@ -232,6 +231,7 @@ impl Vm {
 /// Its VPEs.
 impl Vm {
     /// The entry of a VPE and its address; `None` if the ID is out of range.
+    #[inline]
     pub(crate) fn vpe_entry(&self, side: &IrsSide<'_>, vpe: VpeId) -> Option<(PhysAddr, VPETE)> {
         let slot = self.vpet_geometry.index(vpe).ok()?;
         let address = self.vpet.offset(slot.offset).ok()?;
@@ -262,8 +262,8 @@ impl Vm {
         let selects = left.is_some() || switches.vpe.dirty_descriptor != DirtyDescriptor::NeverSelects;
         let left = left.unwrap_or_else(|| LeftBehind(self.rng.next()));
         let settings = left.settings();
-        let doorbell = Doorbell::new(settings);
-        let fresh = Vpe { descriptor, doorbell, dps: left.dps(), selects, resident: None, offered: None };
+        let doorbell = Doorbell::new(settings, left.dps(), selects);
+        let fresh = Vpe { descriptor, doorbell, resident: None, offered: None };
         self.vpes.insert(vpe, fresh);
         settings
     }
@@ -282,16 +282,17 @@ impl Vm {
             side.store64(entry, vpete.with_valid(false).raw_value());
         }
         let gone = self.vpes.get(&vpe).copied()?;
-        LeftBehind::of(gone.doorbell.settings(), gone.dps).leave(side, (gone.descriptor, descriptor_bytes));
+        LeftBehind::of(gone.doorbell.settings(), gone.doorbell.dps).leave(side, (gone.descriptor, descriptor_bytes));
         Some(gone)
     }
 
     /// Finds a VPE's candidate anew (HPPI-2). Returns it if it is another than before. A VPE that is not valid has none
     /// (VPE-20).
+    #[inline]
     pub(crate) fn nominate(&mut self, vpe: VpeId) -> Option<Option<(IrsIntId, Priority)>> {
         let candidate = self.interrupts.candidate(vpe.into());
         let state = self.vpes.get_mut(&vpe)?;
-        let candidate = candidate.filter(|_| state.selects);
+        let candidate = candidate.filter(|_| state.doorbell.selects());
         if state.offered == candidate {
             return None;
         }
@@ -300,9 +301,10 @@ impl Vm {
     }
 
     /// The LPI that a VPE's doorbell rings, if everything holds that DB-1 asks for.
+    #[inline]
     pub(crate) fn doorbell_due(&self, vpe: VpeId, switches: DoorbellSwitches) -> Option<Lpi> {
         let state = self.vpes.get(&vpe)?;
-        if state.resident.is_some() || !state.selects {
+        if state.resident.is_some() {
             return None;
         }
         state.doorbell.due(self.interrupts.priorities(vpe.into()), switches)
@@ -311,6 +313,7 @@ impl Vm {
 
 impl Vpe {
     /// What the IRS offers.
+    #[inline]
     pub(crate) fn offered(&self) -> Option<(IrsIntId, Priority)> {
         self.offered
     }

@@ -18,14 +18,17 @@ pub(crate) struct Vms {
 
 impl Vms {
     /// The IRS that owns the VM table and what is behind it: as it sees memory, so do they all.
+    #[inline]
     pub(crate) fn irs(&self) -> IrsIndex {
         self.table.map_or(IrsIndex(0), VmTable::irs)
     }
 
+    #[inline]
     pub(crate) fn vpe(&self, vm: VmId, vpe: VpeId) -> Option<&Vpe> {
         self.vms.get(&vm)?.vpes.get(&vpe)
     }
 
+    #[inline]
     pub(crate) fn vpe_mut(&mut self, vm: VmId, vpe: VpeId) -> Option<&mut Vpe> {
         self.vms.get_mut(&vm)?.vpes.get_mut(&vpe)
     }

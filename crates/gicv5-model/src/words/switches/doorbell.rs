@@ -1,6 +1,6 @@
 //! What is open of doorbells.
 
-use super::Position;
+use super::position::Position;
 
 choice! {
     /// What a write of IRS_VPE_DBR does while the selected VPE is resident.

@@ -34,15 +34,6 @@ impl Switch {
     }
 }
 
-/// One of the things that a switch can be set to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Position {
-    /// Its name in the type.
-    pub name: &'static str,
-    /// What it means, line by line.
-    pub meaning: &'static [&'static str],
-}
-
 /// Declares the type of a switch. The first position is the default, the one that `docs/rules.md` takes.
 macro_rules! choice {
     ($(#[doc = $doc:literal])* $name:ident {
@@ -82,12 +73,14 @@ macro_rules! choice {
 mod covering;
 mod doorbell;
 mod physical;
+mod position;
 mod residency;
 mod tables;
 mod vms;
 
 pub use doorbell::*;
 pub use physical::*;
+pub use position::Position;
 pub use residency::*;
 pub use tables::*;
 pub use vms::*;

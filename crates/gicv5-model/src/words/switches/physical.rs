@@ -1,6 +1,6 @@
 //! What is open of the physical side, of SPIs and of error reporting.
 
-use super::Position;
+use super::position::Position;
 
 choice! {
     /// What a write of IRS_SETLPIR does to the handling mode of the LPI.

@@ -1,6 +1,6 @@
 //! What is open of residency and of the virtual CPU interface.
 
-use super::Position;
+use super::position::Position;
 
 choice! {
     /// A VPE is made resident that is resident on another PE: software must not (RES-4).

@@ -1,6 +1,6 @@
 //! What is open of the VM table and of ISTs.
 
-use super::Position;
+use super::position::Position;
 
 choice! {
     /// Which IRSs of a domain software has to give the VM table to.

@@ -1,6 +1,6 @@
 //! What is open of VMs, of VPEs and of saving.
 
-use super::Position;
+use super::position::Position;
 
 choice! {
     /// What becomes of the interrupt states that the IRS holds when a VM, or the VM table, becomes invalid.
