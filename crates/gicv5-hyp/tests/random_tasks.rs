@@ -19,7 +19,7 @@ use common::{Lab, SHAPES, SPEC, Shape, VPES};
 use gicv5_hyp::{Host, Phase, VcpuIndex, Vm};
 use gicv5_model::PeIndex;
 use gicv5_model::config::Switches;
-use gicv5_model::rng::Rng;
+use gicv5_random::Rng;
 use guest::PE0;
 use night::FAULTS;
 

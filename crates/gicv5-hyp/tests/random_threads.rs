@@ -18,7 +18,7 @@ use common::{Lab, SHAPES, SPEC, Shape, VPES};
 use gicv5_hyp::{Host, Idle, Pending, Phase, VcpuIndex, Vm, VmState};
 use gicv5_model::PeIndex;
 use gicv5_model::config::Switches;
-use gicv5_model::rng::Rng;
+use gicv5_random::Rng;
 use night::{FAULTS, spi_of};
 
 const VMS: usize = 3;

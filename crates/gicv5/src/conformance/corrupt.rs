@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use gicv5_arch::insn::Form;
 use gicv5_conformance::{Observer, Test, Verdict};
 use gicv5_model::meddle::{Access, Meddling};
-use gicv5_model::rng::Rng;
+use gicv5_random::Rng;
 use serde::Serialize;
 
 use super::bench::{MachineKind, ModelBench, config};

@@ -24,7 +24,7 @@ use std::time::Instant;
 
 use gicv5_model::config::{DoorbellMask, Switches};
 use gicv5_model::fault::FaultPoint;
-use gicv5_model::rng::Rng;
+use gicv5_random::Rng;
 
 use crate::failure::{Failure, Outcome};
 use crate::output::{self, Console, quote};

@@ -34,9 +34,9 @@ use gicv5_arch::{IntId, IrsIntId, VmId};
 use gicv5_hal::IrsIndex;
 use gicv5_hyp::{Host, VcpuIndex, Vm};
 use gicv5_model::account::Account;
-use gicv5_model::rng::Rng;
 use gicv5_model::{Machine, ModelPe, PeIndex};
 use gicv5_phys::Phys;
+use gicv5_random::Rng;
 
 use super::board::{Board, BoardWithLpis};
 use super::index::{Arena, VcpuAt, VmAt};
