@@ -23,6 +23,7 @@ impl<T: Default, const N: usize> Slots<T, N> {
     }
 
     /// A record; `None` if its chunk does not exist yet.
+    #[inline]
     pub fn get(&self, number: u32) -> Option<&T> {
         self.chunks.get(number as usize / N)?.get()?.get(number as usize % N)
     }

@@ -25,6 +25,7 @@ impl DoorbellId {
     }
 
     /// `None` if it is no doorbell's.
+    #[inline]
     pub(super) fn from_cookie(Cookie(cookie): Cookie) -> Option<DoorbellId> {
         let generation = u24::try_new(u32::try_from(cookie >> 32).ok()?).ok()?;
         Some(DoorbellId { slot: cookie as u32, generation })
@@ -50,6 +51,7 @@ pub(super) struct Slot {
 impl Slot {
     /// Changes the word as `change` says, unless it refuses. The word is re-read as long as somebody else changes it; each
     /// of them is another step of the parent's table, so that is not often. Returns the word before.
+    #[inline]
     pub(super) fn update<E>(&self, step: Step, change: impl Fn(Word) -> Result<Word, E>) -> Result<Word, E> {
         // Relaxed: a step that is refused does nothing that would have to be ordered.
         #[cfg(loom)]
@@ -92,6 +94,7 @@ impl<K: Locks> DoorbellSlots<K> {
     }
 
     /// The slot with this number, if it exists.
+    #[inline]
     pub(super) fn get(&self, slot: u32) -> Option<&Slot> {
         self.slots.get(slot)
     }

@@ -17,6 +17,7 @@ impl GuestIrs {
         GuestIrs(AtomicBool::new(on))
     }
 
+    #[inline]
     pub(crate) fn is_on(&self) -> bool {
         // Relaxed: who changes it makes every vCPU reload, which orders it.
         self.0.load(Ordering::Relaxed)
@@ -73,6 +74,7 @@ impl Default for Context {
 }
 
 /// The element of a pair for a bank.
+#[inline]
 pub(crate) const fn of(pair: &[AtomicU64; 2], bank: PpiBank) -> &AtomicU64 {
     let [architected, implementation_defined] = pair;
     match bank {
@@ -91,10 +93,12 @@ fn put(place: &AtomicU64, value: u64) {
 
 impl Context {
     /// The PE on which the vCPU is resident.
+    #[inline]
     pub(crate) fn place(&self) -> Option<Iaffid> {
         u16::try_from(self.place.load(Ordering::Relaxed)).ok().map(Iaffid::new)
     }
 
+    #[inline]
     pub(crate) fn set_place(&self, place: Option<Iaffid>) {
         let place = place.map_or(NOWHERE, |pe| u32::from(pe.raw_value()));
         self.place.store(place, Ordering::Relaxed);
@@ -119,6 +123,7 @@ impl Context {
     }
 
     /// Gives the PE's virtual CPU interface this state, and nothing of what it had. No VPE is resident on the PE.
+    #[inline]
     pub(crate) fn restore<P: PeOps + ?Sized>(
         &self,
         pe: &Pe<'_, P>,
@@ -153,6 +158,7 @@ impl Context {
     }
 
     /// Keeps what the PE's virtual CPU interface has, and gives the host its own register back (RES-16, PPI-15).
+    #[inline]
     pub(crate) fn save<P: PeOps + ?Sized>(
         &self,
         pe: &Pe<'_, P>,
@@ -182,6 +188,7 @@ impl Context {
 
     /// The least urgent priority that could be signalled to the vCPU now: its own mask, and what it has active (PRI-3,
     /// PRI-4). `None` if none could. It is one less, as a number, than the level that DB-12 and PPI-21 speak of.
+    #[inline]
     pub(crate) fn least_signallable(&self) -> Option<Priority> {
         let vmcr = ICH_VMCR_EL2::new_with_raw_value(get(&self.vmcr));
         let running = APR::new_with_raw_value(get(&self.apr)).p().running();
