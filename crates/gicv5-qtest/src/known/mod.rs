@@ -4,16 +4,17 @@
 //! the entry says, so a repaired defect is noticed, and a machine that follows the rules must answer as the
 //! rule says. [`explain`] decides whether a disagreement found by chance is one of these.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod history;
+mod script;
 
 use gicv5_arch::sysreg::SysReg;
 use gicv5_trace::Event;
 
-use crate::compare::{Disagreement, frame_writes};
-use crate::ist::IstRegisters;
-use crate::layout::{FRAME_BYTES, SPIS, offset};
-use crate::operation::{Answer, Operation, ParseError, TestMachine, Width, WireLevel, number, pieces};
-use crate::qemu::FirstPe;
+use crate::compare::Disagreement;
+use crate::layout::offset;
+use crate::operation::{Operation, Width, pieces};
+use history::{History, WrongMap};
+pub use script::{CheckError, Side, check_reset};
 
 /// One known difference.
 #[derive(Debug, Clone, Copy)]
@@ -268,244 +269,13 @@ fn differs_only_in(on: &Disagreement, bits: u64) -> bool {
         if (reference ^ subject) & !bits == 0)
 }
 
-/// In which way QEMU's idea of an `IRS_MAP_L2_ISTR` write was wrong.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum WrongMap {
-    Beyond,
-    Misaligned,
-}
-
-/// What an explanation may have to know about the operations before.
-#[derive(Debug, Default)]
-struct History {
-    cr0_unread: bool,
-    pe_written: bool,
-    pe_selr: u64,
-    ist: IstRegisters,
-    /// Entries whose VALID bit QEMU may have set, or failed to set, wrongly.
-    wrong_maps: BTreeMap<u64, WrongMap>,
-    levels: BTreeMap<u32, WireLevel>,
-    /// SPIs that were resampled while their wire was high.
-    resampled_high: BTreeSet<u32>,
-}
-
-impl History {
-    fn of(operations: &[Operation]) -> Self {
-        let mut history = Self::default();
-        for operation in operations {
-            match *operation {
-                Operation::Line { spi, level } => {
-                    history.levels.insert(spi, level);
-                }
-                Operation::Read { .. } if reads(operation, offset::CR0, 4) => {
-                    history.cr0_unread = false;
-                }
-                _ => {}
-            }
-            for (at, width, value) in frame_writes(std::slice::from_ref(operation)) {
-                history.write(at, width, value);
-            }
-        }
-        history
-    }
-
-    /// Follows QEMU, including its defects.
-    fn write(&mut self, at: u64, width: Width, value: u64) {
-        self.ist.write(at, width, value);
-        match (at, width) {
-            (offset::CR0, Width::W32) => self.cr0_unread = true,
-            (offset::PE_SELR, Width::W32) => (self.pe_written, self.pe_selr) = (true, value),
-            (offset::MAP_L2_ISTR, Width::W32) => self.map(value & 0xff_ffff),
-            (offset::SPI_RESAMPLER, Width::W32) => {
-                let spi = u32::try_from(value & 0xff_ffff).unwrap_or(SPIS);
-                if self.levels.get(&spi) == Some(&WireLevel::High) {
-                    self.resampled_high.insert(spi);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn map(&mut self, id: u64) {
-        let IstRegisters { shape, .. } = self.ist;
-        if !self.ist.is_valid() || !shape.two_level() {
-            return;
-        }
-        let index = (id >> shape.l2_index_bits()) * 8;
-        let (base, aligned) = (self.ist.base(), self.ist.aligned_base());
-        if id >> shape.id_bits() != 0 {
-            self.wrong_maps.insert(base + index, WrongMap::Beyond);
-        } else if aligned != base {
-            self.wrong_maps.insert(base + index, WrongMap::Misaligned);
-            self.wrong_maps.insert(aligned + index, WrongMap::Misaligned);
-        }
-    }
-
-    /// Whether a load differs in nothing but a VALID bit that such a map set or did not set.
-    fn wrong_map(&self, operation: &Operation, on: &Disagreement, way: WrongMap) -> bool {
-        let Operation::Load { address, .. } = *operation else {
-            return false;
-        };
-        differs_only_in(on, 1) && self.wrong_maps.get(&address) == Some(&way)
-    }
-}
-
-/// Whose answers a script is checked against.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Side {
-    /// QEMU: the values, candidates and pending states of the script.
-    Qemu,
-    /// A machine that follows the rules: the values after `rule`.
-    Rule,
-}
-
-/// Why a script does not hold.
-#[derive(Debug, thiserror::Error)]
-pub enum CheckError<E: std::error::Error> {
-    /// A line of the script is not one.
-    #[error("line {line} of the script of {name}")]
-    Script {
-        /// The entry.
-        name: &'static str,
-        /// Line in the script, from 1.
-        line: usize,
-        /// What is wrong.
-        #[source]
-        source: ParseError,
-    },
-    /// The machine failed.
-    #[error("running the script of {name}")]
-    Machine {
-        /// The entry.
-        name: &'static str,
-        /// How.
-        #[source]
-        source: E,
-    },
-    /// The machine answers something else.
-    #[error("{name}: {operation}: {what} is {found}, the list says {expected}")]
-    Answer {
-        /// The entry.
-        name: &'static str,
-        /// The operation.
-        operation: Operation,
-        /// What was compared.
-        what: &'static str,
-        /// What the machine answers.
-        found: String,
-        /// What the list says.
-        expected: String,
-    },
-}
-
-/// One line of a script.
-struct ScriptLine {
-    operation: Operation,
-    qemu: Option<u64>,
-    rule: Option<u64>,
-    candidates: Option<u64>,
-    pending: Option<u64>,
-}
-
-fn script_line(line: &str) -> Result<ScriptLine, ParseError> {
-    let mut words = line.split_whitespace();
-    let operation = Operation::parse(&mut words)?;
-    let mut expected = ScriptLine { operation, qemu: None, rule: None, candidates: None, pending: None };
-    while let Some(word) = words.next() {
-        let slot = match word {
-            "qemu" => &mut expected.qemu,
-            "rule" => &mut expected.rule,
-            "candidates" => &mut expected.candidates,
-            "pending" => &mut expected.pending,
-            other => return Err(ParseError::Trailing(other.to_owned())),
-        };
-        *slot = Some(number("an expectation", words.next())?);
-    }
-    Ok(expected)
-}
-
-impl Known {
-    /// The machine that the script needs.
-    pub fn first_pe(&self) -> FirstPe {
-        let executes = |line: &str| script_line(line).is_ok_and(|line| line.operation.is_instruction());
-        if self.script.lines().any(executes) { FirstPe::Executes } else { FirstPe::Stopped }
-    }
-
-    /// Runs the script on a machine with four PEs; for [`Side::Qemu`] it must trace.
-    pub fn check<F: TestMachine>(&self, machine: &mut F, side: Side) -> Result<(), CheckError<F::Error>> {
-        let lines = self
-            .script
-            .lines()
-            .enumerate()
-            .map(|(index, line)| {
-                script_line(line).map_err(|source| CheckError::Script { name: self.id, line: index + 1, source })
-            })
-            .collect::<Result<Vec<_>, _>>()?;
-        let operations: Vec<Operation> = lines.iter().map(|line| line.operation).collect();
-        let answers = machine.run(&operations).map_err(|source| CheckError::Machine { name: self.id, source })?;
-        for (line, answer) in lines.iter().zip(&answers) {
-            self.check_line(line, answer, side)?;
-        }
-        Ok(())
-    }
-
-    fn check_line<E: std::error::Error>(
-        &self,
-        line: &ScriptLine,
-        answer: &Answer,
-        side: Side,
-    ) -> Result<(), CheckError<E>> {
-        let expect = |what, expected: Option<u64>, found: Option<u64>| match expected {
-            Some(expected) if found != Some(expected) => Err(CheckError::Answer {
-                name: self.id,
-                operation: line.operation,
-                what,
-                found: found.map_or("missing".to_owned(), |found| format!("{found:#x}")),
-                expected: format!("{expected:#x}"),
-            }),
-            _ => Ok(()),
-        };
-        if side == Side::Rule {
-            return expect("the value", line.rule, answer.value);
-        }
-        expect("the value", line.qemu, answer.value)?;
-        let candidates = answer
-            .events
-            .iter()
-            .filter(|event| matches!(event, Event::IrsCandidate { .. } | Event::IrsNoCandidate { .. }))
-            .count();
-        expect("the number of candidates", line.candidates, Some(candidates as u64))?;
-        let pending = answer.events.iter().rev().find_map(|event| match event {
-            Event::SpiState { pending, .. } => Some(u64::from(*pending)),
-            _ => None,
-        });
-        expect("the pending state", line.pending, pending)
-    }
-}
-
-/// Checks the state after reset: every aligned 32 bit word of the frame against
-/// [`RESET`](crate::layout::RESET). Returns offset, value found and value listed of each that differs.
-pub fn check_reset<F: TestMachine>(machine: &mut F) -> Result<Vec<(u64, u64, u64)>, F::Error> {
-    let sequence: Vec<Operation> =
-        (0..FRAME_BYTES).step_by(4).map(|offset| Operation::Read { offset, width: Width::W32 }).collect();
-    let answers = machine.run(&sequence)?;
-    let listed = |offset| {
-        let found = crate::layout::RESET.iter().find(|(register, _)| u64::from(register.offset()) == offset);
-        found.map_or(0, |&(_, value)| u64::from(value))
-    };
-    Ok((0..FRAME_BYTES)
-        .step_by(4)
-        .zip(answers)
-        .map(|(offset, answer)| (offset, answer.value.unwrap_or(0), listed(offset)))
-        .filter(|(_, found, listed)| found != listed)
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::operation::from_text;
+    use crate::qemu::FirstPe;
     use gicv5_facts::QemuKind;
+    use script::{ScriptLine, script_line};
 
     fn value(reference: u64, subject: u64) -> Disagreement {
         Disagreement::Value { reference: Some(reference), subject: Some(subject) }

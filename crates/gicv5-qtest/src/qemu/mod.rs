@@ -8,17 +8,19 @@
 //! QEMU ends itself on a command it does not understand and on a wire that does not exist, so only checked
 //! commands are sent. All waits are bounded; an end of QEMU is reported with its last words.
 
+mod error;
+mod process;
+
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt::Write as _;
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
 
 use gicv5_arch::sysreg::SysReg;
 use gicv5_trace::Event;
@@ -29,86 +31,9 @@ use crate::installation::Installation;
 use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES, offset};
 use crate::operation::{Answer, Operation, TestMachine, Verdict, Width, WireLevel};
 use crate::stub;
-use crate::trace::{self, BadLine, Line, MARKER, MARKERS};
-
-/// Why QEMU gave no answer.
-#[derive(Debug, thiserror::Error)]
-pub enum QemuError {
-    /// It could not be started.
-    #[error("cannot start QEMU")]
-    Start(#[source] io::Error),
-    /// The directory or socket for its monitor could not be made.
-    #[error("cannot {what} {}", path.display())]
-    Socket {
-        /// What was tried.
-        what: &'static str,
-        /// On what.
-        path: PathBuf,
-        /// The error of the system.
-        #[source]
-        source: io::Error,
-    },
-    /// It ended by itself.
-    #[error("QEMU ended ({status}) {after}; its last words:\n{last_words}")]
-    Ended {
-        /// Exit status.
-        status: ExitStatus,
-        /// What it was asked last.
-        after: String,
-        /// The end of its standard error, without trace lines.
-        last_words: String,
-    },
-    /// It did not answer in time.
-    #[error("QEMU gave no answer within {seconds} s {after}; its last words:\n{last_words}")]
-    Silent {
-        /// How long it was given.
-        seconds: u64,
-        /// What it was asked.
-        after: String,
-        /// The end of its standard error, without trace lines.
-        last_words: String,
-    },
-    /// It answered something else than `OK`.
-    #[error("QEMU answers {reply:?} to {command:?}")]
-    Reply {
-        /// What it was asked.
-        command: String,
-        /// What it said.
-        reply: String,
-    },
-    /// Its monitor answered something unexpected.
-    #[error("QEMU's monitor answers {reply} to {command}")]
-    Monitor {
-        /// What it was asked.
-        command: String,
-        /// What it said.
-        reply: String,
-    },
-    /// The PE took an exception.
-    #[error("QEMU's PE took an exception, ESR_EL1 is {esr:#x}: it has no such instruction or register at EL1")]
-    Exception {
-        /// ESR_EL1.
-        esr: u64,
-    },
-    /// The operation needs a PE that executes.
-    #[error("{operation} needs a PE that executes instructions, and this machine was started without")]
-    NoPe {
-        /// The operation.
-        operation: Operation,
-    },
-    /// A line of its trace has an unknown form, or a number that its field cannot hold.
-    #[error("QEMU's trace cannot be read")]
-    Trace(#[source] BadLine),
-    /// The machine has no device of the type `arm-gicv5`.
-    #[error("QEMU's machine has no arm-gicv5 device")]
-    NoGic,
-    /// The operation names a place that is not there; QEMU would end on it or answer for another device.
-    #[error("{operation} is outside the machine: the frame has {FRAME_BYTES:#x} bytes, SPIs go from 0 to {}", SPIS - 1)]
-    Outside {
-        /// The operation.
-        operation: Operation,
-    },
-}
+use crate::trace::{self, Line, MARKER, MARKERS};
+pub use error::QemuError;
+use process::{Connect, Unconnected, connect, drain, end, reader, writer};
 
 /// Whether QEMU traces what its IRS does, which gives [events](Answer::events) and costs half the speed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -606,90 +531,4 @@ impl Drop for Qemu {
 
 fn is_reset(message: &Value) -> bool {
     message.get("event").and_then(Value::as_str) == Some("RESET")
-}
-
-/// A QEMU without a monitor yet, which ends with this value.
-struct Unconnected {
-    child: Option<Child>,
-    directory: Option<PathBuf>,
-}
-
-impl Drop for Unconnected {
-    fn drop(&mut self) {
-        if let (Some(child), Some(directory)) = (&mut self.child, &self.directory) {
-            end(child, directory);
-        }
-    }
-}
-
-/// Ends QEMU and removes its directory. Failures leave an empty directory at worst.
-fn end(child: &mut Child, directory: &PathBuf) {
-    let _ = child.kill();
-    let _ = child.wait();
-    let _ = fs::remove_dir_all(directory);
-}
-
-enum Connect {
-    Socket(io::Error),
-    Ended(ExitStatus),
-}
-
-/// Connects to the monitor as soon as QEMU has made its socket.
-fn connect(child: &mut Child, socket: &PathBuf, timeout: Duration) -> Result<UnixStream, Connect> {
-    let deadline = Instant::now() + timeout;
-    loop {
-        match UnixStream::connect(socket) {
-            Ok(stream) => {
-                stream.set_read_timeout(Some(timeout)).map_err(Connect::Socket)?;
-                stream.set_write_timeout(Some(timeout)).map_err(Connect::Socket)?;
-                return Ok(stream);
-            }
-            Err(error) if Instant::now() > deadline => return Err(Connect::Socket(error)),
-            Err(_) => {}
-        }
-        if let Ok(Some(status)) = child.try_wait() {
-            return Err(Connect::Ended(status));
-        }
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// A thread that writes what it is sent; it ends with its sender or with the pipe.
-fn writer(pipe: Option<impl Write + Send + 'static>) -> Sender<String> {
-    let (sender, receiver) = mpsc::channel::<String>();
-    if let Some(mut pipe) = pipe {
-        thread::spawn(move || {
-            for text in receiver {
-                if pipe.write_all(text.as_bytes()).and_then(|()| pipe.flush()).is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    sender
-}
-
-/// A thread that sends every line it reads; it ends with the pipe.
-fn reader(pipe: Option<impl Read + Send + 'static>) -> Receiver<String> {
-    let (sender, receiver) = mpsc::channel();
-    if let Some(pipe) = pipe {
-        thread::spawn(move || {
-            for line in BufReader::new(pipe).split(b'\n') {
-                let Ok(line) = line else { return };
-                if sender.send(String::from_utf8_lossy(&line).trim_end().to_owned()).is_err() {
-                    return;
-                }
-            }
-        });
-    }
-    receiver
-}
-
-/// What is left in a pipe whose other end is closed, or closes soon.
-fn drain(receiver: &Receiver<String>) -> Vec<String> {
-    let mut lines = Vec::new();
-    while let Ok(line) = receiver.recv_timeout(Duration::from_millis(500)) {
-        lines.push(line);
-    }
-    lines
 }

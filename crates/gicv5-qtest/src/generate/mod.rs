@@ -9,12 +9,13 @@
 //! Left out is what the architecture makes UNPREDICTABLE, because two machines that differ there are both
 //! right: writing an entry of a live table whose VALID is 1 (VMT-15 and its siblings for the physical IST).
 
-use gicv5_arch::insn::GicInsn;
+mod instructions;
+mod ist;
+
 use gicv5_arch::irs::IrsReg;
-use gicv5_arch::sysreg::SysReg;
 use gicv5_random::Rng;
 
-use crate::ist::{IstRegisters, IstShape};
+use crate::ist::IstRegisters;
 use crate::layout::{FRAME_BYTES, RESET, SPIS, TABLES, offset};
 use crate::operation::{Operation, Width, WireLevel, pieces};
 
@@ -77,19 +78,8 @@ fn place(register: IrsReg) -> (u64, Width) {
 /// Bases for tables, 4 KiB and more apart: enough for every level-1 table that is generated.
 const BASES: u64 = 8;
 
-/// Where level-2 tables lie: the second half of [`TABLES`], aligned to the largest, 64 KiB.
-const LEVEL_2: u64 = TABLES.start + 0x2_0000;
-
 /// Level-1 entries that the survey reads at each base.
 const SURVEYED_ENTRIES: u64 = 20;
-
-/// The INTID of an interrupt by its number: LPIs first, then SPIs.
-fn interrupt(number: usize) -> u64 {
-    match LPIS.get(number) {
-        Some(&lpi) => 2 << 29 | u64::from(lpi),
-        None => 3 << 29 | number.saturating_sub(LPIS.len()) as u64,
-    }
-}
 
 /// Makes sequences from a seed.
 #[derive(Debug, Clone)]
@@ -101,21 +91,6 @@ pub struct Generator {
     /// Whether a PE executes instructions.
     executes: bool,
 }
-
-/// The interrupts that instructions name: LPIs and SPIs by INTID, PPIs by their IDs. Every one has priorities of its own,
-/// [`PRIORITY_STEP`] apart, so that no two are ever equally urgent: between those a machine may choose (HPPI-4).
-const LPIS: [u32; 5] = [1, 2, 3, 500, 1030];
-const EXECUTED_SPIS: u32 = 4;
-/// One edge PPI and two level PPIs without a device behind them.
-const PPIS: [u32; 3] = [3, 9, 28];
-const PRIORITY_STEP: u64 = 12;
-/// The registers with the priorities of PPIs 0 to 31.
-const PRIORITYRS: [SysReg; 4] = [
-    SysReg::ICC_PPI_PRIORITYR0_EL1,
-    SysReg::ICC_PPI_PRIORITYR1_EL1,
-    SysReg::ICC_PPI_PRIORITYR2_EL1,
-    SysReg::ICC_PPI_PRIORITYR3_EL1,
-];
 
 impl Generator {
     /// The generator that belongs to `seed`. Its first sequence depends on nothing else.
@@ -357,351 +332,6 @@ impl Generator {
         }
     }
 
-    /// The whole sequence that makes an IST valid, with a mistake now and then.
-    fn make_ist_valid(&mut self) {
-        if self.ist.is_valid() && self.random.chance(1, 2) {
-            self.make_ist_invalid();
-        }
-        let shape = match self.shape() {
-            // One that fits the tables: QEMU 11.1 keeps address bits that the alignment makes zero, and the interrupts of
-            // such a table lie elsewhere.
-            shape if self.executes && IstShape(shape).alignment() > 0x1_0000 => shape & !0x1f | 14,
-            shape => shape,
-        };
-        let base = match IstShape(shape).alignment() {
-            ..=0x1000 => self.base(),
-            // The start of the tables is aligned to 1 MiB.
-            _ => TABLES.start,
-        };
-        if !self.ist.is_valid() && TABLES.contains(&base) {
-            if self.executes {
-                self.prepare(base, shape);
-            } else {
-                self.level_1(base);
-            }
-        }
-        self.write(offset::IST_CFGR, Width::W32, shape);
-        // An unaligned base may be written: its low bits are reserved.
-        let stray = if !self.executes && self.random.chance(1, 12) { self.random.below(64) << 6 } else { 0 };
-        let value = base | stray | 1;
-        match self.random.below(6) {
-            // Low half first: the high half comes while VALID is already 1, so the IST is another than was prepared.
-            0 if !self.executes || TABLES.contains(&base) => {
-                self.write(offset::IST_BASER, Width::W32, value);
-                self.write(offset::IST_BASER + 4, Width::W32, value >> 32);
-            }
-            1 => {
-                self.write(offset::IST_BASER + 4, Width::W32, value >> 32);
-                self.write(offset::IST_BASER, Width::W32, value);
-            }
-            _ => self.write(offset::IST_BASER, Width::W64, value),
-        }
-        self.read(offset::IST_STATUSR, Width::W32);
-        self.read(offset::IST_BASER, Width::W64);
-        if self.executes {
-            self.set_up_lpis();
-        }
-    }
-
-    /// Fills a few level-1 entries at `base`, invalid or, before the IST is valid, valid (IST-3).
-    fn level_1(&mut self, base: u64) {
-        for _ in 0..self.random.below(4) {
-            let entry = self.random.below(16);
-            let table = LEVEL_2 + self.random.below(2) * 0x1_0000;
-            let valid = u64::from(self.random.chance(1, 4));
-            self.out.push(Operation::Store { address: base + entry * 8, width: Width::W64, value: table | valid });
-        }
-    }
-
-    /// What one may and may not do while the IST is valid, or while it is not.
-    fn use_ist(&mut self) {
-        match self.random.below(6) {
-            0..3 => {
-                let lpi = self.lpi();
-                self.write(offset::MAP_L2_ISTR, Width::W32, lpi);
-                self.read(offset::IST_STATUSR, Width::W32);
-                if self.random.chance(1, 4) {
-                    self.write(offset::MAP_L2_ISTR, Width::W32, lpi);
-                }
-            }
-            3 => {
-                let shape = self.shape();
-                self.write(offset::IST_CFGR, Width::W32, shape);
-                self.read(offset::IST_CFGR, Width::W32);
-            }
-            // That would make an IST valid in memory that nobody has seen to.
-            _ if self.executes && !self.ist.is_valid() => {}
-            4 => {
-                let base = self.base();
-                self.write(offset::IST_BASER, Width::W64, base | 1);
-                self.read(offset::IST_BASER, Width::W64);
-            }
-            _ => {
-                let base = self.base();
-                self.write(offset::IST_BASER + 4, Width::W32, base >> 32);
-                self.read(offset::IST_BASER, Width::W64);
-            }
-        }
-    }
-
-    fn make_ist_invalid(&mut self) {
-        // The address of the clearing write is ignored while VALID is 1.
-        let base = if self.random.chance(1, 2) { self.base() } else { 0 };
-        let width = if self.random.chance(1, 4) { Width::W32 } else { Width::W64 };
-        self.write(offset::IST_BASER, width, base);
-        self.read(offset::IST_STATUSR, Width::W32);
-        self.read(offset::IST_BASER, Width::W64);
-    }
-
-    // --- instructions -------------------------------------------------------------------------------------------
-
-    fn gic(&mut self, insn: GicInsn, xt: u64) {
-        self.out.push(Operation::Gic { insn, xt });
-    }
-
-    fn msr(&mut self, register: SysReg, value: u64) {
-        self.out.push(Operation::WriteSysreg { register, value });
-    }
-
-    fn mrs(&mut self, register: SysReg) {
-        self.out.push(Operation::ReadSysreg { register });
-    }
-
-    /// A priority that no other interrupt than number `number` ever has.
-    fn priority(&mut self, number: usize) -> u64 {
-        number as u64 + PRIORITY_STEP * self.random.below(2)
-    }
-
-    /// What makes the PE and the IRS take part, from reset.
-    fn set_up(&mut self) {
-        for (n, ppi) in PPIS.into_iter().enumerate() {
-            let priority = self.priority(LPIS.len() + EXECUTED_SPIS as usize + n);
-            let register = PRIORITYRS.get(ppi as usize / 8).copied().unwrap_or(SysReg::ICC_PPI_PRIORITYR0_EL1);
-            self.msr(register, priority << (ppi % 8 * 8));
-        }
-        self.msr(SysReg::ICC_PPI_ENABLER0_EL1, PPIS.iter().fold(0, |bits, ppi| bits | 1 << ppi));
-        self.write(offset::CR0, Width::W32, 1);
-        self.read(offset::CR0, Width::W32);
-        for number in LPIS.len()..LPIS.len() + EXECUTED_SPIS as usize {
-            self.set_priority(number);
-        }
-        self.msr(SysReg::ICC_PCR_EL1, 31);
-        self.msr(SysReg::ICC_CR0_EL1, 1);
-    }
-
-    fn set_priority(&mut self, number: usize) {
-        let xt = self.priority(number) << 35 | interrupt(number);
-        self.gic(GicInsn::GIC_CDPRI, xt);
-    }
-
-    /// LPIs of a new IST have priority 0 (IST-24), all of them.
-    fn set_up_lpis(&mut self) {
-        for number in 0..LPIS.len() {
-            self.set_priority(number);
-        }
-    }
-
-    /// Prepares an IST at `base`: each level-1 entry names a level-2 table of its own, valid or not, and the entries of the
-    /// interrupts that are named are zero, because an IST must not become valid with Pending set (IST-22).
-    fn prepare(&mut self, base: u64, shape: u64) {
-        let shape = IstShape(shape);
-        let (entry_bytes, table_bytes, two_level) = (shape.entry_bytes(), shape.l2_bytes(), shape.two_level());
-        let mut store = |address: u64, value| {
-            self.out.push(Operation::Store { address: address & !7, width: Width::W64, value });
-        };
-        // The tables of the entries that matter do not meet: there is room for 32 of 4 KiB or 2 of 64 KiB.
-        let table = |entry: u64| LEVEL_2 + entry * table_bytes % (TABLES.end - LEVEL_2);
-        for entry in 0..SURVEYED_ENTRIES {
-            let valid = u64::from(self.random.chance(1, 2));
-            store(base + entry * 8, if two_level { table(entry) | valid } else { 0 });
-        }
-        for lpi in LPIS.map(u64::from) {
-            let at = lpi * entry_bytes;
-            store(if two_level { table(at / table_bytes) + at % table_bytes } else { base + at }, 0);
-        }
-    }
-
-    /// A few instructions.
-    fn instructions(&mut self) {
-        let number = self.random.below(LPIS.len() as u64 + u64::from(EXECUTED_SPIS)) as usize;
-        let id = interrupt(number);
-        let is_lpi = number < LPIS.len();
-        match self.random.below(20) {
-            0 => self.gic(GicInsn::GIC_CDEN, id),
-            // QEMU 11.1 takes a disable of an SPI for an enable, and a clear of its pending state for a set.
-            1 if is_lpi => self.gic(GicInsn::GIC_CDDIS, id),
-            1 => self.gic(GicInsn::GIC_CDEN, id),
-            2..5 => {
-                let pending = u64::from(!is_lpi || self.random.chance(3, 4));
-                self.gic(GicInsn::GIC_CDPEND, pending << 32 | id);
-            }
-            5 => self.set_priority(number),
-            6 => {
-                let target = if self.random.chance(2, 3) { 0 } else { self.random.below(6) };
-                self.gic(GicInsn::GIC_CDAFF, target << 32 | id);
-            }
-            7 => {
-                let mode = self.random.below(2);
-                self.gic(GicInsn::GIC_CDHM, mode << 32 | id);
-            }
-            8..11 => {
-                self.mrs(SysReg::ICC_HPPIR_EL1);
-                self.gic(GicInsn::GICR_CDIA, 0);
-                if self.random.chance(3, 4) {
-                    self.gic(GicInsn::GIC_CDEOI, 0);
-                }
-                if self.random.chance(1, 2) {
-                    self.gic(GicInsn::GIC_CDDI, id);
-                }
-            }
-            11 => self.gic(GicInsn::GIC_CDDI, id),
-            12 => {
-                self.gic(GicInsn::GIC_CDRCFG, id);
-                self.mrs(SysReg::ICC_ICSR_EL1);
-            }
-            13 => self.ppi(),
-            14 => self.cpu_interface(),
-            15 => self.unreachable(),
-            _ => self.life(),
-        }
-    }
-
-    /// A whole life of an interrupt: it becomes pending, is acknowledged, dropped and deactivated, and may become pending
-    /// or be deactivated in between; most others are out of the way.
-    fn life(&mut self) {
-        for _ in 0..3 {
-            self.gic(GicInsn::GIC_CDEOI, 0);
-        }
-        if self.random.chance(1, 2) {
-            self.write(offset::CR0, Width::W32, 1);
-            self.msr(SysReg::ICC_PCR_EL1, 31);
-            self.msr(SysReg::ICC_CR0_EL1, 1);
-        }
-        let others = LPIS.len() + EXECUTED_SPIS as usize;
-        let number = self.random.below((others + PPIS.len()) as u64) as usize;
-        let ppi = number.checked_sub(others).and_then(|n| PPIS.get(n)).copied();
-        let id = ppi.map_or(interrupt(number), |ppi| 1 << 29 | u64::from(ppi));
-        match ppi {
-            Some(ppi) => {
-                self.msr(SysReg::ICC_PPI_ENABLER0_EL1, 1 << ppi);
-                self.msr(SysReg::ICC_PPI_SPENDR0_EL1, 1 << ppi);
-            }
-            None => {
-                self.gic(GicInsn::GIC_CDAFF, id);
-                self.gic(GicInsn::GIC_CDEN, id);
-                let mode = self.random.below(2);
-                self.gic(GicInsn::GIC_CDHM, mode << 32 | id);
-                self.gic(GicInsn::GIC_CDPEND, 1 << 32 | id);
-            }
-        }
-        for _ in 0..3 + self.random.below(6) {
-            match self.random.below(8) {
-                0..3 => self.gic(GicInsn::GICR_CDIA, 0),
-                3 => self.gic(GicInsn::GIC_CDEOI, 0),
-                4 | 5 => self.gic(GicInsn::GIC_CDDI, id),
-                6 => match ppi {
-                    Some(ppi) => self.msr(SysReg::ICC_PPI_SPENDR0_EL1, 1 << ppi),
-                    None => self.gic(GicInsn::GIC_CDPEND, 1 << 32 | id),
-                },
-                _ => self.mrs(SysReg::ICC_HPPIR_EL1),
-            }
-            match ppi {
-                Some(_) => {
-                    self.mrs(SysReg::ICC_PPI_SPENDR0_EL1);
-                    self.mrs(SysReg::ICC_PPI_SACTIVER0_EL1);
-                }
-                None => {
-                    self.gic(GicInsn::GIC_CDRCFG, id);
-                    self.mrs(SysReg::ICC_ICSR_EL1);
-                }
-            }
-        }
-    }
-
-    fn ppi(&mut self) {
-        let n = self.random.below(PPIS.len() as u64) as usize;
-        let ppi = PPIS.get(n).copied().unwrap_or(3);
-        let bit = 1 << ppi;
-        match self.random.below(8) {
-            0..3 => self.msr(SysReg::ICC_PPI_SPENDR0_EL1, bit),
-            3 => self.msr(SysReg::ICC_PPI_CPENDR0_EL1, bit),
-            4 => self.msr(SysReg::ICC_PPI_SACTIVER0_EL1, bit),
-            5 => self.msr(SysReg::ICC_PPI_CACTIVER0_EL1, bit),
-            6 => {
-                let enabled = PPIS.iter().filter(|_| self.random.chance(3, 4)).fold(0, |bits, ppi| bits | 1 << ppi);
-                self.msr(SysReg::ICC_PPI_ENABLER0_EL1, enabled);
-            }
-            _ => self.gic(GicInsn::GIC_CDDI, 1 << 29 | u64::from(ppi)),
-        }
-        for register in [SysReg::ICC_PPI_SPENDR0_EL1, SysReg::ICC_PPI_CACTIVER0_EL1, SysReg::ICC_PPI_ENABLER0_EL1] {
-            self.mrs(register);
-        }
-    }
-
-    fn cpu_interface(&mut self) {
-        match self.random.below(6) {
-            0 => {
-                let enable = self.random.below(2);
-                self.msr(SysReg::ICC_CR0_EL1, enable);
-            }
-            1..4 => {
-                let mask = if self.random.chance(1, 2) { 31 } else { self.random.below(32) };
-                self.msr(SysReg::ICC_PCR_EL1, mask);
-            }
-            4 => self.gic(GicInsn::GIC_CDEOI, 0),
-            _ => self.gic(GicInsn::GICR_CDNMIA, 0),
-        }
-        for register in [SysReg::ICC_APR_EL1, SysReg::ICC_PCR_EL1, SysReg::ICC_HPPIR_EL1] {
-            self.mrs(register);
-        }
-    }
-
-    /// Instructions on what is no LPI or SPI that could be reached: they do nothing (INS-11).
-    fn unreachable(&mut self) {
-        let id = *self
-            .random
-            .pick(&[
-                0x4000_4000,
-                0x40ff_ffff,
-                0x6000_0100,
-                0x6000_ffff,
-                0x2000_0003,
-                0x0000_0001,
-                0x8000_0001,
-                0xe000_0001,
-            ])
-            .unwrap_or(&0);
-        let insn = *self
-            .random
-            .pick(&[GicInsn::GIC_CDEN, GicInsn::GIC_CDPRI, GicInsn::GIC_CDAFF, GicInsn::GIC_CDPEND, GicInsn::GIC_CDHM])
-            .unwrap_or(&GicInsn::GIC_CDEN);
-        let high = self.random.below(0x1_0000) << 32;
-        self.gic(insn, high | id);
-        self.gic(GicInsn::GIC_CDRCFG, id);
-        self.mrs(SysReg::ICC_ICSR_EL1);
-    }
-
-    /// Reads the state of all interrupts and of the PE.
-    fn survey_instructions(&mut self) {
-        for number in 0..LPIS.len() + EXECUTED_SPIS as usize {
-            let id = interrupt(number);
-            self.gic(GicInsn::GIC_CDRCFG, id);
-            self.mrs(SysReg::ICC_ICSR_EL1);
-        }
-        for register in [
-            SysReg::ICC_APR_EL1,
-            SysReg::ICC_PCR_EL1,
-            SysReg::ICC_HPPIR_EL1,
-            SysReg::ICC_IAFFIDR_EL1,
-            SysReg::ICC_PPI_ENABLER0_EL1,
-            SysReg::ICC_PPI_SPENDR0_EL1,
-            SysReg::ICC_PPI_SACTIVER0_EL1,
-            SysReg::ICC_PPI_HMR0_EL1,
-        ] {
-            self.mrs(register);
-        }
-    }
-
     /// Reads all state that sequences change.
     fn survey(&mut self) {
         if self.executes {
@@ -737,7 +367,10 @@ impl Generator {
 
 #[cfg(test)]
 mod tests {
+    use super::instructions::{EXECUTED_SPIS, LPIS, PPIS, PRIORITY_STEP, interrupt};
     use super::*;
+    use crate::ist::IstShape;
+    use gicv5_arch::insn::GicInsn;
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
