@@ -1,14 +1,18 @@
 //! Scenarios: what a file describes, read and checked before anything is done.
 //!
-//! [`read()`] turns the text into a [`Scenario`]; [`words`] reads the short sentences in it; [`problem`] shows what is wrong
+//! [`read()`] turns the text into a [`Scenario`]; [`sentence`] reads the short sentences in it; [`problem`] shows what is wrong
 //! as a compiler does. `docs/scenarios.md` is the language's page.
 
+mod events;
 mod problem;
+mod program;
 mod read;
+mod sentence;
 mod table;
 #[cfg(test)]
 mod tests;
-mod words;
+mod vms;
+mod world;
 
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, Priority, VpeId};
