@@ -3,12 +3,39 @@
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use std::collections::BTreeMap;
 
 /// A list of exceptions of one kind.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Exceptions<E> {
     pub(crate) exception: Vec<E>,
+}
+
+impl Exceptions<Uncovered> {
+    /// The reason for each id. What is wrong with the list of this file goes to the findings: an id that does not exist, one that has
+    /// two reasons, and what else `wrong` says of one.
+    pub(crate) fn reasons(
+        &self,
+        file: &str,
+        exists: impl Fn(&str) -> bool,
+        wrong: impl Fn(&str) -> Option<String>,
+        findings: &mut Vec<String>,
+    ) -> BTreeMap<&str, &str> {
+        let mut reasons = BTreeMap::new();
+        for exception in &self.exception {
+            for id in &exception.rules {
+                if !exists(id) {
+                    findings.push(format!("{file}: there is no {id}"));
+                }
+                if reasons.insert(id.as_str(), exception.reason.as_str()).is_some() {
+                    findings.push(format!("{file}: {id} has two reasons"));
+                }
+                findings.extend(wrong(id).map(|wrong| format!("{file}: {id} {wrong}")));
+            }
+        }
+        reasons
+    }
 }
 
 impl<E: DeserializeOwned> Exceptions<E> {

@@ -116,24 +116,15 @@ fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[SourceFile]) -> (S
         }
     }
 
-    let mut reasons: BTreeMap<&str, &str> = BTreeMap::new();
-    for exception in &exceptions.exception {
-        for id in &exception.rules {
-            let known = match id.strip_prefix("hazard ") {
-                Some(number) => book.hazards.iter().any(|hazard| hazard.number.to_string() == number),
-                None => book.rule(id).is_some_and(|rule| rule.id == *id),
-            };
-            if !known {
-                findings.push(format!("{EXCEPTIONS}: there is no {id}"));
-            }
-            if reasons.insert(id, &exception.reason).is_some() {
-                findings.push(format!("{EXCEPTIONS}: {id} has two reasons"));
-            }
-            if let Some([(path, name), ..]) = tests.get(id).map(Vec::as_slice) {
-                findings.push(format!("{EXCEPTIONS}: {id} has a reason and a test, {name} in {path}"));
-            }
-        }
-    }
+    let exists = |id: &str| match id.strip_prefix("hazard ") {
+        Some(number) => book.hazards.iter().any(|hazard| hazard.number.to_string() == number),
+        None => book.rule(id).is_some_and(|rule| rule.id == *id),
+    };
+    let wrong = |id: &str| {
+        let (path, name) = tests.get(id)?.first()?;
+        Some(format!("has a reason and a test, {name} in {path}"))
+    };
+    let reasons = exceptions.reasons(EXCEPTIONS, exists, wrong, &mut findings);
 
     let mut page = String::new();
     let covered = |rule: &&Rule| COVERED.contains(&rule.group.as_str());

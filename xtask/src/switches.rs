@@ -78,20 +78,8 @@ fn table(
             covered.entry(id).or_default().push(switch.name);
         }
     }
-    let mut reasons = BTreeMap::<&str, &str>::new();
-    for exception in &exceptions.exception {
-        for id in &exception.rules {
-            if !exists(id) {
-                findings.push(format!("{EXCEPTIONS}: there is no {id}"));
-            }
-            if covered.contains_key(id.as_str()) {
-                findings.push(format!("{EXCEPTIONS}: {id} has a switch and a reason"));
-            }
-            if reasons.insert(id, &exception.reason).is_some() {
-                findings.push(format!("{EXCEPTIONS}: {id} has two reasons"));
-            }
-        }
-    }
+    let wrong = |id: &str| covered.contains_key(id).then(|| "has a switch and a reason".to_owned());
+    let reasons = exceptions.reasons(EXCEPTIONS, exists, wrong, &mut findings);
     let open: Vec<String> = book.rules.iter().filter(|rule| is_open(rule)).map(|rule| rule.id.clone()).collect();
     let numbered = book.open_questions.iter().map(|question| format!("open question {}", question.number));
     let all: Vec<String> = open.into_iter().chain(numbered).collect();

@@ -1,6 +1,5 @@
 //! The hypervisor that the engine is: the libraries' view of machine and host.
 
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use gicv5_phys::{OwnedLpi, Phys};
 use super::scenario::Ns;
 
 /// The machine, the PE on which the host is at work, and how long a tick is.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct Board {
     machine: Machine,
     pes: BoardPes,
@@ -25,7 +24,7 @@ pub(super) struct Board {
 }
 
 /// The PEs, one of which is the current one.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct BoardPes {
     first: ModelPe,
     pes: Arc<[ModelPe]>,
@@ -33,7 +32,7 @@ pub(super) struct BoardPes {
 }
 
 /// The time as the host's clock shows it.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct BoardClock {
     machine: Machine,
     tick: Ns,
@@ -107,12 +106,14 @@ impl Platform for Board {
 }
 
 /// What the hypervisor's library gets: the same, with the LPIs of the physical driver.
+#[derive(Debug)]
 pub(super) struct BoardWithLpis {
     base: Board,
     lpis: PhysLpis,
 }
 
 /// The LPIs of the physical driver. Each request, and each release, is a fault point of the machine.
+#[derive(Debug)]
 pub(super) struct PhysLpis {
     machine: Machine,
     phys: Arc<Phys<Board>>,
@@ -121,12 +122,6 @@ pub(super) struct PhysLpis {
 impl BoardWithLpis {
     pub(super) fn new(base: Board, phys: Arc<Phys<Board>>) -> BoardWithLpis {
         BoardWithLpis { lpis: PhysLpis { machine: base.machine.clone(), phys }, base }
-    }
-}
-
-impl fmt::Debug for BoardWithLpis {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BoardWithLpis")
     }
 }
 

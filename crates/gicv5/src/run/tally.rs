@@ -81,7 +81,7 @@ struct VcpuTally {
 }
 
 /// What is counted of a run.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     /// State changes delivered: wires, instructions, commands, residency, time slices.
     pub(super) events: u64,
@@ -103,15 +103,7 @@ impl VmTally {
 
 impl Tally {
     pub(super) fn new(vms: usize) -> Tally {
-        Tally {
-            events: 0,
-            created: 0,
-            destroyed: 0,
-            migrated: 0,
-            table_bytes: 0,
-            most_table_bytes: 0,
-            vms: vec![VmTally::default(); vms],
-        }
+        Tally { vms: vec![VmTally::default(); vms], ..Tally::default() }
     }
 
     fn vm(&mut self, vm: VmAt, change: impl FnOnce(&mut VmTally)) {

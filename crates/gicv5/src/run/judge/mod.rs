@@ -80,14 +80,8 @@ pub(crate) struct Judge {
     pes: BTreeMap<PeIndex, Pe>,
     findings: Vec<Finding>,
     count: u64,
-    /// Undelivered at the end, or discarded with a VM that was destroyed.
-    undelivered: u64,
-    discarded: u64,
-    injected: u64,
-    delivered: u64,
-    /// In VMs that are gone.
-    merged: u64,
-    doorbells: u64,
+    /// Of VMs that are gone as far as merged events go.
+    counts: Counts,
     /// The LPIs that doorbells have made pending and the host has not taken.
     rung: HashSet<Lpi>,
     /// The LPIs that the host sends itself.
@@ -129,14 +123,7 @@ impl Judge {
 
     pub(crate) fn counts(&self) -> Counts {
         let live = self.vms.values().flat_map(|vm| vm.interrupts.values()).map(Interrupt::merged);
-        Counts {
-            injected: self.injected,
-            delivered: self.delivered,
-            merged: self.merged + live.sum::<u64>(),
-            doorbells: self.doorbells,
-            undelivered: self.undelivered,
-            discarded: self.discarded,
-        }
+        Counts { merged: self.counts.merged + live.sum::<u64>(), ..self.counts }
     }
 
     fn find(&mut self, tick: Tick, rule: &'static str, what: impl FnOnce() -> String) {
@@ -224,8 +211,8 @@ impl Judge {
         for interrupt in vm.interrupts.values() {
             let mut interrupt = interrupt.clone();
             interrupt.settle(|_| true);
-            self.discarded += u64::from(interrupt.pend == Pend::Yes);
-            self.merged += interrupt.merged();
+            self.counts.discarded += u64::from(interrupt.pend == Pend::Yes);
+            self.counts.merged += interrupt.merged();
         }
     }
 
@@ -283,7 +270,7 @@ impl Judge {
             let operand = VmPendingOperand::new_with_raw_value(xt);
             if let Some(id) = operand.int_id() {
                 let pending = operand.pending();
-                self.injected += u64::from(pending);
+                self.counts.injected += u64::from(pending);
                 self.touch(pe, operand.vm(), id, |interrupt| interrupt.event(pe, pending));
             }
             return;
@@ -318,7 +305,7 @@ impl Judge {
                 let operand = PendingOperand::new_with_raw_value(xt);
                 if let Some(id) = operand.int_id() {
                     let pending = operand.pending();
-                    self.injected += u64::from(pending);
+                    self.counts.injected += u64::from(pending);
                     self.touch(pe, vm, id, |interrupt| interrupt.event(pe, pending));
                 }
             }
@@ -409,7 +396,7 @@ impl Judge {
     }
 
     fn acknowledged(&mut self, tick: Tick, vm: VmId, vpe: VpeId, id: IntId) {
-        self.delivered += 1;
+        self.counts.delivered += 1;
         let Ok(id) = IrsIntId::try_from(id) else {
             return self.find(tick, "PPI-18", || format!("{vpe} of {vm} took {id}, which nobody drives"));
         };
@@ -442,7 +429,7 @@ impl Judge {
     }
 
     fn doorbell(&mut self, tick: Tick, vm: VmId, vpe: VpeId) {
-        self.doorbells += 1;
+        self.counts.doorbells += 1;
         if let Some(pe) = self.where_is(vm, vpe) {
             self.find(tick, "DB-1", || format!("the doorbell of {vpe} of {vm} rang while it is resident on {pe}"));
         }
@@ -492,7 +479,7 @@ impl Judge {
             pe.touched.clear();
         }
         for (vm, vpe, id, resident) in lost {
-            self.undelivered += 1;
+            self.counts.undelivered += 1;
             match resident {
                 true => self.find(tick, "HPPI-1", || {
                     format!("{id} of {vm} is pending, and {vpe}, which runs, has not taken it")
