@@ -17,6 +17,15 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
+    /// How a command ended that may have been interrupted before everything that it looks at held, or did not.
+    pub(crate) fn of(interrupted: bool, held: bool) -> Outcome {
+        match (interrupted, held) {
+            (true, _) => Outcome::Interrupted,
+            (false, true) => Outcome::Held,
+            (false, false) => Outcome::NotHeld,
+        }
+    }
+
     /// The exit status.
     pub(crate) fn status(self) -> u8 {
         match self {

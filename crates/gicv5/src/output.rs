@@ -75,6 +75,16 @@ pub(crate) fn styled(style: Style, text: impl std::fmt::Display) -> String {
     format!("{style}{text}{style:#}")
 }
 
+/// Prints a JSON document, or the same for people.
+pub(crate) fn show<D: Serialize>(
+    out: &mut Console<'_>,
+    json: bool,
+    document: impl FnOnce() -> D,
+    print: impl FnOnce(&mut Console<'_>) -> io::Result<()>,
+) -> io::Result<()> {
+    if json { self::json(out, &document()) } else { print(out) }
+}
+
 /// One JSON document.
 pub(crate) fn json(out: &mut dyn Write, document: &impl Serialize) -> io::Result<()> {
     let text = serde_json::to_string_pretty(document).map_err(io::Error::from)?;

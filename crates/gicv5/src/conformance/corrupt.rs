@@ -321,14 +321,6 @@ pub(super) fn run(
     out: &mut Console<'_>,
 ) -> Result<Outcome, Failure> {
     let campaign = campaign(args.machine, args.pes, &args.filter, count, args.seed, interrupted)?;
-    if args.json {
-        output::json(out, &campaign)?;
-    } else {
-        campaign.print(out)?;
-    }
-    Ok(match (campaign.interrupted, campaign.holds()) {
-        (true, _) => Outcome::Interrupted,
-        (false, true) => Outcome::Held,
-        (false, false) => Outcome::NotHeld,
-    })
+    output::show(out, args.json, || &campaign, |out| campaign.print(out))?;
+    Ok(Outcome::of(campaign.interrupted, campaign.holds()))
 }

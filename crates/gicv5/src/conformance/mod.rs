@@ -116,11 +116,7 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
         let failed = |error| Failure::BadInput(format!("cannot write {}: {error}", quote(&path.to_string_lossy())));
         std::fs::write(path, report.junit()).map_err(failed)?;
     }
-    if args.json {
-        output::json(out, &report)?;
-    } else {
-        report.print(out)?;
-    }
+    output::show(out, args.json, || &report, |out| report.print(out))?;
     Ok(report.outcome())
 }
 

@@ -82,7 +82,7 @@ pub(super) fn run(
             }
         }
     }
-    Ok(if interrupted { Outcome::Interrupted } else { Outcome::Held })
+    Ok(Outcome::of(interrupted, true))
 }
 
 #[cfg(test)]

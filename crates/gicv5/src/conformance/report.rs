@@ -57,11 +57,7 @@ impl Report {
     }
 
     pub(super) fn outcome(&self) -> Outcome {
-        match (self.interrupted, self.failed) {
-            (true, _) => Outcome::Interrupted,
-            (false, 0) => Outcome::Held,
-            (false, _) => Outcome::NotHeld,
-        }
+        Outcome::of(self.interrupted, self.failed == 0)
     }
 
     /// A line for each test: name, how it ended, rules; and why, where it did not pass.

@@ -159,23 +159,21 @@ fn priorities(value: u64) -> String {
 
 /// The sizes of a bitmap of level-2 sizes, lowest bit 4 KiB.
 pub(crate) fn level_2_sizes(bitmap: u64) -> String {
-    let names: Vec<&str> = ["4 KiB", "16 KiB", "64 KiB"]
-        .into_iter()
-        .enumerate()
-        .filter(|(bit, _)| bitmap >> bit & 1 == 1)
-        .map(|(_, name)| name)
-        .collect();
-    if names.is_empty() { "no level-2 size".to_owned() } else { names.join(", ") }
+    names_of_bits(bitmap, &["4 KiB", "16 KiB", "64 KiB"], "no level-2 size")
 }
 
 fn domains(value: u64) -> String {
-    let names: Vec<&str> = ["Secure", "Non-secure", "EL3", "Realm"]
-        .into_iter()
-        .enumerate()
-        .filter(|(bit, _)| value >> bit & 1 == 1)
-        .map(|(_, name)| name)
-        .collect();
-    if names.is_empty() { "no domain".to_owned() } else { names.join(", ") }
+    names_of_bits(value, &DOMAINS, "no domain")
+}
+
+/// What the domains are called, by their number.
+const DOMAINS: [&str; 4] = ["Secure", "Non-secure", "EL3", "Realm"];
+
+/// The names of the bits that are set, from bit 0 on.
+fn names_of_bits(bits: u64, names: &[&str], none: &str) -> String {
+    let set: Vec<&str> =
+        names.iter().enumerate().filter(|(bit, _)| bits >> bit & 1 == 1).map(|(_, name)| *name).collect();
+    if set.is_empty() { none.to_owned() } else { set.join(", ") }
 }
 
 /// The known codes of ERR-4.
@@ -212,9 +210,8 @@ pub(crate) fn of_elements(subject: &Subject<'_>, field: &Field, value: u64, elem
         };
     }
     // Two bits for each element: a domain. Elements that are zero are the rest.
-    let names = ["Secure", "Non-secure", "EL3", "Realm"];
     let mut parts: Vec<String> = (1..4)
-        .zip(names.iter().skip(1))
+        .zip(DOMAINS.iter().skip(1))
         .filter(|(domain, _)| elements.iter().any(|element| element.value == *domain))
         .map(|(domain, name)| format!("{name}: {prefix} {}", list(domain)))
         .collect();

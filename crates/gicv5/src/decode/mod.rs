@@ -65,12 +65,7 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
         return list::print(table, args.json, out);
     };
     let report = decode(table, kind, &args.value)?;
-    if args.json {
-        output::json(out, &report)?;
-    } else {
-        text::print(&report, out)?;
-    }
-    Ok(())
+    Ok(output::show(out, args.json, || &report, |out| text::print(&report, out))?)
 }
 
 /// Takes apart what `kind` and `values` say.

@@ -152,20 +152,14 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
     tally.add(matrix(&grounds, &jobs, args.depth, interrupted));
     let summary =
         report::Summary::new(geometries, settings, tally, start.elapsed(), interrupted.load(Ordering::Relaxed));
-    if args.json {
-        output::json(out, &summary.document())?;
-    } else {
-        summary.print(out)?;
-    }
+    output::show(out, args.json, || summary.document(), |out| summary.print(out))?;
     Ok(summary.outcome())
 }
 
 fn list(args: &Args, out: &mut Console<'_>) -> std::io::Result<()> {
     let geometries = Geometry::all();
-    if args.json {
-        return output::json(out, &report::ListDocument::new(&geometries));
-    }
-    geometries.iter().try_for_each(|geometry| writeln!(out, "{geometry}"))
+    let lines = |out: &mut Console<'_>| geometries.iter().try_for_each(|geometry| writeln!(out, "{geometry}"));
+    output::show(out, args.json, || report::ListDocument::new(&geometries), lines)
 }
 
 static PAIRS: LazyLock<Vec<Switches>> = LazyLock::new(Switches::pairs);

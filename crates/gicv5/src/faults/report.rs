@@ -195,11 +195,7 @@ impl Summary {
     }
 
     pub(super) fn outcome(&self) -> Outcome {
-        match (self.interrupted, self.tally.bad()) {
-            (true, _) => Outcome::Interrupted,
-            (false, 0) => Outcome::Held,
-            (false, _) => Outcome::NotHeld,
-        }
+        Outcome::of(self.interrupted, self.tally.bad() == 0)
     }
 
     pub(super) fn document(&self) -> Document<'_> {

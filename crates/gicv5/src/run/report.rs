@@ -291,11 +291,7 @@ impl<'a> Summary<'a> {
     }
 
     pub(super) fn outcome(&self) -> Outcome {
-        match (self.ending.interrupted, self.verdicts.iter().all(|verdict| verdict.held)) {
-            (true, _) => Outcome::Interrupted,
-            (false, true) => Outcome::Held,
-            (false, false) => Outcome::NotHeld,
-        }
+        Outcome::of(self.ending.interrupted, self.verdicts.iter().all(|verdict| verdict.held))
     }
 
     #[cfg(test)]

@@ -100,6 +100,20 @@ pub(super) struct Verdict {
 /// The script cannot go on. What it says is in the verdict.
 struct Abandoned;
 
+/// Why a part of the VM's life was cut short.
+enum CutShort {
+    /// The script cannot go on.
+    Abandoned,
+    /// The VM is dead, and has been torn down.
+    VmDied,
+}
+
+impl From<Abandoned> for CutShort {
+    fn from(_: Abandoned) -> CutShort {
+        CutShort::Abandoned
+    }
+}
+
 /// Runs the script with these faults.
 pub(super) fn live(setting: &Setting, faults: &[Planned], tell: bool) -> Result<Verdict, String> {
     let Setting { geometry, seed, switches } = setting;

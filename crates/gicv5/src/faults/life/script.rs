@@ -5,7 +5,7 @@ use gicv5_hal::IrsIndex;
 use gicv5_hyp::{Config, Host, LiveTable, VcpuIndex, Vm, VmSpec};
 
 use super::vcpu::self_load;
-use super::{ATTEMPTS, Abandoned, Life, PES, Scene, TIMEOUT};
+use super::{ATTEMPTS, Abandoned, CutShort, Life, PES, Scene, TIMEOUT};
 use crate::faults::board::Board;
 use crate::faults::complaint::{After, Complaint, Phase};
 use crate::faults::geometry::{EntryTable, Found, Geometry};
@@ -97,7 +97,6 @@ impl Life<'_> {
         spec: &VmSpec<'_>,
         bystander: &mut Option<Vm<'h, Board>>,
     ) -> Result<(), Abandoned> {
-        let geometry = self.setting.geometry;
         for _ in 0..ATTEMPTS {
             self.at(Phase::Init);
             if let Err(error) = vm.init(spec) {
@@ -112,24 +111,31 @@ impl Life<'_> {
             if bystander.is_none() {
                 *bystander = Some(self.bystander(host)?);
             }
-            if geometry.lpis {
-                self.at(Phase::CreateIst);
-                if self.alive(host, vm, bystander, Phase::CreateIst, |vm| vm.create_lpi_ist(14))?.is_none() {
-                    continue;
-                }
+            match self.lifetime(host, vm, bystander) {
+                Ok(()) => return self.end(host, vm, bystander),
+                Err(CutShort::VmDied) => {}
+                Err(CutShort::Abandoned) => return Err(Abandoned),
             }
-            if self.guest(host, vm, bystander)?.is_none() {
-                continue;
-            }
-            if geometry.lpis {
-                self.at(Phase::RemoveIst);
-                if self.alive(host, vm, bystander, Phase::RemoveIst, |vm| vm.remove_lpi_ist())?.is_none() {
-                    continue;
-                }
-            }
-            return self.end(host, vm, bystander);
         }
         self.stop(format!("the VM did not live in {ATTEMPTS} attempts"))
+    }
+
+    /// What a VM lives through between its init and its teardown.
+    fn lifetime(
+        &mut self,
+        host: &Host<Board>,
+        vm: &mut Vm<'_, Board>,
+        bystander: &Option<Vm<'_, Board>>,
+    ) -> Result<(), CutShort> {
+        let lpis = self.setting.geometry.lpis;
+        if lpis {
+            self.alive(host, vm, bystander, Phase::CreateIst, |vm| vm.create_lpi_ist(14))?;
+        }
+        self.guest(host, vm, bystander)?;
+        if lpis {
+            self.alive(host, vm, bystander, Phase::RemoveIst, |vm| vm.remove_lpi_ist())?;
+        }
+        Ok(())
     }
 
     pub(super) fn end(
@@ -161,7 +167,7 @@ impl Life<'_> {
         }
     }
 
-    /// Does something with a live VM until it works; `None` if the VM dies of it and was torn down.
+    /// Does something with a live VM until it works, or until the VM dies of it and has been torn down.
     pub(super) fn alive<E: Into<Complaint>>(
         &mut self,
         host: &Host<Board>,
@@ -169,12 +175,13 @@ impl Life<'_> {
         bystander: &Option<Vm<'_, Board>>,
         step: Phase,
         ask: impl Fn(&Vm<'_, Board>) -> Result<(), E>,
-    ) -> Result<Option<()>, Abandoned> {
+    ) -> Result<(), CutShort> {
+        self.at(step);
         for _ in 0..ATTEMPTS {
             let complaint = match ask(vm) {
                 Ok(()) => {
                     self.done();
-                    return Ok(Some(()));
+                    return Ok(());
                 }
                 Err(error) => error.into(),
             };
@@ -183,10 +190,10 @@ impl Life<'_> {
             if dead {
                 self.look_after(host, bystander.as_ref());
                 self.end(host, vm, bystander)?;
-                return Ok(None);
+                return Err(CutShort::VmDied);
             }
         }
-        self.stop(format!("could not {step} in {ATTEMPTS} attempts"))
+        Ok(self.stop(format!("could not {step} in {ATTEMPTS} attempts"))?)
     }
 
     /// A vCPU runs, sleeps, is woken, and runs again; sleeps again and goes on before its doorbell is handled; and is reset.
@@ -195,7 +202,7 @@ impl Life<'_> {
         host: &Host<Board>,
         vm: &mut Vm<'_, Board>,
         bystander: &Option<Vm<'_, Board>>,
-    ) -> Result<Option<()>, Abandoned> {
+    ) -> Result<(), CutShort> {
         let Geometry { vcpus, spis, lpis, .. } = self.setting.geometry;
         let vcpu = VcpuIndex(vcpus - 1);
         let vpe = self.setting.geometry.vpes().last().copied().unwrap_or(VpeId::new(0));
@@ -207,10 +214,7 @@ impl Life<'_> {
         };
         let model = self.model;
         let load = move |vm: &Vm<'_, Board>| self_load(model, vm, here, vcpu);
-        self.at(Phase::Load);
-        if self.alive(host, vm, bystander, Phase::Load, load)?.is_none() {
-            return Ok(None);
-        }
+        self.alive(host, vm, bystander, Phase::Load, load)?;
         self.open(here, interrupt.into_iter(), vpe);
         self.at(Phase::Idle);
         self.hold(|life| life.sleep(vm, here, vcpu))?;
@@ -219,19 +223,13 @@ impl Life<'_> {
             self.hold(|life| life.inject(vm, here, interrupt))?;
             self.hold(|life| life.wake(host, vm, vcpu, interrupt))?;
         }
-        self.at(Phase::Load);
-        if self.alive(host, vm, bystander, Phase::Load, load)?.is_none() {
-            return Ok(None);
-        }
+        self.alive(host, vm, bystander, Phase::Load, load)?;
         if let Some(interrupt) = interrupt {
             self.hold(|life| life.take(here, interrupt))?;
             self.at(Phase::Idle);
             self.hold(|life| life.sleep(vm, here, vcpu))?;
             self.hold(|life| life.inject(vm, here, interrupt))?;
-            self.at(Phase::Load);
-            if self.alive(host, vm, bystander, Phase::Load, load)?.is_none() {
-                return Ok(None);
-            }
+            self.alive(host, vm, bystander, Phase::Load, load)?;
             self.at(Phase::WakeLate);
             self.hold(|life| match life.doorbells(host).as_slice() {
                 [] => None,
@@ -241,7 +239,6 @@ impl Life<'_> {
         }
         self.at(Phase::Put);
         self.hold(|life| life.put(vm, here, vcpu))?;
-        self.at(Phase::Reset);
         self.alive(host, vm, bystander, Phase::Reset, |vm| vm.reset_vcpu(vcpu))
     }
 }
