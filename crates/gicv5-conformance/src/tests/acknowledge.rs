@@ -1,12 +1,8 @@
 //! Acknowledge and the HPPI register.
 
 use core::time::Duration;
-use gicv5_arch::insn::GicInsn;
-use gicv5_arch::sysreg::{HPPIR, SysReg};
 
-use crate::features::Need;
-use crate::lab::acknowledge;
-use crate::outcome::expect;
+use super::prelude::*;
 
 group! { "acknowledge";
     /// With nothing pending an acknowledge returns zero.

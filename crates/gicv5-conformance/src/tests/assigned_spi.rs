@@ -1,13 +1,8 @@
 //! Physical SPIs that belong to a VM.
 
 use gicv5_arch::irs::{IRS_SPI_RESAMPLER, IRS_SPI_VMR};
-use gicv5_arch::values::{MapAction, TriggerMode};
 
-use crate::Bench;
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Failure, expect};
-use crate::virt::{INTERRUPTS, VM, VPES, vspi};
+use super::prelude::*;
 
 /// The usual VM, resident, and the wired SPI in it.
 fn assigned<B: Bench>(lab: &Lab<'_, B>, mode: TriggerMode) -> Result<gicv5_arch::Spi, Failure> {

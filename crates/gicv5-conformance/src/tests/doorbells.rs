@@ -1,15 +1,9 @@
 //! Doorbells: a predicate over present state that rings once for each request (DB-1 to DB-4).
 
 use gicv5_arch::irs::IRS_VPE_DBR;
-use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, SysReg};
-use gicv5_arch::values::{HandlingMode, MapAction};
-use gicv5_arch::{Ppi, PpiBank, Priority};
+use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 
-use crate::Bench;
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Outcome, expect};
-use crate::virt::{DOORBELLS, OTHER, VM, VPES, vlpi, vspi};
+use super::prelude::*;
 
 /// The priority of the interrupts of [`VM`] as the mask of a request: it rings however masks are compared (open question 1).
 const OWN: u32 = 10;
@@ -18,6 +12,18 @@ const OWN: u32 = 10;
 fn wait_for<B: Bench>(lab: &Lab<'_, B>, mask: u32) -> Outcome {
     lab.load(0, VM, VPES[0])?;
     lab.put_asking(0, mask)
+}
+
+/// The usual VM, whose first VPE has left PE 0 and asked for a doorbell.
+fn waiting<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
+    lab.world()?;
+    wait_for(lab, OWN)
+}
+
+/// An LPI of the VPE that left becomes pending, and the doorbell rings.
+fn rings_for<B: Bench>(lab: &Lab<'_, B>, lpi: u32) -> Outcome {
+    lab.inject(VM, vlpi(lpi), true);
+    lab.expect_ring(DOORBELLS[0])
 }
 
 /// An LPI becomes pending, and shows as the candidate of the VPE that left, whose doorbell does not ring.
@@ -30,11 +36,9 @@ fn pends_without_ringing<B: Bench>(lab: &Lab<'_, B>, lpi: u32) -> Outcome {
 group! { "doorbells";
     /// A VPE that waits with a doorbell requested is rung when an interrupt comes for it.
     fn doorbell_rings_for_an_interrupt_that_comes(lab) rules["DB-1", "DB-2", "DB-5", "INJ-1"] needs[Need::Virt] {
-        lab.world()?;
-        wait_for(lab, OWN)?;
+        waiting(lab)?;
         lab.expect_no_ring(DOORBELLS[0])?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])
+        rings_for(lab, 1)
     }
 
     /// It rings at once for an interrupt that was pending before the VPE left.
@@ -54,10 +58,8 @@ group! { "doorbells";
 
     /// One request gives one doorbell, however many interrupts follow.
     fn one_request_gives_one_doorbell(lab) rules["DB-4"] needs[Need::Virt] {
-        lab.world()?;
-        wait_for(lab, OWN)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])?;
+        waiting(lab)?;
+        rings_for(lab, 1)?;
         lab.inject(VM, vlpi(2), true);
         lab.inject(VM, vspi(3), true);
         lab.expect_no_ring(DOORBELLS[0])
@@ -65,10 +67,8 @@ group! { "doorbells";
 
     /// The next departure may ask again.
     fn next_departure_asks_again(lab) rules["DB-4", "DB-3"] needs[Need::Virt] {
-        lab.world()?;
-        wait_for(lab, OWN)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])?;
+        waiting(lab)?;
+        rings_for(lab, 1)?;
         wait_for(lab, OWN)?;
         lab.expect_ring(DOORBELLS[0])
     }
@@ -118,8 +118,7 @@ group! { "doorbells";
         lab.resident()?;
         lab.vd_priority(vlpi(1), 8)?;
         lab.put_asking(0, 8)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])
+        rings_for(lab, 1)
     }
 
     /// The doorbell is not rung below its mask, but for a more urgent interrupt that follows.
@@ -129,8 +128,7 @@ group! { "doorbells";
         lab.vd_priority(vlpi(2), 4)?;
         lab.put_asking(0, 8)?;
         pends_without_ringing(lab, 1)?;
-        lab.inject(VM, vlpi(2), true);
-        lab.expect_ring(DOORBELLS[0])
+        rings_for(lab, 2)
     }
 
     /// A mask of 0 lets only priority 0 through, and one of 31 everything.
@@ -141,14 +139,12 @@ group! { "doorbells";
         lab.vd_priority(vlpi(3), 31)?;
         lab.put_asking(0, 0)?;
         pends_without_ringing(lab, 1)?;
-        lab.inject(VM, vlpi(2), true);
-        lab.expect_ring(DOORBELLS[0])?;
+        rings_for(lab, 2)?;
         lab.inject(VM, vlpi(1), false);
         lab.inject(VM, vlpi(2), false);
         lab.expect_candidate(VM, VPES[0], None)?;
         wait_for(lab, 31)?;
-        lab.inject(VM, vlpi(3), true);
-        lab.expect_ring(DOORBELLS[0])
+        rings_for(lab, 3)
     }
 
     /// The mask of the request takes the place of the one in the settings, in either direction.
@@ -156,8 +152,7 @@ group! { "doorbells";
         lab.world()?;
         lab.set_doorbell(VM, VPES[0], lab.doorbell(DOORBELLS[0])?.with_dbpm(Priority::MOST_URGENT))?;
         wait_for(lab, 31)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])?;
+        rings_for(lab, 1)?;
         lab.inject(VM, vlpi(1), false);
         lab.set_doorbell(VM, VPES[0], lab.doorbell(DOORBELLS[0])?)?;
         wait_for(lab, 0)?;
@@ -215,8 +210,7 @@ group! { "doorbells";
 
     /// A resident VPE needs no doorbell.
     fn resident_vpe_is_not_rung(lab) rules["DB-1", "DB-18"] needs[Need::Virt] {
-        lab.world()?;
-        wait_for(lab, OWN)?;
+        waiting(lab)?;
         lab.load(0, VM, VPES[0])?;
         lab.inject_and_see(vlpi(1))?;
         lab.expect_no_ring(DOORBELLS[0])
@@ -224,8 +218,7 @@ group! { "doorbells";
 
     /// A request that was not used ends when the VPE becomes resident.
     fn request_ends_with_the_waiting(lab) rules["DB-18"] needs[Need::Virt] {
-        lab.world()?;
-        wait_for(lab, OWN)?;
+        waiting(lab)?;
         lab.load(0, VM, VPES[0])?;
         lab.put(0)?;
         pends_without_ringing(lab, 1)
@@ -251,8 +244,7 @@ group! { "doorbells";
         lab.pe.isb();
         lab.inject(VM, vlpi(2), true);
         lab.expect_no_ring(DOORBELLS[1])?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])
+        rings_for(lab, 1)
     }
 
     /// Each VPE has its own doorbell.
@@ -265,8 +257,7 @@ group! { "doorbells";
         lab.inject(VM, vlpi(2), true);
         lab.expect_ring(DOORBELLS[1])?;
         lab.expect_no_ring(DOORBELLS[0])?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])?;
+        rings_for(lab, 1)?;
         lab.expect_no_ring(DOORBELLS[1])
     }
 
@@ -298,8 +289,7 @@ group! { "doorbells";
 
     /// A doorbell that has rung stays pending, although its VPE is resident and the interrupt has gone.
     fn doorbell_is_not_withdrawn(lab) rules["DB-17", "DB-25"] needs[Need::Virt] {
-        lab.world()?;
-        wait_for(lab, OWN)?;
+        waiting(lab)?;
         lab.inject(VM, vlpi(1), true);
         let doorbell = lab.lpi(DOORBELLS[0])?;
         let rang = lab.until(|| lab.config(doorbell).is_ok_and(|config| config.pending()));
@@ -317,8 +307,7 @@ group! { "doorbells";
         lab.world()?;
         lab.pend(lab.lpi(DOORBELLS[0])?)?;
         wait_for(lab, OWN)?;
-        lab.inject(VM, vlpi(1), true);
-        lab.expect_ring(DOORBELLS[0])?;
+        rings_for(lab, 1)?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_no_ring(DOORBELLS[0])
     }
@@ -341,8 +330,7 @@ group! { "doorbells";
         lab.inject(VM, vlpi(1), true);
         lab.expect_no_ring(DOORBELLS[0])?;
         // The request is still there for one that is not.
-        lab.inject(VM, vlpi(2), true);
-        lab.expect_ring(DOORBELLS[0])
+        rings_for(lab, 2)
     }
 
     /// The same interrupt of another VM rings nobody.
@@ -358,8 +346,7 @@ group! { "doorbells";
 
     /// After a VM has become invalid no doorbell of it rings.
     fn invalid_vm_does_not_ring(lab) rules["DB-25", "VM-12"] needs[Need::Virt] {
-        lab.world()?;
-        wait_for(lab, OWN)?;
+        waiting(lab)?;
         lab.map_vm(VM, MapAction::MakeInvalid)?;
         lab.inject(VM, vlpi(1), true);
         lab.expect_no_ring(DOORBELLS[0])

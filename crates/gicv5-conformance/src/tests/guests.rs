@@ -1,16 +1,9 @@
 //! What a guest sees: its own CPU interface, and the interrupts of its own VM.
 
-use gicv5_arch::insn::GicInsn;
 use gicv5_arch::insn::PendingOperand;
-use gicv5_arch::sysreg::{HPPIR, ICC_ICSR_EL1, ICH_VMCR_EL2, SysReg};
-use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{IntId, Ppi, PpiBank};
+use gicv5_arch::sysreg::ICH_VMCR_EL2;
 
-use crate::Bench;
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Outcome, expect};
-use crate::virt::{OTHER, VM, VPES, vlpi, vspi};
+use super::prelude::*;
 
 /// Gives some LPIs of the resident VM a priority each.
 fn priorities<B: Bench>(lab: &Lab<'_, B>, all: &[(u32, u32)]) -> Outcome {

@@ -1,10 +1,6 @@
 //! Edge and level, pending while active, enable and disable.
 
-use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::values::HandlingMode;
-
-use crate::features::Need;
-use crate::outcome::expect;
+use super::prelude::*;
 
 group! { "handling";
     /// A level interrupt stays pending when it is acknowledged.

@@ -1,12 +1,9 @@
 //! ID registers: what a driver reads first must make sense.
 
-use gicv5_arch::irs::{Component, IRS_AIDR, IRS_DEVARCH, IrsReg};
-use gicv5_arch::sysreg::SysReg;
+use gicv5_arch::irs::{Component, IRS_AIDR, IRS_DEVARCH};
 use gicv5_arch::values::Domain;
-use gicv5_hal::Irs;
 
-use crate::features::Need;
-use crate::outcome::{Value, expect};
+use super::prelude::*;
 
 group! { "identification";
     /// The frame says that it is an IRS.

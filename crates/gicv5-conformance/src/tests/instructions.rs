@@ -1,14 +1,7 @@
 //! Every CD instruction: what it changes, what it leaves alone, and when it has no effect.
 
-use gicv5_arch::insn::GicInsn;
-use gicv5_arch::sysreg::{ICC_ICSR_EL1, SysReg};
-use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{Iaffid, IntId, IrsIntId, Ppi, Spi};
-
-use crate::bench::Bench;
-use crate::features::Need;
-use crate::lab::{Lab, ask};
-use crate::outcome::{Failure, Outcome, expect};
+use super::prelude::*;
+use crate::lab::ask;
 
 /// The instructions that name an LPI or SPI, with an operand whose other fields are not zero.
 const NAMING: [(GicInsn, u64); 7] = [

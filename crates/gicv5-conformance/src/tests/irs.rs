@@ -1,11 +1,6 @@
 //! Switching the IRS off and on.
 
-use gicv5_arch::irs::IrsReg;
-use gicv5_hal::Irs;
-
-use crate::features::Need;
-use crate::lab::FRAME;
-use crate::outcome::expect;
+use super::prelude::*;
 
 group! { "irs";
     /// A disabled IRS forwards nothing.

@@ -1,18 +1,20 @@
 //! The physical IST: set-up, linear and two-level, what it holds, and what is refused.
 
 use arbitrary_int::u5;
-use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
+use gicv5_arch::entry::L1_ISTE;
 use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::irs::{IRS_IST_BASER, IRS_MAP_L2_ISTR, IrsReg};
-use gicv5_arch::values::{HandlingMode, L2Size};
-use gicv5_arch::{Addr55_6, Addr55_12, Lpi};
+use gicv5_arch::irs::{IRS_IST_BASER, IRS_MAP_L2_ISTR};
+use gicv5_arch::{Addr55_6, Addr55_12};
 
-use crate::bench::Bench;
-use crate::features::Need;
-use crate::lab::{Lab, TableBlock};
-use crate::outcome::{Failure, Outcome, expect};
+use super::prelude::*;
 
 const NO_TABLE: Failure = Failure::Exhausted { what: "aligned memory" };
+
+/// Memory for an IST, all zeros.
+fn blank<B: Bench>(lab: &Lab<'_, B>, ist: Option<IstGeometry>) -> Result<(IstGeometry, TableBlock), Failure> {
+    let ist = ist.ok_or(NO_TABLE)?;
+    Ok((ist, lab.memory(ist.base())?))
+}
 
 /// A two-level IST without level-2 tables, valid.
 fn two_level<B: Bench>(lab: &Lab<'_, B>, ist: Option<IstGeometry>) -> Result<(IstGeometry, TableBlock), Failure> {
@@ -34,6 +36,13 @@ fn name_level2<B: Bench>(
     let entry = L1_ISTE::ZERO.with_l2_addr(address).with_valid(valid);
     lab.store64(level1, u64::from(index) * 8, entry.raw_value());
     Ok(level2)
+}
+
+/// A two-level IST, valid, with an entry that names a level-2 table.
+fn two_level_naming<B: Bench>(lab: &Lab<'_, B>, index: u32) -> Result<(IstGeometry, TableBlock), Failure> {
+    let both = two_level(lab, lab.features.any_two_level_ist())?;
+    name_level2(lab, both, index, false)?;
+    Ok(both)
 }
 
 /// The first ID behind a level-1 entry.
@@ -109,8 +118,7 @@ group! { "ist";
 
     /// Fewer ID bits than the IRS supports are taken as the fewest it supports.
     fn id_bits_are_raised_to_the_minimum(lab) rules["IST-28"] needs[Need::Lpis] {
-        let ist = lab.features.smallest_ist().ok_or(NO_TABLE)?;
-        let table = lab.memory(ist.base())?;
+        let (ist, table) = blank(lab, lab.features.smallest_ist())?;
         lab.write_attributes()?;
         lab.write(ist.cfgr().with_lpi_id_bits(u5::new(0)))?;
         let address = Addr55_6::new(table.address).map_err(|_| NO_TABLE)?;
@@ -168,8 +176,7 @@ group! { "ist";
 
     /// What was configured in memory before the IST became valid is in force.
     fn preset_entries_are_adopted(lab) rules["IST-22", "IST-25"] needs[Need::Lpis] {
-        let ist = lab.features.linear_ist().ok_or(NO_TABLE)?;
-        let table = lab.memory(ist.base())?;
+        let (ist, table) = blank(lab, lab.features.linear_ist())?;
         let entry = L2_ISTE::ZERO
             .with_enable(true)
             .with_priority(lab.priority(16))
@@ -188,8 +195,7 @@ group! { "ist";
 
     /// An entry that is active when its IST becomes valid is active: it is signalled only after its deactivation.
     fn preset_active_is_adopted(lab) rules["IST-22", "ISM-6"] needs[Need::Lpis] {
-        let ist = lab.features.linear_ist().ok_or(NO_TABLE)?;
-        let table = lab.memory(ist.base())?;
+        let (ist, table) = blank(lab, lab.features.linear_ist())?;
         let entry = L2_ISTE::ZERO.with_active(true).with_enable(true).with_iaffid(lab.iaffid(0));
         lab.store32(table, 3 * ist.entry_size().bytes(), entry.raw_value());
         lab.adopt(ist, table)?;
@@ -264,8 +270,7 @@ group! { "ist";
 
     /// Low address bits that the size of the table demands to be zero are taken as zero.
     fn misaligned_base_is_aligned(lab) rules["IST-12"] needs[Need::Lpis] {
-        let ist = lab.features.linear_ist().ok_or(NO_TABLE)?;
-        let table = lab.memory(ist.base())?;
+        let (ist, table) = blank(lab, lab.features.linear_ist())?;
         let entry = L2_ISTE::ZERO.with_enable(true);
         lab.store32(table, 0, entry.raw_value());
         lab.write_attributes()?;
@@ -292,8 +297,7 @@ group! { "ist";
 
     /// Mapping makes the LPIs of one level-2 table reachable and no others.
     fn mapping_makes_one_table_reachable(lab) rules["LPI-2", "IST-18"] needs[Need::TwoLevel] {
-        let both = two_level(lab, lab.features.any_two_level_ist())?;
-        name_level2(lab, both, 1, false)?;
+        let both = two_level_naming(lab, 1)?;
         let second = first_behind(lab, both.0, 1)?;
         lab.expect_reachable(second, false)?;
         map(lab, lab.lpi(second.id() + 3)?)?;
@@ -303,16 +307,14 @@ group! { "ist";
 
     /// Mapping makes the IRS set VALID in the level-1 entry.
     fn mapping_sets_valid(lab) rules["IST-18", "LPI-2"] needs[Need::TwoLevel] {
-        let both = two_level(lab, lab.features.any_two_level_ist())?;
-        name_level2(lab, both, 0, false)?;
+        let both = two_level_naming(lab, 0)?;
         map(lab, lab.lpi(0)?)?;
         expect("L1_ISTE.VALID", 1, lab.load64(both.1, 0) & 1)
     }
 
     /// Mapping twice changes nothing.
     fn mapping_twice_changes_nothing(lab) rules["IST-19", "LPI-2"] needs[Need::TwoLevel] {
-        let both = two_level(lab, lab.features.any_two_level_ist())?;
-        name_level2(lab, both, 0, false)?;
+        two_level_naming(lab, 0)?;
         let lpi = lab.lpi(1)?;
         map(lab, lpi)?;
         lab.ready(lpi, 16)?;
@@ -336,8 +338,7 @@ group! { "ist";
 
     /// Before the IST is valid software may set VALID in level-1 entries itself.
     fn preset_level1_entries_are_adopted(lab) rules["IST-3", "IST-21"] needs[Need::TwoLevel] {
-        let ist = lab.features.any_two_level_ist().ok_or(NO_TABLE)?;
-        let level1 = lab.memory(ist.base())?;
+        let (ist, level1) = blank(lab, lab.features.any_two_level_ist())?;
         name_level2(lab, (ist, level1), 0, true)?;
         lab.adopt(ist, level1)?;
         lab.expect_reachable(lab.lpi(0)?, true)?;
@@ -399,8 +400,7 @@ group! { "ist";
 
     /// Bits of a level-1 entry that are neither VALID nor address do not matter.
     fn reserved_bits_of_a_level1_entry_are_ignored(lab) rules["IST-13"] needs[Need::TwoLevel] {
-        let ist = lab.features.any_two_level_ist().ok_or(NO_TABLE)?;
-        let level1 = lab.memory(ist.base())?;
+        let (ist, level1) = blank(lab, lab.features.any_two_level_ist())?;
         let level2 = lab.memory(ist.level2().ok_or(NO_TABLE)?)?;
         lab.store32(level2, 0, L2_ISTE::ZERO.with_enable(true).raw_value());
         lab.store64(level1, 0, 0xff << 56 | level2.address.raw() | 0xffe | 1);
@@ -410,8 +410,7 @@ group! { "ist";
 
     /// Bits of IRS_MAP_L2_ISTR that are no ID do not matter.
     fn reserved_bits_of_the_mapping_are_ignored(lab) rules["LPI-2"] needs[Need::TwoLevel] {
-        let both = two_level(lab, lab.features.any_two_level_ist())?;
-        name_level2(lab, both, 1, false)?;
+        let both = two_level_naming(lab, 1)?;
         let second = first_behind(lab, both.0, 1)?;
         lab.write_raw(IrsReg::IRS_MAP_L2_ISTR, 0xff00_0000 | u64::from(second.id()))?;
         lab.expect_reachable(second, true)

@@ -1,13 +1,11 @@
 //! LPIs: the same machine as SPIs, with its state in memory.
 
-use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::irs::{IRS_SETLPIR, SetLpiReg};
-use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::values::{HandlingMode, RoutingMode};
-use gicv5_hal::{Frame, Irs, IrsExt};
+use gicv5_arch::values::RoutingMode;
+use gicv5_hal::Frame;
 
-use crate::features::{IRS, Need};
-use crate::outcome::{Failure, expect};
+use super::prelude::*;
+use crate::features::IRS;
 
 group! { "lpi";
     /// An LPI is pended, taken, dropped and deactivated.
@@ -105,7 +103,7 @@ group! { "lpi";
         let mut seen = [0_u8; COUNT as usize];
         for _ in 0..COUNT {
             lab.expect_signal(0)?;
-            let taken = crate::lab::acknowledge(lab.pe);
+            let taken = acknowledge(lab.pe);
             let index = taken.map_or(u32::MAX, |id| id.id() / 7) as usize;
             match (seen.get_mut(index), taken) {
                 (Some(count), Some(id)) => {

@@ -41,6 +41,7 @@ mod ist;
 mod lpi;
 mod nmi;
 mod ppi;
+mod prelude;
 mod priority;
 mod registers;
 mod reset;

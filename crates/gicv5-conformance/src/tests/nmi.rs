@@ -1,15 +1,11 @@
 //! NMIs: interrupts of priority 0 while SCTLR_ELx.NMI is 1.
 
 use gicv5_arch::insn::AcknowledgeResult;
-use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::{IntId, Ppi, Spi};
 use gicv5_hal::{Pe, PeOps};
 
-use crate::bench::{Bench, Masked};
-use crate::features::Need;
-use crate::lab::{A_WHILE, Lab, SOON, expect_interrupt};
-use crate::outcome::{Failure, Outcome, expect};
-use crate::virt::vlpi;
+use super::prelude::*;
+use crate::bench::Masked;
+use crate::lab::{A_WHILE, SOON, expect_interrupt};
 
 /// Says whether priority 0 is an NMI on a PE.
 fn set_nmi<B: Bench>(lab: &Lab<'_, B>, pe: usize, enable: bool) -> Outcome {

@@ -1,12 +1,6 @@
 //! PPIs: two banks of 64, in registers of the PE.
 
-use gicv5_arch::sysreg::{PPI_PRIORITYR, SysReg};
-use gicv5_arch::{IntId, Ppi, PpiBank};
-
-use crate::bench::Bench;
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Failure, Outcome, expect};
+use super::prelude::*;
 
 const SW: u64 = Ppi::SW_PPI.mask();
 
@@ -39,6 +33,24 @@ fn ready<B: Bench>(lab: &Lab<'_, B>, priority: u32) -> Outcome {
     set_priority(lab, Ppi::SW_PPI, priority)?;
     lab.set_sysreg(SysReg::ICC_PPI_ENABLER0_EL1, SW);
     expect("ICC_PPI_ENABLER0_EL1", SW, lab.sysreg(SysReg::ICC_PPI_ENABLER0_EL1))
+}
+
+/// The software PPI becomes pending, and is taken.
+fn pend_and_take<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
+    lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
+    lab.take(Ppi::SW_PPI)
+}
+
+/// The software PPI and an SPI, of these priorities, become pending behind the mask, which is then opened.
+fn with_an_spi<B: Bench>(lab: &Lab<'_, B>, ppi: u32, spi: u32) -> Result<Spi, Failure> {
+    let id = lab.spi()?;
+    ready(lab, ppi)?;
+    lab.ready(id, spi)?;
+    lab.mask(0)?;
+    lab.pend(id)?;
+    lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
+    lab.mask(31)?;
+    Ok(id)
 }
 
 /// Activates every PPI of a bank, deactivates one after the other, and wants the others to stay active.
@@ -93,8 +105,7 @@ group! { "ppi";
     /// The software PPI is pended by a write, taken, and an edge: taking it clears Pending.
     fn software_ppi_is_taken(lab) rules["PPI-3", "PPI-4", "ISM-3"] needs[] {
         ready(lab, 8)?;
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.take(Ppi::SW_PPI)?;
+        pend_and_take(lab)?;
         expect("pending", 0, lab.sysreg(SysReg::ICC_PPI_SPENDR0_EL1) & SW)?;
         expect("active", SW, lab.sysreg(SysReg::ICC_PPI_SACTIVER0_EL1))?;
         lab.finish(Ppi::SW_PPI)?;
@@ -163,8 +174,7 @@ group! { "ppi";
     /// A PPI that becomes pending while it is active comes back after its deactivation.
     fn ppi_pended_while_active_comes_back(lab) rules["ISM-3", "ISM-7"] needs[] {
         ready(lab, 8)?;
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.take(Ppi::SW_PPI)?;
+        pend_and_take(lab)?;
         lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
         lab.pe.cdeoi();
         lab.expect_silence(0)?;
@@ -185,26 +195,14 @@ group! { "ppi";
 
     /// A PPI and an SPI compete by priority, and the PPI wins if it is more urgent.
     fn more_urgent_ppi_wins(lab) rules["HPPI-3"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        ready(lab, 8)?;
-        lab.ready(spi, 16)?;
-        lab.mask(0)?;
-        lab.pend(spi)?;
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.mask(31)?;
+        let spi = with_an_spi(lab, 8, 16)?;
         lab.handle(Ppi::SW_PPI)?;
         lab.take(spi)
     }
 
     /// A PPI and an SPI compete by priority, and the SPI wins if it is more urgent.
     fn more_urgent_spi_wins(lab) rules["HPPI-3"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        ready(lab, 16)?;
-        lab.ready(spi, 8)?;
-        lab.mask(0)?;
-        lab.pend(spi)?;
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.mask(31)?;
+        let spi = with_an_spi(lab, 16, 8)?;
         lab.expect_best(0, spi)?;
         lab.handle(spi)?;
         lab.take(Ppi::SW_PPI)
@@ -212,15 +210,9 @@ group! { "ppi";
 
     /// Of a PPI and an SPI that are equally urgent either comes first, and then the other.
     fn tie_loses_neither(lab) rules["HPPI-4"] needs[Need::Spis(1)] {
-        let spi = lab.spi()?;
-        ready(lab, 16)?;
-        lab.ready(spi, 16)?;
-        lab.mask(0)?;
-        lab.pend(spi)?;
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.mask(31)?;
+        let spi = with_an_spi(lab, 16, 16)?;
         lab.expect_signal(0)?;
-        let first = crate::lab::acknowledge(lab.pe);
+        let first = acknowledge(lab.pe);
         let ppi_first = first == Some(Ppi::SW_PPI.into());
         let (first, second): (IntId, IntId) = if ppi_first { (Ppi::SW_PPI.into(), spi.into()) } else { (spi.into(), Ppi::SW_PPI.into()) };
         lab.finish(first)?;
@@ -311,8 +303,7 @@ group! { "ppi";
     /// Taking a PPI makes that one active and no other.
     fn acknowledge_activates_one_ppi(lab) rules["PPI-1", "ISM-3"] needs[] {
         ready(lab, 8)?;
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.take(Ppi::SW_PPI)?;
+        pend_and_take(lab)?;
         expect("ICC_PPI_SACTIVER0_EL1", SW, lab.sysreg(SysReg::ICC_PPI_SACTIVER0_EL1))?;
         expect("ICC_PPI_SACTIVER1_EL1", 0, lab.sysreg(SysReg::ICC_PPI_SACTIVER1_EL1))
     }
@@ -322,8 +313,7 @@ group! { "ppi";
         let others = implemented(lab, PpiBank::Architected)? & !SW;
         ready(lab, 8)?;
         lab.set_sysreg(SysReg::ICC_PPI_SACTIVER0_EL1, others);
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.take(Ppi::SW_PPI)?;
+        pend_and_take(lab)?;
         expect("ICC_PPI_SACTIVER0_EL1", others | SW, lab.sysreg(SysReg::ICC_PPI_SACTIVER0_EL1))
     }
 
@@ -368,8 +358,7 @@ group! { "ppi";
         lab.set_sysreg(SysReg::ICC_PPI_PRIORITYR0_EL1, (0xe0 | 8) << 24);
         lab.set_sysreg(SysReg::ICC_PPI_ENABLER0_EL1, SW);
         lab.mask(8)?;
-        lab.set_sysreg(SysReg::ICC_PPI_SPENDR0_EL1, SW);
-        lab.take(Ppi::SW_PPI)?;
+        pend_and_take(lab)?;
         expect("ICC_APR_EL1", 1 << 8, lab.sysreg(SysReg::ICC_APR_EL1))
     }
 }

@@ -1,12 +1,6 @@
 //! Priorities, masks, preemption and nesting.
 
-use gicv5_arch::Spi;
-use gicv5_arch::sysreg::SysReg;
-
-use crate::bench::Bench;
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Failure, expect};
+use super::prelude::*;
 
 /// Starts, and makes SPIs of these priorities ready, not pending.
 fn ready<const N: usize, B: Bench>(lab: &Lab<'_, B>, priorities: [u32; N]) -> Result<[Spi; N], Failure> {

@@ -1,16 +1,10 @@
 //! Access to the registers of the IRS: widths, halves, reserved offsets, read-only fields.
 
-use gicv5_arch::Iaffid;
-use gicv5_arch::irs::{
-    FRAME_BYTES, IRS_CR1, IRS_IST_CFGR, IRS_PE_SELR, IRS_PE_STATUSR, IRS_SPI_SELR, IRS_SYNCR, IrsReg,
-};
+use gicv5_arch::irs::{FRAME_BYTES, IRS_CR1, IRS_IST_CFGR, IRS_PE_SELR, IRS_PE_STATUSR, IRS_SPI_SELR, IRS_SYNCR};
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::values::{Cacheability, Shareability};
-use gicv5_hal::Irs;
 
-use crate::features::Need;
-use crate::lab::FRAME;
-use crate::outcome::{Value, expect};
+use super::prelude::*;
 
 /// True if a 32-bit access at this offset reaches no register, neither whole nor half.
 fn is_reserved(offset: u16) -> bool {

@@ -1,14 +1,9 @@
 //! The machine as it comes, before anything has been written. Nothing is put back after these tests, and those that write
 //! come last.
 
-use gicv5_arch::irs::{IRS_IST_STATUSR, IRS_PE_STATUSR, IRS_SPI_STATUSR, IRS_SYNC_STATUSR, IrsReg};
-use gicv5_arch::sysreg::SysReg;
-use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{Iaffid, PpiBank, Priority, Spi};
+use gicv5_arch::irs::{IRS_IST_STATUSR, IRS_PE_STATUSR, IRS_SPI_STATUSR, IRS_SYNC_STATUSR};
 
-use crate::features::Need;
-use crate::lab::acknowledge;
-use crate::outcome::{Failure, expect};
+use super::prelude::*;
 
 group! { "reset";
     /// The IRS is disabled and idle.

@@ -1,13 +1,8 @@
 //! Residency: which VPE a PE works for, and what the IRS forwards to it.
 
-use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, SysReg};
-use gicv5_arch::values::MapAction;
-use gicv5_arch::{Ppi, PpiBank};
+use gicv5_arch::sysreg::ICH_CONTEXTR_EL2;
 
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::expect;
-use crate::virt::{OTHER, VM, VPES, vlpi, vspi};
+use super::prelude::*;
 
 group! { "residency";
     /// A VPE becomes resident: V is set, F is not, and the register names it.

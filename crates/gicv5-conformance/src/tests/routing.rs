@@ -2,17 +2,29 @@
 
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use gicv5_arch::Iaffid;
-
-use crate::bench::Bench;
-use crate::features::Need;
-use crate::lab::{Lab, acknowledge};
-use crate::outcome::{Outcome, expect};
+use super::prelude::*;
 
 /// Starts all PEs.
 fn start_all<B: Bench>(lab: &Lab<'_, B>) -> Outcome {
     lab.start()?;
     (1..lab.pes()).try_for_each(|pe| lab.start_pe(pe))
+}
+
+/// An SPI that is ready for a PE, with every PE started.
+fn ready_spi_on<B: Bench>(lab: &Lab<'_, B>, pe: usize) -> Result<Spi, Failure> {
+    let spi = lab.spi()?;
+    start_all(lab)?;
+    lab.ready_on(pe, spi, 8)?;
+    Ok(spi)
+}
+
+/// An LPI for IPIs to PE 0, with every PE started.
+fn ready_ipi<B: Bench>(lab: &Lab<'_, B>) -> Result<Lpi, Failure> {
+    lab.linear_ist()?;
+    let ipi = lab.lpi(40)?;
+    start_all(lab)?;
+    lab.ready(ipi, 8)?;
+    Ok(ipi)
 }
 
 group! { "routing";
@@ -47,9 +59,7 @@ group! { "routing";
 
     /// A pending interrupt moves with its target, and is pending there alone.
     fn pending_interrupt_moves(lab) rules["RTE-5", "HPPI-2"] needs[Need::Spis(1), Need::Pes(2)] {
-        let spi = lab.spi()?;
-        start_all(lab)?;
-        lab.ready_on(0, spi, 8)?;
+        let spi = ready_spi_on(lab, 0)?;
         lab.signal(spi)?;
         lab.set_target(spi, 1);
         lab.expect_silence(0)?;
@@ -96,9 +106,7 @@ group! { "routing";
 
     /// An SPI that was taken on one PE can be deactivated on another.
     fn spi_is_deactivated_from_another_pe(lab) rules["INS-7"] needs[Need::Spis(1), Need::Pes(2)] {
-        let spi = lab.spi()?;
-        start_all(lab)?;
-        lab.ready_on(1, spi, 8)?;
+        let spi = ready_spi_on(lab, 1)?;
         lab.pend(spi)?;
         lab.take_on(1, spi)?;
         lab.expect_active(spi, true)?;
@@ -148,10 +156,7 @@ group! { "routing";
 
     /// An LPI that another PE makes pending is an IPI.
     fn ipi_from_another_pe(lab) rules["RTE-7", "INS-22"] needs[Need::Lpis, Need::Pes(2)] {
-        lab.linear_ist()?;
-        let ipi = lab.lpi(40)?;
-        start_all(lab)?;
-        lab.ready(ipi, 8)?;
+        let ipi = ready_ipi(lab)?;
         lab.run_on(1, |pe| {
             pe.cdpend(ipi.into(), true);
         })?;
@@ -196,10 +201,7 @@ group! { "routing";
 
     /// Data that was written before an IPI is there when the IPI is taken.
     fn data_arrives_before_the_ipi(lab) rules["SYN-7"] needs[Need::Lpis, Need::Pes(2)] {
-        lab.linear_ist()?;
-        let ipi = lab.lpi(40)?;
-        start_all(lab)?;
-        lab.ready(ipi, 8)?;
+        let ipi = ready_ipi(lab)?;
         let letter = AtomicU64::new(0);
         for number in 1..20 {
             lab.run_on(1, |pe| {
@@ -217,9 +219,7 @@ group! { "routing";
 
     /// A spare SPI serves as an IPI.
     fn spare_spi_serves_as_an_ipi(lab) rules["RTE-7"] needs[Need::Spis(1), Need::Pes(2)] {
-        let spi = lab.spi()?;
-        start_all(lab)?;
-        lab.ready_on(1, spi, 8)?;
+        let spi = ready_spi_on(lab, 1)?;
         for _ in 0..3 {
             lab.pend(spi)?;
             lab.handle_on(1, spi)?;

@@ -1,12 +1,6 @@
 //! Saving a VM's interrupts, and restoring them.
 
-use gicv5_arch::IrsIntType;
-use gicv5_arch::entry::L2_ISTE;
-use gicv5_arch::values::{HandlingMode, MapAction};
-
-use crate::features::Need;
-use crate::outcome::expect;
-use crate::virt::{OTHER, VM, VPES, preset, vlpi, vspi};
+use super::prelude::*;
 
 group! { "saving";
     /// A save writes the states of a VM's interrupts to its ISTs, and the VM stays valid.
@@ -80,7 +74,7 @@ group! { "saving";
         // A new VM takes what the old one left.
         let (vm, lpis, _) = lab.vm_with_ists(&world.table, VM)?;
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeInvalid)?;
-        let (table, offset) = lpis.entry(3).ok_or(crate::Failure::Exhausted { what: "IST entry" })?;
+        let (table, offset) = lpis.entry(3).ok_or(Failure::Exhausted { what: "IST entry" })?;
         lab.store32(table, offset, saved.with_pending(false).with_active(true).raw_value() & !0x600);
         lab.map_ist(VM, IrsIntType::Lpi, MapAction::MakeValid)?;
         expect("L2_VMTE.LPI_IST_VALID", true, lab.ist_is_valid(&vm, IrsIntType::Lpi))?;

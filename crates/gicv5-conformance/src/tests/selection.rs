@@ -1,13 +1,8 @@
 //! Selecting SPIs and PEs, and the trigger mode.
 
-use gicv5_arch::irs::{IRS_PE_SELR, IRS_PE_STATUSR, IRS_SPI_CFGR, IRS_SPI_STATUSR, IrsReg};
-use gicv5_arch::values::TriggerMode;
-use gicv5_arch::{Iaffid, Spi};
+use gicv5_arch::irs::{IRS_PE_SELR, IRS_PE_STATUSR, IRS_SPI_CFGR, IRS_SPI_STATUSR};
 
-use crate::features::Need;
-use crate::lab::FRAME;
-use crate::outcome::{Failure, expect};
-use gicv5_hal::Irs;
+use super::prelude::*;
 
 /// An SPI by number.
 fn spi(id: u32) -> Result<Spi, Failure> {

@@ -2,9 +2,7 @@
 
 use gicv5_arch::irs::{IRS_SYNC_STATUSR, IRS_SYNCR};
 
-use crate::features::Need;
-use crate::outcome::expect;
-use crate::virt::{VM, VPES, vlpi};
+use super::prelude::*;
 
 group! { "synchronisation";
     /// A synchronisation leaves a pending virtual interrupt where it is, whether its VPE is resident or not.

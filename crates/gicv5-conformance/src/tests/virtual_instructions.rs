@@ -1,14 +1,9 @@
 //! The VD instructions, which act on the VM of the resident VPE, and `GIC VDPEND`, which names a VM.
 
-use gicv5_arch::insn::{GicInsn, PriorityOperand};
-use gicv5_arch::sysreg::ICC_ICSR_EL1;
-use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{IrsIntId, Ppi};
+use gicv5_arch::insn::PriorityOperand;
 
-use crate::features::Need;
+use super::prelude::*;
 use crate::lab::ask;
-use crate::outcome::expect;
-use crate::virt::{OTHER, VM, VPES, vlpi, vspi};
 
 /// An interrupt of each type.
 const BOTH: [u32; 2] = [17, 18];
@@ -136,7 +131,7 @@ group! { "virtual_instructions";
     fn vddi(lab) rules["INS-17", "INS-5", "ISM-7"] needs[Need::Virt] {
         let world = lab.world()?;
         lab.map_ist(VM, gicv5_arch::IrsIntType::Lpi, gicv5_arch::values::MapAction::MakeInvalid)?;
-        lab.fill_ist(&world.lpis, crate::virt::preset(10, VPES[0]).with_active(true));
+        lab.fill_ist(&world.lpis, preset(10, VPES[0]).with_active(true));
         lab.map_ist(VM, gicv5_arch::IrsIntType::Lpi, gicv5_arch::values::MapAction::MakeValid)?;
         lab.load(0, VM, VPES[0])?;
         lab.inject(VM, vlpi(4), true);

@@ -1,14 +1,8 @@
 //! Virtual ISTs of every shape.
 
-use gicv5_arch::IrsIntType;
-use gicv5_arch::entry::{L1_ISTE, L2_ISTE};
-use gicv5_arch::values::{HandlingMode, L2Size, MapAction};
+use gicv5_arch::entry::L1_ISTE;
 
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Failure, Outcome, expect};
-use crate::virt::{VM, VPES, VirtualIst, Vm, preset, vlpi, vspi};
-use crate::{Bench, TableBlock};
+use super::prelude::*;
 
 /// A VM without ISTs, whose first VPE is resident.
 fn bare_vm<B: Bench>(lab: &Lab<'_, B>) -> Result<Vm, Failure> {

@@ -1,13 +1,7 @@
 //! Virtual PPIs: the hypervisor's registers, and the PPIs that a guest has directly.
 
-use gicv5_arch::sysreg::{PPI_PRIORITYR, SysReg};
-use gicv5_arch::{Ppi, PpiBank};
-
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::expect;
-use crate::virt::{VM, vlpi};
-use crate::{Bench, lab};
+use super::prelude::*;
+use crate::lab;
 
 const BANK: PpiBank = PpiBank::Architected;
 

@@ -1,18 +1,12 @@
 //! The VM table: how it becomes valid and invalid, linear and in two levels.
 
-use gicv5_arch::Addr55_3;
-use gicv5_arch::VmId;
 use gicv5_arch::entry::{L1_VMTE, L2_VMTE_VMD};
 use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_VMAP_L2_VMTR, IRS_VMT_BASER, IRS_VMT_CFGR, IRS_VMT_STATUSR};
 use gicv5_arch::register::Register;
-use gicv5_arch::values::MapAction;
+use gicv5_arch::{Addr55_3, VmId};
 
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Failure, Outcome, expect};
-use crate::virt::{OTHER, VM, VPES, VmTable};
-use crate::{Bench, TableBlock};
+use super::prelude::*;
 
 /// A VM whose level-1 entry is the second one.
 const FAR: VmId = VmId::new(200);
@@ -27,7 +21,7 @@ fn level1_is_valid<B: Bench>(lab: &Lab<'_, B>, table: &VmTable, index: u64) -> b
 }
 
 /// Maps a VM whose entry is filled, and wants it to be valid then or not.
-fn expect_map<B: Bench>(lab: &Lab<'_, B>, vm: &crate::Vm, valid: bool) -> Outcome {
+fn expect_map<B: Bench>(lab: &Lab<'_, B>, vm: &Vm, valid: bool) -> Outcome {
     lab.map_vm(vm.id, MapAction::MakeValid)?;
     expect("L2_VMTE.VALID", valid, lab.vm_is_valid(vm))
 }

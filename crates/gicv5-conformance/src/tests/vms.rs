@@ -1,13 +1,9 @@
 //! VMs: how they become valid and invalid, and what goes with them.
 
-use gicv5_arch::IrsIntType;
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_IST, VPETE};
 use gicv5_arch::irs::{IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER};
-use gicv5_arch::values::MapAction;
 
-use crate::features::Need;
-use crate::outcome::expect;
-use crate::virt::{OTHER, VM, VPES, preset, vlpi, vspi};
+use super::prelude::*;
 
 group! { "vms";
     /// The IRS sets VALID in a VM's entry when the VM becomes valid.

@@ -2,13 +2,8 @@
 
 use gicv5_arch::VpeId;
 use gicv5_arch::irs::{IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR};
-use gicv5_arch::values::MapAction;
 
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Outcome, expect};
-use crate::virt::{DOORBELLS, OTHER, VM, VPES, vlpi, vspi};
-use crate::{Bench, Vm};
+use super::prelude::*;
 
 /// A VPE that is in range and has no entry.
 const ABSENT: VpeId = VpeId::new(1);
@@ -25,14 +20,14 @@ fn expect_settings<B: Bench>(lab: &Lab<'_, B>, vpe: VpeId, settings: IRS_VPE_DBR
     Ok(())
 }
 
-fn zero<B: Bench>(lab: &Lab<'_, B>, table: crate::TableBlock) {
+fn zero<B: Bench>(lab: &Lab<'_, B>, table: TableBlock) {
     for offset in (0..table.size).step_by(8) {
         lab.store64(table, offset, 0);
     }
 }
 
 /// A VM with one VPE, and the descriptors of both.
-fn vm_and_descriptor<B: Bench>(lab: &Lab<'_, B>) -> Result<(Vm, crate::TableBlock), crate::Failure> {
+fn vm_and_descriptor<B: Bench>(lab: &Lab<'_, B>) -> Result<(Vm, TableBlock), Failure> {
     let vm = lab.filled_vm()?;
     lab.map_vm(VM, MapAction::MakeValid)?;
     let descriptor = lab.vpe_entry(&vm, VPES[0])?;

@@ -1,14 +1,6 @@
 //! Wires: SPIs that a device drives, and timers.
 
-use gicv5_arch::irs::IrsReg;
-use gicv5_arch::sysreg::{PPI_PRIORITYR, SysReg};
-use gicv5_arch::values::{HandlingMode, TriggerMode};
-use gicv5_arch::{Ppi, Spi};
-
-use crate::bench::Bench;
-use crate::features::Need;
-use crate::lab::Lab;
-use crate::outcome::{Failure, Outcome, expect};
+use super::prelude::*;
 
 /// Starts, with the wired SPI ready in a trigger mode, wire low.
 fn wired<B: Bench>(lab: &Lab<'_, B>, mode: TriggerMode) -> Result<Spi, Failure> {
@@ -23,6 +15,13 @@ fn wired<B: Bench>(lab: &Lab<'_, B>, mode: TriggerMode) -> Result<Spi, Failure> 
 fn drive<B: Bench>(lab: &Lab<'_, B>, high: bool) {
     lab.bench().drive_spi(high);
     lab.linger();
+}
+
+/// The same, and the wire rises.
+fn wired_high<B: Bench>(lab: &Lab<'_, B>, mode: TriggerMode) -> Result<Spi, Failure> {
+    let spi = wired(lab, mode)?;
+    drive(lab, true);
+    Ok(spi)
 }
 
 /// Starts, with a timer's PPI enabled.
@@ -64,16 +63,14 @@ group! { "wires";
 
     /// A rising wire pends an edge SPI, once.
     fn rising_edge_pends_once(lab) rules["SPI-4", "ISM-2", "ISM-3"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Edge)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Edge)?;
         lab.handle(spi)?;
         lab.expect_silence(0)
     }
 
     /// A falling wire leaves a pending edge SPI pending.
     fn falling_edge_changes_nothing(lab) rules["SPI-4"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Edge)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Edge)?;
         drive(lab, false);
         lab.take(spi)
     }
@@ -91,8 +88,7 @@ group! { "wires";
 
     /// An edge while the SPI is active is not lost.
     fn edge_while_active_is_not_lost(lab) rules["ISM-3", "SPI-4"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Edge)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Edge)?;
         lab.take(spi)?;
         drive(lab, false);
         drive(lab, true);
@@ -102,8 +98,7 @@ group! { "wires";
 
     /// A level SPI is pending while its wire is high, and no longer.
     fn level_follows_the_wire(lab) rules["SPI-4", "ISM-4"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         lab.expect_signal(0)?;
         lab.expect_pending(spi, true)?;
         drive(lab, false);
@@ -113,8 +108,7 @@ group! { "wires";
 
     /// A level SPI whose wire stays high comes back after each deactivation.
     fn level_comes_back_until_the_wire_falls(lab) rules["ISM-4", "ISM-7"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         lab.handle(spi)?;
         lab.take(spi)?;
         drive(lab, false);
@@ -124,8 +118,7 @@ group! { "wires";
 
     /// The wire decides the handling mode by the trigger mode.
     fn wire_sets_the_handling_mode(lab) rules["SPI-7", "ISM-2"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         expect("HM is level", true, lab.config(spi)?.hm() == HandlingMode::Level)?;
         drive(lab, false);
         lab.trigger(spi, TriggerMode::Edge)?;
@@ -135,8 +128,7 @@ group! { "wires";
 
     /// Switching to level while the wire is high makes the SPI pending.
     fn switching_to_level_samples_a_high_wire(lab) rules["SPI-3"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Edge)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Edge)?;
         lab.handle(spi)?;
         lab.expect_silence(0)?;
         lab.trigger(spi, TriggerMode::Level)?;
@@ -146,8 +138,7 @@ group! { "wires";
 
     /// Switching to edge while the wire is high clears Pending.
     fn switching_to_edge_clears_pending(lab) rules["SPI-3"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         lab.expect_pending(spi, true)?;
         lab.trigger(spi, TriggerMode::Edge)?;
         lab.linger();
@@ -156,8 +147,7 @@ group! { "wires";
 
     /// Resampling a level SPI whose wire is high makes it pending.
     fn resampling_a_high_level_pends(lab) rules["SPI-5"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         // An edge handling mode makes the acknowledge clear Pending, although the wire is high.
         lab.set_handling(spi, HandlingMode::Edge);
         lab.take(spi)?;
@@ -232,8 +222,7 @@ group! { "wires";
 
     /// A wire that moves while the interrupt is active and its trigger mode changes leaves Active alone.
     fn trigger_mode_of_an_active_wire_changes(lab) rules["SPI-3", "SPI-7", "ISM-1"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         lab.take(spi)?;
         lab.trigger(spi, TriggerMode::Edge)?;
         lab.expect_active(spi, true)?;
@@ -250,8 +239,7 @@ group! { "wires";
 
     /// A resample while the interrupt is active is remembered for after the deactivation.
     fn resampling_while_active_pends(lab) rules["SPI-5", "ISM-7"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         lab.set_handling(spi, HandlingMode::Edge);
         lab.take(spi)?;
         lab.write_raw(IrsReg::IRS_SPI_RESAMPLER, spi.id().into())?;
@@ -263,8 +251,7 @@ group! { "wires";
 
     /// A falling wire takes the signal of a level interrupt away before anybody takes it.
     fn falling_wire_recalls(lab) rules["SPI-4", "HPPI-2", "HPPI-6"] needs[Need::Wire] {
-        let spi = wired(lab, TriggerMode::Level)?;
-        drive(lab, true);
+        let spi = wired_high(lab, TriggerMode::Level)?;
         lab.expect_signal(0)?;
         drive(lab, false);
         lab.expect_idle()?;

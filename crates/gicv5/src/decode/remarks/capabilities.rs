@@ -5,8 +5,7 @@ use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4};
 use gicv5_arch::values::Levels;
 
 use super::super::meaning::level_2_sizes;
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 use crate::output::{bytes, count};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {

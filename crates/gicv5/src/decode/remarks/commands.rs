@@ -1,8 +1,7 @@
 //! Registers that act when they are written: what the write asks for.
 
 use super::super::meaning::named_interrupt;
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
     let name = subject.register.name.as_str();

@@ -3,8 +3,7 @@
 use gicv5_arch::ActivePriorities;
 use gicv5_facts::{Access, Class, Location, Register, RegisterTable};
 
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
     if subject.register.class != Class::CpuifSysreg {

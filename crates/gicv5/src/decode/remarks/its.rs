@@ -1,7 +1,6 @@
 //! Registers and tables of the ITS and the wire bridge.
 
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 use crate::output::{bytes, count};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {

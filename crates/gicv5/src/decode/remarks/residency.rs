@@ -1,7 +1,6 @@
 //! `ICH_CONTEXTR_EL2`: residency and the doorbell request on leaving it.
 
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
     if subject.register.name != "ICH_CONTEXTR_EL2" {

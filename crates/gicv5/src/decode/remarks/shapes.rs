@@ -3,8 +3,7 @@
 use gicv5_arch::geometry::{IstGeometry, VmTableGeometry};
 use gicv5_arch::irs::{IRS_IST_CFGR, IRS_VMT_CFGR};
 
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 use crate::output::{bytes, count};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {

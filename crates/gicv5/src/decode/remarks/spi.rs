@@ -1,7 +1,6 @@
 //! Registers of the selected SPI and PE, and software error reports.
 
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
     match subject.register.name.as_str() {

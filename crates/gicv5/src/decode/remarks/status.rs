@@ -2,8 +2,7 @@
 
 use gicv5_facts::StatusPair;
 
-use super::super::register::Subject;
-use super::super::report::Findings;
+use super::{Findings, Subject};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
     let name = subject.register.name.as_str();

@@ -3,9 +3,8 @@
 use gicv5_arch::entry::{L2_VMTE_IST, L2_VMTE_VPET};
 use gicv5_arch::geometry::{IstGeometry, VpeTableGeometry};
 
-use super::super::register::Subject;
-use super::super::report::Findings;
 use super::shapes::describe_ist;
+use super::{Findings, Subject};
 use crate::output::{bytes, count};
 
 pub(super) fn remark(subject: &Subject<'_>, findings: &mut Findings) {
