@@ -73,7 +73,6 @@ pub(crate) fn decode(table: &RegisterTable, entries: &[&Register], index: Option
             (None, Some(_)) => format!("{}<n>", entry.name),
             (None, None) => entry.name.clone(),
         }),
-        summary: None,
         words: words
             .iter()
             .map(|word| match entries.first().and_then(|entry| entry.width) {
@@ -81,10 +80,7 @@ pub(crate) fn decode(table: &RegisterTable, entries: &[&Register], index: Option
                 _ => format!("{word:#018x}"),
             })
             .collect(),
-        views: Vec::new(),
-        fields: Vec::new(),
-        problems: Vec::new(),
-        remarks: Vec::new(),
+        ..Report::default()
     };
     for register in entries {
         let subject = Subject { table, register, index, words };
@@ -113,12 +109,10 @@ pub(crate) fn opaque(entries: &[&Register]) -> Report {
     Report {
         kind: kind(entries),
         name: entries.first().map_or_else(String::new, |entry| entry.name.clone()),
-        summary: None,
-        words: Vec::new(),
         views: entries.iter().map(|entry| View::new(entry, None)).collect(),
-        fields: Vec::new(),
         problems: findings.problems,
         remarks: findings.remarks,
+        ..Report::default()
     }
 }
 

@@ -4,7 +4,7 @@ use gicv5_facts::{Form, Location, Operand, Register, Status};
 use serde::Serialize;
 
 /// The result of `gicv5 decode`.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Report {
     /// `register`, `table-entry`, `instruction`, `intid` or `instruction-word`.
     pub(crate) kind: &'static str,

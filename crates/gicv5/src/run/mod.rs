@@ -152,28 +152,32 @@ pub fn check_device_tree(bytes: &[u8]) -> Result<usize, String> {
     devicetree::read(bytes).map(|topology| topology.iaffids.len())
 }
 
+/// What a source has to give, or why it is too much.
+fn at_most(source: impl std::io::Read, most: u64) -> std::io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    // A byte more than allowed, to notice that there is one.
+    source.take(most + 1).read_to_end(&mut bytes)?;
+    Ok((bytes.len() as u64 <= most).then_some(bytes))
+}
+
 /// The text of a scenario.
 fn read(path: &str) -> Result<String, Failure> {
     let cannot = |why: &dyn std::fmt::Display| Failure::BadInput(format!("cannot read {}: {why}", quote(path)));
-    let mut bytes = Vec::new();
-    // A byte more than allowed, to notice that there is one.
-    let most = scenario::LONGEST_FILE + 1;
-    if path == "-" {
-        std::io::stdin().take(most).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+    let most = scenario::LONGEST_FILE;
+    let bytes = if path == "-" {
+        at_most(std::io::stdin(), most).map_err(|error| cannot(&error))?
     } else {
         let file = File::open(path).map_err(|error| cannot(&error))?;
         if path.ends_with(".zst") {
             // What the decoder says about damaged data is about its own inside.
             let damaged = "it is not compressed by zstd, or damaged";
-            let mut decoder = ruzstd::decoding::StreamingDecoder::new(file).map_err(|_| cannot(&damaged))?;
-            decoder.by_ref().take(most).read_to_end(&mut bytes).map_err(|_| cannot(&damaged))?;
+            let decoder = ruzstd::decoding::StreamingDecoder::new(file).map_err(|_| cannot(&damaged))?;
+            at_most(decoder, most).map_err(|_| cannot(&damaged))?
         } else {
-            file.take(most).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
+            at_most(file, most).map_err(|error| cannot(&error))?
         }
-    }
-    if bytes.len() as u64 >= most {
-        return Err(cannot(&"it is longer than 1 MiB; a scenario is a small file"));
-    }
+    };
+    let bytes = bytes.ok_or_else(|| cannot(&"it is longer than 1 MiB; a scenario is a small file"))?;
     String::from_utf8(bytes).map_err(|error| {
         let place = error.utf8_error().valid_up_to();
         cannot(&format_args!("it is not UTF-8, from byte {place} on"))
@@ -183,13 +187,9 @@ fn read(path: &str) -> Result<String, Failure> {
 /// What a device tree says.
 fn read_topology(path: &str) -> Result<devicetree::Topology, Failure> {
     let cannot = |why: &dyn std::fmt::Display| Failure::BadInput(format!("cannot use {}: {why}", quote(path)));
-    let mut bytes = Vec::new();
     let file = File::open(path).map_err(|error| cannot(&error))?;
-    file.take(devicetree::LONGEST + 1).read_to_end(&mut bytes).map_err(|error| cannot(&error))?;
-    if bytes.len() as u64 > devicetree::LONGEST {
-        return Err(cannot(&"it is longer than 1 MiB"));
-    }
-    devicetree::read(&bytes).map_err(|why| cannot(&why))
+    let bytes = at_most(file, devicetree::LONGEST).map_err(|error| cannot(&error))?;
+    devicetree::read(&bytes.ok_or_else(|| cannot(&"it is longer than 1 MiB"))?).map_err(|why| cannot(&why))
 }
 
 fn create(path: &str) -> Result<std::io::BufWriter<File>, Failure> {
