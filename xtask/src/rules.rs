@@ -175,7 +175,7 @@ fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[SourceFile]) -> (S
             }
         }
     }
-    page.push_str("\n# SourceFile hazards\n\n| hazard | tests |\n| --- | --- |\n");
+    page.push_str("\n# Source hazards\n\n| hazard | tests |\n| --- | --- |\n");
     for hazard in &book.hazards {
         let id = format!("hazard {}", hazard.number);
         let _ = writeln!(page, "| {} | {} |", hazard.number, cell(&id, "-"));
@@ -297,12 +297,12 @@ fn start_of_item(source: &str, at: usize) -> usize {
 mod tests {
     use super::*;
 
-    pub(crate) const RULES: &str = "### SourceFile names\n\n| X | a source | software |\n\n## GEN - general\n\n\
+    pub(crate) const RULES: &str = "### Source names\n\n| X | a source | software |\n\n## GEN - general\n\n\
         - **GEN-1** One. *Who* SW. *Else* n/a. *Src* X.\n\
         - **GEN-2** Two. *Who* SW. *Else* n/a. *Src* X.\n\n\
         ## VIRS - machines\n\n\
         - **VIRS-1** One. *Who* SW. *Else* n/a. *Src* X.\n\n\
-        ## SourceFile hazards - do not copy\n\n1. Beware.\n";
+        ## Source hazards - do not copy\n\n1. Beware.\n";
 
     fn findings(exceptions: &str, source: &str) -> (String, Vec<String>) {
         let source = SourceFile { path: "a.rs".into(), text: source.into() };

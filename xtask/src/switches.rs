@@ -177,11 +177,11 @@ fn sentence(lines: &[&str]) -> String {
 mod tests {
     use super::*;
 
-    const BOOK: &str = "### SourceFile names\n\n| X | a source | software |\n\n## VMT - table\n\n\
+    const BOOK: &str = "### Source names\n\n| X | a source | software |\n\n## VMT - table\n\n\
         - **VMT-11** One. *Who* SW. *Else* CU{a | b}. *Src* X.\n\
         - **VMT-12** Two. *Who* SW. *Else* n/a (inferred). *Src* X. *Basis* inferred.\n\
         - **VMT-13** Three. *Who* SW. *Else* n/a. *Src* X.\n\n\
-        ## SourceFile hazards - do not copy\n\n1. Beware.\n\n## Open questions\n\n1. Why? *Assumed* so. *Switches* none.\n";
+        ## Source hazards - do not copy\n\n1. Beware.\n\n## Open questions\n\n1. Why? *Assumed* so. *Switches* none.\n";
 
     fn findings(exceptions: &str, test: &str) -> Vec<String> {
         let source = SourceFile { path: "a.rs".into(), text: test.into() };
