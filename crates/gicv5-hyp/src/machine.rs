@@ -8,8 +8,8 @@ use crate::Hypervisor;
 use crate::config::LiveTable;
 use crate::probe::Limits;
 use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::command_port::{Port, PortKind, Ports};
 use gicv5_irs::domain::Domain;
-use gicv5_irs::port::{Port, PortKind, Ports};
 
 /// The hypervisor, the IRSs of its domain, and what the probe found.
 pub(crate) struct Machine<H: Hypervisor> {

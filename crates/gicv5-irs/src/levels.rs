@@ -15,10 +15,10 @@ use gicv5_arch::{AddressError, PhysAddr};
 use gicv5_hal::{Block, IrsIndex, Platform, TableMemory};
 
 use crate::command::{Command, CommandError, Place, TableEntry};
+use crate::command_port::Port;
 use crate::domain::{BlockOf, Domain};
 use crate::heap::boxed_slice;
 use crate::lease::{Spare, Structure, TableError};
-use crate::port::Port;
 
 /// The bytes of a level-1 entry, of either kind.
 const ENTRY: u64 = 8;

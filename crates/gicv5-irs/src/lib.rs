@@ -5,7 +5,7 @@
 //! | [`domain`] | the platform and the constants of one interrupt domain |
 //! | [`probe`] | what a driver asks of an IRS before anything else |
 //! | [`command`] | what an IRS is asked to do, and why a command failed |
-//! | [`port`] | one command at a time for each status register, with patience; the unknown command |
+//! | [`command_port`] | one command at a time for each status register, with patience; the unknown command |
 //! | [`turn`] | something that one caller at a time may do |
 //! | [`drive`] | futures without an executor |
 //! | [`lease`] | memory that an IRS may touch, and the proofs that return it |
@@ -23,13 +23,13 @@ extern crate alloc;
 extern crate std;
 
 pub mod command;
+pub mod command_port;
 pub mod domain;
 pub mod drive;
 pub mod heap;
 pub mod ids;
 pub mod lease;
 pub mod levels;
-pub mod port;
 pub mod probe;
 pub mod slots;
 pub mod turn;

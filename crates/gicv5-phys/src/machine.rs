@@ -9,8 +9,8 @@ use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::irs::IRS_CR1;
 use gicv5_hal::{IrsIndex, Platform};
 use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::command_port::{Port, PortKind, Ports};
 use gicv5_irs::domain::Domain;
-use gicv5_irs::port::{Port, PortKind, Ports};
 use gicv5_irs::turn::{MyTurn, Turn};
 
 /// One IRS of the domain.

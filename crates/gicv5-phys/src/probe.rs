@@ -12,8 +12,8 @@ use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, Pe, PeOps, Platform, Tab
 
 use crate::config::{Config, memory_attributes};
 use crate::machine::{Found, IrsUnit};
+use gicv5_irs::command_port::Ports;
 use gicv5_irs::heap::{Heap, OutOfMemory, reserve};
-use gicv5_irs::port::Ports;
 use gicv5_irs::probe::{WrongRegister, identify};
 
 /// The hardware is not what the driver can drive.

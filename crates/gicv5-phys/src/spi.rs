@@ -7,7 +7,7 @@ use gicv5_hal::Platform;
 
 use crate::driver::phys::Phys;
 use gicv5_irs::command::{Command, CommandError};
-use gicv5_irs::port::{Port, PortKind};
+use gicv5_irs::command_port::{Port, PortKind};
 
 /// The trigger mode of an SPI could not be read or set, or its wire not be sampled.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -14,8 +14,8 @@ use crate::vm::make_invalid::TableWithdrawn;
 use crate::vm::record::Records;
 use crate::vm::tear_down::TearDownCause;
 use gicv5_irs::command::{Command, CommandError, Fault};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::lease::{Part, Structure, TableError};
-use gicv5_irs::port::PortKind;
 
 /// Why the host could not come up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -11,8 +11,8 @@ use crate::host::host::Host;
 use crate::tables::vm_table::VmTable;
 use crate::vm::record::{Parked, Record};
 use gicv5_irs::command::Command;
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::lease::Structure;
-use gicv5_irs::port::PortKind;
 
 /// What the host holds of the hypervisor's, and why.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,10 +14,10 @@ use crate::tables::vm_table::SharedVmTable;
 use crate::vcpu::ppi::VirtualPpis;
 use crate::vm::record::{Parked, Record, Records};
 use crate::{Hypervisor, MutexOf};
+use gicv5_irs::command_port::Ports;
 use gicv5_irs::domain::Domain;
 use gicv5_irs::heap::{Boxed, Heap, boxed_slice};
 use gicv5_irs::ids::Ids;
-use gicv5_irs::port::Ports;
 
 /// The VMs of one interrupt domain.
 ///

@@ -9,9 +9,9 @@ use crate::vm::make_invalid::TableWithdrawn;
 use crate::vm::record::{Parked, Record, Records};
 use crate::vm::tear_down::TearDownCause;
 use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Part;
-use gicv5_irs::port::PortKind;
 
 /// Some VMs without a handle could not be torn down yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

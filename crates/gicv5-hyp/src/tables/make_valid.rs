@@ -7,7 +7,7 @@ use crate::Hypervisor;
 use crate::machine::Machine;
 use crate::tables::vm_table::{SharedVmTable, registers};
 use gicv5_irs::command::{Command, CommandError, Place};
-use gicv5_irs::port::{Port, PortKind};
+use gicv5_irs::command_port::{Port, PortKind};
 
 impl<H: Hypervisor> SharedVmTable<H> {
     /// Gives the IRSs the table that has been drafted (VMT-1).

@@ -12,8 +12,8 @@ use crate::machine::Machine;
 use crate::tables::vm_table::{SharedVmTable, VmTable, entry};
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::{Command, TableEntry};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::levels::{ReachError, Shared, reach};
-use gicv5_irs::port::PortKind;
 
 impl<H: Hypervisor> Shared<H, VmTableGeometry> for SharedVmTable<H> {
     fn with<R>(&self, f: impl FnOnce(Option<&mut VmTable<BlockOf<H>>>) -> R) -> R {

@@ -12,10 +12,10 @@ use crate::vm::handle::Vm;
 use crate::vm::record::Record;
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault};
+use gicv5_irs::command_port::{Port, PortKind};
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::{Part, Spare, Structure, TableError};
 use gicv5_irs::levels::Levels;
-use gicv5_irs::port::{Port, PortKind};
 
 /// Why an IST could not be made, or not be removed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

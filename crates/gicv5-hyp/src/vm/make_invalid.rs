@@ -24,9 +24,9 @@ use crate::tables::ist::Ist;
 use crate::tables::vm_table::{SharedVmTable, VmTable};
 use crate::tables::vpe_table::Tables;
 use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::command_port::Port;
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Proof;
-use gicv5_irs::port::Port;
 
 /// Proof that a VM is invalid: no IRS touches anything of it (VM-6).
 pub(crate) struct VmInvalid(VmKey);

@@ -16,8 +16,8 @@ use crate::tables::vpe_table::NO_VPE;
 use crate::vm::init::InitCause;
 use crate::vm::record::Record;
 use gicv5_irs::command::{Command, CommandError, Place, TableEntry};
+use gicv5_irs::command_port::{Port, PortKind};
 use gicv5_irs::lease::TableError;
-use gicv5_irs::port::{Port, PortKind};
 
 impl<H: Hypervisor> SharedVmTable<H> {
     /// Fills the VM's entry and has the IRS make it valid (VM-1).

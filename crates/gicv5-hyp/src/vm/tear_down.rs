@@ -19,9 +19,9 @@ use crate::vm::record::Record;
 use crate::vm::state::VmState;
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::{Command, CommandError, Fault};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Structure;
-use gicv5_irs::port::PortKind;
 
 /// Why a VM could not be torn down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]

@@ -19,5 +19,5 @@ pub(crate) mod state;
 mod time;
 mod virtual_interrupts;
 mod vm_table;
-mod vms;
+mod vm_validity;
 mod wires;

@@ -14,8 +14,8 @@ use crate::lpi::ist::{self, Ist, registers};
 use crate::machine::{IrsUnit, Machine};
 use crate::pe::record::PeRecord;
 use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::lease::{Part, Structure, TableError};
-use gicv5_irs::port::PortKind;
 
 /// Why the driver could not come up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

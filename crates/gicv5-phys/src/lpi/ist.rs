@@ -7,9 +7,9 @@ use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::irs::{IRS_IST_BASER, IRS_IST_CFGR};
 use gicv5_hal::{Block, Platform};
 use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::lease::Proof;
 use gicv5_irs::levels::Levels;
-use gicv5_irs::port::PortKind;
 
 use crate::machine::Machine;
 

@@ -7,10 +7,10 @@ use gicv5_arch::{Iaffid, Lpi, Priority};
 use gicv5_hal::{Cookie, CurrentPe, HostLpis, IrsExt, Lock, LpiError, NotReleased, Pe, PeOps, Platform, Route, Wait};
 
 use gicv5_irs::command::{Command, CommandError, Place};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::domain::BlockOf;
 use gicv5_irs::heap::OutOfMemory;
 use gicv5_irs::levels::{ReachError, Shared, reach};
-use gicv5_irs::port::PortKind;
 
 use crate::driver::phys::{Phase, Phys};
 use crate::interrupts::by_number::read_configuration;

@@ -15,7 +15,7 @@ use crate::lpi::supply::configure;
 use crate::ppi;
 use crate::probe::{CpuInterface, ProbeError};
 use gicv5_irs::command::{Command, CommandError};
-use gicv5_irs::port::PortKind;
+use gicv5_irs::command_port::PortKind;
 
 /// A PE could not be brought up or taken out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -19,7 +19,7 @@
 mod clock;
 mod cost;
 mod guest;
-mod host;
+mod host_work;
 mod life;
 mod observe;
 mod scheduler;
