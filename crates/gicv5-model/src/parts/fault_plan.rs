@@ -1,4 +1,4 @@
-//! The fault plan: which points have been passed, and which faults are still to strike.
+//! The fault plan: which points have been passed, and which faults are still to strike. `words/fault.rs` says what a fault is.
 
 use crate::words::event::Event;
 use crate::words::fault::{Fault, FaultPoint, Request};
