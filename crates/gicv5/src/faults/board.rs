@@ -2,7 +2,6 @@
 
 use gicv5_hal::Platform;
 use gicv5_hyp::Hypervisor;
-use gicv5_model::fault::Request;
 use gicv5_model::{Machine, ModelHost};
 
 #[derive(Clone, Debug)]
@@ -40,7 +39,7 @@ impl Platform for Board {
     }
 
     fn may_allocate(&self, bytes: usize) -> bool {
-        self.host.machine().pass_fault_point(Request::Heap { size: bytes as u64 }).is_none()
+        self.host.may_allocate(bytes)
     }
 }
 

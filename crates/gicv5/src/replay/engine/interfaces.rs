@@ -9,6 +9,7 @@ use gicv5_model::ModelPe;
 use gicv5_model::PeIndex;
 use gicv5_trace::{Candidate, Event, Line};
 
+use super::main_loop::{Shown, best_ppi};
 use super::registers::register_at;
 use super::{Engine, Stop};
 use crate::replay::mask::Mask;
@@ -108,9 +109,8 @@ impl Engine {
             return;
         }
         // The wires make the best PPI too.
-        let best = |best: Option<(Ppi, Priority)>| best.map(|(ppi, priority)| (IntId::Ppi(ppi), priority));
-        let fits = |(ppi, signalled)| {
-            shown.is_none_or(|shown| shown.interrupt() == best(ppi)) && outputs(signalled) == (irq, fiq, nmi)
+        let fits = |other: Shown| {
+            shown.is_none_or(|shown| shown.interrupt() == best_ppi(other)) && outputs(other.1) == (irq, fiq, nmi)
         };
         if self.blame_wire(pe, fits) {
             return self.tally.untold(Untold::Wire, line);

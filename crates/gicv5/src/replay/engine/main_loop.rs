@@ -32,9 +32,14 @@ pub(super) type Shown = (Option<(Ppi, Priority)>, Option<(IntId, Priority)>);
 /// The lines of an operation: the best PPI of the Non-secure domain, and whether anything is signalled.
 type Answers = (Option<(IntId, Priority)>, bool);
 
+/// The best PPI that a PE shows, as a line says it.
+pub(super) fn best_ppi((best, _): Shown) -> Option<(IntId, Priority)> {
+    best.map(|(ppi, priority)| (IntId::Ppi(ppi), priority))
+}
+
 /// The lines that say what a PE shows.
-fn answers((best, signalled): Shown) -> Answers {
-    (best.map(|(ppi, priority)| (IntId::Ppi(ppi), priority)), signalled.is_some())
+fn answers(shown: Shown) -> Answers {
+    (best_ppi(shown), shown.1.is_some())
 }
 
 impl Engine {
