@@ -82,7 +82,7 @@ pub use handles::machine::Machine;
 pub use handles::pe::ModelPe;
 pub use instruments::host::ModelHost;
 pub use instruments::{account, hand, host, isolation, meddle};
-pub use words::cpu::{CpuConfig, Fate, Level, Signals};
+pub use words::cpu::{Contenders, CpuConfig, Fate, Level, Signals};
 pub use words::ids::{BlockId, PeIndex, RegisterName};
 pub use words::owner::{Owner, StructureKind, StructureRules};
 pub use words::{clock, config, event, fault, report, rules, violation};

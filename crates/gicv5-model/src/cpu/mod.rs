@@ -15,7 +15,7 @@ mod fates;
 mod interface;
 mod registers;
 
-use crate::words::cpu::{CpuConfig, Signals};
+use crate::words::cpu::{Contenders, CpuConfig, Signals};
 use std::collections::VecDeque;
 
 use gicv5_arch::sysreg::ICC_ICSR_EL1;
@@ -172,19 +172,31 @@ impl Cpu {
         }
     }
 
-    /// The wire of a PPI changed. A level PPI is pending as long as it is high, an edge PPI from its rise on (PPI-4).
+    /// The wire of a PPI changed.
     pub(crate) fn ppi_wire(&mut self, ppi: Ppi, high: bool) {
+        self.physical.ppis.pending = self.pending_with_wire(ppi, high);
+        if test(&self.physical.ppis.implemented, ppi) {
+            assign(&mut self.wires, ppi, high);
+        }
+    }
+
+    /// The pending bits of the physical PPIs with the wire of one at this level. A level PPI is pending as long as its wire is
+    /// high, an edge PPI from the rise on (PPI-4).
+    fn pending_with_wire(&self, ppi: Ppi, high: bool) -> Bits {
+        let ppis = &self.physical.ppis;
         let rises = high && !test(&self.wires, ppi);
-        let ppis = &mut self.physical.ppis;
-        if !test(&ppis.implemented, ppi) {
-            return;
+        let mut pending = ppis.pending;
+        if test(&ppis.implemented, ppi) && (rises || !test(&ppis.edge, ppi)) {
+            assign(&mut pending, ppi, high);
         }
-        assign(&mut self.wires, ppi, high);
-        if !test(&ppis.edge, ppi) {
-            assign(&mut ppis.pending, ppi, high);
-        } else if rises {
-            assign(&mut ppis.pending, ppi, true);
-        }
+        pending
+    }
+
+    /// What would compete in the physical domain with the wire of a PPI at this level.
+    pub(crate) fn if_ppi_wire(&self, ppi: Ppi, high: bool) -> Contenders {
+        let Interface { offered, .. } = &self.physical;
+        let contest = Contest { ppis: self.pending_with_wire(ppi, high), irs: *offered, tie: self.tie };
+        Contenders { ppi: self.physical.ppi_candidate(&contest), hppi: self.physical.hppi(&contest) }
     }
 
     /// The most urgent PPI that could be taken.

@@ -22,7 +22,7 @@ use crate::parts::interrupts::Backing;
 use crate::parts::irs_registers::IrsState;
 use crate::words::clock::Tick;
 use crate::words::config::{ConfigError, MachineConfig};
-use crate::words::cpu::Signals;
+use crate::words::cpu::{Contenders, Signals};
 use crate::words::event::Event;
 use crate::words::ids::PeIndex;
 use crate::words::violation::Violation;
@@ -183,6 +183,12 @@ impl Machine {
     #[must_use]
     pub fn ppi_candidate(&self, pe: PeIndex) -> Option<(Ppi, Priority)> {
         self.state().pes.get(usize::from(pe.0))?.cpu.ppi_candidate(Side::Physical)
+    }
+
+    /// What would compete at a PE with the wire of one of its PPIs at this level. Looking changes nothing.
+    #[must_use]
+    pub fn if_ppi_wire(&self, pe: PeIndex, ppi: Ppi, high: bool) -> Contenders {
+        self.state().pes.get(usize::from(pe.0)).map_or(Contenders::default(), |pe| pe.cpu.if_ppi_wire(ppi, high))
     }
 
     /// Stores 64 bits anywhere in RAM as software does that owns the memory without having got it from this machine's

@@ -1,7 +1,7 @@
 //! What a PE's CPU interface is like, who executes on it, what becomes of what they execute, and what they are signalled.
 
 use gicv5_arch::sysreg::{CpuIdBits, CpuPriBits, GcieLegacy, PpiSet};
-use gicv5_arch::{Iaffid, Ppi};
+use gicv5_arch::{Iaffid, IntId, Ppi, Priority};
 
 /// What a PE's CPU interface is like.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -60,6 +60,15 @@ pub enum Fate {
     Traps,
     /// It is UNDEFINED at the exception level it is made from.
     Undefined,
+}
+
+/// What competes at a PE: its most urgent PPI, and the interrupt that it would acknowledge.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, Hash)]
+pub struct Contenders {
+    /// The most urgent of the PPIs that are pending, enabled and not active (HPPI-3).
+    pub ppi: Option<(Ppi, Priority)>,
+    /// The most urgent interrupt of sufficient priority, PPI or not (HPPI-9).
+    pub hppi: Option<(IntId, Priority)>,
 }
 
 /// What a PE's interrupt outputs show.

@@ -142,7 +142,7 @@ impl Engine {
             }
         } else {
             let theirs = self.stale_hppi(pe);
-            if self.blame_wire(pe, |(_, signalled)| signalled.map(|(id, _)| id) == id) {
+            if self.blame_wire(pe, |shown| shown.hppi.map(|(id, _)| id) == id) {
                 self.tally.untold(Untold::Wire, line);
             } else if theirs.is_some() && theirs.map(|(id, _)| id) == id {
                 self.tally.explain(Defect::ReadOfCr0, line);
@@ -253,7 +253,7 @@ impl Engine {
         if agrees {
             return;
         }
-        if reason == AcknowledgeFailure::NothingAvailable && self.blame_wire(pe, |(_, signalled)| signalled.is_none()) {
+        if reason == AcknowledgeFailure::NothingAvailable && self.blame_wire(pe, |shown| shown.hppi.is_none()) {
             return self.tally.untold(Untold::Wire, line);
         }
         if self.stale(pe) && self.stale_hppi(pe).is_none() && reason == AcknowledgeFailure::NothingAvailable {

@@ -5,11 +5,10 @@ use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, PpiSet, SysReg};
 use gicv5_arch::values::Domain;
 use gicv5_arch::{ActivePriorities, IntId, Ppi, PpiBank, Priority};
 use gicv5_hal::Pe;
-use gicv5_model::ModelPe;
-use gicv5_model::PeIndex;
+use gicv5_model::{Contenders, ModelPe, PeIndex};
 use gicv5_trace::{Candidate, Event, Line};
 
-use super::main_loop::{Shown, best_ppi};
+use super::main_loop::best_ppi;
 use super::registers::register_at;
 use super::{Engine, Stop};
 use crate::replay::mask::Mask;
@@ -109,8 +108,8 @@ impl Engine {
             return;
         }
         // The wires make the best PPI too.
-        let fits = |other: Shown| {
-            shown.is_none_or(|shown| shown.interrupt() == best_ppi(other)) && outputs(other.1) == (irq, fiq, nmi)
+        let fits = |other: Contenders| {
+            shown.is_none_or(|shown| shown.interrupt() == best_ppi(other)) && outputs(other.hppi) == (irq, fiq, nmi)
         };
         if self.blame_wire(pe, fits) {
             return self.tally.untold(Untold::Wire, line);
@@ -268,7 +267,7 @@ impl Engine {
             }
             handle.write_raw(SysReg::icc_ppi_sactiver(PpiBank::Architected), ppi.mask());
         }
-        if self.blame_wire(pe, |(best, _)| best == theirs) {
+        if self.blame_wire(pe, |shown| shown.ppi == theirs) {
             return self.tally.untold(Untold::Wire, line);
         }
         self.other_ppi(line, pe, theirs);

@@ -7,7 +7,7 @@
 //! divergence.
 
 use gicv5_arch::{IntId, Ppi, Priority};
-use gicv5_model::PeIndex;
+use gicv5_model::{Contenders, PeIndex};
 use gicv5_trace::{Event, Line, Time};
 
 use super::{Engine, Stop};
@@ -26,20 +26,17 @@ enum Sign {
     None,
 }
 
-/// What a PE shows: its best PPI, and what it is signalled.
-pub(super) type Shown = (Option<(Ppi, Priority)>, Option<(IntId, Priority)>);
-
 /// The lines of an operation: the best PPI of the Non-secure domain, and whether anything is signalled.
 type Answers = (Option<(IntId, Priority)>, bool);
 
 /// The best PPI that a PE shows, as a line says it.
-pub(super) fn best_ppi((best, _): Shown) -> Option<(IntId, Priority)> {
-    best.map(|(ppi, priority)| (IntId::Ppi(ppi), priority))
+pub(super) fn best_ppi(shown: Contenders) -> Option<(IntId, Priority)> {
+    shown.ppi.map(|(ppi, priority)| (IntId::Ppi(ppi), priority))
 }
 
 /// The lines that say what a PE shows.
-fn answers(shown: Shown) -> Answers {
-    (best_ppi(shown), shown.1.is_some())
+fn answers(shown: Contenders) -> Answers {
+    (best_ppi(shown), shown.hppi.is_some())
 }
 
 impl Engine {
@@ -99,8 +96,8 @@ impl Engine {
                 break;
             }
             let shown = self.with_wire(*pe, ppi, high);
-            let (best, signalled) = *one.get_or_insert(shown);
-            unsure = (unsure.0 || shown.0 != best, unsure.1 || shown.1 != signalled);
+            let one = one.get_or_insert(shown);
+            unsure = (unsure.0 || shown.ppi != one.ppi, unsure.1 || shown.hppi != one.hppi);
             if fits.is_none() && (answers(shown) == lines || !self.is_known(*pe, ppi)) {
                 fits = Some(*pe);
             }
@@ -223,7 +220,7 @@ impl Engine {
     }
 
     /// If what a PE shows is right with a wire at the other level, about which there are doubts: that is its level.
-    pub(super) fn blame_wire(&mut self, pe: usize, fits: impl Fn(Shown) -> bool) -> bool {
+    pub(super) fn blame_wire(&mut self, pe: usize, fits: impl Fn(Contenders) -> bool) -> bool {
         let doubts = self.cpus.get(pe).map_or(&[][..], |cpu| &cpu.doubts);
         let found = doubts.iter().copied().find(|ppi| fits(self.with_wire(pe, *ppi, !self.wire(pe, *ppi))));
         if let Some(ppi) = found {
@@ -232,18 +229,8 @@ impl Engine {
         found.is_some()
     }
 
-    fn shown(&self, pe: usize) -> Shown {
-        let index = PeIndex(pe as u16);
-        let signalled = self.machine.signals(index).irq.then(|| self.machine.hppi(index)).flatten();
-        (self.machine.ppi_candidate(index), signalled)
-    }
-
     /// What a PE would show with a wire at this level.
-    fn with_wire(&self, pe: usize, ppi: Ppi, high: bool) -> Shown {
-        let (index, before) = (PeIndex(pe as u16), self.wire(pe, ppi));
-        self.machine.set_ppi_wire(index, ppi, high);
-        let shown = self.shown(pe);
-        self.machine.set_ppi_wire(index, ppi, before);
-        shown
+    fn with_wire(&self, pe: usize, ppi: Ppi, high: bool) -> Contenders {
+        self.machine.if_ppi_wire(PeIndex(pe as u16), ppi, high)
     }
 }
