@@ -7,10 +7,9 @@
 use crate::exceptions;
 use crate::workspace;
 use anyhow::{Result, ensure};
-use gicv5_facts::{Basis, Rule, RuleBook};
+use gicv5_facts::{Rule, RuleBook};
 use proc_macro2::{Delimiter, TokenStream, TokenTree};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use xshell::Shell;
 
@@ -39,11 +38,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let book = RuleBook::parse(&shell.read_file(RULES)?)?;
     let exceptions = Exceptions::parse(EXCEPTIONS, &shell.read_file(EXCEPTIONS)?)?;
     let sources = sources(&shell)?;
-    let (page, findings) = table(&book, &exceptions, &sources);
+    let (lines, findings) = table(&book, &exceptions, &sources);
     if !args.check {
-        println!("{page}");
+        println!("{}", lines.join("\n"));
     }
-    ensure!(findings.is_empty(), "{} in the rule table:\n{}", count(findings.len(), "fault"), findings.join("\n"));
+    ensure!(findings.is_empty(), "faults in the rule table:\n{}", findings.join("\n"));
     eprintln!("every rule of the groups {} has a test or a reason why not", COVERED.join(", "));
     Ok(())
 }
@@ -93,8 +92,8 @@ type Exceptions = exceptions::Exceptions<exceptions::Uncovered>;
 /// A test by the file it is in and its name.
 pub(crate) type Test<'a> = (&'a str, String);
 
-/// The page, and what is wrong: one line each.
-fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[SourceFile]) -> (String, Vec<String>) {
+/// A line for each rule and hazard with its tests or the reason why it has none, and what is wrong.
+fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[SourceFile]) -> (Vec<String>, Vec<String>) {
     let groups: BTreeSet<&str> = book.groups.iter().map(|group| group.id.as_str()).collect();
     let mut findings = Vec::new();
     let mut tests: BTreeMap<String, Vec<Test<'_>>> = BTreeMap::new();
@@ -126,64 +125,22 @@ fn table(book: &RuleBook, exceptions: &Exceptions, sources: &[SourceFile]) -> (S
     };
     let reasons = exceptions.reasons(EXCEPTIONS, exists, wrong, &mut findings);
 
-    let mut page = String::new();
-    let covered = |rule: &&Rule| COVERED.contains(&rule.group.as_str());
-    let required: Vec<&Rule> = book.rules.iter().filter(covered).collect();
-    let tested = required.iter().filter(|rule| tests.contains_key(&rule.id)).count();
-    let _ = write!(
-        page,
-        "# Rules and their tests\n\n\
-         {tested} of the {} rules of the groups {} have tests, {} have a reason why there is none.\n\n\
-         What the rules rest on:\n\n\
-         | basis | rules | of these groups | with tests |\n| --- | --- | --- | --- |\n",
-        required.len(),
-        COVERED.join(", "),
-        required.iter().filter(|rule| reasons.contains_key(rule.id.as_str())).count(),
-    );
-    for basis in Basis::ALL {
-        let with = required.iter().filter(|rule| rule.basis == basis);
-        let _ = writeln!(
-            page,
-            "| {}: {} | {} | {} | {} |",
-            basis.name(),
-            basis.meaning(),
-            book.rules.iter().filter(|rule| rule.basis == basis).count(),
-            with.clone().count(),
-            with.filter(|rule| tests.contains_key(&rule.id)).count(),
-        );
-    }
-    let cell = |id: &str, missing: &str| match (tests.get(id), reasons.get(id)) {
-        (Some(tests), _) => list(tests),
-        (None, Some(reason)) => format!("*none:* {reason}"),
-        (None, None) => missing.to_owned(),
-    };
-    for other in [false, true] {
-        if other {
-            page.push_str(
-                "\n# Other groups\n\nNothing here has their subject, so a rule without a test is no fault.\n",
-            );
-        }
-        for group in book.groups.iter().filter(|group| COVERED.contains(&group.id.as_str()) != other) {
-            let _ =
-                write!(page, "\n## {} - {}\n\n| rule | basis | tests |\n| --- | --- | --- |\n", group.id, group.title);
-            for rule in book.in_group(&group.id) {
-                let _ = writeln!(page, "| {} | {} | {} |", rule.id, rule.basis.name(), cell(&rule.id, "-"));
-                if !other && !tests.contains_key(&rule.id) && !reasons.contains_key(rule.id.as_str()) {
-                    findings
-                        .push(format!("{} has neither a test nor a reason in {EXCEPTIONS}: {}", rule.id, rule.text));
-                }
+    let is_covered = |rule: &Rule| COVERED.contains(&rule.group.as_str());
+    let rules = book.rules.iter().map(|rule| (rule.id.clone(), &rule.text, is_covered(rule)));
+    let hazards = book.hazards.iter().map(|hazard| (format!("hazard {}", hazard.number), &hazard.text, true));
+    let mut lines = Vec::new();
+    for (id, text, is_covered) in rules.chain(hazards) {
+        lines.push(match (tests.get(&id), reasons.get(id.as_str())) {
+            (Some(tests), _) => format!("{id}: {}", list(tests)),
+            (None, Some(reason)) => format!("{id}: none, {reason}"),
+            (None, None) if is_covered => {
+                findings.push(format!("{id} has neither a test nor a reason in {EXCEPTIONS}: {text}"));
+                continue;
             }
-        }
+            (None, None) => format!("{id}: none, as nothing here has its subject"),
+        });
     }
-    page.push_str("\n# Source hazards\n\n| hazard | tests |\n| --- | --- |\n");
-    for hazard in &book.hazards {
-        let id = format!("hazard {}", hazard.number);
-        let _ = writeln!(page, "| {} | {} |", hazard.number, cell(&id, "-"));
-        if !tests.contains_key(&id) && !reasons.contains_key(id.as_str()) {
-            findings.push(format!("{id} has neither a test nor a reason in {EXCEPTIONS}: {}", hazard.text));
-        }
-    }
-    (page, findings)
+    (lines, findings)
 }
 
 /// Tests, by file.
@@ -193,14 +150,10 @@ pub(crate) fn list(tests: &[Test<'_>]) -> String {
         files.entry(path).or_default().insert(name);
     }
     let file = |(path, names): (&&str, &BTreeSet<&str>)| {
-        let names: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-        format!("{path}: {}", names.join(", "))
+        let names: Vec<&str> = names.iter().copied().collect();
+        format!("{} in {path}", names.join(", "))
     };
-    files.iter().map(file).collect::<Vec<_>>().join("<br>")
-}
-
-pub(crate) fn count(number: usize, what: &str) -> String {
-    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
+    files.iter().map(file).collect::<Vec<_>>().join("; ")
 }
 
 /// The rule ids in a text, of groups that exist.
@@ -304,7 +257,7 @@ mod tests {
         - **VIRS-1** One. *Who* SW. *Else* n/a. *Src* X.\n\n\
         ## Source hazards - do not copy\n\n1. Beware.\n";
 
-    fn findings(exceptions: &str, source: &str) -> (String, Vec<String>) {
+    fn findings(exceptions: &str, source: &str) -> (Vec<String>, Vec<String>) {
         let source = SourceFile { path: "a.rs".into(), text: source.into() };
         table(&RuleBook::parse(RULES).unwrap(), &Exceptions::parse(EXCEPTIONS, exceptions).unwrap(), &[source])
     }
@@ -314,13 +267,15 @@ mod tests {
         let source = "/// GEN-1 in a comment above.\n#[test]\nfn above() {}\n\
             #[test]\nfn inside() { check('{', \"}\", \"GEN-2\"); /* } hazard 1 */ }\n\
             #[test]\nfn gen_2_by_name() {}\nfn not_a_test() { \"VIRS-1\"; }\n";
-        let (page, findings) = findings("exception = []", source);
+        let (lines, findings) = findings("exception = []", source);
         assert_eq!(findings, Vec::<String>::new());
-        assert!(page.contains("| GEN-1 | software | a.rs: `above` |"), "{page}");
-        assert!(page.contains("| GEN-2 | software | a.rs: `gen_2_by_name`, `inside` |"), "{page}");
-        assert!(page.contains("| VIRS-1 | software | - |"), "{page}");
-        assert!(page.contains("| 1 | a.rs: `inside` |"), "{page}");
-        assert!(page.contains("2 of the 2 rules"), "{page}");
+        let expected = [
+            "GEN-1: above in a.rs",
+            "GEN-2: gen_2_by_name, inside in a.rs",
+            "VIRS-1: none, as nothing here has its subject",
+            "hazard 1: inside in a.rs",
+        ];
+        assert_eq!(lines, expected);
     }
 
     #[test]

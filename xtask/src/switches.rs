@@ -11,7 +11,6 @@ use anyhow::{Result, ensure};
 use gicv5_facts::{Rule, RuleBook};
 use gicv5_model::config::{Switch, Switches};
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write;
 
 const EXCEPTIONS: &str = "docs/switch-exceptions.toml";
 
@@ -33,16 +32,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let shell = workspace::shell()?;
     let book = RuleBook::parse(&shell.read_file(rules::RULES)?)?;
     let exceptions = Exceptions::parse(EXCEPTIONS, &shell.read_file(EXCEPTIONS)?)?;
-    let (page, findings) = table(&book, &exceptions, Switches::ALL, &rules::sources(&shell)?);
+    let (lines, findings) = table(&book, &exceptions, Switches::ALL, &rules::sources(&shell)?);
     if !args.check {
-        println!("{page}");
+        println!("{}", lines.join("\n"));
     }
-    ensure!(
-        findings.is_empty(),
-        "{} in the table of switches:\n{}",
-        rules::count(findings.len(), "fault"),
-        findings.join("\n")
-    );
+    ensure!(findings.is_empty(), "faults in the table of switches:\n{}", findings.join("\n"));
     eprintln!("every open rule has a switch or a reason why not, and every position a test");
     Ok(())
 }
@@ -58,13 +52,13 @@ fn is_open(rule: &Rule) -> bool {
         && (says("CU{") || says(" CU") || says("inferred") || rule.otherwise.starts_with("CU"))
 }
 
-/// The page, and what is wrong: one line each.
+/// The switches with the tests of their positions and the reasons why there is none, and what is wrong: one line each.
 fn table(
     book: &RuleBook,
     exceptions: &Exceptions,
     switches: &[Switch],
     sources: &[SourceFile],
-) -> (String, Vec<String>) {
+) -> (Vec<String>, Vec<String>) {
     let mut findings = Vec::new();
     let questions: BTreeSet<String> =
         book.open_questions.iter().map(|question| format!("open question {}", question.number)).collect();
@@ -92,56 +86,29 @@ fn table(
         findings.push(format!("{EXCEPTIONS}: {id} leaves nothing open"));
     }
 
-    let mut page = format!(
-        "# Switches of the model\n\n\
-         What the rules leave open is a switch: {} with {} positions. The first position of each is the default. \
-         `Switches::pairs()` yields {} settings in which every two positions of any two switches meet.\n",
-        rules::count(switches.len(), "switch").replace("switchs", "switches"),
-        switches.iter().map(|switch| switch.positions.len()).sum::<usize>(),
-        Switches::pairs().len(),
-    );
     let functions: Vec<(&str, rules::TestFunction<'_>)> = sources
         .iter()
         .flat_map(|source| rules::test_functions(&source.text).into_iter().map(|test| (source.path.as_str(), test)))
         .collect();
+    let mut lines = Vec::new();
     for switch in switches {
-        let _ = write!(
-            page,
-            "\n## `{}`: `{}`\n\n{}\n\nRules: {}.\n\n| position | what it means | tests |\n| --- | --- | --- |\n",
-            switch.name,
-            switch.type_name,
-            sentence(switch.question),
-            switch.rules.join(", "),
-        );
+        lines.push(format!("{} ({}): {}", switch.name, switch.rules.join(", "), sentence(switch.question)));
         for position in switch.positions {
-            let tests = tests_of(&functions, switch.type_name, position.name);
+            let place = format!("{}::{}", switch.type_name, position.name);
+            let tests = tests_of(&functions, switch.type_name, &place);
             if tests.is_empty() {
-                findings.push(format!("{}: no test names {}::{}", switch.name, switch.type_name, position.name));
+                findings.push(format!("{}: no test names {place}", switch.name));
             }
-            let _ =
-                writeln!(page, "| `{}` | {} | {} |", position.name, sentence(position.meaning), rules::list(&tests));
+            lines.push(format!("  {place}: {} {}", sentence(position.meaning), rules::list(&tests)));
         }
     }
-    page.push_str(
-        "\n# Open rules and questions without a switch\n\n| rule or question | why there is none |\n| --- | --- |\n",
-    );
-    for id in &all {
-        if let Some(reason) = reasons.get(id.as_str()) {
-            let _ = writeln!(page, "| {id} | {reason} |");
-        }
-    }
-    page.push_str("\n# Open rules and questions by switch\n\n| rule or question | switches |\n| --- | --- |\n");
-    for id in &all {
-        if let Some(names) = covered.get(id.as_str()) {
-            let _ = writeln!(page, "| {id} | `{}` |", names.join("`, `"));
-        }
-    }
-    (page, findings)
+    lines.extend(reasons.iter().map(|(id, reason)| format!("{id}: no switch, {reason}")));
+    (lines, findings)
 }
 
 /// The tests that name a position, or all positions of the type.
 fn tests_of<'a>(functions: &[(&'a str, rules::TestFunction<'a>)], type_name: &str, position: &str) -> Vec<Test<'a>> {
-    let names = [format!("{type_name}::{position}"), format!("{type_name}::POSITIONS")];
+    let names = [position.to_owned(), format!("{type_name}::POSITIONS")];
     let named = functions.iter().filter(|(_, function)| names.iter().any(|name| has_word(function.text, name)));
     named.map(|(path, function)| (*path, function.name.clone())).collect()
 }
@@ -156,21 +123,9 @@ fn has_word(text: &str, path: &str) -> bool {
     })
 }
 
-/// Lines of documentation as one line of a table.
+/// Lines of documentation as one line.
 fn sentence(lines: &[&str]) -> String {
-    let text = lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ");
-    // A link to an item leads nowhere here.
-    let mut plain = String::new();
-    let mut rest = text.as_str();
-    while let Some((before, after)) = rest.split_once("[`") {
-        let (name, after) = after.split_once("`]").unwrap_or((after, ""));
-        let _ = write!(plain, "{before}`{name}`");
-        rest = match after.strip_prefix('(').and_then(|target| target.split_once(')')) {
-            Some((_, after)) => after,
-            None => after,
-        };
-    }
-    plain + rest
+    lines.iter().map(|line| line.trim()).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -214,10 +169,5 @@ mod tests {
             let found = findings(&with(id), TEST);
             assert!(found.iter().any(|finding| finding.contains(what)), "{id}: {found:?}");
         }
-    }
-
-    #[test]
-    fn documentation_becomes_a_line_without_links() {
-        assert_eq!(sentence(&[" One [`two`](a::b)", " three [`four`]."]), "One `two` three `four`.");
     }
 }
