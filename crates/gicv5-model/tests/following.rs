@@ -61,7 +61,9 @@ fn software_can_store_where_it_has_allocated_nothing() {
     use gicv5_arch::{Addr55_6, Addr55_12, Lpi};
     use gicv5_hal::TableMemory;
 
-    let machine = machine(MachineConfig::new(1, 8), |_| {});
+    let mut config = MachineConfig::new(1, 8);
+    config.memory.reserved = 0x1800_0000;
+    let machine = machine(config, |_| {});
     let at = |offset: u64| PhysAddr::new(0x9000_0000 + offset).unwrap();
     machine.write(IRS, IstGeometry::two_level(16, IstSize::Bytes4, L2Size::KiB4).unwrap().cfgr());
     machine.write(IRS, IRS_IST_BASER::ZERO.with_addr(Addr55_6::new(at(0)).unwrap()).with_valid(true));

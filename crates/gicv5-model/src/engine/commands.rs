@@ -29,9 +29,12 @@ impl MachineState {
             Some(Fault::Late(ticks)) => without_fault.after(ticks),
             _ => without_fault,
         };
+        self.judge_command(register, value);
+        // What completes at once is not under way.
+        let entry = if due > self.report.now() { self.start_naming(irs, register, value) } else { None };
         if let Some(state) = self.irses.get_mut(irs) {
             state.commands += 1;
-            state.in_flight.push(InFlight { register, value, due, without_fault, fault });
+            state.in_flight.push(InFlight { register, value, due, without_fault, fault, entry });
         }
         self.next_command = self.next_command.min(due);
         self.report.event(|| Event::CommandStarted { irs: IrsIndex(irs as u16), register, value, due });
@@ -68,7 +71,8 @@ impl MachineState {
                 && let Some(n) = state.in_flight.iter().position(|command| command.due <= now)
             {
                 let command = state.in_flight.remove(n);
-                let InFlight { register, value, fault, .. } = command;
+                let InFlight { register, value, fault, entry, .. } = command;
+                self.end_naming(irs, register);
                 let outcome = match fault {
                     Some(Fault::Ignored) => {
                         self.keep_validity(irs, register);
@@ -78,7 +82,12 @@ impl MachineState {
                         self.select_nothing(irs, register);
                         Outcome::Lost
                     }
-                    _ => self.complete(irs, register, value),
+                    _ => {
+                        if let Some(entry) = entry {
+                            self.act_on(register, entry);
+                        }
+                        self.complete(irs, register, value)
+                    }
                 };
                 self.report.event(|| Event::CommandDone { irs: IrsIndex(irs as u16), register, value, outcome });
             }

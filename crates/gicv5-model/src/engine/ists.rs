@@ -48,14 +48,22 @@ impl MachineState {
 /// The physical IST.
 impl MachineState {
     pub(super) fn adopt_physical_ist(&mut self, irs: usize) {
+        let Some(asked) = self.asked_physical_ist(irs) else { return };
+        if let Some(ist) = self.adopt_ist(irs, IrsIndex(irs as u16), asked) {
+            self.interrupts.adopt(IrsIntType::Lpi, ist);
+        }
+    }
+
+    /// The IST that the registers describe, if there is none.
+    pub(super) fn asked_physical_ist(&self, irs: usize) -> Option<AskedIst> {
         let has_lpis = self.config.irses.get(irs).is_some_and(|irs| irs.idr2.lpi());
         // An IST whose VALID was cleared without an effect is still there.
         if !has_lpis || matches!(self.interrupts.backing(IrsIntType::Lpi), Backing::Ist(_)) {
-            return;
+            return None;
         }
         let IstRegisters { baser, cfgr } = self.ist;
         let place = |register: IrsReg| Place::Register(frame(irs), register.offset());
-        let asked = AskedIst {
+        Some(AskedIst {
             vm: None,
             int_type: IrsIntType::Lpi,
             id_bits: cfgr.lpi_id_bits().into(),
@@ -64,10 +72,7 @@ impl MachineState {
             l2sz: cfgr.l2sz().ok(),
             shape: (cfgr.raw_value().into(), place(IrsReg::IRS_IST_CFGR)),
             base: (baser.addr().address(), place(IrsReg::IRS_IST_BASER)),
-        };
-        if let Some(ist) = self.adopt_ist(irs, IrsIndex(irs as u16), asked) {
-            self.interrupts.adopt(IrsIntType::Lpi, ist);
-        }
+        })
     }
 
     /// Clearing VALID writes everything back, recalls every LPI and gives the memory back (LPI-1, IST-5, IST-7).
@@ -121,17 +126,7 @@ impl MachineState {
     pub(super) fn adopt_virtual_ist(&mut self, vm: VmId, int_type: IrsIntType, word: L2_VMTE_IST) -> Option<()> {
         let address = self.virt.vms.get(&vm)?.ist_word(int_type)?;
         let owner = Owner::vm(self.virt.table?.entry_owners().1, vm);
-        let place = Place::Structure(address, owner);
-        let asked = AskedIst {
-            vm: Some(vm),
-            int_type,
-            id_bits: word.id_bits().into(),
-            istsz: word.istsz().ok(),
-            structure: word.structure(),
-            l2sz: word.l2sz().ok(),
-            shape: (word.raw_value(), place),
-            base: (word.ist_addr().address(), place),
-        };
+        let asked = AskedIst::of_word(vm, int_type, word, Place::Structure(address, owner));
         let ist = self.adopt_ist(0, self.virt.irs(), asked)?;
         let (virt, mut side, _) = self.vms();
         side.own(address, 8, owner);

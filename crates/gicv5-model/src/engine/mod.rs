@@ -9,6 +9,7 @@ mod instructions;
 mod irs_frame;
 mod ists;
 mod judge;
+mod names;
 pub(crate) mod pe_state;
 mod physical;
 mod registers;

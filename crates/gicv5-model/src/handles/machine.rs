@@ -192,7 +192,7 @@ impl Machine {
     }
 
     /// Stores 64 bits anywhere in RAM as software does that owns the memory without having got it from this machine's
-    /// allocator. The address is a multiple of 8.
+    /// allocator ([`MemoryConfig::reserved`](crate::config::MemoryConfig::reserved)). The address is a multiple of 8.
     pub fn store_anywhere(&self, address: PhysAddr, value: u64) {
         let state = &mut *self.state();
         state.memory.store64(&mut state.report, address, value);

@@ -89,11 +89,11 @@ impl Machine {
         // A report of its own, because what leaks until now may yet be given back.
         let mut leaks = Report { clock: state.report.clock.clone(), ..Report::default() };
         for block in state.memory.accounts().leaks_since(&since.blocks) {
-            let claim = state.memory.first_claim_of(&block);
+            let holder = state.memory.holder_of(&block);
             leaks.violate(rules::MEM_3, Place::Block(block.id, 0), 0, 0, || {
                 let size = block.layout.size();
-                match claim {
-                    Some(claim) => format!("a block of {size:#x} bytes is left, and is the IRS's: {}", claim.owner()),
+                match holder {
+                    Some((owner, reason)) => format!("a block of {size:#x} bytes is left while {reason}: {owner}"),
                     None => format!("a block of {size:#x} bytes is left, and is software's"),
                 }
             });
@@ -178,7 +178,7 @@ mod tests {
             let state = &mut *machine.state();
             state.memory.own(&mut state.report, IrsIndex(0), block.address().offset(64).unwrap(), 64, owner).unwrap();
         }
-        assert_eq!(leak(&machine), "a block of 0x1000 bytes is left, and is the IRS's: a VPE descriptor of VM 3");
+        assert_eq!(leak(&machine), "a block of 0x1000 bytes is left while the IRS owned it: a VPE descriptor of VM 3");
     }
 
     #[test]

@@ -5,11 +5,12 @@ use core::ops::Range;
 use gicv5_arch::PhysAddr;
 use gicv5_hal::{AllocError, Block, BlockLayout};
 
-use super::claims::Claim;
 use super::heap::{Accounts, BlockRecord, ModelBlock};
+use super::names::Holder;
 use super::units::{GRANULES, Halves};
 use super::{Memory, Part, parts};
 use crate::words::event::{Event, Width};
+use crate::words::owner::Owner;
 use crate::words::report::Report;
 use crate::words::rules;
 use crate::words::violation::Place;
@@ -28,10 +29,9 @@ impl Memory {
         let block = ModelBlock { id, address: self.address(offset), size: layout.size() };
         report.event(|| Event::Allocated { block: id, address: block.address, size: block.size });
         let bytes = offset..offset + layout.size();
-        if let Some((at, claim)) = self.first_claim(bytes.clone()) {
-            let rule = claim.owner().structure.rules().freed;
-            report.violate(rule, Place::Structure(self.address(at), claim.owner()), 0, 0, || {
-                format!("memory was allocated again, as {id}, while the IRS owned it")
+        if let Some(Holder { offset, owner, rule, reason }) = self.holder(bytes.clone()) {
+            report.violate(rule, Place::Structure(self.address(offset), owner), 0, 0, || {
+                format!("memory was allocated again, as {id}, while {reason}")
             });
         }
         self.zero(bytes);
@@ -48,10 +48,9 @@ impl Memory {
         };
         report.event(|| Event::Freed { block: id, address, size });
         let bytes = offset..offset + record.layout.size();
-        if let Some((at, claim)) = self.first_claim(bytes.clone()) {
-            let rule = claim.owner().structure.rules().freed;
-            report.violate(rule, Place::Structure(self.address(at), claim.owner()), 0, 0, || {
-                format!("memory was freed, as part of {id}, while the IRS owned it")
+        if let Some(Holder { offset, owner, rule, reason }) = self.holder(bytes.clone()) {
+            report.violate(rule, Place::Structure(self.address(offset), owner), 0, 0, || {
+                format!("memory was freed, as part of {id}, while {reason}")
             });
         }
         self.forget(bytes);
@@ -90,10 +89,10 @@ impl Memory {
         }
     }
 
-    /// What the IRS, or a live table, claims first of a block.
-    pub(crate) fn first_claim_of(&self, block: &BlockRecord) -> Option<Claim> {
-        let bytes = self.range(block.address, block.layout.size())?;
-        self.first_claim(bytes).map(|(_, claim)| claim)
+    /// Who the first is that holds something of a block, and why software must not give it back.
+    pub(crate) fn holder_of(&self, block: &BlockRecord) -> Option<(Owner, &'static str)> {
+        let holder = self.holder(self.range(block.address, block.layout.size())?)?;
+        Some((holder.owner, holder.reason))
     }
 
     /// The live blocks.

@@ -32,7 +32,11 @@
 //! leaves the valid bit 0 (VMT-13, VMT-17, VPE-5, IST-18).
 //!
 //! The engine says what becomes what, with [`own`](Memory::own), [`fill`](Memory::fill) and [`disown`](Memory::disown).
-//! Claims are not nested: the last one on a word counts, and what one structure points to is memory of its own.
+//! Claims are not nested: the last one on a word counts, and what one structure points to is memory of its own, which
+//! [`adopt`](Memory::adopt) holds software to.
+//!
+//! Beside that, a command under way [names](Memory::name) memory: software neither stores to it nor gives it back until the
+//! command has completed (LIFE-10).
 //!
 //! # What it does not show
 //!
@@ -53,6 +57,7 @@ mod buffer;
 mod claims;
 mod heap;
 mod irs_side;
+mod names;
 mod order;
 mod ownership;
 mod page;
@@ -72,6 +77,7 @@ pub use heap::{Accounts, BlockRecord, ModelBlock};
 use buffer::StoreBuffer;
 use gicv5_random::Rng;
 use heap::Heap;
+use names::Named;
 use page::{Clobbered, Page};
 use units::PAGE;
 
@@ -145,6 +151,8 @@ pub struct Memory {
     /// Pages that may have dirty lines in the cache.
     may_be_dirty: Vec<u64>,
     clobbered: Clobbered,
+    /// What commands under way name.
+    named: Vec<Named>,
     heap: Heap,
     counters: Counters,
     rng: Rng,
@@ -212,6 +220,7 @@ impl Memory {
             listed: Vec::new(),
             may_be_dirty: Vec::new(),
             clobbered: Clobbered::new(),
+            named: Vec::new(),
             heap: Heap::new(config.placement, reserved..size),
             counters: Counters::default(),
             rng: Rng::new(config.seed),

@@ -10,7 +10,7 @@ use super::claims::{Claim, Code};
 use super::units::{Halves, PAGE};
 use super::{Between, BusError, Memory, Part, make_page, parts};
 use crate::words::event::Event;
-use crate::words::owner::Owner;
+use crate::words::owner::{Owner, StructureKind};
 use crate::words::report::Report;
 use crate::words::rules;
 use crate::words::violation::Place;
@@ -52,6 +52,54 @@ impl Memory {
     ) -> Result<(), BusError> {
         report.event(|| Event::Fillable { address, size, owner });
         self.claim(report, irs, address, size, Claim::Fillable(owner))
+    }
+
+    /// A structure becomes an IRS's ([`own`](Self::own)), or part of a live table ([`fill`](Self::fill)): not an entry of a
+    /// structure, but a whole one.
+    ///
+    /// It has its memory for itself, which else is reported as LIFE-25, for descriptors of VPEs as VPE-7; and software holds
+    /// that memory, else MEM-5.
+    ///
+    /// # Errors
+    ///
+    /// As for those.
+    pub fn adopt(
+        &mut self,
+        report: &mut Report,
+        irs: IrsIndex,
+        address: PhysAddr,
+        size: u64,
+        claim: Claim,
+    ) -> Result<(), BusError> {
+        if let Some(bytes) = self.range(address, size) {
+            self.judge_placement(report, bytes, claim.owner());
+        }
+        match claim {
+            Claim::Owned(owner) => self.own(report, irs, address, size, owner),
+            Claim::Fillable(owner) => self.fill(report, irs, address, size, owner),
+        }
+    }
+
+    /// What the checker has to say about the place of a structure.
+    fn judge_placement(&self, report: &mut Report, bytes: Range<u64>, owner: Owner) {
+        let place = Place::Structure(self.address(bytes.start), owner);
+        if let Some((_, claim)) = self.first_claim(bytes.clone()) {
+            let other = claim.owner();
+            let descriptors = [owner, other].iter().all(|owner| owner.structure == StructureKind::VpeDescriptor);
+            let rule = if descriptors { rules::VPE_7 } else { rules::LIFE_25 };
+            report.violate(rule, place, 0, 0, || format!("the IRS was given memory that is {other} already"));
+        } else if !self.is_held(&bytes) {
+            report.violate(rules::MEM_5, place, 0, 0, || {
+                "the IRS was given a structure that is not, or not all, in a block that is live".into()
+            });
+        }
+    }
+
+    /// Whether software holds memory: it is in one live block, or the allocator leaves it alone.
+    fn is_held(&self, bytes: &Range<u64>) -> bool {
+        let in_block =
+            self.heap.block_at(bytes.start).is_some_and(|(start, block)| bytes.end <= start + block.layout.size());
+        in_block || bytes.end <= self.config.reserved
     }
 
     /// Memory that was an IRS's goes back to software, with the IRS's last word in it.
@@ -159,10 +207,31 @@ impl Memory {
 
     /// What the checker has to say when the IRS takes memory over.
     fn judge_claim(&self, report: &mut Report, irs: IrsIndex, bytes: Range<u64>, owner: Owner) {
+        self.judge_arrival(report, irs, bytes.clone(), owner);
+        if self.between != Between::Nothing && self.reads_through_cache(irs) {
+            self.judge_lines(report, &bytes, owner);
+        }
+    }
+
+    /// Whether what software stores reaches this IRS when it is cleaned from the cache.
+    fn reads_through_cache(&self, irs: IrsIndex) -> bool {
+        self.between.has_cache() && !self.snoops(irs)
+    }
+
+    /// An IRS reads memory that software has filled, and does not take it over yet: stores that have not reached it are
+    /// reported, COH-1 or COH-2.
+    pub fn judge_reading(&self, report: &mut Report, irs: IrsIndex, address: PhysAddr, size: u64, owner: Owner) {
+        if let Some(bytes) = self.range(address, size) {
+            self.judge_arrival(report, irs, bytes, owner);
+        }
+    }
+
+    /// What the checker has to say when an IRS reads memory that software has filled.
+    fn judge_arrival(&self, report: &mut Report, irs: IrsIndex, bytes: Range<u64>, owner: Owner) {
         if self.between == Between::Nothing {
             return;
         }
-        let through_cache = self.between.has_cache() && !self.snoops(irs);
+        let through_cache = self.reads_through_cache(irs);
         let waiting = self.buffer.first(&bytes).or_else(|| {
             let mut parts = parts(bytes.clone()).filter(|_| through_cache);
             parts.find_map(|Part { page, granules }| {
@@ -183,17 +252,19 @@ impl Memory {
                 format!("the IRS took memory over before a store of software had reached it: there was no {missing}")
             });
         }
-        if through_cache {
-            let line = self.config.cache_line;
-            let inside_its_block = self.heap.block_at(bytes.start).is_none_or(|(start, block)| {
-                bytes.start / line * line >= start && bytes.end.next_multiple_of(line) <= start + block.layout.size()
+    }
+
+    /// What the checker has to say about the cache lines of what a non-coherent IRS takes over.
+    fn judge_lines(&self, report: &mut Report, bytes: &Range<u64>, owner: Owner) {
+        let line = self.config.cache_line;
+        let inside_its_block = self.heap.block_at(bytes.start).is_none_or(|(start, block)| {
+            bytes.start / line * line >= start && bytes.end.next_multiple_of(line) <= start + block.layout.size()
+        });
+        let on_its_own = !owner.structure.rules().whole_lines || bytes.start.is_multiple_of(line);
+        if !inside_its_block || !on_its_own {
+            report.violate(rules::COH_6, Place::Structure(self.address(bytes.start), owner), 0, 0, || {
+                "the IRS took over a structure that shares a cache line with something else".into()
             });
-            let on_its_own = !owner.structure.rules().whole_lines || bytes.start.is_multiple_of(line);
-            if !inside_its_block || !on_its_own {
-                report.violate(rules::COH_6, Place::Structure(self.address(bytes.start), owner), 0, 0, || {
-                    "the IRS took over a structure that shares a cache line with something else".into()
-                });
-            }
         }
     }
 

@@ -90,6 +90,10 @@ impl Memory {
         if !code.is_free() {
             self.judge_store(report, offset, code, width, value);
         }
+        if !self.named.is_empty() {
+            let old = self.page(offset / PAGE).map_or(0, |page| page.get(granule));
+            self.judge_named_store(report, offset, width, old, value);
+        }
         match self.between {
             Between::Cache => self.store_in_cache(report, offset, halves, shifted),
             Between::StoreBuffer | Between::Both if !code.is_owned() => self.buffer.store(offset & !7, halves, shifted),

@@ -4,13 +4,15 @@ use std::collections::BTreeMap;
 
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IRS_IST_CFGR, IRS_PE_SELR, IRS_SPI_SELR, IRS_VPE_SELR, IrsReg};
 use gicv5_arch::layout::fields_mask;
-use gicv5_arch::{Spi, VmId};
+use gicv5_arch::{PhysAddr, Spi, VmId};
 use gicv5_hal::{Frame, IrsIndex};
 
+use crate::parts::irs_side::IrsSide;
 use crate::parts::software_errors::ErrorRecord;
 use crate::parts::vm_table::VmtRegisters;
 use crate::words::clock::Tick;
 use crate::words::fault::Fault;
+use crate::words::owner::InMemory;
 
 /// A command that has not completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,6 +27,35 @@ pub(crate) struct InFlight {
     pub(crate) without_fault: Tick,
     /// What goes wrong with it.
     pub(crate) fault: Option<Fault>,
+    /// The entry of a table that it names, as the IRS has read it, if it reads it at the start.
+    pub(crate) entry: Option<EntryRead>,
+}
+
+/// An entry of a table, of at most four words, as an IRS has read it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct EntryRead {
+    /// Where it is.
+    pub(crate) address: PhysAddr,
+    words: [Option<u64>; 4],
+}
+
+impl EntryRead {
+    /// Reads an entry.
+    pub(crate) fn of(side: &IrsSide<'_>, InMemory { address, size, .. }: InMemory) -> EntryRead {
+        let word = |n: u64| side.load64(address.offset(n * 8).ok().filter(|_| n * 8 < size)?);
+        EntryRead { address, words: [0, 1, 2, 3].map(word) }
+    }
+
+    /// The IRS acts on what it has read, whatever is there now.
+    pub(crate) fn put_back(self, side: &mut IrsSide<'_>) {
+        for (word, n) in self.words.into_iter().zip(0..) {
+            if let (Some(word), Ok(address)) = (word, self.address.offset(n * 8))
+                && side.load64(address) != Some(word)
+            {
+                side.store64(address, word);
+            }
+        }
+    }
 }
 
 /// An IRS.

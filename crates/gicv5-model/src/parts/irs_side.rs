@@ -3,9 +3,9 @@
 use gicv5_arch::PhysAddr;
 use gicv5_hal::IrsIndex;
 
-use crate::memory::Memory;
+use crate::memory::{Claim, Memory};
 use crate::words::event::Event;
-use crate::words::owner::Owner;
+use crate::words::owner::{InMemory, Owner};
 use crate::words::report::Report;
 use crate::words::rules::RuleId;
 use crate::words::violation::Place;
@@ -88,6 +88,17 @@ impl IrsSide<'_> {
     #[inline]
     pub(crate) fn fill(&mut self, address: PhysAddr, size: u64, owner: Owner) {
         let _ = self.memory.fill(self.report, self.irs, address, size, owner);
+    }
+
+    /// A whole structure becomes the IRS's, or part of a live table.
+    #[inline]
+    pub(crate) fn adopt(&mut self, address: PhysAddr, size: u64, claim: Claim) {
+        let _ = self.memory.adopt(self.report, self.irs, address, size, claim);
+    }
+
+    /// The IRS reads an entry that software has filled: reports stores that have not reached it.
+    pub(crate) fn judge_reading(&mut self, InMemory { address, size, owner }: InMemory) {
+        self.memory.judge_reading(self.report, self.irs, address, size, owner);
     }
 
     /// Memory goes back to software.

@@ -1,15 +1,16 @@
 //! An IST in memory: its shape, the places in it, and whose its parts are. The same for the physical IST and for those of VMs.
 
-use gicv5_arch::entry::L1_ISTE;
+use gicv5_arch::entry::{L1_ISTE, L2_VMTE_IST};
 use gicv5_arch::geometry::{IstGeometry, IstLimits, TableIndex};
 use gicv5_arch::values::{IstSize, L2Size, Structure};
 use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
 use gicv5_hal::IrsIndex;
 
+use crate::memory::Claim;
 use crate::parts::irs_side::{IrsMemory, IrsSide};
 use crate::words::config::{IstSwitches, Level1Valid, UnsupportedIdBits, UnsupportedL2Size, WrongEntrySize};
 use crate::words::event::Outcome;
-use crate::words::owner::{Owner, StructureKind};
+use crate::words::owner::{InMemory, Owner, StructureKind};
 use crate::words::rules;
 use crate::words::violation::Place;
 
@@ -56,15 +57,45 @@ pub(crate) struct AskedIst {
 }
 
 impl AskedIst {
-    /// The IRS takes the memory of the IST, which becomes valid; `None` if it does not. Hardware takes address bits below the
-    /// alignment as zero (IST-12, IST-13).
+    /// An IST of a VM, as a word of the VM's entry describes it.
+    pub(crate) fn of_word(vm: VmId, int_type: IrsIntType, word: L2_VMTE_IST, place: Place) -> AskedIst {
+        AskedIst {
+            vm: Some(vm),
+            int_type,
+            id_bits: word.id_bits().into(),
+            istsz: word.istsz().ok(),
+            structure: word.structure(),
+            l2sz: word.l2sz().ok(),
+            shape: (word.raw_value(), place),
+            base: (word.ist_addr().address(), place),
+        }
+    }
+
+    /// The IRS takes the memory of the IST, which becomes valid; `None` if it does not.
     pub(crate) fn adopt(self, side: &mut IrsSide<'_>, limits: IstLimits, switches: IstSwitches) -> Option<Ist> {
+        let ist = self.ist(side, limits, switches)?;
+        ist.own(side, IstOwners::of(self.vm, self.int_type));
+        Some(ist)
+    }
+
+    /// The IST that becomes valid. Hardware takes address bits below the alignment as zero (IST-12, IST-13).
+    fn ist(self, side: &mut IrsSide<'_>, limits: IstLimits, switches: IstSwitches) -> Option<Ist> {
         let geometry = self.supported(side, limits, switches)?;
         let (base, place) = self.base;
         let base = side.aligned(base, geometry.base().alignment(), rules::IST_12, place)?;
-        let ist = Ist { irs: side.irs, base, geometry };
-        ist.own(side, IstOwners::of(self.vm, self.int_type));
-        Some(ist)
+        Some(Ist { irs: side.irs, base, geometry })
+    }
+
+    /// The tables of the IST.
+    pub(crate) fn structures(self, side: &mut IrsSide<'_>, limits: IstLimits, switches: IstSwitches) -> Vec<InMemory> {
+        let Some(ist) = self.ist(side, limits, switches) else { return Vec::new() };
+        let owners = IstOwners::of(self.vm, self.int_type);
+        let owner = if ist.geometry.level2().is_none() { owners.linear } else { owners.level1 };
+        let level1 = ist.valid_level1_entries(side);
+        let level2 = level1.into_iter().filter_map(|(_, entry)| ist.level2_table(entry));
+        let level2 = level2.map(|(address, size)| InMemory { address, size, owner: owners.level2 });
+        let base = InMemory { address: ist.base, size: ist.geometry.base().size(), owner };
+        std::iter::once(base).chain(level2).collect()
     }
 
     /// The shape that the IST becomes valid with: out of range is clamped (IST-28), unsupported is replaced by something
@@ -172,9 +203,9 @@ impl Ist {
     fn own(&self, side: &mut IrsSide<'_>, owners: IstOwners) {
         let size = self.geometry.base().size();
         if self.geometry.level2().is_none() {
-            return side.own(self.base, size, owners.linear);
+            return side.adopt(self.base, size, Claim::Owned(owners.linear));
         }
-        side.fill(self.base, size, owners.level1);
+        side.adopt(self.base, size, Claim::Fillable(owners.level1));
         for (entry, level1) in self.valid_level1_entries(side) {
             self.own_level2(side, entry, level1, owners);
         }
@@ -184,7 +215,7 @@ impl Ist {
     fn own_level2(&self, side: &mut IrsSide<'_>, entry: PhysAddr, level1: L1_ISTE, owners: IstOwners) {
         side.own(entry, L1_ISTE::BYTES, owners.level1);
         if let Some((table, size)) = self.level2_table(level1) {
-            side.own(table, size, owners.level2);
+            side.adopt(table, size, Claim::Owned(owners.level2));
         }
     }
 
@@ -210,6 +241,21 @@ impl Ist {
         }
         self.own_level2(side, entry, level1, owners);
         Ok(Outcome::Done)
+    }
+
+    /// The level-1 entry that covers an interrupt, if it is not valid, and the table it names.
+    pub(crate) fn unpublished_level2(
+        &self,
+        side: &IrsSide<'_>,
+        vm: Option<VmId>,
+        id: IrsIntId,
+    ) -> Option<[InMemory; 2]> {
+        let owners = IstOwners::of(vm, id.int_type());
+        let entry = self.level1_entry(id.id())?;
+        let level1 = L1_ISTE::new_with_raw_value(side.load64(entry)?);
+        let (address, size) = self.level2_table(level1).filter(|_| !level1.valid())?;
+        let entry = InMemory { address: entry, size: L1_ISTE::BYTES, owner: owners.level1 };
+        Some([entry, InMemory { address, size, owner: owners.level2 }])
     }
 
     /// Software sees the entries that the IRS owns, or does not any more ([`Memory::show`](crate::memory::Memory::show)).

@@ -5,6 +5,7 @@ use gicv5_arch::geometry::{VpeTableGeometry, VpeTableLimits};
 use gicv5_arch::irs::IRS_VPE_DBR;
 use gicv5_arch::{IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 
+use crate::memory::Claim;
 use crate::parts::descriptor::LeftBehind;
 use crate::parts::doorbells::Doorbell;
 use crate::parts::id_map::IdMap;
@@ -17,7 +18,7 @@ use crate::words::config::{
     VpeValid,
 };
 use crate::words::ids::PeIndex;
-use crate::words::owner::{Owner, StructureKind};
+use crate::words::owner::{InMemory, Owner, StructureKind};
 use crate::words::rules;
 use crate::words::violation::Place;
 use gicv5_random::Rng;
@@ -55,6 +56,62 @@ pub(crate) struct Vpe {
     offered: Option<(IrsIntId, Priority)>,
 }
 
+/// What a VM's entry describes.
+pub(crate) struct Described {
+    vmte: L2_VMTE,
+    vpet: PhysAddr,
+    vpet_geometry: VpeTableGeometry,
+    /// The VM descriptor and its size, if the IRS wants one (VM-10).
+    descriptor: Option<(PhysAddr, u64)>,
+}
+
+impl Described {
+    /// What an entry in the VM table describes; `None` if no VM can be made of it.
+    pub(crate) fn read(
+        side: &mut IrsSide<'_>,
+        (table, entry): (VmTable, PhysAddr),
+        vm: VmId,
+        irs: &IrsConfig,
+    ) -> Option<Described> {
+        let mut words = [0; 4];
+        for (n, word) in words.iter_mut().enumerate() {
+            *word = side.load64(entry.offset(n as u64 * 8).ok()?)?;
+        }
+        let vmte = L2_VMTE::new_with_raw_value(words);
+        let place = Place::Structure(entry, Owner::vm(table.entry_owners().0, vm));
+        let bits = u32::from(vmte.vpet().vpe_id_bits());
+        let used = bits.clamp(1, VpeTableLimits::from_idr4(irs.idr4).ok()?.vpe_id_bits());
+        if used != bits {
+            side.report.violate(rules::VPE_4, place, bits.into(), used.into(), || {
+                format!("VPE_ID_BITS of {vm} is {bits}, which this IRS takes as {used}")
+            });
+        }
+        let vpet_geometry = VpeTableGeometry::new(used).ok()?;
+        let alignment = vpet_geometry.footprint().alignment();
+        let vpet = side.aligned(vmte.vpet().vpet_addr().address(), alignment, rules::VPE_1, place)?;
+        let descriptor = irs.vmd_bytes().map(|size| (vmte.vmd().vmd_addr().address(), size));
+        Some(Described { vmte, vpet, vpet_geometry, descriptor })
+    }
+
+    /// The words of the entry that describe ISTs which become valid with the VM (IST-3).
+    pub(crate) fn valid_ists(&self) -> impl Iterator<Item = (IrsIntType, L2_VMTE_IST)> {
+        let words = INT_TYPES.map(|int_type| (int_type, self.vmte.ist(int_type)));
+        words.into_iter().filter(|(_, word)| word.ist_valid())
+    }
+
+    /// What becomes the IRS's with the VM, but for ISTs: its tables and descriptors, and those of VPEs that are valid already.
+    pub(crate) fn structures(&self, side: &IrsSide<'_>, vm: VmId, vpe_descriptor: u64) -> Vec<InMemory> {
+        let of = |address, size, structure| InMemory { address, size, owner: Owner::vm(structure, vm) };
+        let vpes = side.words(self.vpet, self.vpet_geometry.entries()).map(|(.., raw)| VPETE::new_with_raw_value(raw));
+        let vpes = vpes.filter(|vpete| vpete.valid()).map(|vpete| vpete.vped_addr().address());
+        let descriptor = self.descriptor.map(|(address, size)| of(address, size, StructureKind::VmDescriptor));
+        std::iter::once(of(self.vpet, self.vpet_geometry.footprint().size(), StructureKind::Vpete))
+            .chain(descriptor)
+            .chain(vpes.map(|address| of(address, vpe_descriptor, StructureKind::VpeDescriptor)))
+            .collect()
+    }
+}
+
 /// What a change of a VM's interrupt leads to.
 pub(crate) struct Update {
     pub(crate) change: Result<Change, Unreachable>,
@@ -74,32 +131,15 @@ impl Vm {
         switches: &Switches,
         rng: Rng,
     ) -> Option<(Vm, L2_VMTE)> {
-        let mut words = [0; 4];
-        for (n, word) in words.iter_mut().enumerate() {
-            *word = side.load64(entry.offset(n as u64 * 8).ok()?)?;
-        }
-        let vmte = L2_VMTE::new_with_raw_value(words);
-        let place = Place::Structure(entry, Owner::vm(StructureKind::L2Vmte, vm));
-        // The VPE table.
-        let bits = u32::from(vmte.vpet().vpe_id_bits());
-        let used = bits.clamp(1, VpeTableLimits::from_idr4(irs.idr4).ok()?.vpe_id_bits());
-        if used != bits {
-            side.report.violate(rules::VPE_4, place, bits.into(), used.into(), || {
-                format!("VPE_ID_BITS of {vm} is {bits}, which this IRS takes as {used}")
-            });
-        }
-        let vpet_geometry = VpeTableGeometry::new(used).ok()?;
-        let footprint = vpet_geometry.footprint();
-        let vpet = side.aligned(vmte.vpet().vpet_addr().address(), footprint.alignment(), rules::VPE_1, place)?;
-        // The VM descriptor, if the IRS wants one (VM-10).
-        let descriptor = irs.vmd_bytes().map(|size| (vmte.vmd().vmd_addr().address(), size));
+        let Described { vmte, vpet, vpet_geometry, descriptor } = Described::read(side, (table, entry), vm, irs)?;
         let mut descriptor_was_clean = true;
         if let Some((address, size)) = descriptor {
             let owner = Owner::vm(StructureKind::VmDescriptor, vm);
             descriptor_was_clean = LeftBehind::find(side, (address, size), switches, rules::VM_11, owner).is_some();
-            side.own(address, size, owner);
+            side.adopt(address, size, Claim::Owned(owner));
         }
-        side.fill(vpet, footprint.size(), Owner::vm(StructureKind::Vpete, vm));
+        let owner = Owner::vm(StructureKind::Vpete, vm);
+        side.adopt(vpet, vpet_geometry.footprint().size(), Claim::Fillable(owner));
         let (owner, ist_owner) = table.entry_owners();
         side.own(entry, 16, Owner::vm(owner, vm));
         let state = Vm {
@@ -256,7 +296,7 @@ impl Vm {
         let descriptor = vpete.vped_addr().address();
         let owner = Owner::vm(StructureKind::VpeDescriptor, vm);
         let left = LeftBehind::find(side, (descriptor, descriptor_bytes), switches, rules::VPE_8, owner);
-        side.own(descriptor, descriptor_bytes, owner);
+        side.adopt(descriptor, descriptor_bytes, Claim::Owned(owner));
         side.own(entry, VPETE::BYTES, Owner::vm(StructureKind::Vpete, vm));
         let left = left.filter(|_| self.descriptor_was_clean);
         let selects = left.is_some() || switches.vpe.dirty_descriptor != DirtyDescriptor::NeverSelects;

@@ -11,11 +11,11 @@ use gicv5_arch::values::{Levels, Structure};
 use gicv5_arch::{PhysAddr, VmId};
 use gicv5_hal::{Frame, IrsIndex};
 
-use crate::memory::Memory;
+use crate::memory::{Claim, Memory};
 use crate::parts::irs_side::IrsSide;
 use crate::words::config::{Level1Valid, LiveRegisters, UnsupportedVmTable};
 use crate::words::event::Outcome;
-use crate::words::owner::{Owner, StructureKind};
+use crate::words::owner::{InMemory, Owner, StructureKind};
 use crate::words::rules;
 use crate::words::violation::Place;
 
@@ -167,15 +167,46 @@ impl VmTable {
     pub(crate) fn own(self, side: &mut IrsSide<'_>) -> Option<u32> {
         let linear = self.geometry.level2().is_none();
         let owner = if linear { StructureKind::LinearVmte } else { StructureKind::L1Vmte };
-        side.fill(self.base, self.geometry.base().size(), Owner::domain(owner));
+        side.adopt(self.base, self.geometry.base().size(), Claim::Fillable(Owner::domain(owner)));
         linear.then_some(1 << self.geometry.vm_id_bits())
     }
 
     /// The IRS takes a level-1 entry that is valid, and the table it names.
     pub(crate) fn own_level2(self, side: &mut IrsSide<'_>, entry: PhysAddr, level1: L1_VMTE) {
-        let size = self.geometry.level2().map_or(0, |level2| level2.size());
+        let InMemory { address, size, owner } = self.level2_table(level1);
         side.own(entry, L1_VMTE::BYTES, Owner::domain(StructureKind::L1Vmte));
-        side.fill(level1.l2_addr().address(), size, Owner::domain(StructureKind::L2Vmte));
+        side.adopt(address, size, Claim::Fillable(owner));
+    }
+
+    /// The tables of it: of two levels, the first and those of the second that valid entries name.
+    pub(crate) fn structures(self, side: &IrsSide<'_>) -> Vec<InMemory> {
+        let linear = self.geometry.level2().is_none();
+        let owner = Owner::domain(if linear { StructureKind::LinearVmte } else { StructureKind::L1Vmte });
+        let base = InMemory { address: self.base, size: self.geometry.base().size(), owner };
+        let level1 = self.valid_level1_entries(side).into_iter();
+        std::iter::once(base).chain(level1.map(|(_, _, level1)| self.level2_table(level1))).collect()
+    }
+
+    fn level2_table(self, level1: L1_VMTE) -> InMemory {
+        let size = self.geometry.level2().map_or(0, |level2| level2.size());
+        InMemory { address: level1.l2_addr().address(), size, owner: Owner::domain(StructureKind::L2Vmte) }
+    }
+
+    /// The VMs whose entries are valid, and where these are, before the table is.
+    pub(crate) fn valid_entries(self, side: &IrsSide<'_>) -> Vec<(VmId, PhysAddr)> {
+        let ids = (0..=u16::MAX).take(1 << self.geometry.vm_id_bits()).map(VmId::new);
+        let entries = ids.filter_map(|vm| Some((vm, self.entry(side.memory, vm)?)));
+        entries.filter(|(_, entry)| side.load64(*entry).is_some_and(|word| word & 1 != 0)).collect()
+    }
+
+    /// The level-1 entry that covers a VM, if it is not valid, and the table it names.
+    pub(crate) fn unpublished_level2(self, side: &IrsSide<'_>, vm: VmId) -> Option<[InMemory; 2]> {
+        let TableIndex::TwoLevel { level1, .. } = self.geometry.index(vm).ok()? else { return None };
+        let address = self.base.offset(level1.offset).ok()?;
+        let level1 = L1_VMTE::new_with_raw_value(side.load64(address)?);
+        let owner = Owner::domain(StructureKind::L1Vmte);
+        let entry = InMemory { address, size: L1_VMTE::BYTES, owner };
+        (!level1.valid()).then(|| [entry, self.level2_table(level1)])
     }
 
     /// Makes the level-1 entry valid that covers a VM (VMT-13, VMT-14). `None` if the ID is out of range.

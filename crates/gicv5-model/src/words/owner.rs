@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use gicv5_arch::VmId;
+use gicv5_arch::{PhysAddr, VmId};
 
 use crate::words::rules::{self, RuleId};
 
@@ -154,4 +154,15 @@ impl fmt::Display for Owner {
             None => Ok(()),
         }
     }
+}
+
+/// A structure in memory, or an entry of one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InMemory {
+    /// Its first byte.
+    pub address: PhysAddr,
+    /// Its size in bytes.
+    pub size: u64,
+    /// What it is, or what it is a part of.
+    pub owner: Owner,
 }

@@ -49,11 +49,14 @@ rules! {
     IST_22 "IST-22",
     IST_26 "IST-26",
     IST_28 "IST-28",
+    LIFE_10 "LIFE-10",
+    LIFE_25 "LIFE-25",
     LPI_1 "LPI-1",
     MEM_1 "MEM-1",
     MEM_2 "MEM-2",
     MEM_3 "MEM-3",
     MEM_4 "MEM-4",
+    MEM_5 "MEM-5",
     POOL_1 "POOL-1",
     POOL_2 "POOL-2",
     POOL_3 "POOL-3",
@@ -93,7 +96,7 @@ pub struct OwnRule {
 }
 
 /// Every rule of the model's own.
-pub const OWN_RULES: [OwnRule; 9] = [
+pub const OWN_RULES: [OwnRule; 10] = [
     OwnRule {
         id: MEM_1.id(),
         text: "An access through a block of table memory is inside the block, aligned to its width, and there is memory \
@@ -114,6 +117,11 @@ pub const OWN_RULES: [OwnRule; 9] = [
         id: MEM_4.id(),
         text: "A structure that an IRS is given is in memory, all of it. Broken by a wrong address in a base register or an \
                entry of a table; what the IRS then reads there is 0, or a software error.",
+    },
+    OwnRule {
+        id: MEM_5.id(),
+        text: "A structure that an IRS is given lies in one block that software has allocated and not freed, or in memory that \
+               the allocator leaves alone. Broken by giving an IRS memory that was freed, or that was never asked for.",
     },
     OwnRule { id: POOL_1.id(), text: "An LPI is released once, in the machine that handed it out." },
     OwnRule { id: POOL_2.id(), text: "An LPI is enabled, routed and released only by who holds it." },

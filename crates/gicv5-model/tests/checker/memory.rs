@@ -14,10 +14,24 @@ fn publish_by(bench: &Bench, publish: impl FnOnce(&ModelBlock)) -> Vec<Violation
     bench.said()
 }
 
-/// An IST of 64 KiB becomes valid at an address of a memory of 4 GiB from 2 GiB on.
-fn ist_at(address: u64) -> Vec<Violation> {
-    let bench = Bench::small();
-    bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), PhysAddr::new(address).unwrap());
+/// An IST of 64 KiB becomes valid this far into a memory of 64 KiB.
+fn ist_at(offset: u64) -> Vec<Violation> {
+    let mut config = MachineConfig::new(1, 64);
+    config.memory.size = 0x1_0000;
+    let bench = Bench::started(config);
+    let block = bench.block(0x1_0000, 0x1_0000);
+    let base = block.address().offset(offset).unwrap();
+    bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), base);
+    bench.said()
+}
+
+/// An IST becomes valid in memory that nobody has allocated, of which the allocator leaves this much alone.
+fn ist_in_memory_of_nobody(reserved: u64) -> Vec<Violation> {
+    let mut config = MachineConfig::new(1, 64);
+    config.memory.reserved = reserved;
+    let base = config.memory.base;
+    let bench = Bench::started(config);
+    bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), base);
     bench.said()
 }
 
@@ -126,8 +140,13 @@ pub(crate) const PAIRS: &[Pair] = &[
     },
     Pair {
         rule: "MEM-4",
-        breaks: ("an IST begins where memory ends", || ist_at(0x1_8000_0000)),
-        nearly: ("an IST ends where memory ends", || ist_at(0x1_8000_0000 - 0x1_0000)),
+        breaks: ("an IST begins where memory ends", || ist_at(0x1_0000)),
+        nearly: ("an IST ends where memory ends", || ist_at(0)),
+    },
+    Pair {
+        rule: "MEM-5",
+        breaks: ("an IST is where nothing has been allocated", || ist_in_memory_of_nobody(0xf000)),
+        nearly: ("an IST is where the allocator allocates nothing", || ist_in_memory_of_nobody(0x1_0000)),
     },
     Pair {
         rule: "MEM-2",

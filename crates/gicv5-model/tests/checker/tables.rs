@@ -140,6 +140,31 @@ fn preset(entry: L2_ISTE) -> Vec<Violation> {
     bench.said()
 }
 
+/// While VPE 1 of the VM is made valid, its descriptor is freed, or the block behind it.
+fn free_while_mapping(descriptor: bool) -> Vec<Violation> {
+    let (bench, made, _ist) = valid_vm();
+    let blocks = [128; 2].map(|size| bench.block(size, 128));
+    bench.name_descriptor(&made, blocks[0].address());
+    bench.machine.fault_next(Fault::Never);
+    bench.machine.write(IRS, IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(VM).with_vpe_id(VpeId::new(1)));
+    let [named, other] = blocks;
+    bench.machine.free(if descriptor { named } else { other });
+    bench.said()
+}
+
+/// The VM's SPI IST of 256 bytes is in the block of another IST of as many, this many sizes from its start.
+fn ist_on_an_ist(distance: u64) -> Vec<Violation> {
+    let (mut bench, ..) = valid_vm();
+    let block = bench.block(512, 512);
+    bench.machine.publish(IRS, &block, 0..512);
+    bench.clear_ist(IRS);
+    bench.set_ist(IRS, linear(6), block.address());
+    let word = linear(6).vmte_word(block.address().offset(distance * 256).unwrap()).unwrap();
+    bench.store_vmte_word(L2_VMTE::ist_word(IrsIntType::Spi), word.raw_value());
+    bench.map_ist(IrsIntType::Spi, MapAction::MakeValid);
+    bench.said()
+}
+
 /// The physical IST is freed after, or before, it becomes invalid.
 fn free_physical_ist(invalid_first: bool) -> Vec<Violation> {
     let bench = Bench::eager(1);
@@ -383,6 +408,16 @@ pub(crate) const PAIRS: &[Pair] = &[
         rule: "IST-28",
         breaks: ("an SPI IST of one ID bit more than the IRS has", || spi_ist_of_as_many_bits_as_the_irs_has_and(1)),
         nearly: ("an SPI IST of as many ID bits as the IRS has", || spi_ist_of_as_many_bits_as_the_irs_has_and(0)),
+    },
+    Pair {
+        rule: "LIFE-10",
+        breaks: ("the memory of a VPE that a command under way makes valid is freed", || free_while_mapping(true)),
+        nearly: ("the memory behind it is freed", || free_while_mapping(false)),
+    },
+    Pair {
+        rule: "LIFE-25",
+        breaks: ("an IST is on the first half of another", || ist_on_an_ist(0)),
+        nearly: ("an IST is beside another", || ist_on_an_ist(1)),
     },
     Pair {
         rule: "LPI-1",

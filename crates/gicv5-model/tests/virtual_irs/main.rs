@@ -10,5 +10,6 @@ mod faults;
 mod stories;
 mod switches;
 mod tables;
+mod under_way;
 mod validity;
 mod write_back;

@@ -162,6 +162,8 @@ switches! {
         unsupported: UnsupportedVmTable ["VMT-11"];
         /// What the registers of a live table read after a write that has no effect.
         live_registers: LiveRegisters ["VMT-4", "VMT-5"];
+        /// When the IRS reads the entry that a command names, of the VM table and of what is behind it.
+        entry_reading: EntryReading ["COH-1", "LIFE-10", "open question 28"];
         /// What becomes of valid level-1 entries, of the VM table and of ISTs.
         level1: Level1Valid ["open question 21"];
     }

@@ -14,6 +14,16 @@ choice! {
 }
 
 choice! {
+    /// When an IRS reads the entry that a command to make something valid names.
+    EntryReading {
+        /// When the command completes.
+        AtCompletion,
+        /// When the command starts.
+        AtStart,
+    }
+}
+
+choice! {
     /// What IRS_VMT_CFGR is taken for if it asks for more than IRS_IDR3 offers.
     UnsupportedVmTable {
         /// Each field on its own: VM_ID_BITS is clamped, STRUCTURE is linear.
