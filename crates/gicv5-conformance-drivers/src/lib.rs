@@ -191,7 +191,7 @@ impl<B: Bench> Drivers<'_, B> {
         let (exception, taken) = self.on(pe, |pe| {
             let exception = self.bench.wait_for_interrupt(pe, SOON);
             let mut taken = Vec::new();
-            self.phys.take_interrupts(pe, |pe, active| {
+            self.phys.take_interrupts(pe, 64, |pe, active| {
                 handle(pe);
                 taken.push(active.source());
                 Some(active)
@@ -337,7 +337,7 @@ impl<B: Bench> Drivers<'_, B> {
         pe.gsb_sys();
         let exception = bench.wait_for_interrupt(pe, SOON);
         let mut woken = Vec::new();
-        self.phys.take_interrupts(pe, |_, active| {
+        self.phys.take_interrupts(pe, 64, |_, active| {
             if let Source::Lpi(_, cookie) = active.source() {
                 woken.push(host.doorbell(cookie));
             }

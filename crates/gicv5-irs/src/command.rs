@@ -48,6 +48,8 @@ pub enum Command {
     SelectSpi,
     /// IRS_SPI_CFGR sets an SPI's trigger mode.
     ConfigureSpi,
+    /// IRS_SPI_VMR takes an SPI from the VM that it is assigned to.
+    TakeSpiBack,
     /// IRS_SPI_RESAMPLER looks at an SPI's wire.
     ResampleSpi,
     /// IRS_PE_SELR selects a PE.
@@ -97,6 +99,7 @@ impl fmt::Display for Command {
             Command::MapLevel2Ist(lpi) => write!(f, "make the level-2 IST of {lpi} valid"),
             Command::SelectSpi => f.write_str("select an SPI"),
             Command::ConfigureSpi => f.write_str("set an SPI's trigger mode"),
+            Command::TakeSpiBack => f.write_str("take an SPI back from a VM"),
             Command::ResampleSpi => f.write_str("resample an SPI"),
             Command::SelectPe => f.write_str("select a PE"),
             Command::ConfigurePe => f.write_str("take a PE out of 1-of-N selection"),

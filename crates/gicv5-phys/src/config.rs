@@ -54,7 +54,7 @@ pub struct Config<'a> {
     /// The most contiguous bytes that the table memory can give, which decides whether the IST is linear (it is, if it
     /// fits) or has two levels.
     pub contiguous_bytes: u64,
-    /// The priority that LPIs and PPIs start with.
+    /// The priority that LPIs, SPIs and PPIs start with.
     pub priority: Priority,
     /// The priority of IPIs.
     pub ipi_priority: Priority,

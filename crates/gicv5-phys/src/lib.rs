@@ -68,7 +68,7 @@
 //! // The interrupt handler. Each interrupt is given back, to be deactivated now.
 //! assert!(machine.signals(PeIndex(0)).irq);
 //! let mut sources = Vec::new();
-//! phys.take_interrupts(&pe, |_, active| {
+//! phys.take_interrupts(&pe, 64, |_, active| {
 //!     sources.push(active.source());
 //!     Some(active)
 //! });

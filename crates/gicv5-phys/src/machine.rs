@@ -34,6 +34,8 @@ pub(crate) struct Found<H: Platform> {
     pub(crate) ist: Option<IstGeometry>,
     /// The LPIs to hand out, IPIs included.
     pub(crate) lpis: u32,
+    /// How many of them are IPIs once every PE has come up.
+    pub(crate) ipis: u32,
     pub(crate) priority_bits: u32,
     pub(crate) pes: u32,
     /// The last address that all IRSs can reach.

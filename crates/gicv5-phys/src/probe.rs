@@ -197,8 +197,8 @@ pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Found<
     let first = irss.first().ok_or(ProbeError::NoIrs)?;
 
     let pes = irss.iter().map(|irs| u32::from(irs.idr1.pe_cnt())).sum::<u32>();
-    let lpis = u64::from(config.lpis) + u64::from(config.ipi_kinds) * u64::from(pes);
-    let lpis = u32::try_from(lpis).unwrap_or(u32::MAX);
+    let ipis = u32::from(config.ipi_kinds).saturating_mul(pes);
+    let lpis = config.lpis.saturating_add(ipis);
     let chosen = if lpis == 0 { None } else { Some(choose(config, cpu, &irss, first, lpis)?) };
 
     // The smaller width of IRS and CPU interface counts (GEN-12).
@@ -222,7 +222,7 @@ pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Found<
             attributes: config.attributes.unwrap_or(memory_attributes(host.memory().coherency(irs.index))),
         });
     }
-    Ok(Found { irss: units.into_boxed_slice(), ist: chosen, lpis, priority_bits, pes, highest, publish_for })
+    Ok(Found { irss: units.into_boxed_slice(), ist: chosen, lpis, ipis, priority_bits, pes, highest, publish_for })
 }
 
 /// Chooses the one IST that all IRSs share (GEN-13): its width suits all of them, and each supports its shape.

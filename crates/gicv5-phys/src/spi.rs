@@ -1,11 +1,13 @@
 //! SPIs: what only the IRS that owns them can do.
 
-use gicv5_arch::Spi;
-use gicv5_arch::irs::{IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR};
-use gicv5_arch::values::TriggerMode;
-use gicv5_hal::Platform;
+use gicv5_arch::irs::{IRS_SPI_CFGR, IRS_SPI_RESAMPLER, IRS_SPI_SELR, IRS_SPI_VMR};
+use gicv5_arch::values::{HandlingMode, TriggerMode};
+use gicv5_arch::{IrsIntId, Priority, Spi};
+use gicv5_hal::{CurrentPe, Pe, PeOps, Platform};
 
 use crate::driver::phys::Phys;
+use crate::interrupts::by_number::read_configuration;
+use crate::machine::IrsUnit;
 use gicv5_irs::command::{Command, CommandError};
 use gicv5_irs::command_port::{Port, PortKind};
 
@@ -98,10 +100,86 @@ impl<H: Platform> Phys<H> {
     /// [`SpiError`], but not for an SPI of another domain, which the IRS leaves alone without saying so.
     pub fn resample(&self, spi: Spi) -> Result<(), SpiError> {
         let irs = self.irs_of(spi).ok_or(SpiError::NotOwned { spi })?;
-        self.machine.domain.block_on(async {
-            let mut port = self.machine.port(irs, PortKind::Spi, Command::ResampleSpi).await?;
-            port.issue(Command::ResampleSpi, IRS_SPI_RESAMPLER::ZERO.with_spi_id(spi)).await?;
-            Ok(())
-        })
+        Ok(self.machine.domain.block_on(self.sample(irs, spi))?)
     }
+
+    async fn sample(&self, irs: &IrsUnit<H>, spi: Spi) -> Result<(), CommandError> {
+        let mut port = self.machine.port(irs, PortKind::Spi, Command::ResampleSpi).await?;
+        port.issue(Command::ResampleSpi, IRS_SPI_RESAMPLER::ZERO.with_spi_id(spi)).await?;
+        Ok(())
+    }
+
+    /// Gives each SPI of the domain the state that the driver's users start from, whatever earlier software has left: it is
+    /// disabled, inactive, the host's and not a VM's, targeted at this PE, and has the configured priority. It is pending only
+    /// if its wire is read as a level and is high. How its wire is read stays as it was (SPI-7).
+    pub(crate) async fn reset_spis(&self) -> Result<(), CommandError> {
+        for irs in &self.machine.found.irss {
+            for spi in spis(irs) {
+                let found = match self.reset_spi(spi) {
+                    None if irs.virt && self.take_back(spi).await? => self.reset_spi(spi),
+                    found => found,
+                };
+                // What has cleared Pending may have lost a level, which only the wire knows (SPI-5, ISM-4).
+                if found == Some(HandlingMode::Level) {
+                    self.sample(irs, spi).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Resets what instructions can reset. Returns the handling mode that it had; `None` if the SPI cannot be reached: it is
+    /// another domain's, or a VM's (INS-11, SPI-9).
+    fn reset_spi(&self, spi: Spi) -> Option<HandlingMode> {
+        self.machine.domain.platform.current_pe().on_this_pe(|pe| reset(pe, spi.into(), self.settings.priority))
+    }
+
+    /// Takes an SPI back that earlier software has assigned to a VM. False if it is not so assigned.
+    async fn take_back(&self, spi: Spi) -> Result<bool, CommandError> {
+        let mut port = match self.select(spi).await {
+            Ok(port) => port,
+            Err(SpiError::Command(error)) => return Err(error),
+            // Another domain's (SPI-2).
+            Err(_) => return Ok(false),
+        };
+        if !port.read::<IRS_SPI_VMR>().virt() {
+            return Ok(false);
+        }
+        port.issue_valid(Command::TakeSpiBack, IRS_SPI_VMR::ZERO).await?;
+        let found: IRS_SPI_VMR = port.read();
+        if found.virt() { Err(port.register_says(Command::TakeSpiBack, found)) } else { Ok(true) }
+    }
+
+    /// Disables every SPI of the domain, so that none is left on for the software that comes next.
+    pub(crate) fn disable_spis(&self) {
+        for irs in &self.machine.found.irss {
+            let mut spis = spis(irs).peekable();
+            while spis.peek().is_some() {
+                // A few at a time: what runs on one PE for certain is short.
+                self.machine.domain.platform.current_pe().on_this_pe(|pe| {
+                    spis.by_ref().take(64).for_each(|spi| pe.cddis(spi.into()));
+                    // SYN-4.
+                    pe.gsb_sys();
+                });
+            }
+        }
+    }
+}
+
+fn spis<H: Platform>(irs: &IrsUnit<H>) -> impl Iterator<Item = Spi> {
+    irs.spis.clone().filter_map(|id| Spi::new(id).ok())
+}
+
+fn reset<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId, priority: Priority) -> Option<HandlingMode> {
+    pe.cddis(id);
+    pe.gsb_sys();
+    let found = read_configuration(pe, id)?;
+    // Active, nobody has it: the software that took it is gone (ISM-7).
+    pe.cddi(id.into());
+    pe.cdpend(id, false);
+    pe.cdhm(id, HandlingMode::Edge);
+    pe.cdpri(id, priority);
+    pe.cdaff(id, pe.iaffid());
+    pe.gsb_sys();
+    Some(found.handling)
 }

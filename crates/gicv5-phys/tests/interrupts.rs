@@ -4,18 +4,21 @@
 
 mod common;
 
+use arbitrary_int::u5;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
 use common::{
-    Lab, LabPe, Op, SPIS, Shape, Sync, come_up, config, down, driver_with, iaffid, lpi, release_all, up, up_with,
+    Lab, LabPe, Op, SPIS, Shape, Sync, come_up, config, down, driver, driver_with, iaffid, lpi, release_all, up,
+    up_with,
 };
+use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::insn::GicInsn;
-use gicv5_arch::irs::IRS_SETLPIR;
+use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IRS_SETLPIR, IRS_SPI_CFGR, IRS_SPI_SELR, IRS_SPI_VMR};
 use gicv5_arch::sysreg::{PpiSet, SysReg};
-use gicv5_arch::values::{HandlingMode, RoutingMode, TriggerMode};
+use gicv5_arch::values::{BitsMinusOne, HandlingMode, RoutingMode, TriggerMode};
 use gicv5_arch::{IntId, IrsIntId, Lpi, Ppi, Priority, Spi};
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError, NotReleased, Pe, Route};
 use gicv5_model::PeIndex as ModelPeIndex;
@@ -29,13 +32,23 @@ use gicv5_phys::{
 fn take(lab: &Lab, phys: &Phys<Lab>, pe: usize) -> Vec<Source> {
     let mut sources = Vec::new();
     lab.on(pe, |pe| {
-        phys.take_interrupts(pe, |_, active| {
+        phys.take_interrupts(pe, u64::MAX, |_, active| {
             sources.push(active.source());
             Some(active)
         })
     });
     sources
 }
+
+/// How a configuration is asked for (INS-12), with the register left as it was (INS-14).
+const ASK: [Op; 6] = [
+    Op::Sync(Sync::Isb),
+    Op::Read(SysReg::ICC_ICSR_EL1),
+    Op::Insn(GicInsn::GIC_CDRCFG),
+    Op::Sync(Sync::Isb),
+    Op::Read(SysReg::ICC_ICSR_EL1),
+    Op::Write(SysReg::ICC_ICSR_EL1),
+];
 
 fn spi(id: u32) -> Spi {
     Spi::new(id).unwrap()
@@ -75,7 +88,7 @@ fn taking_an_interrupt_is_acknowledge_synchronise_drop_handle_deactivate() {
     lab.machine.set_spi_wire(spi(5), true);
     lab.start_log();
     lab.on(0, |pe| {
-        phys.take_interrupts(pe, |_, active| {
+        phys.take_interrupts(pe, u64::MAX, |_, active| {
             lab.mark("handler");
             Some(active)
         })
@@ -119,7 +132,7 @@ fn what_must_be_complete_before_the_next_step_is() {
     });
     assert_eq!(log(&|pe| phys.send_ipi(pe, index, IpiKind(0)).unwrap()), pend);
     // INS-12: the ISB makes the answer readable.
-    let read = [Op::Sync(Sync::GsbSys), Insn(GicInsn::GIC_CDRCFG), Op::Sync(Sync::Isb), Op::Read(SysReg::ICC_ICSR_EL1)];
+    let read: Vec<Op> = [Op::Sync(Sync::GsbSys)].into_iter().chain(ASK).collect();
     assert_eq!(log(&|pe| assert!(phys.configuration(pe, id).is_ok())), read);
     assert_eq!(log(&|pe| phys.clear_pending(pe, id).unwrap()), [Insn(GicInsn::GIC_CDPEND), Op::Sync(Sync::GsbSys)]);
     assert_eq!(log(&|pe| phys.enable_interrupt(pe, id).unwrap()), [Insn(GicInsn::GIC_CDEN)]);
@@ -132,12 +145,9 @@ fn what_must_be_complete_before_the_next_step_is() {
         Op::Irs(gicv5_arch::irs::IrsReg::IRS_SYNCR),
         Insn(GicInsn::GIC_CDPEND),
         Op::Sync(Sync::GsbSys),
-        Insn(GicInsn::GIC_CDRCFG),
-        Op::Sync(Sync::Isb),
-        Op::Read(SysReg::ICC_ICSR_EL1),
     ];
-    assert_eq!(lab.take_log(), release);
-    lab.on(0, |pe| phys.take_interrupts(pe, |_, active| Some(active)));
+    assert_eq!(lab.take_log(), release.into_iter().chain(ASK).collect::<Vec<_>>());
+    lab.on(0, |pe| phys.take_interrupts(pe, u64::MAX, |_, active| Some(active)));
     down(&lab, &phys);
 }
 
@@ -185,7 +195,7 @@ fn nothing_pending_is_a_spurious_exception() {
     assert!(matches!(lab.on(0, |pe| phys.acknowledge(pe)), Acknowledged::Nothing));
     assert!(matches!(lab.on(0, |pe| phys.acknowledge_nmi(pe)), Acknowledged::Nothing));
     assert_eq!(lab.take_log(), [Op::Insn(GicInsn::GICR_CDIA), Op::Insn(GicInsn::GICR_CDNMIA)]);
-    assert_eq!(lab.on(0, |pe| phys.take_interrupts(pe, |_, active| Some(active))), 0);
+    assert_eq!(lab.on(0, |pe| phys.take_interrupts(pe, u64::MAX, |_, active| Some(active))), 0);
     down(&lab, &phys);
 }
 
@@ -201,7 +211,7 @@ fn a_kept_interrupt_stays_active_while_others_are_taken_and_ends_on_another_pe()
     settle(&lab);
     let mut kept = None;
     let taken = lab.on(0, |pe| {
-        phys.take_interrupts(pe, |_, active| {
+        phys.take_interrupts(pe, u64::MAX, |_, active| {
             if active.source() == Source::Lpi(slow.lpi(), Cookie(1)) {
                 kept = Some(active);
                 return None;
@@ -268,7 +278,7 @@ fn an_lpi_that_its_handler_releases_is_not_released_under_it() {
     settle(&lab);
     let mut owned = Some(owned);
     lab.on(0, |pe| {
-        phys.take_interrupts(pe, |_, active| {
+        phys.take_interrupts(pe, u64::MAX, |_, active| {
             let NotReleased { lpi } = phys.release(owned.take().unwrap()).unwrap_err();
             owned = Some(lpi);
             Some(active)
@@ -326,6 +336,32 @@ fn running_out_of_lpis_is_an_ordinary_error_and_a_released_one_can_be_had_again(
     release_all(&lab, &phys, lpis);
 }
 
+/// The host's LPIs are all in use before the second PE comes up, whether they were handed out or abandoned.
+#[test]
+fn the_lpis_of_ipis_are_kept_for_pes_that_come_up_later() {
+    for abandoned in [0, 5] {
+        let (lab, phys) = driver_with(Shape::default(), |config| Config { lpis: 16, ipi_kinds: 3, ..config });
+        phys.bring_up().unwrap();
+        lab.on(0, |pe| phys.bring_up_pe(pe)).unwrap();
+        for _ in 0..abandoned {
+            phys.abandon(phys.allocate(Cookie(0)).unwrap());
+        }
+        let mut lpis: Vec<OwnedLpi> = (abandoned..16).map(|n| phys.allocate(Cookie(n)).unwrap()).collect();
+        assert_eq!(phys.allocate(Cookie(0)).unwrap_err(), LpiError::NoneFree);
+        let second = lab.on(1, |pe| phys.bring_up_pe(pe)).unwrap();
+        assert_eq!(phys.allocate(Cookie(0)).unwrap_err(), LpiError::NoneFree);
+        lab.on(0, |pe| {
+            (0..3).for_each(|kind| phys.send_ipi(pe, second, IpiKind(kind)).unwrap());
+            pe.gsb_sys();
+        });
+        assert_eq!(take(&lab, &phys, 1).len(), 3);
+        // One that is released is the host's again.
+        phys.release(lpis.pop().unwrap()).unwrap();
+        lpis.push(phys.allocate(Cookie(0)).unwrap());
+        release_all(&lab, &phys, lpis);
+    }
+}
+
 #[test]
 fn an_abandoned_lpi_stays_out_of_circulation_until_the_driver_has_been_down() {
     let (lab, phys) = up(Shape::default());
@@ -379,6 +415,148 @@ fn after_a_tear_down_every_lpi_is_free_and_what_was_an_ipi_may_be_anything() {
     down(&lab, &phys);
 }
 
+/// Gives the first IRS a command.
+fn command<R: gicv5_arch::register::Register<Reg = gicv5_arch::irs::IrsReg>>(lab: &Lab, value: R) {
+    lab.machine.write(IrsIndex(0), value);
+    settle(lab);
+}
+
+/// Leaves SPIs as a crashed host may: active, pending, enabled, urgent, routed elsewhere, level-sensitive, and a VM's.
+fn leave_spis(lab: &Lab) {
+    lab.on(0, |pe| {
+        for (id, entry) in [
+            (1, L2_ISTE::ZERO.with_active(true).with_enable(true)),
+            (2, L2_ISTE::ZERO.with_pending(true).with_enable(true).with_iaffid(iaffid(0))),
+            (3, L2_ISTE::ZERO.with_pending(true).with_hm(HandlingMode::Level).with_priority(priority(3))),
+            (4, L2_ISTE::ZERO.with_iaffid(gicv5_arch::Iaffid::new(99))),
+        ] {
+            assert!(lab.machine.set_interrupt(spi(id).into(), entry));
+        }
+        pe.gsb_sys();
+    });
+    // The wire of 5 is high and read as a level, that of 6 is low.
+    for id in [5, 6] {
+        command(lab, IRS_SPI_SELR::ZERO.with_id(spi(id)));
+        command(lab, IRS_SPI_CFGR::ZERO.with_tm(TriggerMode::Level));
+        lab.machine.set_spi_wire(spi(id), true);
+        settle(lab);
+    }
+    lab.machine.set_spi_wire(spi(6), false);
+    settle(lab);
+}
+
+/// SPI-1, ISM-7, PRI-1, RTE-1, GEN-21.
+#[test]
+fn spis_are_as_new_once_the_driver_is_up_whatever_was_left() {
+    let (lab, phys) = driver(Shape { irss: 2, ..Shape::default() });
+    leave_spis(&lab);
+    phys.bring_up().unwrap();
+    for id in 0..2 * SPIS {
+        let found = lab.machine.interrupt(spi(id).into()).unwrap();
+        assert!(!found.enable() && !found.active(), "SPI {id}: {found:?}");
+        assert_eq!(found.priority(), priority(16), "SPI {id}: not the NMIs of a PE that has them");
+        assert_eq!(found.iaffid(), iaffid(0), "SPI {id}");
+        assert_eq!(found.pending(), id == 5, "SPI {id}: only what its wire says");
+    }
+    lab.on(0, |pe| phys.bring_up_pe(pe)).unwrap();
+    assert_eq!(take(&lab, &phys, 0), []);
+    // The one that was left active is taken again.
+    lab.on(0, |pe| {
+        phys.enable_interrupt(pe, spi(1)).unwrap();
+        phys.set_pending(pe, spi(1)).unwrap();
+        pe.gsb_sys();
+    });
+    assert_eq!(take(&lab, &phys, 0), [Source::Spi(spi(1))]);
+    lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
+    phys.tear_down().unwrap();
+    lab.assert_all_returned();
+}
+
+/// SPI-9, SPI-12.
+#[test]
+fn an_spi_that_was_left_with_a_vm_is_the_hosts_again() {
+    let mut config = Shape::default().config();
+    config.irses[0].idr0 = config.irses[0].idr0.with_virt(true);
+    config.irses[0].idr3 = IRS_IDR3::ZERO.with_vm_id_bits(u5::new(8));
+    config.irses[0].idr4 =
+        IRS_IDR4::ZERO.with_vpe_id_bits(BitsMinusOne::from_count(8).unwrap()).with_vped_sz(arbitrary_int::u6::new(7));
+    let lab = Lab::new(config);
+    for id in [7, 8] {
+        command(&lab, IRS_SPI_SELR::ZERO.with_id(spi(id)));
+        command(&lab, IRS_SPI_VMR::ZERO.with_virt(true));
+    }
+    let phys = Phys::new(lab.clone(), &common::config(&[IrsIndex(0)])).unwrap();
+    come_up(&lab, &phys);
+    for id in [7, 8].map(spi) {
+        lab.on(0, |pe| {
+            phys.enable_interrupt(pe, id).unwrap();
+            phys.set_pending(pe, id).unwrap();
+            pe.gsb_sys();
+        });
+        assert_eq!(take(&lab, &phys, 0), [Source::Spi(id)]);
+    }
+    down(&lab, &phys);
+}
+
+/// GEN-21, SYN-4.
+#[test]
+fn no_spi_is_left_enabled_by_a_tear_down() {
+    let (lab, phys) = up(Shape { irss: 2, ..Shape::default() });
+    let ids = [0, 31, SPIS, 2 * SPIS - 1].map(spi);
+    lab.on(0, |pe| ids.iter().for_each(|id| phys.enable_interrupt(pe, *id).unwrap()));
+    down(&lab, &phys);
+    for id in ids {
+        assert!(!lab.machine.interrupt(id.into()).unwrap().enable(), "{id}");
+    }
+}
+
+/// ISM-4: a level that nobody lowers comes back each time.
+#[test]
+fn a_level_that_stays_high_does_not_keep_the_pe_for_ever() {
+    let (lab, phys) = up(Shape::default());
+    phys.set_trigger(spi(3), TriggerMode::Level).unwrap();
+    lab.on(0, |pe| phys.enable_interrupt(pe, spi(3)).unwrap());
+    lab.machine.set_spi_wire(spi(3), true);
+    settle(&lab);
+    let mut handled = 0;
+    let taken = lab.on(0, |pe| {
+        phys.take_interrupts(pe, 10, |pe, active| {
+            handled += 1;
+            phys.deactivate(pe, active).unwrap();
+            pe.gsb_sys();
+            None
+        })
+    });
+    assert_eq!((taken, handled), (10, 10));
+    lab.on(0, |pe| {
+        assert_eq!(phys.take_interrupts(pe, 0, |_, active| panic!("{active:?}")), 0);
+        phys.disable_interrupt(pe, spi(3)).unwrap();
+    });
+    assert_eq!(take(&lab, &phys, 0), []);
+    down(&lab, &phys);
+}
+
+/// INS-14.
+#[test]
+fn the_answer_that_a_guest_waits_for_is_not_the_hosts() {
+    let (lab, phys) = up(Shape::default());
+    let guests = 0x1234_0000_1802;
+    let left = |what: &str| {
+        lab.on(0, |pe| {
+            let icsr = pe.read_raw(SysReg::ICC_ICSR_EL1);
+            assert_eq!(icsr, guests, "after {what} it reads {icsr:#x}");
+        });
+    };
+    lab.on(0, |pe| pe.write_raw(SysReg::ICC_ICSR_EL1, guests));
+    let owned = phys.allocate(Cookie(1)).unwrap();
+    left("an LPI was allocated");
+    lab.on(0, |pe| phys.configuration(pe, owned.lpi())).unwrap();
+    left("a configuration was read");
+    phys.release(owned).unwrap();
+    left("an LPI was released");
+    down(&lab, &phys);
+}
+
 /// GEN-2, INS-5.
 #[test]
 fn what_nobody_owns_is_dropped_deactivated_and_counted() {
@@ -396,7 +574,7 @@ fn what_nobody_owns_is_dropped_deactivated_and_counted() {
             pe.cdpend(id.into(), true);
             pe.gsb_sys();
         });
-        assert_eq!(lab.on(0, |pe| phys.take_interrupts(pe, |_, active| panic!("{active:?}"))), 1);
+        assert_eq!(lab.on(0, |pe| phys.take_interrupts(pe, u64::MAX, |_, active| panic!("{active:?}"))), 1);
         assert_eq!(phys.strays(), n as u64 + 1);
         lab.on(0, |pe| pe.gsb_sys());
         let state = lab.machine.interrupt(id.into()).unwrap();
@@ -550,13 +728,13 @@ fn a_more_urgent_interrupt_is_taken_while_another_is_handled_and_a_less_urgent_o
     lab.machine.set_spi_wire(ids[0], true);
     let mut order = Vec::new();
     lab.on(0, |pe| {
-        phys.take_interrupts(pe, |pe, outer| {
+        phys.take_interrupts(pe, u64::MAX, |pe, outer| {
             order.push(outer.source());
             if outer.source() == Source::Spi(ids[0]) {
                 lab.machine.set_spi_wire(ids[2], true);
                 lab.machine.set_spi_wire(ids[1], true);
                 // As if interrupts were enabled in the handler: its priority has been dropped.
-                phys.take_interrupts(pe, |_, inner| {
+                phys.take_interrupts(pe, u64::MAX, |_, inner| {
                     order.push(inner.source());
                     Some(inner)
                 });
@@ -579,9 +757,9 @@ fn an_nmi_is_taken_by_the_nmi_loop_only() {
         phys.enable_interrupt(pe, owned.lpi()).unwrap();
         phys.set_pending(pe, owned.lpi()).unwrap();
         pe.gsb_sys();
-        assert_eq!(phys.take_interrupts(pe, |_, active| Some(active)), 0);
+        assert_eq!(phys.take_interrupts(pe, u64::MAX, |_, active| Some(active)), 0);
         let mut sources = Vec::new();
-        phys.take_nmis(pe, |_, active| {
+        phys.take_nmis(pe, u64::MAX, |_, active| {
             sources.push(active.source());
             Some(active)
         });
@@ -635,11 +813,8 @@ fn a_new_lpi_is_configured_and_looked_at_before_anybody_has_it() {
         Insn(GicInsn::GIC_CDAFF),
         Insn(GicInsn::GIC_CDPEND),
         Op::Sync(Sync::GsbSys),
-        Insn(GicInsn::GIC_CDRCFG),
-        Op::Sync(Sync::Isb),
-        Op::Read(SysReg::ICC_ICSR_EL1),
     ];
-    assert_eq!(log, configure);
+    assert_eq!(log, configure.into_iter().chain(ASK).collect::<Vec<_>>());
     release_all(&lab, &phys, [owned]);
 }
 
@@ -685,7 +860,7 @@ fn ppis_of_both_banks_are_taken_by_number() {
         assert_eq!(take(&lab, &phys, 0), []);
         let mut sources = Vec::new();
         lab.on(1, |pe| {
-            phys.take_interrupts(pe, |pe, active| {
+            phys.take_interrupts(pe, u64::MAX, |pe, active| {
                 sources.push(active.source());
                 assert!(ppi::state(pe, id).active);
                 lab.machine.set_ppi_wire(ModelPeIndex(1), id, false);
@@ -923,7 +1098,7 @@ fn no_handler_runs_with_the_cookie_of_a_released_lpi() {
             scope.spawn(move || {
                 while !stop.load(Ordering::Relaxed) {
                     lab.on(pe, |pe| {
-                        phys.take_interrupts(pe, |_, active| {
+                        phys.take_interrupts(pe, u64::MAX, |_, active| {
                             let Source::Lpi(_, Cookie(cookie)) = active.source() else { panic!("{active:?}") };
                             assert!(alive[cookie as usize].load(Ordering::Relaxed), "the LPI was released");
                             thread::yield_now();

@@ -450,7 +450,7 @@ fn while_a_command_hangs_only_its_own_registers_are_out_of_use() {
     lab.on(0, |pe| {
         phys.set_pending(pe, lpis[259].lpi()).unwrap();
         pe.gsb_sys();
-        assert_eq!(phys.take_interrupts(pe, |_, active| Some(active)), 1);
+        assert_eq!(phys.take_interrupts(pe, u64::MAX, |_, active| Some(active)), 1);
     });
     for lpi in lpis {
         phys.release(lpi).unwrap();
@@ -548,7 +548,11 @@ fn a_pe_comes_up_goes_out_and_comes_up_with_the_same_index() {
     assert_eq!(lab.on(3, |pe| phys.bring_down_pe(pe)), Err(PeError::NotUp));
     assert!(lab.on(0, |pe| phys.send_ipi(pe, index, IpiKind(1))).is_err());
     assert_eq!(lab.on(3, |pe| phys.bring_up_pe(pe)), Ok(index));
-    assert_eq!(lab.on(3, |pe| phys.take_interrupts(pe, |_, active| Some(active))), 0, "the IPI of before is forgotten");
+    assert_eq!(
+        lab.on(3, |pe| phys.take_interrupts(pe, u64::MAX, |_, active| Some(active))),
+        0,
+        "the IPI of before is forgotten"
+    );
     lab.on(3, |pe| phys.bring_down_pe(pe)).unwrap();
     lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
     phys.tear_down().unwrap();

@@ -142,7 +142,7 @@ impl World {
         assert_eq!(self.lab.machine.signals(gicv5_model::PeIndex(pe as u16)).irq, !expected.is_empty());
         let mut taken = BTreeMap::new();
         self.lab.on(pe, |pe| {
-            self.phys.take_interrupts(pe, |_, active| {
+            self.phys.take_interrupts(pe, u64::MAX, |_, active| {
                 *taken.entry(format!("{:?}", active.source())).or_insert(0) += 1;
                 Some(active)
             })

@@ -88,7 +88,9 @@ pub enum TearDownError {
 }
 
 impl<H: Platform> Phys<H> {
-    /// Brings the domain up: memory attributes, IST, IRSs enabled. PEs follow one by one, by
+    /// Brings the domain up: memory attributes, IST, IRSs enabled, and SPIs as nobody has used them: disabled, inactive, the
+    /// host's, with the configured priority. What an SPI's trigger mode is nobody knows until
+    /// [`set_trigger`](Self::set_trigger) has set it. PEs follow one by one, by
     /// [`bring_up_pe`](Self::bring_up_pe).
     ///
     /// If anything fails, what was done is undone by the same code that tears the driver down, and the call may be
@@ -152,6 +154,7 @@ impl<H: Platform> Phys<H> {
         for irs in &found.irss {
             self.set_enabled(irs, true).await?;
         }
+        self.reset_spis().await?;
         self.core.with(|core| core.phase = Phase::Up);
         Ok(())
     }
@@ -244,7 +247,7 @@ impl<H: Platform> Phys<H> {
         Ok(())
     }
 
-    /// Takes the domain down: IRSs disabled, IST withdrawn, all table memory given back. Does nothing if it is down.
+    /// Takes the domain down: SPIs and IRSs disabled, IST withdrawn, all table memory given back. Does nothing if it is down.
     ///
     /// All LPIs must have been [released](gicv5_hal::HostLpis::release) or [abandoned](Self::abandon), and all PEs
     /// [taken out](Self::bring_down_pe). If an IRS does not answer, what it may still touch is held and the call may be
@@ -299,6 +302,7 @@ impl<H: Platform> Phys<H> {
         if self.phase() == Phase::Down {
             return Ok(());
         }
+        self.disable_spis();
         for irs in &self.machine.found.irss {
             self.set_enabled(irs, false).await?;
         }
@@ -308,6 +312,7 @@ impl<H: Platform> Phys<H> {
                 pe.forget();
             }
             core.ids.clear();
+            core.ipis = 0;
             core.phase = Phase::Down;
             core.ist.end(&proof)
         });

@@ -38,6 +38,8 @@ pub(crate) struct Core<B> {
     pub(crate) ids: Ids,
     /// LPIs that somebody outside the driver has.
     pub(crate) lent: u32,
+    /// LPIs that are IPIs.
+    pub(crate) ipis: u32,
     pub(crate) pes: Box<[PeRecord]>,
 }
 
@@ -115,7 +117,7 @@ impl<H: Platform> Phys<H> {
             live_tables: config.live_tables,
             ist_programming: config.ist_programming,
         };
-        let core = Lock::new(Core { phase: Phase::Down, ist: Part::Absent, ids, lent: 0, pes });
+        let core = Lock::new(Core { phase: Phase::Down, ist: Part::Absent, ids, lent: 0, ipis: 0, pes });
         let irss = found.irss.len() as u32;
         // The most waits of one time-out each that coming up, and going down again, or a PE coming up, may take.
         let waits = 16 * irss + 2 * u32::from(config.ipi_kinds) + 2;

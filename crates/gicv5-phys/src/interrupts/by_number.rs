@@ -31,14 +31,19 @@ pub struct Configuration {
     pub target: Iaffid,
 }
 
-/// Requests the configuration of an interrupt and reads the answer; `None` if it is unreachable.
+/// Requests the configuration of an interrupt and reads the answer; `None` if it is unreachable. A GSB SYS comes before.
 ///
-/// ICC_ICSR_EL1 is one register for the PE: nothing else may request a configuration on it in between.
+/// ICC_ICSR_EL1 is one register for the PE: nothing else may request a configuration on it in between. It is left as it was,
+/// because a guest that is loaded reads it too (INS-14).
 pub(crate) fn read_configuration<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId) -> Option<Configuration> {
+    // The guest's last request is complete by the caller's GSB SYS; now its answer is there (INS-12).
+    pe.isb();
+    let guests: ICC_ICSR_EL1 = pe.read();
     pe.cdrcfg(id);
     // Without it the previous answer may be read (INS-12).
     pe.isb();
     let icsr: ICC_ICSR_EL1 = pe.read();
+    pe.write(guests);
     if icsr.f() {
         return None;
     }

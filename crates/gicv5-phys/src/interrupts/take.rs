@@ -161,8 +161,12 @@ impl<H: Platform> Phys<H> {
         Ok(())
     }
 
-    /// The whole interrupt handler: takes interrupts until nothing of sufficient priority is pending, and has each
-    /// handled. Returns how many were taken, strays included; 0 is a spurious exception.
+    /// The whole interrupt handler: takes interrupts until nothing of sufficient priority is pending, `at_most` so many, and
+    /// has each handled. Returns how many were taken, strays included; 0 is a spurious exception.
+    ///
+    /// If that is `at_most`, more may be pending, and the PE takes its exception again once interrupts are on. A level that
+    /// stays high comes back each time (ISM-4): the limit is what returns the PE to the host, which may disable the
+    /// interrupt.
     ///
     /// The handler gives the interrupt back to have it deactivated, or keeps it to do that later, in a thread say, by
     /// [`deactivate`](Self::deactivate). What a level-sensitive interrupt was raised for must be dealt with before it is
@@ -170,30 +174,33 @@ impl<H: Platform> Phys<H> {
     pub fn take_interrupts<P: PeOps + ?Sized>(
         &self,
         pe: &Pe<'_, P>,
+        at_most: u64,
         handler: impl FnMut(&Pe<'_, P>, Active) -> Option<Active>,
     ) -> u64 {
-        self.take_class(pe, Class::Maskable, handler)
+        self.take_class(pe, Class::Maskable, at_most, handler)
     }
 
     /// As [`take_interrupts`](Self::take_interrupts), for interrupts signalled as non-maskable.
     pub fn take_nmis<P: PeOps + ?Sized>(
         &self,
         pe: &Pe<'_, P>,
+        at_most: u64,
         handler: impl FnMut(&Pe<'_, P>, Active) -> Option<Active>,
     ) -> u64 {
-        self.take_class(pe, Class::NonMaskable, handler)
+        self.take_class(pe, Class::NonMaskable, at_most, handler)
     }
 
     fn take_class<P: PeOps + ?Sized>(
         &self,
         pe: &Pe<'_, P>,
         class: Class,
+        at_most: u64,
         mut handler: impl FnMut(&Pe<'_, P>, Active) -> Option<Active>,
     ) -> u64 {
         let mut taken = 0;
-        loop {
+        while taken < at_most {
             match self.acknowledge_class(pe, class) {
-                Acknowledged::Nothing => return taken,
+                Acknowledged::Nothing => break,
                 Acknowledged::Stray => {}
                 Acknowledged::Interrupt(active) => {
                     if let Some(done) = handler(pe, active)
@@ -206,6 +213,7 @@ impl<H: Platform> Phys<H> {
             }
             taken += 1;
         }
+        taken
     }
 
     /// How many strays there were since the driver was made.

@@ -72,9 +72,20 @@ impl<H: Platform> Phys<H> {
                 if core.phase != Phase::Up {
                     return Err(LpiError::NoneFree);
                 }
+                // IPIs come on top of what the host may have: those of PEs that are still to come up stay free for them.
+                let kept = match owner {
+                    Owner::Host => self.machine.found.ipis.saturating_sub(core.ipis),
+                    Owner::Ipi => 0,
+                };
+                if core.ids.count() - core.ids.in_use() <= kept {
+                    return Err(LpiError::NoneFree);
+                }
                 let id = core.ids.take().ok_or(LpiError::NoneFree)?;
                 let lpi = Lpi::new(id).map_err(|_| LpiError::NoneFree)?;
-                core.lent += u32::from(owner == Owner::Host);
+                match owner {
+                    Owner::Host => core.lent += 1,
+                    Owner::Ipi => core.ipis += 1,
+                }
                 Ok(lpi)
             })?;
             match self.gates.get_or_make(&self.machine.domain.heap(), lpi.id()) {
@@ -93,9 +104,15 @@ impl<H: Platform> Phys<H> {
         self.give_back(owner);
     }
 
-    /// One LPI less is somebody else's.
+    /// The owner has one LPI less.
     fn give_back(&self, owner: Owner) {
-        self.core.with(|core| core.lent = core.lent.saturating_sub(u32::from(owner == Owner::Host)));
+        self.core.with(|core| {
+            let count = match owner {
+                Owner::Host => &mut core.lent,
+                Owner::Ipi => &mut core.ipis,
+            };
+            *count = count.saturating_sub(1);
+        });
     }
 
     fn unreachable(&self, lpi: Lpi) -> LpiError {

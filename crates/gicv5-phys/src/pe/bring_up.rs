@@ -149,6 +149,8 @@ impl<H: Platform> Phys<H> {
                 word.store(word_of(lpi) | IPI_UP, Ordering::Relaxed);
             }
         }
+        // An IPI that is sent after this is taken, whatever PE sends it (SYN-1).
+        pe.gsb_sys();
         Ok(())
     }
 

@@ -49,16 +49,28 @@ fn the_hypervisors_library_says_which_register_rules_virtualisation_out() {
     assert!(lines.iter().any(|line| line == expected), "{lines:?}");
 }
 
-#[test]
-fn a_driver_that_finds_another_machine_than_it_left_says_so() {
-    // Somebody else's interrupt is pending and enabled: the driver takes what it has not raised.
-    let bench = ModelBench::new(config(MachineKind::Full, 1)).unwrap();
+/// Somebody else's interrupt is enabled and pending: SPI 9 of PE 0.
+fn interfere(bench: &ModelBench) {
     let pe = gicv5_hal::Pe::new(&bench.first);
     let spi = gicv5_arch::Spi::new(9).unwrap();
     pe.cdaff(spi.into(), pe.iaffid());
     pe.cden(spi.into());
     pe.cdpend(spi.into(), true);
     pe.gsb_sys();
-    let error = drivers::run(&bench, &pe, &mut |_| {}).unwrap_err();
+}
+
+#[test]
+fn a_driver_that_finds_another_machine_than_it_left_says_so() {
+    let bench = ModelBench::new(config(MachineKind::Full, 1)).unwrap();
+    let pe = gicv5_hal::Pe::new(&bench.first);
+    // The driver takes what it has not raised.
+    let error = drivers::run(&bench, &pe, &mut |_| interfere(&bench)).unwrap_err();
     assert!(matches!(error, DriverError::Taken { pe: 0, .. }), "{error}");
+}
+
+#[test]
+fn what_was_left_before_the_drivers_came_up_does_not_disturb_them() {
+    let bench = ModelBench::new(config(MachineKind::Full, 1)).unwrap();
+    interfere(&bench);
+    drivers::run(&bench, &gicv5_hal::Pe::new(&bench.first), &mut |_| {}).unwrap();
 }

@@ -55,7 +55,7 @@ impl Engine<'_> {
         let begun = self.begin(pe);
         let mut wakes = Vec::new();
         let host = self.host;
-        let taken = self.phys.take_interrupts(&Pe::new(&ops), |_, active| {
+        let taken = self.phys.take_interrupts(&Pe::new(&ops), 64, |_, active| {
             if let Source::Lpi(_, cookie) = active.source() {
                 wakes.extend(host.doorbell(cookie));
             }
