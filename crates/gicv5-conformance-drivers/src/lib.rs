@@ -21,8 +21,8 @@ use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR
 use gicv5_arch::values::TriggerMode;
 use gicv5_arch::{IntId, Lpi, Ppi, Spi, VpeId};
 use gicv5_conformance::{Bench, BenchPe, IRS, MAX_PES, SOON, Stopped};
-use gicv5_hal::{Cookie, HostLpis, IrsExt, Lock, Locks, Platform, Route};
-use gicv5_hyp::{Host, Hypervisor, Idle, Pending, ProbeError, VcpuIndex, Vm, VmSpec, Wake};
+use gicv5_hal::{Cookie, HostLpis, IrsExt, Lock, Locks, Route};
+use gicv5_hyp::{Host, Idle, Pending, ProbeError, VcpuIndex, Vm, VmSpec, Wake, WithLpis};
 use gicv5_phys::{IpiKind, PeIndex, Phys, Source, ppi};
 
 /// LPIs of the host.
@@ -89,42 +89,7 @@ fn refused<E: Error + Send + Sync + 'static>(step: &'static str) -> impl FnOnce(
 }
 
 /// A hypervisor is the bench and its physical driver.
-struct Whole<'a, B: Bench> {
-    bench: &'a B,
-    phys: &'a Phys<&'a B>,
-}
-
-impl<B: Bench> Platform for Whole<'_, B> {
-    type Irs = B::Irs;
-    type Memory = B::Memory;
-    type CurrentPe = B::CurrentPe;
-    type Wait = B::Wait;
-    type Locks = B::Locks;
-
-    fn irs(&self) -> &B::Irs {
-        self.bench.irs()
-    }
-
-    fn memory(&self) -> &B::Memory {
-        self.bench.memory()
-    }
-
-    fn current_pe(&self) -> &B::CurrentPe {
-        self.bench.current_pe()
-    }
-
-    fn wait(&self) -> &B::Wait {
-        self.bench.wait()
-    }
-}
-
-impl<'a, B: Bench> Hypervisor for Whole<'a, B> {
-    type Lpis = Phys<&'a B>;
-
-    fn lpis(&self) -> &Self::Lpis {
-        self.phys
-    }
-}
+type Whole<'a, B> = WithLpis<&'a B, &'a Phys<&'a B>>;
 
 /// Runs both drivers on a machine, and tells each thing that has been shown. To be called on PE 0, with interrupts masked on
 /// every PE.
@@ -278,7 +243,7 @@ impl<B: Bench> Drivers<'_, B> {
             return Ok(());
         }
         let config = gicv5_hyp::Config { timeout: SOON, ..gicv5_hyp::Config::new(IRS, 4, 8) };
-        let host = match Host::new(Whole { bench, phys }, &config) {
+        let host = match Host::new(Whole { platform: bench, lpis: phys }, &config) {
             Ok(host) => host,
             Err(error @ ProbeError::NoVirtualisation { .. }) => {
                 tell(format_args!("gicv5-hyp: {error}"));

@@ -6,7 +6,7 @@
 //!
 //! # Example
 //!
-//! On the executable model; elsewhere only `Lab` is different. A VM with two vCPUs: the first runs, the second has nothing to do
+//! On the executable model; elsewhere only the platform and the LPIs are different. A VM with two vCPUs: the first runs, the second has nothing to do
 //! and sleeps, an interrupt comes for it, its doorbell wakes it, and it takes the interrupt.
 //!
 //! ```
@@ -14,31 +14,9 @@
 //! use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
 //! use gicv5_arch::values::BitsMinusOne;
 //! use gicv5_arch::{IntId, Spi, VpeId};
-//! use gicv5_hal::{IrsIndex, Pe, Platform};
-//! use gicv5_hyp::{Config, Host, Hypervisor, Idle, Pending, VcpuIndex, VmSpec, Wake};
+//! use gicv5_hal::{IrsIndex, Pe};
+//! use gicv5_hyp::{Config, Host, Idle, Pending, VcpuIndex, VmSpec, Wake, WithLpis};
 //! use gicv5_model::{Machine, ModelHost, PeIndex, config::MachineConfig};
-//!
-//! // The hypervisor: its parts, its kind of lock, and its supply of LPIs.
-//! struct Lab(ModelHost);
-//!
-//! impl Platform for Lab {
-//!     type Irs = Machine;
-//!     type Memory = Machine;
-//!     type CurrentPe = ModelHost;
-//!     type Wait = Machine;
-//!     type Locks = <ModelHost as Platform>::Locks;
-//!
-//!     fn irs(&self) -> &Machine { self.0.machine() }
-//!     fn memory(&self) -> &Machine { self.0.machine() }
-//!     fn current_pe(&self) -> &ModelHost { &self.0 }
-//!     fn wait(&self) -> &Machine { self.0.machine() }
-//! }
-//!
-//! impl Hypervisor for Lab {
-//!     type Lpis = ModelHost;
-//!
-//!     fn lpis(&self) -> &ModelHost { &self.0 }
-//! }
 //!
 //! // Hardware with 2^8 VM IDs and 2^8 VPE IDs, whose physical side is up.
 //! let mut machine = MachineConfig::new(2, 64);
@@ -52,7 +30,8 @@
 //! let physical = ModelHost::start(&machine, 0..256)?;
 //!
 //! // A host for 10 VMs with 20 vCPUs in all, and a VM with two of them and 32 SPIs.
-//! let host = Host::new(Lab(physical.clone()), &Config::new(IrsIndex(0), 10, 20))?;
+//! let hypervisor = WithLpis { platform: physical.clone(), lpis: physical.clone() };
+//! let host = Host::new(hypervisor, &Config::new(IrsIndex(0), 10, 20))?;
 //! host.bring_up()?;
 //! let (first, second) = (VcpuIndex(0), VcpuIndex(1));
 //! let mut vm = host.new_vm();
@@ -264,7 +243,7 @@ pub use host::bring_up::{BringUpCause, BringUpError, ShutDownError};
 pub use host::holdings::{Counters, Holdings};
 pub use host::host::Host;
 pub use host::quarantine::ReclaimError;
-pub use hypervisor::Hypervisor;
+pub use hypervisor::{Hypervisor, WithLpis};
 pub use ids::VcpuIndex;
 pub use probe::ProbeError;
 pub use vcpu::error::{InjectError, PpiError, RunError};

@@ -6,7 +6,6 @@
 //! [`expected`]; then once more for each point that was passed after the first harm and each harm that can be done there. What
 //! the library said is boiled down by [`complaint`]; what came of it all is told by [`report`]. docs/faults.md says it at length.
 
-mod board;
 mod case;
 mod complaint;
 mod expected;
@@ -22,6 +21,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
+use gicv5_hyp::WithLpis;
+use gicv5_model::ModelHost;
 use gicv5_model::config::{DoorbellMask, Switches};
 use gicv5_model::fault::FaultPoint;
 use gicv5_random::Rng;
@@ -34,6 +35,9 @@ use complaint::Phase;
 use geometry::Geometry;
 use life::{Setting, Verdict};
 use report::Tally;
+
+/// The hypervisor that the library is a part of here: the model's host, whose heap may have nothing left, and its LPIs.
+type Board = WithLpis<ModelHost, ModelHost>;
 
 /// The most settings that are drawn by chance in a run.
 const MOST_DRAWN: i64 = 10_000;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use gicv5_arch::Lpi;
 use gicv5_hal::{Cookie, CurrentPe, HostLpis, LpiError, NotReleased, Pe, Platform, Route, Wait};
-use gicv5_hyp::Hypervisor;
+use gicv5_hyp::WithLpis;
 use gicv5_model::PeIndex;
 use gicv5_model::fault::Request;
 use gicv5_model::host::StdLocks;
@@ -106,11 +106,7 @@ impl Platform for Board {
 }
 
 /// What the hypervisor's library gets: the same, with the LPIs of the physical driver.
-#[derive(Debug)]
-pub(super) struct BoardWithLpis {
-    base: Board,
-    lpis: PhysLpis,
-}
+pub(super) type BoardWithLpis = WithLpis<Board, PhysLpis>;
 
 /// The LPIs of the physical driver. Each request, and each release, is a fault point of the machine.
 #[derive(Debug)]
@@ -119,9 +115,9 @@ pub(super) struct PhysLpis {
     phys: Arc<Phys<Board>>,
 }
 
-impl BoardWithLpis {
-    pub(super) fn new(base: Board, phys: Arc<Phys<Board>>) -> BoardWithLpis {
-        BoardWithLpis { lpis: PhysLpis { machine: base.machine.clone(), phys }, base }
+impl PhysLpis {
+    pub(super) fn new(machine: Machine, phys: Arc<Phys<Board>>) -> PhysLpis {
+        PhysLpis { machine, phys }
     }
 }
 
@@ -152,37 +148,5 @@ impl HostLpis for PhysLpis {
             Some(_) => Err(NotReleased { lpi }),
             None => self.phys.release(lpi),
         }
-    }
-}
-
-impl Platform for BoardWithLpis {
-    type Irs = Machine;
-    type Memory = Machine;
-    type CurrentPe = BoardPes;
-    type Wait = BoardClock;
-    type Locks = StdLocks;
-
-    fn irs(&self) -> &Machine {
-        self.base.irs()
-    }
-
-    fn memory(&self) -> &Machine {
-        self.base.memory()
-    }
-
-    fn current_pe(&self) -> &BoardPes {
-        self.base.current_pe()
-    }
-
-    fn wait(&self) -> &BoardClock {
-        self.base.wait()
-    }
-}
-
-impl Hypervisor for BoardWithLpis {
-    type Lpis = PhysLpis;
-
-    fn lpis(&self) -> &PhysLpis {
-        &self.lpis
     }
 }

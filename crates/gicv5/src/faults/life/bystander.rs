@@ -4,7 +4,7 @@ use gicv5_arch::{IrsIntId, Spi, VpeId};
 use gicv5_hyp::{Host, VcpuIndex, Vm, VmSpec};
 
 use super::{Abandoned, Life, PES, Scene};
-use crate::faults::board::Board;
+use crate::faults::Board;
 
 const BYSTANDER: [VpeId; 1] = [VpeId::new(7)];
 

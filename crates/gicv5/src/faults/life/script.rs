@@ -6,13 +6,13 @@ use gicv5_hyp::{Config, Host, LiveTable, VcpuIndex, Vm, VmSpec};
 
 use super::vcpu::self_load;
 use super::{ATTEMPTS, Abandoned, CutShort, Life, PES, Scene, TIMEOUT};
-use crate::faults::board::Board;
+use crate::faults::Board;
 use crate::faults::complaint::{After, Complaint, Phase};
 use crate::faults::geometry::{EntryTable, Found, Geometry};
 
 impl Life<'_> {
     pub(super) fn all(&mut self) -> Result<(), Abandoned> {
-        let board = Board::new(self.model.clone());
+        let board = Board { platform: self.model.clone(), lpis: self.model.clone() };
         let config = Config {
             contiguous_bytes: self.setting.geometry.contiguous_bytes(),
             timeout: std::time::Duration::from_micros(TIMEOUT),

@@ -9,7 +9,7 @@ use gicv5_hyp::{Host, Idle, Pending, VcpuIndex, Vm, Wake};
 use gicv5_model::{ModelHost, PeIndex};
 
 use super::{Abandoned, Life, PES};
-use crate::faults::board::Board;
+use crate::faults::Board;
 
 impl Life<'_> {
     /// Does what no fault makes fail. What went wrong, if anything, ends the script.
