@@ -17,7 +17,7 @@ use gicv5_qtest::installation::Installation;
 use gicv5_qtest::known::{self, CheckError, KNOWN, Side, explain};
 use gicv5_qtest::model::Model;
 use gicv5_qtest::operation::{from_text, to_text};
-use gicv5_qtest::qemu::{FirstPe, Qemu, Settings};
+use gicv5_qtest::qemu::{Qemu, Settings};
 use gicv5_qtest::{Operation, TestMachine};
 use gicv5_random::shrink;
 
@@ -42,12 +42,8 @@ pub(crate) struct Args {
     install: bool,
 
     /// Run the operations in FILE on both and print the answers instead
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["sequences", "seed", "length", "json"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["sequences", "seed", "length"])]
     run: Option<PathBuf>,
-
-    /// Let the first PE execute instructions, and have them in the sequences
-    #[arg(long)]
-    execute: bool,
 
     /// How many sequences to compare
     #[arg(long, value_name = "N", default_value_t = 10_000)]
@@ -60,10 +56,6 @@ pub(crate) struct Args {
     /// Operations in a sequence, before the survey that ends it
     #[arg(long, value_name = "N", default_value_t = 40)]
     length: usize,
-
-    /// Print one JSON document
-    #[arg(long)]
-    json: bool,
 }
 
 /// Sequences that a shrinking may try.
@@ -80,21 +72,11 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.run.is_none() {
         check_list(&mut qemu, &mut model, &installation)?;
     }
-    if args.execute {
-        qemu = Qemu::start(&installation, Settings { first_pe: FirstPe::Executes, ..settings })?;
-        if args.run.is_none() {
-            check_list(&mut qemu, &mut model, &installation)?;
-        }
-    }
     if let Some(path) = &args.run {
         return answers(&mut qemu, &mut model, path);
     }
     let outcome = compare_all(&mut qemu, &mut model, args)?;
-    if args.json {
-        println!("{}", outcome.json(&installation));
-    } else {
-        outcome.print(&installation);
-    }
+    outcome.print(&installation);
     let differences = outcome.found.len();
     ensure!(differences == 0, "{differences} differences that the list of known ones does not explain");
     Ok(())
@@ -128,9 +110,7 @@ fn check_list(qemu: &mut Qemu, model: &mut Model, installation: &Installation) -
         wrong += 1;
     }
     for entry in KNOWN {
-        if entry.first_pe() == qemu.settings().first_pe {
-            wrong += failed(entry.check(qemu, Side::Qemu))?;
-        }
+        wrong += failed(entry.check(qemu, Side::Qemu))?;
         wrong += failed(entry.check(model, Side::Rule))?;
     }
     let version = installation.version();
@@ -171,8 +151,7 @@ fn compare_all(qemu: &mut Qemu, model: &mut Model, args: &Args) -> Result<Outcom
     let progress = stderr().is_terminal();
     for n in 0..args.sequences {
         let seed = args.seed.wrapping_add(n);
-        let mut generator = if args.execute { Generator::executing(seed) } else { Generator::new(seed) };
-        let sequence = generator.sequence(args.length);
+        let sequence = Generator::new(seed).sequence(args.length);
         let explained = &mut outcome.explained;
         let difference = compare(qemu, model, &sequence, &mut outcome.tally, |so_far, on| match explain(so_far, on) {
             Some(entry) => {
@@ -248,31 +227,5 @@ impl Outcome {
         for (name, count) in &self.explained {
             println!("  {count:>8}  {name}");
         }
-    }
-
-    fn json(&self, installation: &Installation) -> serde_json::Value {
-        let Tally { sequences, operations, checks, not_comparable, explained } = self.tally;
-        let differences_list: Vec<_> = self
-            .found
-            .iter()
-            .map(|Found { seed, difference, shortest }| {
-                serde_json::json!({
-                    "seed": seed,
-                    "difference": difference.to_string(),
-                    "operations_list": to_text(shortest).lines().collect::<Vec<_>>(),
-                })
-            })
-            .collect();
-        serde_json::json!({
-            "qemu": installation.version().to_string(),
-            "sequences": sequences,
-            "operations": operations,
-            "checks": checks,
-            "not_comparable": not_comparable,
-            "explained": explained,
-            "explained_list": self.explained,
-            "differences": self.found.len(),
-            "differences_list": differences_list,
-        })
     }
 }

@@ -22,14 +22,6 @@ impl IstShape {
         known(self.0 >> 5)
     }
 
-    pub(crate) fn entry_bytes(self) -> u64 {
-        4 << self.entry_size()
-    }
-
-    pub(crate) fn l2_bytes(self) -> u64 {
-        0x1000 << (2 * self.l2_size())
-    }
-
     /// log2 of the entries of a level-2 table.
     pub(crate) fn l2_index_bits(self) -> u64 {
         10 - self.entry_size() + 2 * self.l2_size()

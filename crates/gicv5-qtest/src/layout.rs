@@ -16,9 +16,6 @@ pub const SPIS: u32 = 256;
 /// The part of RAM in which sequences put tables. A reset fills it with zeroes.
 pub const TABLES: Range<u64> = 0x4010_0000..0x4014_0000;
 
-/// Where the stub lies that executes instructions on QEMU's first PE, and what it needs, up to 128 KiB.
-pub(crate) const STUB: u64 = 0x4020_0000;
-
 /// Offsets in the form that patterns can name.
 pub(crate) mod offset {
     use gicv5_arch::irs::IrsReg;

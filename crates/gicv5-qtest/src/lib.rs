@@ -51,25 +51,16 @@
 //! enabled, so every candidate told is "none" and no IRQ or FIQ rises. Reports of device outputs
 //! (`irq_intercept_out`) have nothing to say: the IRS has no outputs of that kind, it calls the CPU interfaces.
 //!
-//! **Instructions.** With `-accel tcg` the qtest protocol works as well, and the first PE can execute a
-//! [stub](qemu::FirstPe::Executes) that is given one instruction after another. That shows everything: configuration by
-//! CDRCFG and `ICC_ICSR_EL1`, the highest priority pending interrupt, acknowledges, and candidates of every PE in
-//! the trace. From reset until the PPIs and the IRS are first evaluated, QEMU takes INTID 0 with priority 0 for the best
-//! interrupt: an enabled CPU interface signals an NMI, and `GICR CDIA` makes QEMU 11.1.3 abort
-//! (`gicr_cdia_read: code should not be reached`). A reset therefore ends with writes that evaluate both. QEMU has all 128
-//! PPIs, of which 3 is edge.
+//! **Instructions** are compared where a PE executes: `cargo xtask conformance --qemu --programs` runs random programs in
+//! the conformance image.
 //!
 //! **Agreement.** Clamping of LPI_ID_BITS to 14 to 24 (IST-28), reserved ISTSZ as 4 bytes (IST-9) and reserved L2SZ as
 //! 4 KiB, writes of `IRS_IST_CFGR` and the address ignored while VALID is 1 and in the write that clears it
 //! (LPI-1), `IRS_MAP_L2_ISTR` ignored on a linear, invalid or already valid entry (LPI-2), SPI selection out of range
 //! (SPI-2), sampling when the trigger mode changes (SPI-3), wires (SPI-4), `IRS_PE_CR0` (RTE-3).
 //!
-//! And with instructions: enable, priority, target, handling mode and pending of LPIs and SPIs, acknowledge in either
-//! handling mode, drop, deactivate, masks, PPIs, write-back when an IST becomes invalid.
-//!
 //! **Speed.** On two cores and with a debug build of this crate, 10 000 sequences of 240 operations take two minutes or less
-//! with model and trace, and of 270 operations with instructions a little over three. QEMU's part without the trace is 18
-//! to 36 seconds, of which a system reset takes 1 ms each.
+//! with model and trace.
 
 #![forbid(unsafe_code)]
 
@@ -82,7 +73,6 @@ pub mod layout;
 pub mod model;
 pub mod operation;
 pub mod qemu;
-mod stub;
 mod trace;
 
 pub use operation::{Answer, Operation, TestMachine, Verdict, Width, WireLevel, pieces};

@@ -5,16 +5,14 @@
 //! purpose, and what hardware does then is what is compared.
 
 use gicv5_arch::geometry::IstGeometry;
-use gicv5_arch::insn::{Form, GicInsn};
 use gicv5_arch::irs::{IRS_IDR0, IRS_IDR2, IRS_IIDR, IrsReg};
-use gicv5_arch::sysreg::PpiSet;
-use gicv5_arch::{IrsIntId, PhysAddr, Ppi, Spi};
-use gicv5_hal::{AllocError, BlockLayout, BlockLayoutError, Frame, Irs, IrsIndex, PeOps, TableMemory};
+use gicv5_arch::{IrsIntId, PhysAddr, Spi};
+use gicv5_hal::{AllocError, BlockLayout, BlockLayoutError, Frame, Irs, IrsIndex, TableMemory};
 use gicv5_model::PeIndex;
 use gicv5_model::config::{ConfigError, Effects, MachineConfig};
 use gicv5_model::config::{Eagerness, MemoryConfig};
 use gicv5_model::memory::ModelBlock;
-use gicv5_model::{Machine, MachineState, ModelPe};
+use gicv5_model::{Machine, MachineState};
 use gicv5_trace::{Candidate, Event, NoCandidate};
 
 use crate::layout::{FRAME_BYTES, RESET, SPIS, TABLES};
@@ -46,8 +44,6 @@ pub enum ModelError {
 #[derive(Debug)]
 pub struct Model {
     machine: Machine,
-    /// The one that executes instructions.
-    pe: ModelPe,
     tables: ModelBlock,
     /// The state to return to.
     start: MachineState,
@@ -68,12 +64,6 @@ impl Model {
         for irs in &mut config.irses {
             irs.idr0 = IRS_IDR0::new_with_raw_value(listed(IrsReg::IRS_IDR0)).with_irsid(irs_id);
             irs.idr2 = IRS_IDR2::new_with_raw_value(listed(IrsReg::IRS_IDR2));
-            for pe in &mut irs.pes {
-                // All 128 PPIs, but the one the model refuses to have without the legacy feature; only the software PPI is
-                // edge.
-                pe.ppis =
-                    [PpiSet::new_with_raw_value(u64::MAX).without(Ppi::GICMNT), PpiSet::new_with_raw_value(u64::MAX)];
-            }
             irs.iidr = IRS_IIDR::new_with_raw_value(listed(IrsReg::IRS_IIDR));
         }
         config.switches.effects = Effects::Early;
@@ -90,8 +80,7 @@ impl Model {
         let layout = BlockLayout::new(size, size, address(TABLES.end - 1)?)?;
         let tables = machine.allocate(layout).map_err(ModelError::Memory)?;
         let start = machine.save();
-        let pe = machine.pe(PeIndex(0)).ok_or(ConfigError::NoPe)?;
-        Ok(Self { machine, pe, tables, start })
+        Ok(Self { machine, tables, start })
     }
 
     /// The machine, to look at.
@@ -173,17 +162,6 @@ impl TestMachine for Model {
             Operation::Line { spi, level } => {
                 let spi = Spi::new(spi).map_err(|_| ModelError::Number { what: "SPI", value: spi.into() })?;
                 self.machine.set_spi_wire(spi, level == WireLevel::High);
-            }
-            Operation::Gic { insn, xt } => {
-                let result = self.pe.gic(insn, xt);
-                self.pe.gic(GicInsn::GSB_SYS, 0);
-                self.pe.isb();
-                value = (insn.info().form == Form::Result).then_some(result);
-            }
-            Operation::ReadSysreg { register } => value = Some(self.pe.read_sysreg(register)),
-            Operation::WriteSysreg { register, value } => {
-                self.pe.write_sysreg(register, value);
-                self.pe.isb();
             }
         }
         Ok(Answer { value, events: Vec::new() })

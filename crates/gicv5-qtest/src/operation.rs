@@ -9,10 +9,6 @@
 //! store64 0x40100000 0x40110000
 //! load64 0x40100000
 //! line 5 high
-//! GIC CDEN 0x60000005
-//! GICR CDIA
-//! msr ICC_PCR_EL1 0x1f
-//! mrs ICC_HPPIR_EL1
 //! ```
 //!
 //! Offsets are relative to the IRS configuration frame, addresses are physical, numbers are decimal or
@@ -21,8 +17,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use gicv5_arch::insn::{Form, GicInsn};
-use gicv5_arch::sysreg::SysReg;
 use gicv5_trace::Event;
 
 /// The width of one access.
@@ -128,25 +122,6 @@ pub enum Operation {
         /// New level.
         level: WireLevel,
     },
-    /// Execute a GIC instruction on the PE with IAFFID 0, and what completes it.
-    Gic {
-        /// The instruction.
-        insn: GicInsn,
-        /// Its operand; 0 where it has none.
-        xt: u64,
-    },
-    /// Read a system register of that PE.
-    ReadSysreg {
-        /// The register.
-        register: SysReg,
-    },
-    /// Write a system register of that PE, and an ISB.
-    WriteSysreg {
-        /// The register.
-        register: SysReg,
-        /// What to write.
-        value: u64,
-    },
 }
 
 impl Operation {
@@ -154,15 +129,8 @@ impl Operation {
     pub fn reads(&self) -> Option<Width> {
         match *self {
             Self::Read { width, .. } | Self::Load { width, .. } => Some(width),
-            Self::Gic { insn, .. } if insn.info().form == Form::Result => Some(Width::W64),
-            Self::ReadSysreg { .. } => Some(Width::W64),
             _ => None,
         }
-    }
-
-    /// Whether only a PE can perform it.
-    pub fn is_instruction(&self) -> bool {
-        matches!(self, Self::Gic { .. } | Self::ReadSysreg { .. } | Self::WriteSysreg { .. })
     }
 
     /// Simpler forms of an operation, the simplest first: value 0, one bit less, SPI 0, wire low.
@@ -173,12 +141,7 @@ impl Operation {
             zero.into_iter().chain(fewer.filter(move |&fewer| fewer != value))
         };
         match self {
-            // An operand with a bit less is another operation, which may differ for another reason.
-            Self::Read { .. }
-            | Self::Load { .. }
-            | Self::Gic { .. }
-            | Self::ReadSysreg { .. }
-            | Self::WriteSysreg { .. } => Vec::new(),
+            Self::Read { .. } | Self::Load { .. } => Vec::new(),
             Self::Write { offset, width, value } => {
                 values(width, value).map(|value| Self::Write { offset, width, value }).collect()
             }
@@ -213,10 +176,6 @@ impl fmt::Display for Operation {
             }
             Self::Line { spi, level: WireLevel::Low } => write!(f, "line {spi} low"),
             Self::Line { spi, level: WireLevel::High } => write!(f, "line {spi} high"),
-            Self::Gic { insn, xt } if insn.info().form == Form::Operand => write!(f, "{insn} {xt:#x}"),
-            Self::Gic { insn, .. } => write!(f, "{insn}"),
-            Self::ReadSysreg { register } => write!(f, "mrs {}", register.name()),
-            Self::WriteSysreg { register, value } => write!(f, "msr {} {value:#x}", register.name()),
         }
     }
 }
@@ -225,22 +184,12 @@ impl fmt::Display for Operation {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ParseError {
     /// The first word is none of the known verbs with a width of 8, 16, 32 or 64.
-    #[error(
-        "{0:?} is not an operation: expected read, write, load or store with a width (read32), line, GIC, GICR, GSB, mrs or msr"
-    )]
+    #[error("{0:?} is not an operation: expected read, write, load or store with a width (read32), or line")]
     Verb(String),
     /// A number is missing or not a number.
     #[error("{word:?} is not a number for {what}: write it in decimal or as 0x and hexadecimal digits")]
     Number {
         /// What the number would have been.
-        what: &'static str,
-        /// The word found, empty at the end of the line.
-        word: String,
-    },
-    /// There is no such instruction or register.
-    #[error("{word:?} is no {what}")]
-    Name {
-        /// What it should name.
         what: &'static str,
         /// The word found, empty at the end of the line.
         word: String,
@@ -292,24 +241,6 @@ impl Operation {
             let spi =
                 u32::try_from(spi).map_err(|_| ParseError::Number { what: "an SPI ID", word: spi.to_string() })?;
             return Ok(Self::Line { spi, level });
-        }
-        if let "GIC" | "GICR" | "GSB" = verb {
-            let word = words.next().unwrap_or_default();
-            let insn =
-                GicInsn::ALL.iter().copied().find(|insn| insn.name().strip_prefix(verb) == Some(&format!(" {word}")));
-            let insn = insn.ok_or_else(|| ParseError::Name { what: "GIC instruction", word: word.to_owned() })?;
-            let xt = if insn.info().form == Form::Operand { number("an operand", words.next())? } else { 0 };
-            return Ok(Self::Gic { insn, xt });
-        }
-        if let "mrs" | "msr" = verb {
-            let word = words.next().unwrap_or_default();
-            let register = SysReg::ALL.iter().copied().find(|register| register.name() == word);
-            let register =
-                register.ok_or_else(|| ParseError::Name { what: "system register", word: word.to_owned() })?;
-            return Ok(match verb {
-                "mrs" => Self::ReadSysreg { register },
-                _ => Self::WriteSysreg { register, value: number("a value", words.next())? },
-            });
         }
         let unknown = || ParseError::Verb(verb.to_owned());
         let digits = verb.find(|c: char| c.is_ascii_digit()).ok_or_else(unknown)?;
@@ -387,8 +318,7 @@ pub trait TestMachine {
     /// [`layout::TABLES`](crate::layout::TABLES).
     fn reset(&mut self) -> Result<(), Self::Error>;
 
-    /// Performs one operation. The effect of an instruction, or of a write of a system register, is complete when this
-    /// returns; a load sees all writes that the IRS has completed.
+    /// Performs one operation. A load sees all writes that the IRS has completed.
     fn perform(&mut self, operation: &Operation) -> Result<Answer, Self::Error>;
 
     /// Compares what another machine's trace says, right after the same operation, with the state of this one.

@@ -4,8 +4,7 @@
 //! command is handled to its end before it is answered, so its lines are written before the answer; but they come
 //! on another pipe. The client therefore reads a reserved offset after each operation: QEMU traces that as
 //! `gicv5_badread` with the offset, which marks the end of the operation's lines in the same stream. The read itself
-//! changes nothing (GEN-9). For the same reason the stub that executes instructions tells their results by writes to
-//! reserved offsets, which QEMU traces as `gicv5_badwrite` with the data.
+//! changes nothing (GEN-9).
 
 use gicv5_trace::{Event, Excess, Foreign, TraceError, TraceReader};
 
@@ -15,13 +14,6 @@ pub(crate) const MARKER: u64 = 0x4000;
 /// How many markers there are; they repeat after that.
 pub(crate) const MARKERS: u64 = 0x1000;
 
-/// The offset to which the stub tells the result of an instruction, by a 64 bit write.
-pub(crate) const RESULT: u64 = 0x7000;
-/// The offset it writes to when a batch of instructions has been executed.
-pub(crate) const DONE: u64 = 0x7008;
-/// The offset to which it tells ESR_EL1 of an exception.
-pub(crate) const EXCEPTION: u64 = 0x7010;
-
 /// What a line of standard error is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Line {
@@ -29,12 +21,6 @@ pub(crate) enum Line {
     Answer(Event),
     /// The marker with this number.
     Marker(u64),
-    /// The result of an instruction, or its operand if it has none.
-    Result(u64),
-    /// The end of a batch of instructions.
-    Done,
-    /// An exception, with ESR_EL1.
-    Exception(u64),
     /// An input, which the client gave itself, or an answer of a CPU interface, which no CPU here sets up.
     Other,
     /// Not a trace line: QEMU speaks.
@@ -70,12 +56,6 @@ pub(crate) fn parse(line: &str) -> Result<Line, BadLine> {
         Event::BadRead { offset, .. } if (MARKER..MARKER + MARKERS * 4).contains(&offset.into()) => {
             Line::Marker((u64::from(offset) - MARKER) / 4)
         }
-        Event::BadWrite { offset, data, .. } => match u64::from(offset) {
-            RESULT => Line::Result(data),
-            DONE => Line::Done,
-            EXCEPTION => Line::Exception(data),
-            _ => Line::Other,
-        },
         Event::SpiState { .. }
         | Event::IrsCandidate { .. }
         | Event::IrsNoCandidate { .. }
@@ -97,9 +77,6 @@ mod tests {
             |offset| format!("gicv5_badread GICv5 IRS NonSecure config frame read: offset {offset} size 4: error");
         assert!(matches!(parse(&bad_read("0x4008")), Ok(Line::Marker(2))));
         assert!(matches!(parse(&bad_read("0x8000")), Ok(Line::Other)));
-        let told =
-            "gicv5_badwrite GICv5 IRS NonSecure config frame write: offset 0x7000 data 0x160000005 size 8: error";
-        assert!(matches!(parse(told), Ok(Line::Result(0x1_6000_0005))));
         assert!(matches!(parse("gicv5_update_irq_fiq now IRQ 0 FIQ 0 NMI 0"), Ok(Line::Other)));
         assert!(matches!(parse("qemu-system-aarch64: could not allocate memory"), Ok(Line::Words)));
     }

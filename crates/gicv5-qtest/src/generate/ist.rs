@@ -1,7 +1,6 @@
 //! Scenes about the IST: it becomes valid and invalid, with what one may and may not do in between.
 
-use super::instructions::LPIS;
-use super::{Generator, SURVEYED_ENTRIES};
+use super::Generator;
 use crate::ist::IstShape;
 use crate::layout::{TABLES, offset};
 use crate::operation::{Operation, Width};
@@ -15,31 +14,22 @@ impl Generator {
         if self.ist.is_valid() && self.random.chance(1, 2) {
             self.make_ist_invalid();
         }
-        let shape = match self.shape() {
-            // One that fits the tables: QEMU 11.1 keeps address bits that the alignment makes zero, and the interrupts of
-            // such a table lie elsewhere.
-            shape if self.executes && IstShape(shape).alignment() > 0x1_0000 => shape & !0x1f | 14,
-            shape => shape,
-        };
+        let shape = self.shape();
         let base = match IstShape(shape).alignment() {
             ..=0x1000 => self.base(),
             // The start of the tables is aligned to 1 MiB.
             _ => TABLES.start,
         };
         if !self.ist.is_valid() && TABLES.contains(&base) {
-            if self.executes {
-                self.prepare(base, shape);
-            } else {
-                self.level_1(base);
-            }
+            self.level_1(base);
         }
         self.write(offset::IST_CFGR, Width::W32, shape);
         // An unaligned base may be written: its low bits are reserved.
-        let stray = if !self.executes && self.random.chance(1, 12) { self.random.below(64) << 6 } else { 0 };
+        let stray = if self.random.chance(1, 12) { self.random.below(64) << 6 } else { 0 };
         let value = base | stray | 1;
         match self.random.below(6) {
             // Low half first: the high half comes while VALID is already 1, so the IST is another than was prepared.
-            0 if !self.executes || TABLES.contains(&base) => {
+            0 => {
                 self.write(offset::IST_BASER, Width::W32, value);
                 self.write(offset::IST_BASER + 4, Width::W32, value >> 32);
             }
@@ -51,9 +41,6 @@ impl Generator {
         }
         self.read(offset::IST_STATUSR, Width::W32);
         self.read(offset::IST_BASER, Width::W64);
-        if self.executes {
-            self.set_up_lpis();
-        }
     }
 
     /// Fills a few level-1 entries at `base`, invalid or, before the IST is valid, valid (IST-3).
@@ -82,8 +69,6 @@ impl Generator {
                 self.write(offset::IST_CFGR, Width::W32, shape);
                 self.read(offset::IST_CFGR, Width::W32);
             }
-            // That would make an IST valid in memory that nobody has seen to.
-            _ if self.executes && !self.ist.is_valid() => {}
             4 => {
                 let base = self.base();
                 self.write(offset::IST_BASER, Width::W64, base | 1);
@@ -104,25 +89,5 @@ impl Generator {
         self.write(offset::IST_BASER, width, base);
         self.read(offset::IST_STATUSR, Width::W32);
         self.read(offset::IST_BASER, Width::W64);
-    }
-
-    /// Prepares an IST at `base`: each level-1 entry names a level-2 table of its own, valid or not, and the entries of the
-    /// interrupts that are named are zero, because an IST must not become valid with Pending set (IST-22).
-    fn prepare(&mut self, base: u64, shape: u64) {
-        let shape = IstShape(shape);
-        let (entry_bytes, table_bytes, two_level) = (shape.entry_bytes(), shape.l2_bytes(), shape.two_level());
-        let mut store = |address: u64, value| {
-            self.out.push(Operation::Store { address: address & !7, width: Width::W64, value });
-        };
-        // The tables of the entries that matter do not meet: there is room for 32 of 4 KiB or 2 of 64 KiB.
-        let table = |entry: u64| LEVEL_2 + entry * table_bytes % (TABLES.end - LEVEL_2);
-        for entry in 0..SURVEYED_ENTRIES {
-            let valid = u64::from(self.random.chance(1, 2));
-            store(base + entry * 8, if two_level { table(entry) | valid } else { 0 });
-        }
-        for lpi in LPIS.map(u64::from) {
-            let at = lpi * entry_bytes;
-            store(if two_level { table(at / table_bytes) + at % table_bytes } else { base + at }, 0);
-        }
     }
 }

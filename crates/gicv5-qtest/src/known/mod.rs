@@ -7,7 +7,6 @@
 mod history;
 mod script;
 
-use gicv5_arch::sysreg::SysReg;
 use gicv5_trace::Event;
 
 use crate::compare::Disagreement;
@@ -164,66 +163,6 @@ pub const KNOWN: &[Known] = &[
                 if history.resampled_high.contains(&spi.id()))
         },
     },
-    Known {
-        id: "spi-disable-enables",
-        script: "GIC CDEN 0x60000005
-                 GIC CDDIS 0x60000005
-                 GIC CDRCFG 0x60000005
-                 mrs ICC_ICSR_EL1 qemu 2 rule 0",
-        // Sequences leave it out: what follows from a state that differs cannot be explained one by one.
-        explains: |_, _, _| false,
-    },
-    Known {
-        id: "spi-clear-pending-sets",
-        script: "GIC CDPEND 0x60000005
-                 GIC CDRCFG 0x60000005
-                 mrs ICC_ICSR_EL1 qemu 4 rule 0",
-        explains: |_, _, _| false,
-    },
-    Known {
-        id: "ppi-deactivate-clears-the-upper-half",
-        script: "msr ICC_PPI_SACTIVER0_EL1 0x10000000000
-                 GIC CDDI 0x20000008
-                 mrs ICC_PPI_SACTIVER0_EL1 qemu 0 rule 0x10000000000
-                 msr ICC_PPI_SACTIVER1_EL1 0x8000000100000001
-                 GIC CDDI 0x20000060
-                 mrs ICC_PPI_SACTIVER1_EL1 qemu 1 rule 0x8000000000000001",
-        explains: |_, _, _| false,
-    },
-    Known {
-        id: "ppi-25-without-the-legacy-feature",
-        script: "mrs ICC_IDR0_EL1 qemu 0x41 rule 0x41
-                 mrs ICC_PPI_HMR0_EL1 qemu 0xfffffffffffffff7 rule 0xfffffffffdfffff7
-                 msr ICC_PPI_ENABLER0_EL1 0xffffffffffffffff
-                 mrs ICC_PPI_ENABLER0_EL1 qemu 0xffffffffffffffff rule 0xfffffffffdffffff",
-        explains: |_, operation, on| {
-            matches!(operation, Operation::ReadSysreg { register } if register.name().starts_with("ICC_PPI_"))
-                && differs_only_in(on, 1 << 25)
-        },
-    },
-    Known {
-        id: "icc-cr0-shows-a-link",
-        script: "mrs ICC_CR0_EL1 qemu 6
-                 msr ICC_CR0_EL1 0xffffffffffffffff
-                 mrs ICC_CR0_EL1 qemu 7",
-        explains: |_, operation, on| {
-            matches!(operation, Operation::ReadSysreg { register: SysReg::ICC_CR0_EL1 }) && differs_only_in(on, 6)
-        },
-    },
-    Known {
-        id: "reserved-bits-of-a-pe-are-stored",
-        script: "msr ICC_ICSR_EL1 0xffffffffffffffff
-                 mrs ICC_ICSR_EL1 qemu 0xffffffffffffffff
-                 msr ICC_PPI_PRIORITYR0_EL1 0xffffffffffffffff
-                 mrs ICC_PPI_PRIORITYR0_EL1 qemu 0xffffffffffffffff",
-        explains: |_, operation, on| match operation {
-            Operation::ReadSysreg { register: SysReg::ICC_ICSR_EL1 } => differs_only_in(on, !0x0000_ffff_0000_f83f),
-            Operation::ReadSysreg { register } if register.name().starts_with("ICC_PPI_PRIORITYR") => {
-                differs_only_in(on, 0xe0e0_e0e0_e0e0_e0e0)
-            }
-            _ => false,
-        },
-    },
 ];
 
 /// Reserved bits of the registers that QEMU stores whole: byte offset and mask.
@@ -273,7 +212,6 @@ fn differs_only_in(on: &Disagreement, bits: u64) -> bool {
 mod tests {
     use super::*;
     use crate::operation::from_text;
-    use crate::qemu::FirstPe;
     use gicv5_facts::QemuKind;
     use script::{ScriptLine, script_line};
 
@@ -308,8 +246,6 @@ mod tests {
                 so_far.push(expected.operation);
                 if let (Some(qemu), Some(rule)) = (expected.qemu, expected.rule)
                     && qemu != rule
-                    // Sequences leave out what the others show.
-                    && known.first_pe() == FirstPe::Stopped
                 {
                     let found = explain(&so_far, &value(qemu, rule)).map(|known| known.id);
                     assert_eq!(found, Some(known.id), "{line}");

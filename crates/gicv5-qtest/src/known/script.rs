@@ -5,7 +5,6 @@ use gicv5_trace::Event;
 use super::Known;
 use crate::layout::FRAME_BYTES;
 use crate::operation::{Answer, Operation, ParseError, TestMachine, Width, number};
-use crate::qemu::FirstPe;
 
 /// Whose answers a script is checked against.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,12 +81,6 @@ pub(super) fn script_line(line: &str) -> Result<ScriptLine, ParseError> {
 }
 
 impl Known {
-    /// The machine that the script needs.
-    pub fn first_pe(&self) -> FirstPe {
-        let executes = |line: &str| script_line(line).is_ok_and(|line| line.operation.is_instruction());
-        if self.script.lines().any(executes) { FirstPe::Executes } else { FirstPe::Stopped }
-    }
-
     /// Runs the script on a machine with four PEs; for [`Side::Qemu`] it must trace.
     pub fn check<F: TestMachine>(&self, machine: &mut F, side: Side) -> Result<(), CheckError<F::Error>> {
         let lines = self

@@ -61,18 +61,6 @@ pub enum QemuError {
         /// What it said.
         reply: String,
     },
-    /// The PE took an exception.
-    #[error("QEMU's PE took an exception, ESR_EL1 is {esr:#x}: it has no such instruction or register at EL1")]
-    Exception {
-        /// ESR_EL1.
-        esr: u64,
-    },
-    /// The operation needs a PE that executes.
-    #[error("{operation} needs a PE that executes instructions, and this machine was started without")]
-    NoPe {
-        /// The operation.
-        operation: Operation,
-    },
     /// A line of its trace has an unknown form, or a number that its field cannot hold.
     #[error("QEMU's trace cannot be read")]
     Trace(#[source] BadLine),

@@ -22,40 +22,15 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
-use gicv5_arch::sysreg::SysReg;
 use gicv5_trace::Event;
 use serde_json::Value;
 
-use crate::compare::frame_writes;
 use crate::installation::Installation;
-use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES, offset};
+use crate::layout::{FRAME, FRAME_BYTES, SPIS, TABLES};
 use crate::operation::{Answer, Operation, TestMachine, Verdict, Width, WireLevel};
-use crate::stub;
 use crate::trace::{self, Line, MARKER, MARKERS};
 pub use error::QemuError;
 use process::{Connect, Unconnected, connect, drain, end, reader, writer};
-
-/// Whether QEMU traces what its IRS does, which gives [events](Answer::events) and costs half the speed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Trace {
-    /// Answers carry values only.
-    Off,
-    /// Answers carry values and events.
-    On,
-}
-
-/// Whether the first PE executes anything. The others never do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FirstPe {
-    /// Nothing: GIC instructions and system registers are out of reach.
-    Stopped,
-    /// A stub that executes what it is given, one operation after another. It keeps a host CPU busy, and needs the
-    /// trace, through which it answers.
-    ///
-    /// On this machine `IRS_CR0` is read after each write to it. QEMU 11.1 acts on the read, and one that acts late
-    /// cannot be followed: from then on it acknowledges what others no longer offer.
-    Executes,
-}
 
 /// How to start QEMU.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,23 +39,13 @@ pub struct Settings {
     pub pes: u32,
     /// `IRS_IDR0.IRSID`.
     pub irs_id: u16,
-    /// Whether to trace; with a PE that executes it does in any case.
-    pub trace: Trace,
-    /// Whether the first PE executes instructions.
-    pub first_pe: FirstPe,
     /// How long to wait for any one answer.
     pub timeout: Duration,
 }
 
-impl Settings {
-    fn traces(&self) -> bool {
-        self.trace == Trace::On || self.first_pe == FirstPe::Executes
-    }
-}
-
 impl Default for Settings {
     fn default() -> Self {
-        Self { pes: 4, irs_id: 0, trace: Trace::On, first_pe: FirstPe::Stopped, timeout: Duration::from_secs(20) }
+        Self { pes: 4, irs_id: 0, timeout: Duration::from_secs(20) }
     }
 }
 
@@ -103,17 +68,6 @@ pub struct Qemu {
     directory: PathBuf,
 }
 
-/// What makes QEMU 11.1 fit to execute, without a trace in the state of the machine.
-///
-/// From reset until either is first evaluated, it takes INTID 0 with priority 0 for the best PPI, and for what the IRS
-/// offers. An enabled CPU interface then signals an NMI, and QEMU aborts when that is acknowledged.
-const WAKE: &[Operation] = &[
-    Operation::WriteSysreg { register: SysReg::ICC_PPI_ENABLER0_EL1, value: 1 << 3 },
-    Operation::WriteSysreg { register: SysReg::ICC_PPI_ENABLER0_EL1, value: 0 },
-    Operation::Write { offset: offset::CR0, width: Width::W32, value: 1 },
-    Operation::Write { offset: offset::CR0, width: Width::W32, value: 0 },
-];
-
 /// Lines of standard error kept for an error message.
 const LAST_WORDS: usize = 20;
 
@@ -133,21 +87,11 @@ impl Qemu {
         command
             .args(["-M", "virt,gic-version=x-5", "-cpu", "max", "-m", "128"])
             .args(["-display", "none", "-nodefaults", "-no-user-config"])
-            .args(["-qtest", "stdio", "-qtest-log", "none"])
+            .args(["-accel", "qtest", "-qtest", "stdio", "-qtest-log", "none", "-d", "trace:gicv5_*"])
             .args(["-smp", &settings.pes.to_string()])
             .args(["-global", &format!("arm-gicv5.irsid={}", settings.irs_id)])
             .arg("-qmp")
             .arg(format!("unix:{},server=on,wait=off", there.join("qmp").display()));
-        match settings.first_pe {
-            FirstPe::Stopped => command.args(["-accel", "qtest"]),
-            // It starts when the stub is in memory, and there again after each reset.
-            FirstPe::Executes => command
-                .args(["-accel", "tcg", "-S", "-device"])
-                .arg(format!("loader,addr={:#x},cpu-num=0", stub::ENTRY)),
-        };
-        if settings.traces() {
-            command.args(["-d", "trace:gicv5_*"]);
-        }
         let spawned = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
         let mut child = match spawned {
             Ok(child) => child,
@@ -206,21 +150,8 @@ impl Qemu {
             .and_then(|entry| entry.get("name").and_then(Value::as_str))
             .map(|name| format!("/machine/unattached/{name}"))
             .ok_or(QemuError::NoGic)?;
-        if settings.first_pe == FirstPe::Executes {
-            let mut commands = String::new();
-            for (address, word) in stub::WORDS {
-                let _ = writeln!(commands, "writel {address:#x} {word:#x}");
-            }
-            qemu.exchange(&commands)?;
-            qemu.monitor("cont", Value::Null)?;
-        }
         qemu.reset()?;
         Ok(qemu)
-    }
-
-    /// What it was started with.
-    pub fn settings(&self) -> Settings {
-        self.settings
     }
 
     /// Sends commands, one a line, and returns as many answers; each is what follows `OK`.
@@ -298,8 +229,7 @@ impl Qemu {
             match trace::parse(&line).map_err(QemuError::Trace)? {
                 Line::Answer(event) => events.push(event),
                 Line::Marker(found) if found == mark => return Ok(events),
-                Line::Marker(_) | Line::Other | Line::Done | Line::Result(_) => {}
-                Line::Exception(esr) => return Err(QemuError::Exception { esr }),
+                Line::Marker(_) | Line::Other => {}
                 Line::Words => self.remember(&line),
             }
         }
@@ -366,60 +296,24 @@ impl Qemu {
                 };
                 format!("set_irq_in {} unnamed-gpio-in {spi} {}", self.gic, u8::from(level == WireLevel::High))
             }
-            Operation::Gic { .. } | Operation::ReadSysreg { .. } | Operation::WriteSysreg { .. } => {
-                return Err(QemuError::NoPe { operation: *operation });
-            }
             _ => return Err(QemuError::Outside { operation: *operation }),
         })
     }
 
     /// Performs operations without a reset; one answer for each.
     pub fn perform_all(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, QemuError> {
-        let executes = self.settings.first_pe == FirstPe::Executes;
-        let mut answers = Vec::with_capacity(operations.len());
-        // Accesses go down the pipe together, and so do instructions; between the two the machine has to be waited for.
-        for run in operations.chunk_by(|a, b| a.is_instruction() == b.is_instruction()) {
-            match run.first() {
-                Some(first) if executes && first.is_instruction() => {
-                    for batch in run.chunks(stub::BATCH) {
-                        answers.extend(self.execute(batch)?);
-                    }
-                }
-                _ => answers.extend(self.access(run)?),
-            }
-        }
-        Ok(answers)
-    }
-
-    /// Performs accesses.
-    fn access(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, QemuError> {
-        let tracing = self.settings.traces();
         let mut commands = String::new();
         let mut mark = self.marker;
-        // How many commands each operation took.
-        let mut counts = Vec::with_capacity(operations.len());
         for operation in operations {
             let _ = writeln!(commands, "{}", self.command(operation)?);
-            let mut count = 1;
-            if self.settings.first_pe == FirstPe::Executes
-                && frame_writes(std::slice::from_ref(operation)).any(|(at, ..)| at == offset::CR0)
-            {
-                let _ = writeln!(commands, "readl {:#x}", FRAME + offset::CR0);
-                count += 1;
-            }
-            if tracing {
-                self.mark(&mut commands);
-                count += 1;
-            }
-            counts.push(count);
+            self.mark(&mut commands);
         }
         let mut replies = self.exchange(&commands)?.into_iter();
         let mut answers = Vec::with_capacity(operations.len());
-        for (operation, count) in operations.iter().zip(counts) {
+        for operation in operations {
             let reply = replies.next().unwrap_or_default();
-            for _ in 1..count {
-                replies.next();
-            }
+            // What the mark read.
+            replies.next();
             let value = match operation.reads() {
                 None => None,
                 Some(width) => {
@@ -429,52 +323,11 @@ impl Qemu {
                     Some(width.truncate(value))
                 }
             };
-            let events = if tracing { self.events(mark)? } else { Vec::new() };
+            let events = self.events(mark)?;
             mark = (mark + 1) % MARKERS;
             answers.push(Answer { value, events });
         }
         Ok(answers)
-    }
-
-    /// Lets the first PE execute instructions.
-    fn execute(&mut self, operations: &[Operation]) -> Result<Vec<Answer>, QemuError> {
-        let no_pe = || operations.first().map_or(QemuError::NoGic, |&operation| QemuError::NoPe { operation });
-        let code = stub::code(operations).ok_or_else(no_pe)?;
-        let mut commands = String::new();
-        let mut put = |address, bytes: &mut dyn Iterator<Item = u8>| {
-            let digits: String = bytes.map(|byte| format!("{byte:02x}")).collect();
-            let _ = writeln!(commands, "write {address:#x} {:#x} 0x{digits}", digits.len() / 2);
-        };
-        put(stub::CODE, &mut code.iter().flat_map(|word| word.to_le_bytes()));
-        put(stub::OPERANDS, &mut operations.iter().flat_map(|operation| stub::operand(operation).to_le_bytes()));
-        let _ = writeln!(commands, "writel {:#x} 1", stub::FLAG);
-        self.exchange(&commands)?;
-        let mut answers = Vec::with_capacity(operations.len());
-        let mut events = Vec::new();
-        let mut rest = operations.iter();
-        loop {
-            let line = match self.errors.recv_timeout(self.settings.timeout) {
-                Ok(line) => line,
-                Err(reason) => {
-                    let after = match rest.next() {
-                        Some(operation) => format!("in {operation}"),
-                        None => "after a batch of instructions".to_owned(),
-                    };
-                    return Err(self.failure(reason, &after));
-                }
-            };
-            match trace::parse(&line).map_err(QemuError::Trace)? {
-                Line::Answer(event) => events.push(event),
-                Line::Result(result) => {
-                    let value = rest.next().and_then(Operation::reads).map(|width| width.truncate(result));
-                    answers.push(Answer { value, events: std::mem::take(&mut events) });
-                }
-                Line::Exception(esr) => return Err(QemuError::Exception { esr }),
-                Line::Done => return Ok(answers),
-                Line::Marker(_) | Line::Other => {}
-                Line::Words => self.remember(&line),
-            }
-        }
     }
 }
 
@@ -496,16 +349,11 @@ impl TestMachine for Qemu {
             let event = self.monitor_line("system_reset")?;
             self.resets += u64::from(is_reset(&event));
         }
-        if self.settings.traces() {
-            let mark = self.marker;
-            let mut commands = String::new();
-            self.mark(&mut commands);
-            self.exchange(&commands)?;
-            self.events(mark)?;
-        }
-        if self.settings.first_pe == FirstPe::Executes {
-            self.perform_all(WAKE)?;
-        }
+        let mark = self.marker;
+        let mut commands = String::new();
+        self.mark(&mut commands);
+        self.exchange(&commands)?;
+        self.events(mark)?;
         Ok(())
     }
 
