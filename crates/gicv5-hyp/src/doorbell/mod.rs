@@ -293,20 +293,21 @@ mod tests {
     use std::vec::Vec;
 
     use gicv5_hal::LpiError;
+    use gicv5_model::host::StdLocks;
 
-    use super::supply::{Mutexes, Supply};
+    use super::supply::Supply;
     use super::*;
 
     const VM: VmId = VmId::new(3);
     const VPE: VpeId = VpeId::new(9);
     const HEAP: Heap<'static> = &|_| true;
 
-    fn doorbells(limit: u32) -> Doorbells<Mutexes> {
+    fn doorbells(limit: u32) -> Doorbells<StdLocks> {
         Doorbells::new(HEAP, limit, DoorbellMask::ByUrgency).unwrap()
     }
 
     /// A doorbell whose vCPU can be loaded.
-    fn enabled(doorbells: &Doorbells<Mutexes>, lpis: &Supply) -> Doorbell<Lpi> {
+    fn enabled(doorbells: &Doorbells<StdLocks>, lpis: &Supply) -> Doorbell<Lpi> {
         let doorbell = doorbells.allocate(HEAP, lpis, VM, VPE).unwrap();
         doorbells.enable(lpis, &doorbell, &DoorbellSet(()));
         doorbell

@@ -1,4 +1,4 @@
-//! A host for tests: LPIs that are numbers, and the standard library's mutex.
+//! LPIs for tests, which are numbers.
 
 #![cfg_attr(loom, allow(dead_code, reason = "the exhaustive tests use less of it"))]
 
@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use gicv5_arch::Lpi;
-use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, NotReleased, Route};
+use gicv5_hal::{Cookie, HostLpis, LpiError, NotReleased, Route};
 
 /// LPIs by number, without hardware.
 #[derive(Default)]
@@ -74,25 +74,5 @@ impl HostLpis for Supply {
         }
         state.lpis.remove(&lpi.id());
         Ok(())
-    }
-}
-
-/// The standard library's mutexes.
-pub(crate) struct Mutexes;
-
-/// A mutex of the standard library.
-pub(crate) struct StdMutex<T>(Mutex<T>);
-
-impl Locks for Mutexes {
-    type Mutex<T: Send> = StdMutex<T>;
-}
-
-impl<T: Send> Lock<T> for StdMutex<T> {
-    fn new(value: T) -> StdMutex<T> {
-        StdMutex(Mutex::new(value))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }

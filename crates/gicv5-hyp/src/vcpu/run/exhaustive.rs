@@ -17,6 +17,7 @@ use gicv5_arch::Lpi;
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICC_IAFFIDR_EL1, SysReg};
+use gicv5_model::host::StdLocks;
 use loom::cell::UnsafeCell;
 use loom::model::Builder;
 use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering, fence};
@@ -26,7 +27,7 @@ use super::*;
 use crate::doorbell::DoorbellSet;
 use crate::doorbell::mask::DoorbellMask;
 use crate::doorbell::order::{Step, WEAKENED};
-use crate::doorbell::supply::{Mutexes, Supply};
+use crate::doorbell::supply::Supply;
 
 const VM: VmId = VmId::new(1);
 const VPE: VpeId = VpeId::new(2);
@@ -38,7 +39,7 @@ const PENDING: u8 = 2;
 
 /// A host with one vCPU, and the hardware.
 struct Bench {
-    doorbells: Doorbells<Mutexes>,
+    doorbells: Doorbells<StdLocks>,
     lpis: Supply,
     ppis: VirtualPpis,
     life: Life,
@@ -145,7 +146,7 @@ impl Bench {
         self.turn.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn running(&self) -> Running<'_, Supply, Mutexes> {
+    fn running(&self) -> Running<'_, Supply, StdLocks> {
         Running {
             doorbells: &self.doorbells,
             lpis: &self.lpis,
