@@ -18,9 +18,6 @@ use crate::workspace;
 pub(crate) struct Args {
     /// What to measure; everything, unless said otherwise.
     parts: Vec<Part>,
-    /// Measure wall-clock time as well. It is for people: nothing fails by it.
-    #[arg(long)]
-    wall: bool,
 }
 
 /// Something to measure.
@@ -74,7 +71,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut missed = Vec::new();
     if wanted(Part::Events) || wanted(Part::Vms) {
         let program = built(&shell, &["--package", "gicv5-model", "--example", "measure"], "examples/measure")?;
-        let mut bench = Benchmark { shell: &shell, program, wall: args.wall, missed: Vec::new() };
+        let mut bench = Benchmark { shell: &shell, program, missed: Vec::new() };
         if wanted(Part::Events) {
             bench.events()?;
         }
@@ -87,7 +84,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         missed.extend(crate::bench_hyp::run(&shell)?);
     }
     if wanted(Part::Run) {
-        missed.extend(crate::bench_run::run(&shell, args.wall)?);
+        missed.extend(crate::bench_run::run(&shell)?);
     }
     ensure!(missed.is_empty(), "{}", missed.join("\n"));
     Ok(())
@@ -97,7 +94,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 struct Benchmark<'a> {
     shell: &'a Shell,
     program: PathBuf,
-    wall: bool,
     missed: Vec<String>,
 }
 
@@ -128,12 +124,12 @@ impl Benchmark<'_> {
     /// Runs a workload with each pair of arguments. None may cost more than the ceiling, nor much more than another.
     fn spread(&mut self, workload: &str, headings: [&str; 2], cases: &[(u32, u16)], ceiling: u64) -> Result<()> {
         let [one, two] = headings;
-        println!("{one:>9}  {two:>4}  {:>12}{}", "instructions", if self.wall { "  wall" } else { "" });
+        println!("{one:>9}  {two:>4}  {:>12}", "instructions");
         let mut costs = Vec::new();
         for (one, two) in cases {
             let arguments = [workload, &one.to_string(), &two.to_string()];
             let cost = instructions(self.shell, &self.program, &arguments, 10_000)?;
-            println!("{one:>9}  {two:>4}  {cost:>12}{}", self.wall(&arguments, 1_000_000)?);
+            println!("{one:>9}  {two:>4}  {cost:>12}");
             costs.push(cost);
         }
         let cheapest = costs.iter().copied().min().unwrap_or(0);
@@ -151,7 +147,7 @@ impl Benchmark<'_> {
 
     /// Making VMs valid: what the first VPE costs with the VM, and what each further one does.
     fn lives(&mut self) -> Result<()> {
-        println!("{:>9}  {:>12}  {:>8}{}", "VPEs", "instructions", "per VPE", if self.wall { "  wall" } else { "" });
+        println!("{:>9}  {:>12}  {:>8}", "VPEs", "instructions", "per VPE");
         let mut first = 0;
         for vpes in VPES {
             let arguments = ["vm", &vpes.to_string()];
@@ -163,7 +159,7 @@ impl Benchmark<'_> {
                 }
                 vpes => cost.saturating_sub(first) / (vpes - 1),
             };
-            println!("{vpes:>9}  {cost:>12}  {further:>8}{}", self.wall(&arguments, 1_000)?);
+            println!("{vpes:>9}  {cost:>12}  {further:>8}");
             if first > VM_CEILING || further > VPE_CEILING {
                 self.missed.push(format!(
                     "vm: {first} instructions with one VPE and {further} for each further one; at most {VM_CEILING} and \
@@ -172,15 +168,6 @@ impl Benchmark<'_> {
             }
         }
         Ok(())
-    }
-
-    /// The time of a round, if it is asked for.
-    fn wall(&self, workload: &[&str], rounds: u32) -> Result<String> {
-        let (program, rounds) = (&self.program, rounds.to_string());
-        Ok(match self.wall {
-            true => format!("  {}", cmd!(self.shell, "{program} {workload...} {rounds}").quiet().read()?),
-            false => String::new(),
-        })
     }
 }
 
@@ -208,15 +195,7 @@ pub(crate) fn collected(output: &str) -> Option<u64> {
 /// Builds a program and returns where it is.
 pub(crate) fn built(shell: &Shell, which: &[&str], path: &str) -> Result<PathBuf> {
     workspace::cargo(shell).args(["build", "--quiet", "--release", "--locked"]).args(which).run()?;
-    Ok(target_folder(shell)?.join("release").join(path))
-}
-
-/// Where cargo puts what it builds.
-fn target_folder(shell: &Shell) -> Result<PathBuf> {
-    let metadata = workspace::cargo(shell).args(["metadata", "--format-version=1", "--no-deps", "--locked"]).read()?;
-    let metadata: serde_json::Value = serde_json::from_str(&metadata)?;
-    let folder = metadata.get("target_directory").and_then(serde_json::Value::as_str);
-    Ok(folder.context("cargo metadata names no target folder")?.into())
+    Ok(workspace::root()?.join("target/release").join(path))
 }
 
 #[cfg(test)]

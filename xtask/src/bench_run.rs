@@ -1,9 +1,6 @@
-//! What `gicv5 run` costs: instructions for each event, with few VMs and with many, and the time until it says something.
+//! What `gicv5 run` costs: instructions for each event, with few VMs and with many.
 
-use std::io::Read;
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use xshell::{Shell, cmd};
@@ -25,10 +22,7 @@ const EVENT_CEILING: u64 = 10_000;
 /// The most that an event may cost with some number of VMs, as a multiple of what it costs with another, in per cent.
 const SPREAD_PERCENT: u64 = 200;
 
-/// Starts of which the fastest counts.
-const STARTS: u32 = 20;
-
-pub(crate) fn run(shell: &Shell, wall: bool) -> Result<Vec<String>> {
+pub(crate) fn run(shell: &Shell) -> Result<Vec<String>> {
     let program = built(shell, &["--package", "gicv5", "--bin", "gicv5"], "gicv5")?;
     let folder = shell.create_temp_dir()?;
     println!("gicv5 run, with interrupts for one VM after the other on four PEs:");
@@ -47,9 +41,6 @@ pub(crate) fn run(shell: &Shell, wall: bool) -> Result<Vec<String>> {
         ensure!(cost > 0, "the run with more events took no more instructions");
         println!("{vms:>9}  {cost:>22}  {:>12}", long.0 / long.1.max(1));
         costs.push(cost);
-    }
-    if wall {
-        time(shell, &program, folder.path())?;
     }
     let cheapest = costs.iter().copied().min().unwrap_or(0);
     let dearest = costs.iter().copied().max().unwrap_or(0);
@@ -108,35 +99,4 @@ fn events(shell: &Shell, program: &Path, scenario: &Path) -> Result<u64> {
     let document: serde_json::Value = serde_json::from_str(&document)?;
     let events = document.get("events").and_then(serde_json::Value::as_u64);
     events.context("gicv5 run counts no events")
-}
-
-/// Events in a second, and how long it takes until the first line is there. For people: nothing fails by it.
-fn time(shell: &Shell, program: &Path, folder: &Path) -> Result<()> {
-    for vms in VMS {
-        let path = folder.join(format!("{vms}-1000.toml"));
-        std::fs::write(&path, scenario(vms, 1_000))?;
-        let start = Instant::now();
-        let events = events(shell, program, &path)?;
-        let rate = events as f64 / start.elapsed().as_secs_f64();
-        println!("{vms:>9}  {rate:>22.0} events in a second, of {events}");
-    }
-    let mut fastest = Duration::MAX;
-    for _ in 0..STARTS {
-        let start = Instant::now();
-        let mut child = Command::new(program)
-            .current_dir(shell.current_dir())
-            .args(["run", "scenarios/first-vm.toml"])
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut output = child.stdout.take().context("its output is a pipe")?;
-        let first = output.read(&mut [0])?;
-        fastest = fastest.min(start.elapsed());
-        std::io::copy(&mut output, &mut std::io::sink())?;
-        ensure!(child.wait()?.success() && first == 1, "gicv5 run scenarios/first-vm.toml failed");
-    }
-    println!(
-        "{:>9.1} ms from the start of gicv5 run scenarios/first-vm.toml to its first line",
-        fastest.as_secs_f64() * 1e3
-    );
-    Ok(())
 }

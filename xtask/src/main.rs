@@ -9,12 +9,9 @@ mod bench;
 mod bench_hyp;
 mod bench_run;
 mod conformance;
-mod coverage;
 mod exceptions;
 mod fuzz;
-mod licences;
 mod loom;
-mod million;
 mod mutate;
 mod qemu;
 mod qtest;
@@ -40,11 +37,8 @@ enum Chore {
     BareMetal(bare_metal::Args),
     Bench(bench::Args),
     Conformance(conformance::Args),
-    Coverage(coverage::Args),
     Fuzz(fuzz::Args),
-    Licences(licences::Args),
     Loom(loom::Args),
-    Million(million::Args),
     Mutate(mutate::Args),
     Qemu(qemu::Args),
     Qtest(qtest::Args),
@@ -59,11 +53,8 @@ fn main() -> ExitCode {
         Chore::BareMetal(args) => bare_metal::run(&args),
         Chore::Bench(args) => bench::run(&args),
         Chore::Conformance(args) => conformance::run(&args),
-        Chore::Coverage(args) => coverage::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
-        Chore::Licences(args) => licences::run(&args),
         Chore::Loom(args) => loom::run(&args),
-        Chore::Million(args) => million::run(&args),
         Chore::Mutate(args) => mutate::run(&args),
         Chore::Qemu(args) => qemu::run(&args),
         Chore::Qtest(args) => qtest::run(&args),

@@ -75,21 +75,3 @@ pub(crate) fn cargo(shell: &Shell) -> Cmd<'_> {
     }
     command
 }
-
-/// The lines of a source file before its tests, which stand in a module at its end.
-pub(crate) fn lines_before_tests(source: &str) -> impl Iterator<Item = &str> {
-    let end = source.find("\n#[cfg(test)]\nmod ").unwrap_or(source.len());
-    source.get(..end).unwrap_or_default().lines()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn only_the_test_module_ends_the_lines() {
-        let lines = |source| lines_before_tests(source).collect::<Vec<_>>();
-        assert_eq!(lines("a\n#[cfg(test)]\nmod tests {\n}\n"), ["a"]);
-        assert_eq!(lines("#[cfg(test)]\nextern crate std;\nb\n"), ["#[cfg(test)]", "extern crate std;", "b"]);
-    }
-}

@@ -31,7 +31,7 @@ use known::Run;
   cargo xtask conformance --qemu
   cargo xtask conformance --qemu --programs 1000
   cargo xtask conformance --qemu --pes 1 --programs 1 --everything
-  cargo xtask conformance --qemu --install --pes 2 --json")]
+  cargo xtask conformance --qemu --install --pes 2")]
 pub(crate) struct Args {
     /// Run the suite on QEMU and on the model, and compare
     #[arg(long)]
@@ -64,10 +64,6 @@ pub(crate) struct Args {
     /// Leave out the boots that are not about the tests: the drivers, and what the image must refuse or report
     #[arg(long, requires = "qemu")]
     no_boots: bool,
-
-    /// Print one JSON document
-    #[arg(long, requires = "qemu")]
-    json: bool,
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
@@ -105,10 +101,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         comparison.operations += args.programs * args.length;
     }
     say("");
-    match args.json {
-        true => println!("{}", comparison.json()),
-        false => comparison.print(),
-    }
+    comparison.print();
     let differences = comparison.differences.len();
     ensure!(differences == 0, "{differences} random programs are answered differently");
     let wrong = comparison.wrong().count();
@@ -331,38 +324,6 @@ impl Comparison {
         let mut pes: Vec<u16> = self.rows.iter().map(|row| row.pes).collect();
         pes.dedup();
         pes
-    }
-
-    fn json(&self) -> serde_json::Value {
-        let row = |row: &Row| {
-            serde_json::json!({
-                "pes": row.pes,
-                "name": row.name,
-                "rules": row.rules,
-                "model": row.model,
-                "qemu": row.qemu,
-                "message": row.message,
-                "run": match row.run {
-                    Run::Suite => "suite",
-                    Run::Alone => "alone",
-                    Run::AfterReset => "after-reset",
-                },
-                "known": known::find(&row.name, &self.version, row.run).map(|known| known.id.as_str()),
-            })
-        };
-        serde_json::json!({
-            "qemu": self.version,
-            "tests": self.rows.iter().map(row).collect::<Vec<_>>(),
-            "boots": self.boots,
-            "programs": self.programs,
-            "operations": self.operations,
-            "differences": self.differences.len(),
-            "difference_list": self.differences.iter().map(|(pes, difference)| {
-                serde_json::json!({ "pes": pes, "seed": difference.seed, "operation_list": difference.shown })
-            }).collect::<Vec<_>>(),
-            "wrong": self.wrong().count(),
-            "wrong_list": self.wrong().map(row).collect::<Vec<_>>(),
-        })
     }
 }
 
