@@ -9,6 +9,8 @@ mod bench;
 mod bench_hyp;
 mod bench_run;
 mod conformance;
+#[cfg(test)]
+mod documents;
 mod exceptions;
 mod fuzz;
 mod loom;

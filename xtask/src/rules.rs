@@ -65,7 +65,7 @@ pub(crate) fn sources(shell: &Shell) -> Result<Vec<SourceFile>> {
         for folder in ["src", "tests"] {
             let folder = package.join(folder);
             if shell.path_exists(&folder) {
-                collect(shell, &root, &folder, &mut sources)?;
+                collect(shell, &root, &folder, "rs", &mut sources)?;
             }
         }
     }
@@ -73,11 +73,18 @@ pub(crate) fn sources(shell: &Shell) -> Result<Vec<SourceFile>> {
     Ok(sources)
 }
 
-fn collect(shell: &Shell, root: &Path, folder: &Path, sources: &mut Vec<SourceFile>) -> Result<()> {
+/// Adds the files below a folder that have this extension.
+pub(crate) fn collect(
+    shell: &Shell,
+    root: &Path,
+    folder: &Path,
+    end: &str,
+    sources: &mut Vec<SourceFile>,
+) -> Result<()> {
     for path in shell.read_dir(folder)? {
         if path.is_dir() {
-            collect(shell, root, &path, sources)?;
-        } else if path.extension().is_some_and(|end| end == "rs") {
+            collect(shell, root, &path, end, sources)?;
+        } else if path.extension().is_some_and(|found| found == end) {
             let text = shell.read_file(&path)?;
             let path: PathBuf = path.strip_prefix(root).unwrap_or(&path).to_path_buf();
             sources.push(SourceFile { path: path.display().to_string(), text });
@@ -157,7 +164,7 @@ pub(crate) fn list(tests: &[Test<'_>]) -> String {
 }
 
 /// The rule ids in a text, of groups that exist.
-fn citations(text: &str, groups: &BTreeSet<&str>) -> BTreeSet<String> {
+pub(crate) fn citations(text: &str, groups: &BTreeSet<&str>) -> BTreeSet<String> {
     let part_of_a_word = |character: char| character.is_alphanumeric() || "_-".contains(character);
     text.split(|character: char| !part_of_a_word(character))
         .filter_map(|word| {
