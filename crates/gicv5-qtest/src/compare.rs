@@ -69,17 +69,6 @@ pub struct Tally {
     pub explained: u64,
 }
 
-impl Tally {
-    /// Adds the counts of another comparison.
-    pub fn add(&mut self, other: Self) {
-        self.sequences += other.sequences;
-        self.operations += other.operations;
-        self.checks += other.checks;
-        self.not_comparable += other.not_comparable;
-        self.explained += other.explained;
-    }
-}
-
 /// Which of the two machines failed.
 #[derive(Debug, thiserror::Error)]
 pub enum CompareError<R: std::error::Error, S: std::error::Error> {

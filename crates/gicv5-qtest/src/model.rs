@@ -83,11 +83,6 @@ impl Model {
         Ok(Self { machine, tables, start })
     }
 
-    /// The machine, to look at.
-    pub fn machine(&self) -> &Machine {
-        &self.machine
-    }
-
     /// Where in the tables an address is.
     fn offset(&self, raw: u64, width: Width) -> Result<u64, ModelError> {
         let inside = TABLES.contains(&raw) && raw.is_multiple_of(width.bytes()) && width >= Width::W32;
