@@ -14,10 +14,10 @@ use gicv5_arch::insn::GicInsn;
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, ICH_VMCR_EL2, SysReg};
 use gicv5_arch::{IntId, Lpi, Ppi, Priority, Spi, VpeId};
-use gicv5_hal::{Cookie, CurrentPe, HostLpis, Lock, Locks, LpiError, NotReleased, Pe, PeOps, Route};
-use gicv5_hyp::{Host, Hypervisor, Idle, Pending, PpiMask, VcpuIndex, Vm, VmSpec};
+use gicv5_hal::{Cookie, HostLpis, Lock, Locks, LpiError, NotReleased, Pe, PeOps, Route};
+use gicv5_hyp::{Host, Idle, Pending, PpiMask, VcpuIndex, Vm, VmSpec, WithLpis};
+use gicv5_model::ModelHost;
 use gicv5_model::host::ModelLpi;
-use gicv5_model::{ModelHost, ModelPe};
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -70,7 +70,7 @@ impl<T: Send> Lock<T> for CountingLock<T> {
 }
 
 /// A hypervisor on the model, except for its locks, and for routing, which does nothing.
-type Counted = Board<CountsLocks, Quiet>;
+type Counted = WithLpis<Board<CountsLocks, ModelHost>, Quiet>;
 
 #[derive(Clone)]
 struct CountsLocks;
@@ -79,7 +79,6 @@ impl Watch for CountsLocks {
     type Locks = CountingLocks;
 }
 
-#[derive(Clone)]
 struct Quiet(ModelHost);
 
 impl HostLpis for Quiet {
@@ -104,22 +103,6 @@ impl HostLpis for Quiet {
 
     fn release(&self, lpi: ModelLpi) -> Result<(), NotReleased<ModelLpi>> {
         self.0.release(lpi)
-    }
-}
-
-impl CurrentPe for Quiet {
-    type Ops = ModelPe;
-
-    fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, ModelPe>) -> R) -> R {
-        self.0.on_this_pe(f)
-    }
-}
-
-impl Hypervisor for Counted {
-    type Lpis = Quiet;
-
-    fn lpis(&self) -> &Quiet {
-        &self.host
     }
 }
 
@@ -192,8 +175,8 @@ fn round(host: &Host<Counted>, vm: &Vm<'_, Counted>, vcpu: VcpuIndex, cookie: Co
 #[test]
 fn load_put_idle_doorbell_and_inject_take_no_lock_and_allocate_nothing() {
     let lab = SHAPES[0].lab();
-    let counted = Board { machine: lab.machine, host: Quiet(lab.host), watch: CountsLocks };
-    let host = Host::new(counted, &SHAPES[0].host_config()).unwrap();
+    let platform = Board { machine: lab.machine, host: lab.host.clone(), watch: CountsLocks };
+    let host = Host::new(WithLpis { platform, lpis: Quiet(lab.host) }, &SHAPES[0].host_config()).unwrap();
     host.bring_up().unwrap();
     let locks = LOCKS.get();
     assert!(locks > 0, "the locks count");

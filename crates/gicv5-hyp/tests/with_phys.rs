@@ -11,10 +11,10 @@ use common::board::{Board, Watch};
 use common::{IRS, SHAPES, SPEC, VPES, assert_clean};
 use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
 use gicv5_arch::{IntId, Lpi};
-use gicv5_hal::{CurrentPe, Pe, Platform};
-use gicv5_hyp::{Host, Hypervisor, Idle, Pending, VcpuIndex, Wake};
+use gicv5_hal::{Pe, Platform};
+use gicv5_hyp::{Host, Idle, Pending, VcpuIndex, Wake, WithLpis};
 use gicv5_model::PeIndex;
-use gicv5_model::{Machine, ModelHost, ModelPe};
+use gicv5_model::{Machine, ModelHost};
 use gicv5_phys::{Phys, Source};
 
 #[derive(Clone)]
@@ -22,30 +22,6 @@ struct Bare;
 
 impl Watch for Bare {
     type Locks = <ModelHost as Platform>::Locks;
-}
-
-type Below = Board<Bare, ModelPe>;
-
-/// A PE, and the driver that supplies the LPIs.
-struct Driven {
-    pe: ModelPe,
-    phys: Arc<Phys<Below>>,
-}
-
-impl CurrentPe for Driven {
-    type Ops = ModelPe;
-
-    fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, ModelPe>) -> R) -> R {
-        self.pe.on_this_pe(f)
-    }
-}
-
-impl Hypervisor for Board<Bare, Driven> {
-    type Lpis = Phys<Below>;
-
-    fn lpis(&self) -> &Phys<Below> {
-        &self.host.phys
-    }
 }
 
 /// LPI-3, DB-13, DB-14, DB-25, GEN-20.
@@ -63,8 +39,7 @@ fn a_vm_sleeps_and_is_woken_through_the_physical_driver() {
         phys.bring_up().unwrap();
         phys.bring_up_pe(&pe).unwrap();
 
-        let driven = Driven { pe: cpu.clone(), phys: phys.clone() };
-        let above = Board { machine: below.machine, host: driven, watch: Bare };
+        let above = WithLpis { platform: below, lpis: phys.clone() };
         let host = Host::new(above, &shape.host_config()).unwrap();
         host.bring_up().unwrap();
         let mut vm = host.new_vm();
