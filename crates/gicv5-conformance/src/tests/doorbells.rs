@@ -304,10 +304,13 @@ group! { "doorbells";
 
     /// A doorbell whose LPI is pending already merges with it, and uses the request up.
     fn doorbell_merges_with_a_pending_one(lab) rules["DB-15", "DB-4"] needs[Need::Virt] {
-        lab.world()?;
-        lab.pend(lab.lpi(DOORBELLS[0])?)?;
+        waiting(lab)?;
+        lab.inject(VM, vlpi(1), true);
+        lab.linger();
+        lab.expect_pending(lab.lpi(DOORBELLS[0])?, true)?;
+        // Nobody takes the LPI, and the VPE asks once more.
         wait_for(lab, OWN)?;
-        rings_for(lab, 1)?;
+        lab.expect_ring(DOORBELLS[0])?;
         lab.inject(VM, vlpi(2), true);
         lab.expect_no_ring(DOORBELLS[0])
     }

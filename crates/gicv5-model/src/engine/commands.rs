@@ -15,6 +15,7 @@ use crate::words::clock::Tick;
 use crate::words::config::{SpiSampling, SpiStateAtAssignment};
 use crate::words::event::{Event, Outcome};
 use crate::words::fault::{Fault, Request, Selected};
+use crate::words::rules;
 use crate::words::violation::Place;
 
 impl MachineState {
@@ -204,6 +205,17 @@ impl MachineState {
         let vm = spi_vmr.virt().then_some(spi_vmr.vm_id());
         if self.assigned(spi) == vm {
             return Outcome::Ignored;
+        }
+        // Whoever has had it has disabled it (SPI-11).
+        let before = match self.assigned(spi) {
+            Some(vm) => self.peek_virtual(vm, spi.into()),
+            None => self.interrupts.peek(spi.into(), &mut self.memory).ok(),
+        };
+        if before.is_some_and(|before| before.enable()) {
+            let place = Place::Register(frame(irs), IrsReg::IRS_SPI_VMR.offset());
+            self.report.violate(rules::SPI_11, place, 0, spi_vmr.raw_value(), || {
+                format!("{spi} changes hands while it is enabled")
+            });
         }
         // It stops being a physical interrupt; what it has been waits for its return, or is gone.
         let state = self.look_up(spi.into());

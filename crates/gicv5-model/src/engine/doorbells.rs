@@ -5,7 +5,7 @@
 
 use gicv5_arch::irs::{IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_HPPIR, IRS_VPE_SELR};
 use gicv5_arch::values::HandlingMode;
-use gicv5_arch::{IntId, IrsIntId, Priority, VmId, VpeId};
+use gicv5_arch::{IntId, IrsIntId, Lpi, Priority, VmId, VpeId};
 
 use crate::engine::state::MachineState;
 use crate::parts::vm::Vpe;
@@ -18,6 +18,14 @@ impl MachineState {
     /// The VPE that is selected, if it is valid.
     fn selected_vpe(&self, selection: IRS_VPE_SELR) -> Option<&Vpe> {
         self.virt.vpe(selection.vm_id(), selection.vpe_id())
+    }
+
+    /// Reports an LPI that is made pending although it is the doorbell of a VPE: whoever takes it, wakes a vCPU (DB-14).
+    pub(super) fn judge_doorbell_use(&mut self, place: Place, lpi: Lpi, what: &str) {
+        if let Some((vm, vpe)) = self.virt.doorbells.rung_by(lpi).next() {
+            self.report
+                .violate(rules::DB_14, place, 0, lpi.id().into(), || format!("{what}: {lpi} is that of {vpe} of {vm}"));
+        }
     }
 
     /// Whether a selection names a valid VPE (VPE-12).

@@ -195,6 +195,10 @@ impl MachineState {
             GicInsn::GIC_CDPEND => {
                 let operand = PendingOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
+                if let (IrsIntId::Lpi(lpi), Space::Physical, true) = (id, space, operand.pending()) {
+                    let place = Place::Insn(PeIndex(pe as u16), insn);
+                    self.judge_doorbell_use(place, lpi, "software makes a doorbell pending, as it would an IPI");
+                }
                 self.set_pending(pe, space, id, operand.pending());
             }
             GicInsn::GIC_CDHM | GicInsn::GIC_VDHM => {

@@ -16,7 +16,7 @@ use gicv5_arch::irs::{
 };
 use gicv5_arch::register::Access;
 use gicv5_arch::values::HandlingMode;
-use gicv5_hal::{Frame, FrameKind};
+use gicv5_hal::{Frame, FrameKind, IrsIndex};
 
 use crate::engine::state::MachineState;
 use crate::words::config::{DpsWithoutOneOfN, EmptySelection, SetLpi, VmTableProgramming};
@@ -373,6 +373,10 @@ impl MachineState {
         let set = |entry: L2_ISTE| {
             if keeps { entry.with_pending(true) } else { entry.with_pending(true).with_hm(HandlingMode::Edge) }
         };
+        if let IrsIntId::Lpi(lpi) = id {
+            let place = Place::Register(Frame::set_lpi(IrsIndex(irs as u16)), offset);
+            self.judge_doorbell_use(place, lpi, "a message makes a doorbell pending");
+        }
         if let Err(why) = self.update(id, set) {
             self.unreachable(irs, Space::Physical, id, why);
         }

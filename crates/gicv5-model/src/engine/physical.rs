@@ -8,11 +8,9 @@ use gicv5_arch::values::{Domain, HandlingMode};
 use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, Spi, VmId};
 
 use crate::cpu::Side;
-use crate::parts::interrupts::{Change, Preset};
+use crate::parts::interrupts::Change;
 use crate::parts::ist::Unreachable;
 use crate::words::event::{Change as Changed, Event, Space};
-use crate::words::rules;
-use crate::words::violation::Place;
 
 impl MachineState {
     /// Changes the state of an interrupt and everything that follows from it.
@@ -23,7 +21,7 @@ impl MachineState {
     ) -> Result<L2_ISTE, Unreachable> {
         self.check_physical(id)?;
         let change = self.interrupts.update(id, &mut self.memory, change);
-        self.judge_preset();
+        self.offer_preset();
         let change = change?;
         if change.before != change.after || change.noticed {
             self.changed(id, change);
@@ -35,27 +33,15 @@ impl MachineState {
     pub(super) fn look_up(&mut self, id: IrsIntId) -> Result<L2_ISTE, Unreachable> {
         self.check_physical(id)?;
         let state = self.interrupts.state(id, &mut self.memory);
-        self.judge_preset();
+        self.offer_preset();
         state
     }
 
-    /// Reports entries that were pending when their IST became valid, and offers those that were noticed (IST-22).
-    fn judge_preset(&mut self) {
-        while let Some(preset) = self.interrupts.take_preset() {
-            self.report_preset(preset);
-            self.offer(preset.entry.iaffid());
+    /// Offers entries that were pending when their IST became valid and have been noticed (IST-22).
+    fn offer_preset(&mut self) {
+        while let Some(target) = self.interrupts.take_preset() {
+            self.offer(target);
         }
-    }
-
-    /// Reports an entry that was pending when its IST became valid.
-    pub(super) fn report_preset(&mut self, Preset { address, entry }: Preset) {
-        let place = match self.memory.claim_on(address) {
-            Some(claim) => Place::Structure(address, claim.owner()),
-            None => Place::Memory(address),
-        };
-        self.report.violate(rules::IST_22, place, 0, entry.raw_value().into(), || {
-            "an IST became valid with an entry that had Pending or bits for the IRS's own use set".into()
-        });
     }
 
     /// An SPI that belongs to a VM (SPI-9), or to no IRS (SPI-1), is no physical interrupt.

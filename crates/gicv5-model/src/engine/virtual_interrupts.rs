@@ -2,10 +2,10 @@
 
 use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::values::Domain;
-use gicv5_arch::{IntId, IrsIntId, IrsIntType, VmId, VpeId};
+use gicv5_arch::{Iaffid, IntId, IrsIntId, IrsIntType, VmId, VpeId};
 
 use crate::engine::state::MachineState;
-use crate::parts::interrupts::{Backing, Preset};
+use crate::parts::interrupts::Backing;
 use crate::parts::ist::Unreachable;
 use crate::parts::vm::Update;
 use crate::words::event::{Event, Space};
@@ -20,7 +20,7 @@ impl MachineState {
     ) -> Option<Result<L2_ISTE, Unreachable>> {
         let (virt, mut side, config) = self.vms();
         let Update { change, preset } = virt.vms.get_mut(&vm)?.update(&mut side, id, &config.switches, change);
-        self.judge_virtual_preset(vm, preset);
+        self.offer_virtual_preset(vm, preset);
         let change = match change {
             Ok(change) => change,
             Err(why) => return Some(Err(why)),
@@ -39,11 +39,10 @@ impl MachineState {
         Some(Ok(change.after))
     }
 
-    /// Reports an entry that was pending when its IST became valid, and offers it if it was noticed (IST-22).
-    fn judge_virtual_preset(&mut self, vm: VmId, preset: Option<Preset>) {
-        if let Some(preset) = preset {
-            self.report_preset(preset);
-            self.offer_vpe(vm, preset.entry.iaffid().into());
+    /// Offers an entry that was pending when its IST became valid and has been noticed, to this target (IST-22).
+    fn offer_virtual_preset(&mut self, vm: VmId, preset: Option<Iaffid>) {
+        if let Some(target) = preset {
+            self.offer_vpe(vm, target.into());
         }
     }
 
@@ -71,7 +70,7 @@ impl MachineState {
         };
         let found = state.interrupts.state(id, &mut self.memory);
         let preset = state.interrupts.take_preset();
-        self.judge_virtual_preset(vm, preset);
+        self.offer_virtual_preset(vm, preset);
         found.map_err(|why| self.unreachable(irs, Space::Vm(vm), id, why)).ok()
     }
 

@@ -89,7 +89,7 @@ impl MachineState {
         }
     }
 
-    /// VMs whose entries are valid already become valid with the table (VMT-12).
+    /// VMs whose entries are valid already become valid with the table that the entries are in (VMT-12).
     fn revalidate(&mut self, ids: std::ops::Range<u32>) {
         for id in ids {
             let Ok(id) = u16::try_from(id) else { break };
@@ -137,7 +137,14 @@ impl MachineState {
     /// IRS_VMAP_L2_VMTR (VMT-13, VMT-14).
     pub(super) fn map_level2_vm_table(&mut self, irs: usize, command: IRS_VMAP_L2_VMTR) -> Outcome {
         let Some(table) = self.virt.table.filter(|_| self.has_vm_table(irs)) else { return Outcome::Ignored };
-        let outcome = table.publish_level2(&mut self.side(table.irs()), command.vm_id());
-        outcome.unwrap_or_else(|| self.ignore_vm(irs, command.vm_id()))
+        let vm = command.vm_id();
+        let Some(outcome) = table.publish_level2(&mut self.side(table.irs()), vm) else {
+            return self.ignore_vm(irs, vm);
+        };
+        if outcome == Outcome::Done {
+            let first = u32::from(vm.raw_value()) & !127;
+            self.revalidate(first..first + 128);
+        }
+        outcome
     }
 }

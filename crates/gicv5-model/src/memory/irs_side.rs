@@ -5,7 +5,7 @@ use gicv5_hal::IrsIndex;
 
 use super::page::Cached;
 use super::units::{GRANULES, Halves, Lines, PAGE};
-use super::{BusError, Memory, make_page};
+use super::{BusError, Memory, Part, make_page, parts};
 use crate::words::config::Eagerness;
 
 impl Memory {
@@ -31,6 +31,28 @@ impl Memory {
             }
             _ => memory,
         }
+    }
+
+    /// The first word in a range, as an IRS sees it, that has a bit of its mask set: the masks of the words that follow each
+    /// other from the start of the range on, again and again. Its address, what is there, and the bits.
+    pub(crate) fn irs_find(
+        &self,
+        irs: IrsIndex,
+        address: PhysAddr,
+        size: u64,
+        masks: &[u64],
+    ) -> Option<(PhysAddr, u64, u64)> {
+        let bytes = self.range(address, size)?;
+        let first = bytes.start / 8;
+        parts(bytes).find_map(|Part { page, granules }| {
+            // Memory in which nothing was stored is zero.
+            self.page(page)?;
+            granules.map(|granule| page * GRANULES as u64 + granule as u64).find_map(|word| {
+                let mask = masks.get((word - first) as usize % masks.len())?;
+                let value = self.irs_load(irs, word * 8);
+                (value & mask != 0).then(|| (self.address(word * 8), value, value & mask))
+            })
+        })
     }
 
     /// Loads 32 bits as an IRS sees them.

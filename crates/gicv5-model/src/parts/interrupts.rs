@@ -20,7 +20,7 @@ use std::mem;
 use arbitrary_int::u24;
 use gicv5_arch::entry::L2_ISTE;
 use gicv5_arch::values::RoutingMode;
-use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, Spi};
+use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, Priority, Spi};
 
 use crate::parts::irs_side::IrsMemory;
 use crate::parts::ist::{Ist, Unreachable};
@@ -35,15 +35,6 @@ pub(crate) struct Change {
     pub(crate) after: L2_ISTE,
     /// Whether the IRS has become aware of a pending bit that it had not noticed (IST-22).
     pub(crate) noticed: bool,
-}
-
-/// An entry that was not as it must be when its IST became valid (IST-22).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Preset {
-    /// The address of the entry.
-    pub(crate) address: PhysAddr,
-    /// What is there.
-    pub(crate) entry: L2_ISTE,
 }
 
 /// An interrupt as the queues know it: SPIs have bit 24 set.
@@ -216,8 +207,8 @@ pub(crate) struct Interrupts {
     targets: Targets,
     preset_pending: PresetPending,
     equals: Equals,
-    /// What has been found since [`take_preset`](Self::take_preset) was last asked.
-    preset: Vec<Preset>,
+    /// The targets of entries found since [`take_preset`](Self::take_preset) was last asked.
+    preset: Vec<Iaffid>,
 }
 
 impl Interrupts {
@@ -233,9 +224,9 @@ impl Interrupts {
         }
     }
 
-    /// An entry that has been found not to be as it must be when its IST became valid (IST-22).
+    /// The target of an entry that has been found not to be as it must be when its IST became valid (IST-22).
     #[inline]
-    pub(crate) fn take_preset(&mut self) -> Option<Preset> {
+    pub(crate) fn take_preset(&mut self) -> Option<Iaffid> {
         self.preset.pop()
     }
 
@@ -325,13 +316,11 @@ impl Interrupts {
         if let Some(entry) = self.known(id) {
             return Ok(entry);
         }
-        let (address, entry) = self.fetch(id, memory)?;
+        let (from_memory, entry) = self.fetch(id, memory)?;
         let mut known = Known::Clean;
         // Active may be preset, Pending may not (IST-22).
-        if let Some(address) = address
-            && (entry.pending() || entry.hwu().value() != 0)
-        {
-            self.preset.push(Preset { address, entry });
+        if from_memory && (entry.pending() || entry.hwu().value() != 0) {
+            self.preset.push(entry.iaffid());
             if self.preset_pending == PresetPending::NotNoticed {
                 known = Known::Unnoticed;
             }
@@ -360,19 +349,19 @@ impl Interrupts {
         (slot.known != Known::Unread).then_some(slot.entry)
     }
 
-    /// The state of an interrupt that the IRS does not know yet, and the address it is read from.
-    fn fetch(&self, id: IrsIntId, memory: &mut impl IrsMemory) -> Result<(Option<PhysAddr>, L2_ISTE), Unreachable> {
+    /// The state of an interrupt that the IRS does not know yet, and whether it is read from memory.
+    fn fetch(&self, id: IrsIntId, memory: &mut impl IrsMemory) -> Result<(bool, L2_ISTE), Unreachable> {
         match self.table(id.int_type()).0 {
             Backing::Absent => Err(Unreachable::NoIst),
             Backing::Internal { first, count } => match id.id().checked_sub(first) {
-                Some(n) if n < count => Ok((None, L2_ISTE::ZERO)),
+                Some(n) if n < count => Ok((false, L2_ISTE::ZERO)),
                 _ => Err(Unreachable::OutOfRange),
             },
             Backing::Ist(ist) => {
                 let address = ist.entry(id.id(), memory)?;
                 let raw = memory.irs_load32(ist.irs, address).ok_or(Unreachable::Level2Fault { entry: address })?;
                 // Without 1-of-N the routing mode is ignored (RTE-3).
-                Ok((Some(address), L2_ISTE::new_with_raw_value(raw).with_irm(RoutingMode::Targeted)))
+                Ok((true, L2_ISTE::new_with_raw_value(raw).with_irm(RoutingMode::Targeted)))
             }
         }
     }
@@ -544,6 +533,7 @@ mod tests {
 
     use super::*;
     use arbitrary_int::u5;
+    use gicv5_arch::PhysAddr;
     use gicv5_arch::geometry::IstGeometry;
     use gicv5_arch::values::IstSize;
     use gicv5_hal::IrsIndex;

@@ -78,6 +78,27 @@ impl IrsSide<'_> {
         })
     }
 
+    /// Reports the first entry of a structure, of a word or as many bytes as a unit has, that has a bit set which software must
+    /// leave 0: these are the bits of words that follow each other, again and again.
+    pub(crate) fn judge_zeros(
+        &mut self,
+        InMemory { address, size, owner }: InMemory,
+        unit: u64,
+        zeros: &[u64],
+        rule: RuleId,
+        what: &str,
+    ) {
+        let Some((word, value, found)) = self.memory.irs_find(self.irs, address, size, zeros) else { return };
+        // Of entries of half a word, the one that it is.
+        let (offset, value) = match unit {
+            4 if found & 0xffff_ffff == 0 => (4, value >> 32),
+            4 => (0, value & 0xffff_ffff),
+            _ => (0, value),
+        };
+        let place = Place::Structure(word.offset(offset).unwrap_or(word), owner);
+        self.report.violate(rule, place, 0, value, || what.into());
+    }
+
     /// The IRS takes memory into its ownership.
     #[inline]
     pub(crate) fn own(&mut self, address: PhysAddr, size: u64, owner: Owner) {

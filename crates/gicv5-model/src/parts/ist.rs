@@ -1,6 +1,7 @@
 //! An IST in memory: its shape, the places in it, and whose its parts are. The same for the physical IST and for those of VMs.
 
-use gicv5_arch::entry::{L1_ISTE, L2_VMTE_IST};
+use arbitrary_int::u2;
+use gicv5_arch::entry::{L1_ISTE, L2_ISTE, L2_VMTE_IST};
 use gicv5_arch::geometry::{IstGeometry, IstLimits, TableIndex};
 use gicv5_arch::values::{IstSize, L2Size, Structure};
 use gicv5_arch::{IrsIntId, IrsIntType, PhysAddr, VmId};
@@ -203,6 +204,7 @@ impl Ist {
     fn own(&self, side: &mut IrsSide<'_>, owners: IstOwners) {
         let size = self.geometry.base().size();
         if self.geometry.level2().is_none() {
+            self.judge_entries(side, InMemory { address: self.base, size, owner: owners.linear });
             return side.adopt(self.base, size, Claim::Owned(owners.linear));
         }
         side.adopt(self.base, size, Claim::Fillable(owners.level1));
@@ -215,8 +217,22 @@ impl Ist {
     fn own_level2(&self, side: &mut IrsSide<'_>, entry: PhysAddr, level1: L1_ISTE, owners: IstOwners) {
         side.own(entry, L1_ISTE::BYTES, owners.level1);
         if let Some((table, size)) = self.level2_table(level1) {
+            self.judge_entries(side, InMemory { address: table, size, owner: owners.level2 });
             side.adopt(table, size, Claim::Owned(owners.level2));
         }
+    }
+
+    /// Reports the first entry of entries that become valid in which software has set what it must leave 0 (IST-22).
+    fn judge_entries(&self, side: &mut IrsSide<'_>, entries: InMemory) {
+        const WHAT: &str = "an IST became valid with an entry that had Pending or bits for the IRS's own use set";
+        let own = u64::from(L2_ISTE::ZERO.with_pending(true).with_hwu(u2::new(3)).raw_value());
+        let metadata = u64::MAX << 32;
+        let zeros: &[u64] = match self.geometry.entry_size() {
+            IstSize::Bytes4 => &[own | own << 32],
+            IstSize::Bytes8 => &[own | metadata],
+            IstSize::Bytes16 => &[own | metadata, u64::MAX],
+        };
+        side.judge_zeros(entries, self.geometry.entry_size().bytes(), zeros, rules::IST_22, WHAT);
     }
 
     /// Makes the level-1 entry valid that covers an interrupt, of a VM or physical, if it is not (IST-18, IST-19, LPI-2).

@@ -3,13 +3,13 @@
 use gicv5_arch::entry::{L2_ISTE, L2_VMTE, L2_VMTE_IST, L2_VMTE_VMD, VPETE};
 use gicv5_arch::geometry::{VpeTableGeometry, VpeTableLimits};
 use gicv5_arch::irs::IRS_VPE_DBR;
-use gicv5_arch::{IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
+use gicv5_arch::{Iaffid, IrsIntId, IrsIntType, Lpi, PhysAddr, Priority, VmId, VpeId};
 
 use crate::memory::Claim;
 use crate::parts::descriptor::LeftBehind;
 use crate::parts::doorbells::Doorbell;
 use crate::parts::id_map::IdMap;
-use crate::parts::interrupts::{Backing, Change, Interrupts, Preset};
+use crate::parts::interrupts::{Backing, Change, Interrupts};
 use crate::parts::irs_side::IrsSide;
 use crate::parts::ist::{Ist, Unreachable};
 use crate::parts::vm_table::VmTable;
@@ -115,8 +115,8 @@ impl Described {
 /// What a change of a VM's interrupt leads to.
 pub(crate) struct Update {
     pub(crate) change: Result<Change, Unreachable>,
-    /// An entry that the IRS has come to know, and that was not as it must be (IST-22).
-    pub(crate) preset: Option<Preset>,
+    /// The target of an entry that the IRS has come to know, and that was not as it must be (IST-22).
+    pub(crate) preset: Option<Iaffid>,
 }
 
 /// The VM as a whole.

@@ -4,9 +4,10 @@
 //! and keeps what it has read: it never looks at the entry again until it is invalid (VMT-19). From then on the memory behind
 //! it is the IRS's (VM-5), and it goes back when the structure that encloses it becomes invalid (VM-6, IST-7).
 
-use gicv5_arch::entry::L1_VMTE;
+use gicv5_arch::entry::{L1_VMTE, L2_VMTE_IST, L2_VMTE_VMD, L2_VMTE_VPET};
 use gicv5_arch::geometry::{TableIndex, VmTableGeometry};
 use gicv5_arch::irs::{IRS_IDR3, IRS_VMT_BASER, IRS_VMT_CFGR, IrsReg};
+use gicv5_arch::layout::fields_mask;
 use gicv5_arch::values::{Levels, Structure};
 use gicv5_arch::{PhysAddr, VmId};
 use gicv5_hal::{Frame, IrsIndex};
@@ -106,6 +107,21 @@ fn register(irs: IrsIndex, register: IrsReg) -> Place {
     Place::Register(Frame::config(irs), register.offset())
 }
 
+/// Reports the first entry of a table that becomes valid that has bits set which belong to no field (VMT-12). What an entry that
+/// is valid already names is looked at when it is taken.
+fn judge_entries(side: &mut IrsSide<'_>, table: InMemory) {
+    let zeros: &[u64] = match table.owner.structure {
+        StructureKind::L1Vmte => &[!fields_mask(L1_VMTE::FIELDS)],
+        _ => &[
+            !fields_mask(L2_VMTE_VMD::FIELDS),
+            !fields_mask(L2_VMTE_VPET::FIELDS),
+            !fields_mask(L2_VMTE_IST::FIELDS),
+            !fields_mask(L2_VMTE_IST::FIELDS),
+        ],
+    };
+    side.judge_zeros(table, 8, zeros, rules::VMT_12, "a VM table became valid with an entry that is not well-formed");
+}
+
 /// A VM table that is valid.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct VmTable {
@@ -167,7 +183,9 @@ impl VmTable {
     pub(crate) fn own(self, side: &mut IrsSide<'_>) -> Option<u32> {
         let linear = self.geometry.level2().is_none();
         let owner = if linear { StructureKind::LinearVmte } else { StructureKind::L1Vmte };
-        side.adopt(self.base, self.geometry.base().size(), Claim::Fillable(Owner::domain(owner)));
+        let base = InMemory { address: self.base, size: self.geometry.base().size(), owner: Owner::domain(owner) };
+        judge_entries(side, base);
+        side.adopt(base.address, base.size, Claim::Fillable(base.owner));
         linear.then_some(1 << self.geometry.vm_id_bits())
     }
 
@@ -175,6 +193,7 @@ impl VmTable {
     pub(crate) fn own_level2(self, side: &mut IrsSide<'_>, entry: PhysAddr, level1: L1_VMTE) {
         let InMemory { address, size, owner } = self.level2_table(level1);
         side.own(entry, L1_VMTE::BYTES, Owner::domain(StructureKind::L1Vmte));
+        judge_entries(side, InMemory { address, size, owner });
         side.adopt(address, size, Claim::Fillable(owner));
     }
 

@@ -40,6 +40,15 @@ fn give_another_vm_table(id_bits: u32, distance: u64) -> Vec<Violation> {
     bench.said()
 }
 
+/// A VM table becomes valid with this in the first word of VM 7's entry.
+fn table_with(word: u64) -> Vec<Violation> {
+    let bench = linear_table();
+    withdraw_vm_table(&bench);
+    bench.store(&bench.vms.table.block, 7 * L2_VMTE::BYTES, word);
+    bench.make_vm_table_valid(IRS);
+    bench.said()
+}
+
 /// Two IRSs, of which each is told of the VM table; the second of one at this distance from the first's.
 fn tell_two_irses(distance: u64) -> Vec<Violation> {
     let mut setting = setting(false, false);
@@ -205,6 +214,11 @@ pub(crate) const PAIRS: &[Pair] = &[
         rule: "VMT-11",
         breaks: ("one ID bit more than the IRS has", || give_another_vm_table(10, 0)),
         nearly: ("as many ID bits as the IRS has", || give_another_vm_table(9, 0)),
+    },
+    Pair {
+        rule: "VMT-12",
+        breaks: ("the entry of VM 7 has a bit set that belongs to no field", || table_with(1 << 1)),
+        nearly: ("the entry of VM 7 names a descriptor, and VALID is 0", || table_with(1 << 12)),
     },
     Pair {
         rule: "VMT-15",

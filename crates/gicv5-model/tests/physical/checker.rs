@@ -183,22 +183,24 @@ fn ist_12_a_base_that_is_not_aligned() {
 
 #[test]
 fn ist_22_an_entry_that_is_pending_or_carries_bits_of_the_irs_when_its_ist_becomes_valid() {
-    let bench = Bench::eager(1);
-    let block = bench.ist_block(linear(14));
-    let enabled = L2_ISTE::ZERO.with_enable(true);
-    for (id, raw) in [(1, enabled.with_pending(true).raw_value()), (2, 1 << 9), (3, 1 << 10), (4, !0x603)] {
+    // Nobody has to name the entry for that.
+    let pending = L2_ISTE::ZERO.with_enable(true).with_pending(true).raw_value();
+    for (id, raw) in [(1, pending), (2, 1 << 9), (3, 1 << 10), (16_383, 1)] {
+        let bench = Bench::eager(1);
+        let block = bench.ist_block(linear(14));
         bench.machine.store32(&block, id * 4, raw);
-    }
-    bench.machine.publish(IRS, &block, 0..64);
-    bench.set_ist(IRS, linear(14), block.address());
-    bench.clean();
-    for (id, raw) in [(1, u64::from(enabled.with_pending(true).raw_value())), (2, 1 << 9), (3, 1 << 10)] {
-        bench.host(PE0).cdrcfg(lpi(id));
-        bench.broken_from("IST-22", structure(StructureKind::PhysicalIst, &block, u64::from(id) * 4), 0, raw);
-        bench.host(PE0).cdrcfg(lpi(id));
+        bench.machine.publish(IRS, &block, 0..block.size());
+        bench.set_ist(IRS, linear(14), block.address());
+        bench.broken_from("IST-22", structure(StructureKind::PhysicalIst, &block, id * 4), 0, raw.into());
+        bench.host(PE0).cdrcfg(lpi(id as u32));
         bench.clean();
     }
     // Close: everything else may be preset.
+    let bench = Bench::eager(1);
+    let block = bench.ist_block(linear(14));
+    bench.machine.store32(&block, 16, !0x603);
+    bench.machine.publish(IRS, &block, 0..64);
+    bench.set_ist(IRS, linear(14), block.address());
     bench.host(PE0).cdrcfg(lpi(4));
     bench.clean();
 }

@@ -7,6 +7,7 @@
 mod bench;
 mod errors;
 mod faults;
+mod owed;
 mod stories;
 mod switches;
 mod tables;

@@ -145,14 +145,14 @@ fn what_software_left_pending_is_noticed_at_the_first_look_or_when_an_instructio
         bench.make_vm(&[0]);
         let preset = L2_ISTE::ZERO.with_enable(true).with_pending(true);
         bench.make_lpi_ist(&[preset; 4]);
-        bench.clean();
+        bench.broken(&["IST-22"]);
         bench.select(0);
         let candidate = || bench.machine.read::<IRS_VPE_HPPIR>(IRS).hppiv();
         assert!(!candidate(), "nobody has looked");
         // The IRS reads the entry for the sake of an instruction that changes nothing.
         bench.vdpend(lpi(1), true);
         assert!(candidate(), "IST-22 {setting:?}");
-        bench.broken(&["IST-22"]);
+        bench.clean();
     }
 }
 
@@ -592,7 +592,8 @@ fn an_spi_that_goes_to_a_vm_is_looked_at_by_software_or_at_once() {
         bench.machine.set_spi_wire(spi, true);
         bench.command(IRS_SPI_VMR::ZERO);
         assert_eq!(bench.machine.interrupt(spi.into()).unwrap().pending(), at_once, "SPI-11 {setting:?}");
-        bench.clean();
+        // The guest has left it enabled.
+        bench.broken(&["SPI-11"]);
     }
 }
 

@@ -358,9 +358,9 @@ fn a_restore_that_does_not_scrub_is_reported() {
         bench.map_vm(MapAction::MakeInvalid);
         bench.zero_descriptors(&made);
         bench.map_vm(MapAction::MakeValid);
-        bench.clean();
-        bench.vdpend(lpi(1), true);
         assert_eq!(bench.rules(), ["IST-22"], "{setting:?}");
+        bench.vdpend(lpi(1), true);
+        bench.clean();
     }
 }
 
