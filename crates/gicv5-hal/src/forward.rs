@@ -84,6 +84,10 @@ macro_rules! forward {
                 T::barrier(self);
             }
 
+            fn load_barrier(&self) {
+                T::load_barrier(self);
+            }
+
             fn publish(&self, irs: IrsIndex, block: &T::Block, bytes: Range<u64>) {
                 T::publish(self, irs, block, bytes);
             }
@@ -282,6 +286,10 @@ mod tests {
             self.note("barrier");
         }
 
+        fn load_barrier(&self) {
+            self.note("load_barrier");
+        }
+
         fn publish(&self, _: IrsIndex, _: &Nowhere, _: Range<u64>) {
             self.note("publish");
         }
@@ -308,6 +316,7 @@ mod tests {
         memory.clean_invalidate(&block, 0..8);
         memory.invalidate(&block, 0..8);
         memory.barrier();
+        memory.load_barrier();
         memory.publish(irs, &block, 0..8);
         memory.acquire(irs, &block, 0..8);
         memory.prepare(irs, &block, 0..8);
@@ -323,6 +332,7 @@ mod tests {
             "clean_invalidate",
             "invalidate",
             "barrier",
+            "load_barrier",
             "publish",
             "acquire",
             "prepare",

@@ -56,8 +56,9 @@ impl Frame {
 /// Access to the memory-mapped frames of the IRSs.
 ///
 /// Callable from anywhere, interrupt handlers included; never waits. Accesses are little-endian, of the width asked for, in
-/// program order with each other, and a read orders later loads from table memory after it (SYN-10). Frames have device
-/// memory semantics: no access may be repeated, merged, split or left out.
+/// program order with each other. They order no access to table memory: [`TableMemory::publish`](crate::TableMemory::publish)
+/// does before a write, [`TableMemory::acquire`](crate::TableMemory::acquire) after a read (SYN-10). Frames have device memory
+/// semantics: no access may be repeated, merged, split or left out.
 ///
 /// Software names registers with [`IrsExt`]; these methods take offsets because a conformance test must be able to name
 /// offsets where there is no register. An offset that is not a multiple of the width is the caller's mistake; what

@@ -185,9 +185,16 @@ pub unsafe trait TableMemory: Sync {
     /// an implementation may clean as well). Whole lines are affected: a neighbour's dirty bytes are lost.
     fn invalidate(&self, block: &Self::Block, bytes: Range<u64>);
 
-    /// A store barrier: stores and maintenance before it are visible to a coherent IRS, or are in memory, before any
-    /// register write after it (`DSB ISHST`; with maintenance before it, `DSB ISH`).
+    /// A full barrier: loads, stores, register reads and maintenance before it are complete before any after it begins, and
+    /// before any register write after it (`DSB ISH`; `DSB OSH` where IRS_CR1.SH says outer shareable).
     fn barrier(&self);
+
+    /// A load barrier: loads and register reads before it are complete before loads after it (`DMB ISHLD`; `DMB OSHLD` as
+    /// above). It orders no maintenance.
+    ///
+    /// A register read by itself orders nothing: an Arm PE may do a later load of Normal memory before it, also where a branch
+    /// depends on what was read.
+    fn load_barrier(&self);
 
     /// Makes stores to these bytes visible to an IRS: the one way to do it, whatever the IRS's coherency (COH-1 to COH-3).
     /// The barrier is never conditional.
@@ -200,12 +207,17 @@ pub unsafe trait TableMemory: Sync {
         self.barrier();
     }
 
-    /// Makes what an IRS has written to these bytes visible to loads. To be called after the IRS has confirmed that it has
-    /// written (COH-4, COH-9).
+    /// Makes what an IRS has written to these bytes visible to loads: the one way to do it, whatever the IRS's coherency. To be
+    /// called after a register read has confirmed that the IRS has written (SYN-10, COH-4, COH-9).
     fn acquire(&self, irs: IrsIndex, block: &Self::Block, bytes: Range<u64>) {
-        if self.coherency(irs) == Coherency::NonCoherent {
-            self.invalidate(block, bytes);
-            self.barrier();
+        match self.coherency(irs) {
+            Coherency::Coherent => self.load_barrier(),
+            Coherency::NonCoherent => {
+                // No load barrier orders maintenance after the read that has confirmed.
+                self.barrier();
+                self.invalidate(block, bytes);
+                self.barrier();
+            }
         }
     }
 

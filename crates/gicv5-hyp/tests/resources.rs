@@ -205,7 +205,7 @@ fn a_vm_with_one_vcpu_takes_less_than_512_bytes_of_heap() {
 fn under_a_lock_at_most_one_entry_of_a_table_is_touched() {
     let many: Vec<u16> = (0..200).collect();
     let many: [VpeId; 200] = vpes(many.try_into().unwrap());
-    for (shape, most) in SHAPES.into_iter().zip([6, 6, 12, 12]) {
+    for (shape, most) in SHAPES.into_iter().zip([7, 7, 13, 13]) {
         for vpes in [&VPES[..1], &many[..]] {
             let seen = new(shape);
             let cpu = seen.machine.pe(PeIndex(0)).unwrap();

@@ -189,4 +189,9 @@ unsafe impl TableMemory for Pool {
         // SAFETY: a barrier.
         unsafe { asm!("dsb ish", options(nostack)) }
     }
+
+    fn load_barrier(&self) {
+        // SAFETY: a barrier.
+        unsafe { asm!("dmb ishld", options(nostack)) }
+    }
 }

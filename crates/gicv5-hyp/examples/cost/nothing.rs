@@ -151,6 +151,8 @@ unsafe impl TableMemory for Nothing {
     fn invalidate(&self, _: &Nowhere, _: Range<u64>) {}
 
     fn barrier(&self) {}
+
+    fn load_barrier(&self) {}
 }
 
 impl PeOps for Nothing {

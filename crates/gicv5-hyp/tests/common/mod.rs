@@ -32,6 +32,7 @@ pub const IRS: IrsIndex = IrsIndex(0);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Step {
     Barrier,
+    LoadBarrier,
     Clean,
     Invalidate,
     /// A status register says that the IRS is at work.
@@ -85,6 +86,7 @@ impl Watch for Watched {
             Access::CleanInvalidate => Some(Step::Clean),
             Access::Invalidate => Some(Step::Invalidate),
             Access::Barrier => Some(Step::Barrier),
+            Access::LoadBarrier => Some(Step::LoadBarrier),
             Access::Write(_, offset, _) => command(offset).map(Step::Command),
             _ => None,
         };

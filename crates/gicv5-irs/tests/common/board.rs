@@ -20,6 +20,7 @@ pub enum Access {
     CleanInvalidate,
     Invalidate,
     Barrier,
+    LoadBarrier,
     Read(Frame, u16),
     Write(Frame, u16, u64),
     Relax,
@@ -122,6 +123,10 @@ unsafe impl<W: Watch, C: Sync> TableMemory for Board<W, C> {
 
     fn barrier(&self) {
         self.through(Access::Barrier, || self.machine.barrier());
+    }
+
+    fn load_barrier(&self) {
+        self.through(Access::LoadBarrier, || self.machine.load_barrier());
     }
 }
 

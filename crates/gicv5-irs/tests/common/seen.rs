@@ -142,7 +142,12 @@ impl Watch for Seen {
             Access::Free => unlocked("a return of table memory", act),
             Access::Read(..) | Access::Write(..) => unlocked("an access to a register of the IRS", act),
             Access::Relax | Access::Now => unlocked("a wait or a look at the clock", act),
-            Access::Load | Access::Store | Access::CleanInvalidate | Access::Invalidate | Access::Barrier => {
+            Access::Load
+            | Access::Store
+            | Access::CleanInvalidate
+            | Access::Invalidate
+            | Access::Barrier
+            | Access::LoadBarrier => {
                 add(&TOUCHED);
                 outside(act);
             }

@@ -85,4 +85,8 @@ unsafe impl TableMemory for Machine {
         let state = &mut *self.state();
         state.memory.barrier(&mut state.report);
     }
+
+    fn load_barrier(&self) {
+        self.state().memory.load_barrier();
+    }
 }

@@ -326,6 +326,10 @@ unsafe impl TableMemory for MeddledMachine {
     fn barrier(&self) {
         self.machine.barrier();
     }
+
+    fn load_barrier(&self) {
+        self.machine.load_barrier();
+    }
 }
 
 /// What hardware changes in an entry of 64 bits: VALID, which is bit 0 of each.

@@ -5,7 +5,7 @@ use gicv5_hal::IrsIndex;
 
 use super::page::Cached;
 use super::units::{GRANULES, Halves, Lines, PAGE};
-use super::{BusError, Memory, Part, make_page, parts};
+use super::{Between, BusError, Memory, Part, make_page, parts};
 use crate::words::config::Eagerness;
 
 impl Memory {
@@ -99,6 +99,9 @@ impl Memory {
             // What the PEs see must not change by what the IRS writes now.
             self.remember(offset / PAGE);
         }
+        if snoops || self.between == Between::StoreBuffer {
+            self.read_early(offset & !7);
+        }
         if !self.clobbered.is_empty() {
             // The IRS's word goes to memory whole.
             self.clobbered.remove(&(offset & !7));
@@ -108,6 +111,22 @@ impl Memory {
             if snoops {
                 page.update_cached(granule, halves);
             }
+        }
+    }
+
+    /// A load that comes before the next load barrier may have been done before the IRS changes this word. Only of entries in
+    /// which software sees anything while the IRS changes them.
+    #[inline]
+    fn read_early(&mut self, offset: u64) {
+        let granule = (offset % PAGE) as usize / 8;
+        let Some(page) = self.page(offset / PAGE) else { return };
+        let entry = page.claims.get(granule).claim().is_some_and(|claim| !claim.owner().structure.rules().whole_lines);
+        if entry {
+            let before = match &page.cached {
+                Some(cached) => cached.get(granule),
+                None => page.fetch(&self.clobbered, offset & !(PAGE - 1), granule),
+            };
+            self.read_early.entry(offset).or_insert(before);
         }
     }
 

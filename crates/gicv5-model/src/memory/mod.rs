@@ -12,7 +12,7 @@
 //!
 //! | IRS | [`Eagerness`] | what is between the two sides |
 //! |---|---|---|
-//! | coherent | `Strict` | a store buffer of any length: stores reach memory at a [`barrier`](Memory::barrier) (COH-1) |
+//! | coherent | `Strict` | a store buffer of any length: stores reach memory at a [`barrier`](Memory::barrier) (COH-1); and loads of table entries that were done early, before the IRS wrote to them: they see what it wrote after a [`load_barrier`](Memory::load_barrier) (SYN-10) |
 //! | non-coherent | `Strict` | a cache that holds every line, as old as the rules allow: it changes by the PEs' stores, and by maintenance and the barrier after it (COH-2, COH-4) |
 //! | some of each | `Strict` | both, the buffer before the cache; a coherent IRS sees the cache, and the cache sees it |
 //! | any | `Random` | the same, but stores, write-backs and refills also happen at moments drawn from the seed |
@@ -67,6 +67,7 @@ mod units;
 use crate::words::config::{Eagerness, MemoryConfig, MemoryConfigError};
 use core::fmt;
 use core::ops::Range;
+use std::collections::BTreeMap;
 
 use gicv5_arch::PhysAddr;
 use gicv5_hal::{Coherency, IrsIndex};
@@ -100,8 +101,10 @@ pub struct Counters {
     pub lines_cleaned: u64,
     /// Lines that were to be invalidated only.
     pub lines_invalidated: u64,
-    /// Barriers.
+    /// Full barriers.
     pub barriers: u64,
+    /// Load barriers.
+    pub load_barriers: u64,
 }
 
 impl Counters {
@@ -114,6 +117,7 @@ impl Counters {
             lines_cleaned: self.lines_cleaned - earlier.lines_cleaned,
             lines_invalidated: self.lines_invalidated - earlier.lines_invalidated,
             barriers: self.barriers - earlier.barriers,
+            load_barriers: self.load_barriers - earlier.load_barriers,
         }
     }
 }
@@ -151,6 +155,9 @@ pub struct Memory {
     /// Pages that may have dirty lines in the cache.
     may_be_dirty: Vec<u64>,
     clobbered: Clobbered,
+    /// Words of tables that a coherent IRS has changed since the last barrier that orders loads, as the PEs may have read them
+    /// before.
+    read_early: BTreeMap<u64, u64>,
     /// What commands under way name.
     named: Vec<Named>,
     heap: Heap,
@@ -220,6 +227,7 @@ impl Memory {
             listed: Vec::new(),
             may_be_dirty: Vec::new(),
             clobbered: Clobbered::new(),
+            read_early: BTreeMap::new(),
             named: Vec::new(),
             heap: Heap::new(config.placement, reserved..size),
             counters: Counters::default(),

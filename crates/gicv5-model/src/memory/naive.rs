@@ -25,6 +25,7 @@ enum Op {
     Clean { at: usize, size: usize },
     Invalidate { at: usize, size: usize },
     Barrier,
+    LoadBarrier,
     Own { at: usize, size: usize, owner: Owner },
     Fill { at: usize, size: usize, owner: Owner },
     Disown { at: usize, size: usize },
@@ -40,6 +41,8 @@ struct Naive {
     claims: Vec<Option<Claim>>,
     /// Coherent: bytes that wait for a barrier, oldest first.
     buffer: Vec<(usize, u8)>,
+    /// Coherent: bytes of table entries that the IRS has changed since the last barrier, as they were.
+    early: BTreeMap<usize, u8>,
     /// Not coherent: the cache.
     cache: Vec<u8>,
     dirty: Vec<bool>,
@@ -57,6 +60,7 @@ impl Naive {
             memory: vec![0; BYTES],
             claims: vec![None; BYTES],
             buffer: Vec::new(),
+            early: BTreeMap::new(),
             cache: vec![0; BYTES],
             dirty: vec![false; BYTES],
             outstanding: Vec::new(),
@@ -88,7 +92,7 @@ impl Naive {
         let value = match self.coherent {
             true => match self.buffer.iter().rev().find(|(at, _)| *at == byte) {
                 Some((_, value)) => *value,
-                None => self.fetch(byte),
+                None => self.early.get(&byte).copied().unwrap_or_else(|| self.fetch(byte)),
             },
             false => self.cache[byte],
         };
@@ -209,6 +213,7 @@ impl Naive {
             Op::Load { at, width } => (0..width).rev().fold(0, |value, i| value << 8 | u64::from(self.load(at + i))),
             Op::Store { at, width, value } => {
                 self.judge_store(at, width, value);
+                self.early.retain(|byte, _| byte / 8 != at / 8);
                 if !self.coherent {
                     self.finish(at / self.line);
                 }
@@ -226,6 +231,11 @@ impl Naive {
                 0
             }
             Op::IrsStore { at, width, value } => {
+                let is_entry = self.claims[at].is_some_and(|claim| !claim.owner().structure.rules().whole_lines);
+                for byte in (at / 8 * 8..at / 8 * 8 + 8).filter(|_| self.coherent && is_entry) {
+                    let before = self.fetch(byte);
+                    self.early.entry(byte).or_insert(before);
+                }
                 for i in 0..width {
                     self.irs[at + i] = value.to_le_bytes()[i];
                 }
@@ -242,7 +252,12 @@ impl Naive {
                 self.maintain(at, size, false);
                 0
             }
+            Op::LoadBarrier => {
+                self.early.clear();
+                0
+            }
             Op::Barrier => {
+                self.early.clear();
                 for (byte, value) in std::mem::take(&mut self.buffer) {
                     self.arrive(byte, value);
                 }
@@ -301,6 +316,10 @@ fn step(memory: &mut Memory, report: &mut Report, irs: IrsIndex, op: Op) -> u64 
             memory.barrier(report);
             0
         }
+        Op::LoadBarrier => {
+            memory.load_barrier();
+            0
+        }
         Op::Own { at, size, owner } => {
             memory.own(report, irs, pa(at), size as u64, owner).unwrap();
             0
@@ -349,6 +368,7 @@ fn op() -> impl Strategy<Value = Op> {
         3 => range().prop_map(|(at, size)| Op::Clean { at, size }),
         1 => range().prop_map(|(at, size)| Op::Invalidate { at, size }),
         3 => Just(Op::Barrier),
+        1 => Just(Op::LoadBarrier),
         2 => (words(), owner()).prop_map(|((at, size), owner)| Op::Own { at, size, owner }),
         1 => (words(), owner()).prop_map(|((at, size), owner)| Op::Fill { at, size, owner }),
         2 => words().prop_map(|(at, size)| Op::Disown { at, size }),

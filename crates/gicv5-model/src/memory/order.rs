@@ -101,9 +101,17 @@ impl Memory {
         }
     }
 
-    /// A store barrier, after which stores have reached a coherent IRS, and maintenance is done (`DSB`).
+    /// A load barrier, after which loads see what a coherent IRS has written (`DMB ISHLD`).
+    pub fn load_barrier(&mut self) {
+        self.counters.load_barriers += 1;
+        self.read_early.clear();
+    }
+
+    /// A full barrier, after which stores have reached a coherent IRS, loads see what it has written, and maintenance is done
+    /// (`DSB`).
     pub fn barrier(&mut self, report: &mut Report) {
         self.counters.barriers += 1;
+        self.read_early.clear();
         report.event(|| Event::MemoryBarrier);
         if !self.buffer.is_empty() {
             let words = self.buffer.take_all();
@@ -248,6 +256,9 @@ impl Memory {
             for waiting in leave {
                 self.store_arrives(report, waiting);
             }
+        }
+        if !self.read_early.is_empty() && self.rng.chance(1, 2) {
+            self.read_early.clear();
         }
         if !self.listed.is_empty() {
             let page = self.listed.swap_remove(self.rng.below(self.listed.len() as u64) as usize);

@@ -68,10 +68,12 @@ impl Memory {
         let Some(page) = self.page(number) else {
             return self.buffer.over(offset, 0);
         };
-        let value = match &page.cached {
-            Some(cached) => self.buffer.over(offset, cached.get(granule)),
-            None => self.buffer.over(offset, page.fetch(&self.clobbered, number * PAGE, granule)),
-        };
+        let early = if self.read_early.is_empty() { None } else { self.read_early.get(&offset).copied() };
+        let value = early.unwrap_or_else(|| match &page.cached {
+            Some(cached) => cached.get(granule),
+            None => page.fetch(&self.clobbered, number * PAGE, granule),
+        });
+        let value = self.buffer.over(offset, value);
         page.seen(granule, value)
     }
 
@@ -85,6 +87,10 @@ impl Memory {
             Width::W32 => half(offset, value as u32),
             Width::W64 => (Halves::BOTH, value),
         };
+        if !self.read_early.is_empty() {
+            // A PE sees its own stores.
+            self.read_early.remove(&(offset & !7));
+        }
         let granule = (offset % PAGE) as usize / 8;
         let code = self.page(offset / PAGE).map_or(Code::FREE, |page| page.claims.get(granule));
         if !code.is_free() {

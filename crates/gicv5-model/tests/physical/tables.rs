@@ -312,6 +312,7 @@ fn publishing_a_level_2_ist_is_ignored_unless_it_makes_an_invalid_entry_valid() 
     // Once more: the entry is valid already, and its table is not read again.
     bench.map_level2(IRS, 2047);
     assert!(bench.state(lpi(1024)).enable());
+    bench.machine.load_barrier();
     let entry = L1_ISTE::new_with_raw_value(bench.machine.load64(&tables.level1, 8));
     assert!(entry.valid());
     bench.clear_ist(IRS);

@@ -448,3 +448,29 @@ fn a_command_can_be_written_in_halves_the_one_that_acts_last() {
         bench.clean();
     }
 }
+
+#[test]
+fn what_the_irs_has_written_is_seen_after_a_load_barrier_and_not_for_certain_before() {
+    // SYN-10, COH-4: on a coherent IRS too, where a load may have been done before the read that tells of the completion.
+    for setting in every_shape() {
+        for acquires in [true, false] {
+            let mut bench = VmBench::new(setting);
+            let vpet = bench.vms.host.table(VpeTableGeometry::for_highest(VpeId::new(0))).unwrap();
+            let mut vmte = L2_VMTE::ZERO.with_vpet(vpet.vmte_word().unwrap());
+            if setting.shape.descriptor {
+                let descriptor = Addr55_3::new(bench.block(64, 64).address()).unwrap();
+                vmte = vmte.with_vmd(L2_VMTE_VMD::ZERO.with_vmd_addr(descriptor));
+            }
+            bench.vms.reach(VM).unwrap();
+            bench.vms.store_entry(VM, 0, &vmte.raw_value());
+            bench.map_vm(MapAction::MakeValid);
+            let (table, offset) = bench.vms.entry(VM).unwrap();
+            if acquires {
+                bench.machine.acquire(IRS, table, offset..offset + 8);
+            }
+            let word = L2_VMTE_VMD::new_with_raw_value(bench.machine.load64(table, offset));
+            assert_eq!(word.valid(), acquires, "{setting:?}");
+            bench.clean();
+        }
+    }
+}

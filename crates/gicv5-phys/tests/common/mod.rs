@@ -38,6 +38,7 @@ pub enum Sync {
     GsbSys,
     GsbAck,
     Barrier,
+    LoadBarrier,
     CleanInvalidate,
     Invalidate,
 }
@@ -188,6 +189,7 @@ impl Watch for Watched {
             Access::CleanInvalidate => Sync::CleanInvalidate,
             Access::Invalidate => Sync::Invalidate,
             Access::Barrier => Sync::Barrier,
+            Access::LoadBarrier => Sync::LoadBarrier,
             Access::Load => {
                 books().log(Op::Load);
                 return act();
