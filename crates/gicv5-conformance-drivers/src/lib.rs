@@ -184,7 +184,6 @@ impl<B: Bench> Drivers<'_, B> {
             let iaffid = self.on(n, |pe| pe.iaffid())?;
             phys.route(&owned, Route::To(iaffid));
             phys.set_pending(pe, lpi).map_err(refused("gicv5-phys makes its LPI pending"))?;
-            pe.gsb_sys();
             self.expect(n, Source::Lpi(lpi, COOKIE), |_| {})?;
         }
         phys.release(owned).map_err(|_| DriverError::Wrong("gicv5-phys cannot release its LPI"))?;
@@ -192,7 +191,6 @@ impl<B: Bench> Drivers<'_, B> {
 
         for (n, index) in indices.iter().enumerate() {
             phys.send_ipi(pe, *index, IpiKind(0)).map_err(refused("gicv5-phys sends an IPI"))?;
-            pe.gsb_sys();
             self.expect(n, Source::Ipi(IpiKind(0)), |_| {})?;
         }
         tell(format_args!("gicv5-phys: every PE took an IPI"));
@@ -225,11 +223,9 @@ impl<B: Bench> Drivers<'_, B> {
         phys.set_handling(pe, spi, gicv5_arch::values::HandlingMode::Level)
             .map_err(refused("gicv5-phys sets the handling mode of an SPI"))?;
         phys.enable_interrupt(pe, spi).map_err(refused("gicv5-phys enables an SPI"))?;
-        pe.gsb_sys();
         bench.drive_spi(true);
         self.expect(0, Source::Spi(spi), |_| bench.drive_spi(false))?;
         phys.disable_interrupt(pe, spi).map_err(refused("gicv5-phys disables an SPI"))?;
-        pe.gsb_sys();
         Ok(())
     }
 
@@ -299,7 +295,6 @@ impl<B: Bench> Drivers<'_, B> {
             return Err(DriverError::Wrong("a vCPU with nothing to do does not sleep"));
         }
         vm.inject(pe, IntId::Lpi(lpi), Pending::Set).map_err(refused("gicv5-hyp injects an LPI"))?;
-        pe.gsb_sys();
         let exception = bench.wait_for_interrupt(pe, SOON);
         let mut woken = Vec::new();
         self.phys.take_interrupts(pe, 64, |_, active| {

@@ -66,11 +66,12 @@ pub trait HostLpis: Sync {
     /// The LPI's number. Never waits.
     fn lpi(&self, lpi: &Self::Lpi) -> Lpi;
 
-    /// Enables the LPI; in effect in finite time (SYN-4). Never waits.
+    /// Enables the LPI. When this returns it is enabled: the instruction is complete (SYN-1), so that it does not come late, for
+    /// the next owner of the number. Never waits.
     fn enable(&self, lpi: &Self::Lpi);
 
-    /// Routes the LPI to a PE. Never waits, takes no lock, and may be called from the path that puts a vCPU to sleep. A
-    /// pending LPI moves along (RTE-5).
+    /// Routes the LPI to a PE. When this returns it is routed there: the instruction is complete (SYN-1). Never waits, takes no
+    /// lock, and may be called from the path that puts a vCPU to sleep. A pending LPI moves along (RTE-5).
     fn route(&self, lpi: &Self::Lpi, to: Route);
 
     /// Releases the LPI. Returns only when it is disabled, neither pending nor active, and no handler that was given its

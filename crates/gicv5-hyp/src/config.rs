@@ -12,7 +12,8 @@ use crate::doorbell::mask::DoorbellMask;
 pub enum LiveTable {
     /// Touch nothing and give up (VMT-2): somebody may still rely on it.
     Refuse,
-    /// Make it invalid. Its memory stays whose it was; nobody tells the library whose that is.
+    /// Make it invalid. Its memory stays whose it was; nobody tells the library whose that is. No VPE may be resident on any
+    /// PE (RES-23): [`reset_pe`](crate::reset_pe) comes first, on every PE.
     TakeOver,
 }
 

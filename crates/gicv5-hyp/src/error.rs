@@ -26,3 +26,21 @@ impl fmt::Display for Fate {
         })
     }
 }
+
+/// An error that is a cause and what became of the VM. Its message has the cause, so that its source is what is behind that.
+macro_rules! fated {
+    ($error:ty) => {
+        impl core::fmt::Display for $error {
+            fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+                write!(f, "{}; {}", self.cause, self.fate)
+            }
+        }
+
+        impl core::error::Error for $error {
+            fn source(&self) -> Option<&(dyn core::error::Error + 'static)> {
+                self.cause.source()
+            }
+        }
+    };
+}
+pub(crate) use fated;

@@ -65,7 +65,6 @@
 //!
 //! // A device of the VM raises the SPI, from anywhere. The doorbell rings where the vCPU went to sleep.
 //! vm.inject(&pes[0], IntId::Spi(spi), Pending::Set)?;
-//! pes[0].gsb_sys();
 //! let mut woken = Vec::new();
 //! physical.take_interrupts(PeIndex(1), |taken| woken.extend(taken.cookie.and_then(|cookie| host.doorbell(cookie))));
 //! assert_eq!(woken, [Wake { vm: vm.id().ok_or("it has an ID")?, vpe: VpeId::new(1) }]);
@@ -103,8 +102,8 @@
 //! **Commands** take time, and are futures inside: each operation that gives some has a form that is driven step by step
 //! (`start_init`, ...), whose polls look once at a status register and never wait for it, and a blocking one that pauses with
 //! [`gicv5_hal::Wait`] in between. A command sequence owns the registers of its status register by a token; no lock is held
-//! and interrupts need not be off. A future may be dropped anywhere; a command that it had given has the rest of its time all
-//! the same, in which the next operation waits for it.
+//! and interrupts need not be off. A future may be dropped or forgotten anywhere; a command that it had given has the rest of its
+//! time all the same, in which the next operation waits for it, and takes its port over if the future never returns it.
 //!
 //! **A command that has not finished in time is unknown**, not failed (LIFE-10). Until the hardware says that it is idle,
 //! operations that need the same status register fail at once, with an error that names the command in flight; vCPUs are
@@ -142,8 +141,7 @@
 //! Cookies of doorbells have bits 63 to 56 zero: a host that hands out LPIs for purposes of its own gives those cookies with
 //! one of these bits set, and keeps them from [`Host::doorbell`].
 //!
-//! **Each PE, once**: no VPE is resident on it (`ICH_CONTEXTR_EL2` written with V=0, followed by an ISB, after whatever ran
-//! there before), and the `ICH_HFG*` registers hold what guests may do: a bit that is 0 traps, and all are 0 at reset (INS-20). A
+//! **Each PE, once**: [`reset_pe`] leaves nothing of what ran there before, a resident VPE above all, and the `ICH_HFG*` registers hold what guests may do: a bit that is 0 traps, and all are 0 at reset (INS-20). A
 //! guest's reads of `ICC_IAFFIDR_EL1` and `ICC_IDR0_EL1` must trap and be answered with the VPE's ID and what the guest shall
 //! see, because the registers say what the PE is; so must its accesses to PPIs that it shall not have, which are kept disabled
 //! and of which no state is kept.
@@ -155,6 +153,13 @@
 //!
 //! **A VM that dies** ([`Fate::Dead`], [`RunError::ResidencyFault`]) is known to whoever gets the error: it puts or wakes all
 //! vCPUs of the VM, and tears it down.
+//!
+//! **A PE that goes out** first loses its vCPUs, by put or idle; then [`Vm::move_doorbells`] routes the doorbells of those that
+//! sleep there to another PE. A PE that is gone, without having been asked, is reported by [`Vm::pe_is_gone`] for each VM and
+//! [`Host::pe_is_gone`], which name the vCPUs to wake.
+//!
+//! **The order** of coming up is the physical side, every PE, the host; of going down, the reverse. Where one can tell, the
+//! wrong order is refused. A take-over of tables of earlier software begins with [`reset_pe`] on every PE (RES-23).
 //!
 //! **A guest's level-sensitive PPI**, a timer's for instance, is the hypervisor's to follow: [`Vm::set_ppi`] when the line
 //! rises and when it falls. A [reset](Vm::reset_vcpu) of the vCPU keeps the level.
@@ -171,9 +176,19 @@
 //! | [`Vm::reset_vcpu`] | yes | yes | no | no |
 //! | dropping a [`Vm`] or a [`VmReference`], [`Host::holdings`], [`phase`](Host::phase), [`vm_limit`](Host::vm_limit) | no | yes | no | no |
 //! | [`Vm::refer`] | no | yes | yes | no |
-//! | [`Vm::load`], [`put`](Vm::put), [`idle`](Vm::idle), [`has_pending`](Vm::has_pending) | no | no | no | with the PE's token |
-//! | [`Vm::inject`], [`Vm::set_ppi`], [`Vm::set_guest_irs`] | no | no | no | yes |
+//! | [`Vm::load`], [`put`](Vm::put), [`idle`](Vm::idle) | no | no | no | with the PE's interrupts off, see below |
+//! | [`Vm::has_pending`], [`Vm::move_doorbells`], [`Vm::pe_is_gone`], [`reset_pe`] | no | no | no | yes |
+//! | [`Host::evict`], [`Host::pe_is_gone`] | no | yes | no | no |
+//! | [`Vm::inject`], [`Vm::injecting`], [`Vm::set_ppi`], [`Vm::set_guest_irs`] | no | no | no | yes |
 //! | [`Host::doorbell`], [`counters`](Host::counters) | no | no | no | that is where it belongs |
+//!
+//! **Load, put and idle** change the virtual CPU interface of their PE in several steps. Nothing else may load or put a vCPU on
+//! that PE between the first and the last of them, so that their caller has the PE's interrupts off if an interrupt handler
+//! there does so too. The library cannot notice: the handler's load finds no VPE resident, and the registers that the thread
+//! has restored are the handler's vCPU's from then on (RES-15).
+//!
+//! **When a call has taken effect** stands in `docs/effects.md`, call by call: the instructions of all of them but
+//! [`Vm::injecting`] are complete when they return (SYN-1).
 //!
 //! What waits also frees memory, and to release a doorbell it may wait for the handlers that have its cookie: not with a lock
 //! held that one of them takes. The step-by-step forms do so inside a poll.
@@ -183,12 +198,12 @@
 //! | lock | of | what is done while it is held |
 //! |---|---|---|
 //! | the VM table | the host | one entry is edited: 6 loads, stores and barriers at most, 12 with maintenance for an IRS that does not see the caches |
-//! | the books | the host | the lowest free VM ID is looked for, 64 at a time; a list is walked that grows with the VMs without a handle ([`Host::reap`], [`reclaim`](Host::reclaim), [`shut_down`](Host::shut_down), [`holdings`](Host::holdings)) or with the references to VMs ([`Vm::refer`], teardown) |
-//! | two ports | the host | the token changes hands |
+//! | the books | the host | the lowest free VM ID is looked for, 64 at a time; a list is walked that grows with the VMs without a handle ([`Host::reap`], [`reclaim`](Host::reclaim), [`shut_down`](Host::shut_down), [`holdings`](Host::holdings)) or with the references to VMs ([`Vm::refer`], teardown); a PE's residency is ended ([`Host::evict`]) |
+//! | two ports | the host | the token changes hands; a command is noted before it is written |
 //! | free doorbells | the host | a slot is taken or given back |
 //! | ISTs | each VM | an IST is put down or picked up |
 //!
-//! None is held while a register is accessed, hardware waited for, the supply of LPIs called, or memory of either kind
+//! None is held while a register of an IRS is accessed, hardware waited for, the supply of LPIs called, or memory of either kind
 //! allocated or given back; and none while another is taken, but that of the ISTs by [`Host::holdings`]. Instructions are
 //! counted in `BENCHMARKS.md`. A command sequence is long, and holds none: it owns a port by the token.
 //!
@@ -247,9 +262,10 @@ pub use hypervisor::{Hypervisor, WithLpis};
 pub use ids::VcpuIndex;
 pub use probe::ProbeError;
 pub use vcpu::error::{InjectError, PpiError, RunError};
+pub use vcpu::pe::{EvictError, reset_pe};
 pub use vcpu::ppi::PpiMask;
 pub use vcpu::reset::{ResetCause, ResetError};
-pub use vcpu::run::{Idle, Pending};
+pub use vcpu::run::{Idle, Injecting, Pending};
 pub use vm::handle::Vm;
 pub use vm::init::{InitCause, InitError, Nesting, VmSpec};
 pub use vm::ist::{IstCause, IstError};

@@ -284,11 +284,7 @@ impl<'h> World<'h> {
             }
             What::Idle => self.idle(pe, vm, vcpu),
             What::Inject => {
-                let injected = self.lab.on(SPARE, |pe| {
-                    let injected = self.vms[vm].inject(pe, spi_of(vcpu), Pending::Set);
-                    pe.gsb_sys();
-                    injected
-                });
+                let injected = self.lab.on(SPARE, |pe| self.vms[vm].inject(pe, spi_of(vcpu), Pending::Set));
                 let live = self.known[vm].state == Some(VmState::Live);
                 assert_eq!(injected.is_ok(), live, "{injected:?}");
                 self.known[vm].vcpus[vcpu].pending |= live;

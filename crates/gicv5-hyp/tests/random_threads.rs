@@ -126,10 +126,10 @@ impl World<'_> {
                     let _ = vm.set_guest_irs(rng.chance(2, 3));
                 }
                 self.lab.on(DEVICE, |pe| {
+                    let mut injecting = vm.injecting(pe);
                     for vcpu in (0..VCPUS).filter(|_| rng.chance(1, 2)) {
-                        let _ = vm.inject(pe, spi_of(vcpu), Pending::Set);
+                        let _ = injecting.inject(spi_of(vcpu), Pending::Set);
                     }
-                    pe.gsb_sys();
                 });
             }
             thread::yield_now();

@@ -161,7 +161,6 @@ fn a_level_that_falls_before_it_is_taken_is_not_taken() {
     lab.inject(&vm, spi(3));
     lab.on(PE0, |pe| {
         vm.inject(pe, spi(3), Pending::Clear).unwrap();
-        pe.gsb_sys();
     });
     assert_eq!(guest.take(), None);
     lab.put(PE0, &vm, FIRST).unwrap();
@@ -337,6 +336,26 @@ fn a_vm_with_a_loaded_vcpu_is_not_torn_down() {
     assert_eq!(lab.guest(PE1).take(), Some(spi(1)), "it runs on");
     lab.put(PE1, &vm, SECOND).unwrap();
     end(&lab, &host, vec![vm]);
+}
+
+/// INS-18, IST-27.
+#[test]
+fn an_interrupt_that_the_vm_does_not_have_is_not_injected() {
+    let (lab, host) = up(SHAPES[0], Effects::Late);
+    let mut small = host.new_vm();
+    small.init(&VmSpec { spis: 4, ..VmSpec::new(&VPES) }).unwrap();
+    let inject = |id| lab.on(PE0, |pe| small.inject(pe, id, Pending::Set));
+    let absent = |id: IntId| Err(InjectError::Absent { vm: small.id().unwrap(), id: id.try_into().unwrap() });
+    assert_eq!(inject(spi(3)), Ok(()));
+    for id in [spi(4), spi(400), lpi(0), lpi(1 << 14)] {
+        assert_eq!(inject(id), absent(id));
+    }
+    small.create_lpi_ist(14).unwrap();
+    assert_eq!(inject(lpi((1 << 14) - 1)), Ok(()));
+    assert_eq!(inject(lpi(1 << 14)), absent(lpi(1 << 14)));
+    small.remove_lpi_ist().unwrap();
+    assert_eq!(inject(lpi(0)), absent(lpi(0)));
+    end(&lab, &host, vec![small]);
 }
 
 #[test]

@@ -217,24 +217,50 @@ fn a_sequence_of_slow_commands_is_waited_for_to_its_end() {
     lab.assert_no_violations();
 }
 
+/// GEN-18: whoever waits for a port has it once its owner's time is over and the hardware is idle, and the owner learns it.
 #[test]
 fn a_sequence_that_nobody_drives_is_not_waited_for_for_ever() {
     let (lab, host) = SHAPES[0].slow(50);
     host.bring_up().unwrap();
-    let vm = live(&host);
-    let mut stalled = Box::pin(vm.start_reset_vcpu(VcpuIndex(0)));
-    assert!(poll(stalled.as_mut()).is_none());
-    let start = lab.machine.now().0;
-    let error = vm.reset_vcpu(VcpuIndex(1)).unwrap_err();
-    let gicv5_hyp::ResetCause::Command(CommandError { kind: CommandErrorKind::Contended { waited }, .. }) = error.cause
-    else {
-        panic!("{error:?}")
-    };
-    assert_eq!((error.fate, error.fault()), (Fate::Unchanged, gicv5_hyp::Fault::Busy));
-    assert!(waited.as_micros() >= 4 * u128::from(TIMEOUT), "{waited:?}: as long as one that is driven may need");
-    assert!(lab.machine.now().0 - start < 10 * TIMEOUT);
-    drop(stalled);
-    vm.reset_vcpu(VcpuIndex(1)).unwrap();
+    let mut vm = live(&host);
+    {
+        let mut stalled = Box::pin(vm.start_reset_vcpu(VcpuIndex(0)));
+        assert!(poll(stalled.as_mut()).is_none());
+        let start = lab.machine.now().0;
+        vm.reset_vcpu(VcpuIndex(1)).unwrap();
+        let waited = lab.machine.now().0 - start;
+        assert!(waited >= 4 * TIMEOUT, "{waited}: as long as one that is driven may need");
+        assert!(waited < 10 * TIMEOUT);
+        let error = finish(&lab, stalled.as_mut()).unwrap_err();
+        assert_eq!((error.fate, error.fault()), (Fate::Dead, gicv5_hyp::Fault::Caller), "half of it may be done");
+    }
+    vm.tear_down().unwrap();
+    host.shut_down().unwrap();
+    lab.assert_no_violations();
+}
+
+/// LIFE-10: what a command names whose future is forgotten is not given back before the hardware says that it is done.
+#[test]
+fn what_a_forgotten_future_has_begun_is_remembered_and_keeps_nobody_out() {
+    for (n, register) in [(0, IrsReg::IRS_VPE_SELR), (2, IrsReg::IRS_VPE_CR0), (3, IrsReg::IRS_VPE_DBR)] {
+        let lab = SHAPES[0].lab();
+        let before = lab.machine.snapshot();
+        let host = Host::new(lab.clone(), &SHAPES[0].host_config()).unwrap();
+        host.bring_up().unwrap();
+        let mut vm = live(&host);
+        lab.machine.plan_fault(lab.machine.fault_points_passed() + n, Fault::Never);
+        let mut forgotten = Box::pin(vm.start_reset_vcpu(VcpuIndex(0)));
+        run_to(&lab, register, forgotten.as_mut());
+        std::mem::forget(forgotten);
+        let error = vm.tear_down().unwrap_err();
+        assert!(matches!(error.cause, TearDownCause::Named { .. }), "{error}");
+        lab.assert_no_violations();
+        lab.machine.recover();
+        // It keeps nobody out, once the hardware is idle.
+        vm.init(&SPEC).unwrap();
+        vm.tear_down().unwrap();
+        end(&lab, &host, &before, register);
+    }
 }
 
 const ONE: VmSpec<'static> = VmSpec::new(&[VpeId::new(3)]);
@@ -343,6 +369,26 @@ fn an_orphan_that_could_not_be_tried_stays_an_orphan() {
     host.reclaim().unwrap();
     host.reap().unwrap();
     assert_eq!(host.holdings().vms, 0);
+}
+
+/// LIFE-10: what a reap has in hand is in no list, and still the host's.
+#[test]
+fn what_a_reap_has_in_hand_is_counted_and_is_not_the_callers() {
+    let (lab, host) = SHAPES[0].slow(50);
+    host.bring_up().unwrap();
+    let vms = [live(&host), live(&host)];
+    drop(vms);
+    let mut reap = pin!(host.start_reap());
+    assert!(poll(reap.as_mut()).is_none());
+    let held = host.holdings();
+    assert_eq!((held.vms, held.orphans, held.quarantined), (2, 2, 0));
+    let error = host.shut_down().unwrap_err();
+    assert_eq!((error.fault(), &error), (gicv5_hyp::Fault::Busy, &ShutDownError::Contended));
+    finish(&lab, reap.as_mut()).unwrap();
+    let held = host.holdings();
+    assert_eq!((held.vms, held.orphans, held.quarantined), (0, 0, 0));
+    host.shut_down().unwrap();
+    lab.assert_no_violations();
 }
 
 #[test]

@@ -19,18 +19,23 @@ use gicv5_hyp::{Host, Pending, Vm, VmSpec};
 use gicv5_model::PeIndex;
 use gicv5_model::fault::Fault;
 
-/// Touches an interrupt in every piece of memory of the ISTs.
+/// Touches an interrupt in every piece of memory of the ISTs. Without LPIs, an LPI that the IRS must drop (INS-18).
 fn inject(lab: &Lab, vm: &Vm<'_, Lab>, lpi_id_bits: u32) -> Result<(), Box<dyn Error>> {
     let spis = [IntId::Spi(Spi::new(2)?)];
     let lpis =
         (0..1 << lpi_id_bits).step_by(512).map(|id| Lpi::new(id).map(IntId::Lpi)).collect::<Result<Vec<_>, _>>()?;
     lab.host
         .on_pe(PeIndex(0), |pe| {
-            for id in spis.into_iter().chain(lpis) {
+            if lpi_id_bits == 0 {
+                for pending in [true, false] {
+                    pe.vdpend(vm.id().ok_or("it has an ID")?, Lpi::new(0)?.into(), pending);
+                }
+                pe.gsb_sys();
+            }
+            for id in spis.into_iter().chain(lpis.into_iter().filter(|_| lpi_id_bits > 0)) {
                 vm.inject(pe, id, Pending::Set)?;
                 vm.inject(pe, id, Pending::Clear)?;
             }
-            pe.gsb_sys();
             Ok(())
         })
         .ok_or("there is a PE")?

@@ -123,7 +123,6 @@ impl World<'_> {
     fn inject(&self, vm: usize, vcpu: usize) {
         self.lab.on(PeIndex(PES), |pe| {
             self.vms[vm].inject(pe, spi_of(vcpu), gicv5_hyp::Pending::Set).unwrap();
-            pe.gsb_sys();
         });
     }
 

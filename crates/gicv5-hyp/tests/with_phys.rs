@@ -66,7 +66,6 @@ fn a_vm_sleeps_and_is_woken_through_the_physical_driver() {
 
         // Its doorbell wakes it, and the interrupt is there when it is back.
         vm.inject(&pe, IntId::Lpi(lpi), Pending::Set).unwrap();
-        pe.gsb_sys();
         let mut woken = Vec::new();
         phys.take_interrupts(&pe, u64::MAX, |_, active| {
             if let Source::Lpi(_, cookie) = active.source() {

@@ -190,6 +190,9 @@ pub enum CommandErrorKind {
         /// How long that sequence was seen to have it.
         waited: Duration,
     },
+    /// The sequence that the command is part of was not driven for so long that another has taken its registers over. What
+    /// came before it in the sequence may have had its effect, and this command too.
+    TakenOver,
     /// The IRS has finished, and what should have changed has not.
     NoEffect,
     /// The IRS has finished, and says that the object is not valid (GEN-17, VPE-12, VPE-13).
@@ -208,7 +211,11 @@ impl CommandError {
     /// Whose fault it is.
     #[must_use]
     pub const fn fault(&self) -> Fault {
-        if self.nothing_was_written() { Fault::Busy } else { Fault::Hardware }
+        match self.kind {
+            CommandErrorKind::TakenOver => Fault::Caller,
+            _ if self.nothing_was_written() => Fault::Busy,
+            _ => Fault::Hardware,
+        }
     }
 
     fn reason(&self) -> impl fmt::Display {
@@ -226,6 +233,12 @@ impl CommandError {
             }
             CommandErrorKind::Contended { waited } => {
                 write!(f, "cannot {command}: another sequence keeps the registers of {place}, {waited:?} so far")
+            }
+            CommandErrorKind::TakenOver => {
+                write!(
+                    f,
+                    "could not {command}: it was not driven in time, and another sequence has the registers of {place}"
+                )
             }
             CommandErrorKind::NoEffect => {
                 write!(f, "it finished, and yet it did not {command}: {place} reads {value:#x}")

@@ -5,8 +5,9 @@
 //! and program together (GEN-15). What waits is a future, so that the caller can do other work between polls of the status
 //! register; interrupts need not be off meanwhile.
 //!
-//! A write that has not finished in time is *unknown*, not failed (LIFE-10), and so is one whose future was dropped. The port
-//! remembers it. The next user of the port waits for it if it has some of its time left, which it has only after a dropped
+//! A write that has not finished in time is *unknown*, not failed (LIFE-10), and so is one whose future was dropped or
+//! forgotten. The port remembers it from before the write on, so that nothing depends on what becomes of the future. A port
+//! whose owner is not driven any more is taken over once its hardware is idle. The next user of the port waits for it if it has some of its time left, which it has only after a dropped
 //! future, and otherwise gets an error at once that names it. When the status register reads idle, the port is as good as
 //! new.
 
@@ -138,16 +139,17 @@ pub struct Port<'d, P: Platform> {
     status: Status,
     /// The IRS whose registers are used.
     irs: IrsIndex,
-    /// What was started and has not been seen to end. Left behind when the port is returned.
-    under_way: Option<UnderWay>,
+    /// Something was started and has not been seen to end: it stays remembered when the port is returned.
+    under_way: bool,
     /// Returned last.
-    _turn: MyTurn<'d>,
+    turn: MyTurn<'d>,
 }
 
 impl<P: Platform> Drop for Port<'_, P> {
     fn drop(&mut self) {
-        if let Some(unknown) = self.under_way {
-            self.unknown.with(|state| *state = Some(unknown));
+        // What an owner remembers that has lost the port is not this one's to forget.
+        if !self.under_way {
+            self.turn.act(|| self.unknown.with(|state| *state = None));
         }
     }
 }
@@ -170,18 +172,33 @@ impl<P: Platform> Domain<P> {
         let place = Place::Register(status.register);
         let PortState { turn, unknown } = ports.state(kind);
         let patience = self.timeout.saturating_mul(kind.most_waits(self.irss));
-        let turn = turn.take(self.platform.wait(), patience).await.map_err(|waited| {
-            let kind = CommandErrorKind::Contended { waited };
-            CommandError { irs, command, place, value: 0, kind }
-        })?;
-        let mut port = Port { domain: self, unknown, status, irs, under_way: None, _turn: turn };
+        let turn = match turn.take(self.platform.wait(), patience).await {
+            Ok(turn) => turn,
+            Err(stalled) => {
+                // Its owner is not driven, and the time of its last command is over.
+                let last = unknown.with(|state| *state);
+                let (idle, value) = self.platform.irs().is_idle(last.map_or(irs, |last| last.irs), status);
+                let (kind, value) = match last {
+                    Some(UnderWay { command: in_flight, .. }) if !idle => {
+                        (CommandErrorKind::InFlight { in_flight }, value)
+                    }
+                    _ => (CommandErrorKind::Contended { waited: stalled.waited }, 0),
+                };
+                let taken_over = if idle { turn.take_over(&stalled) } else { None };
+                taken_over.ok_or(CommandError { irs, command, place, value, kind })?
+            }
+        };
+        // Whatever happens now, what an earlier owner has left is remembered until it has ended.
+        let mut port = Port { domain: self, unknown, status, irs, under_way: true, turn };
         if let Some(UnderWay { command: in_flight, irs: there, deadline }) = unknown.with(|state| *state) {
             port.irs = there;
             let idle = port.idle_by(deadline).await;
             idle.map_err(|value| port.error(command, value, CommandErrorKind::InFlight { in_flight }))?;
             unknown.with(|state| *state = None);
+            port.under_way = false;
             port.turn_to(irs, command).await?;
         } else {
+            port.under_way = false;
             port.await_idle(command).await?;
         }
         Ok(port)
@@ -275,11 +292,23 @@ impl<P: Platform> Port<'_, P> {
         domain.commands.fetch_add(1, Ordering::Relaxed);
         let start = domain.platform.wait().now();
         let deadline = start.saturating_add(waited);
-        self.under_way = Some(UnderWay { command, irs, deadline });
-        domain.platform.irs().write(irs, value);
-        match self.idle_by(deadline).await {
+        // The port cannot be taken over between the check of its owner and the write.
+        let written = self.turn.act(|| {
+            self.unknown.with(|state| *state = Some(UnderWay { command, irs, deadline }));
+            domain.platform.irs().write(irs, value);
+        });
+        self.under_way = written.is_some();
+        if !self.under_way {
+            return Err(self.error(command, 0, CommandErrorKind::TakenOver));
+        }
+        let idle = self.idle_by(deadline).await;
+        if self.turn.act(|| ()).is_none() {
+            // It has ended, but so may have what another has done since.
+            return Err(self.error(command, 0, CommandErrorKind::TakenOver));
+        }
+        match idle {
             Ok((value, now)) => {
-                self.under_way = None;
+                self.under_way = false;
                 let nanoseconds = now.saturating_sub(start).as_nanos().try_into().unwrap_or(u64::MAX);
                 domain.longest_wait_ns.fetch_max(nanoseconds, Ordering::Relaxed);
                 Ok(value)

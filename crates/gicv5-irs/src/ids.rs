@@ -56,6 +56,11 @@ impl Ids {
         (self.first, self.in_use) = (0, 0);
     }
 
+    /// Whether it is in use.
+    pub fn is_in_use(&self, id: u32) -> bool {
+        self.words.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 != 0)
+    }
+
     /// How many there are.
     pub fn count(&self) -> u32 {
         self.count

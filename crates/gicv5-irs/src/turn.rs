@@ -1,7 +1,7 @@
 //! Something that one caller at a time may do, waiting included.
 //!
 //! A caller that finds the turn taken waits as long as the owners get on. An owner that keeps the turn longer than its
-//! patience allows is not being driven; only then does the wait end with an error. The number of owners that come first is
+//! patience allows is not being driven; only then does the wait end, and the caller may take the turn over. The number of owners that come first is
 //! not limited, and they are not served in order of arrival.
 
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -11,14 +11,30 @@ use gicv5_hal::Wait;
 
 use crate::drive::look_again;
 
-/// A turn. Its word counts up when the turn is taken and when it is returned: odd while an owner has it, and different for
-/// each owner.
+/// A turn. Its word counts up when the turn is taken and when it is returned, and by two when its owner gets on or another
+/// takes it over: odd while an owner has it, and never what it was before.
 #[derive(Debug, Default)]
 pub struct Turn(AtomicU64);
 
-/// Proof of having the turn. Dropping it returns the turn.
+/// The owner is just doing something: no turn is taken over meanwhile, however long it takes.
+const ACTING: u64 = 1 << 63;
+
+/// Proof of having the turn, or of having had it until another took it over. Dropping it returns the turn.
 #[derive(Debug)]
-pub struct MyTurn<'a>(&'a Turn);
+pub struct MyTurn<'a> {
+    turn: &'a Turn,
+    /// What the word is while this owner has the turn.
+    word: u64,
+}
+
+/// An owner has kept the turn for longer than the caller waits.
+#[derive(Debug)]
+pub struct Stalled {
+    /// The word of that owner.
+    owner: u64,
+    /// How long it was seen to have it, and not to get on.
+    pub waited: Duration,
+}
 
 impl Turn {
     /// Takes the turn if it is free.
@@ -31,7 +47,7 @@ impl Turn {
         // An odd word is an owner's; an even one fits only while nobody has taken the turn since.
         let free = word & !1;
         match self.0.compare_exchange(free, free.wrapping_add(1), Ordering::Acquire, Ordering::Relaxed) {
-            Ok(_) => Ok(MyTurn(self)),
+            Ok(_) => Ok(MyTurn { turn: self, word: free.wrapping_add(1) }),
             Err(owner) => Err(owner),
         }
     }
@@ -45,8 +61,8 @@ impl Turn {
     ///
     /// # Errors
     ///
-    /// How long the last owner was seen to have it.
-    pub async fn take<W: Wait + ?Sized>(&self, wait: &W, patience: Duration) -> Result<MyTurn<'_>, Duration> {
+    /// [`Stalled`], about the last owner.
+    pub async fn take<W: Wait + ?Sized>(&self, wait: &W, patience: Duration) -> Result<MyTurn<'_>, Stalled> {
         // Who has it, and since when it was seen to.
         let mut owner: Option<(u64, Duration)> = None;
         loop {
@@ -57,7 +73,7 @@ impl Turn {
                 (Err(word), Some((same, since))) if word == same => {
                     let waited = now.saturating_sub(since);
                     if waited >= patience {
-                        return Err(waited);
+                        return Err(Stalled { owner: word, waited });
                     }
                 }
                 (Err(word), _) => owner = Some((word, now)),
@@ -65,11 +81,38 @@ impl Turn {
             look_again().await;
         }
     }
+
+    /// Takes the turn from an owner that is not driven, a forgotten future for instance. `None` if it has got on since. Should
+    /// it be driven again, it [learns](MyTurn::act) that it has lost the turn.
+    pub fn take_over(&self, from: &Stalled) -> Option<MyTurn<'_>> {
+        if from.owner & ACTING != 0 {
+            return None;
+        }
+        let next = from.owner.wrapping_add(2);
+        let taken = self.0.compare_exchange(from.owner, next, Ordering::AcqRel, Ordering::Relaxed);
+        taken.is_ok().then_some(MyTurn { turn: self, word: next })
+    }
+}
+
+impl MyTurn<'_> {
+    /// Does something that only the owner may do, unless another has taken the turn over; the turn cannot be taken over
+    /// meanwhile. Callers that wait see that the owner gets on. `act` does not wait.
+    pub fn act<R>(&mut self, act: impl FnOnce() -> R) -> Option<R> {
+        let word = &self.turn.0;
+        let (busy, after) = (self.word.wrapping_add(2) | ACTING, self.word.wrapping_add(2));
+        // Acquire: after what earlier owners did. Release, at the end: before what later ones do.
+        word.compare_exchange(self.word, busy, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let result = act();
+        word.store(after, Ordering::Release);
+        self.word = after;
+        Some(result)
+    }
 }
 
 impl Drop for MyTurn<'_> {
     fn drop(&mut self) {
-        // Release: what this owner did happens before what the next one does.
-        self.0.0.fetch_add(1, Ordering::Release);
+        // Release: what this owner did happens before what the next one does. Refused if another has taken it over.
+        let free = self.word.wrapping_add(1);
+        let _ = self.turn.0.compare_exchange(self.word, free, Ordering::Release, Ordering::Relaxed);
     }
 }

@@ -14,7 +14,8 @@ pub enum LiveTables {
     /// Touch nothing and give up (VMT-2): somebody may still rely on it.
     Refuse,
     /// Disable the IRS and make the table invalid. The memory of the table stays whose it was; nobody tells the driver
-    /// whose that is.
+    /// whose that is. No VPE may be resident on any PE when a VM table goes (RES-23): on hardware with virtualisation,
+    /// `gicv5_hyp::reset_pe` comes first, on every PE.
     TakeOver,
 }
 
@@ -29,6 +30,15 @@ pub enum IstProgramming {
     EveryIrs,
     /// The first one, on the assumption that it takes effect for the whole domain.
     FirstIrs,
+}
+
+/// Whether the software that the driver is part of runs at EL2, where it may look at a PE's virtual side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum El2 {
+    /// It does: a PE on which a VPE is resident is not taken out.
+    Accessible,
+    /// It does not, or the host cannot tell: accesses to EL2's registers may trap. Whether a VPE is resident is the host's to know.
+    Unknown,
 }
 
 /// What the host decides about the driver.
@@ -66,6 +76,8 @@ pub struct Config<'a> {
     pub ist_programming: IstProgramming,
     /// The memory attributes of each IRS; `None` for [`memory_attributes`] by its coherency.
     pub attributes: Option<IRS_CR1>,
+    /// Whether the software runs at EL2.
+    pub el2: El2,
     /// How long to wait for an IRS to answer, and for an LPI to come to rest when it is released.
     pub timeout: Duration,
 }
@@ -88,6 +100,7 @@ impl<'a> Config<'a> {
             live_tables: LiveTables::Refuse,
             ist_programming: IstProgramming::EveryIrs,
             attributes: None,
+            el2: El2::Unknown,
             timeout: Duration::from_millis(10),
         }
     }

@@ -63,7 +63,6 @@
 //! phys.enable(&lpi);
 //! phys.set_pending(&pe, lpi.lpi())?;
 //! phys.send_ipi(&pe, this_pe, IpiKind(0))?;
-//! pe.gsb_sys();
 //!
 //! // The interrupt handler. Each interrupt is given back, to be deactivated now.
 //! assert!(machine.signals(PeIndex(0)).irq);
@@ -112,20 +111,27 @@
 //! (DB-25): it closes a gate that counts handlers, disables the LPI, drains the events the IRSs have accepted, and waits
 //! until the LPI is inactive and the gate is empty.
 //!
+//! **When a call has taken effect** stands in `docs/effects.md`, call by call: the instructions of all of them but deactivation
+//! are complete when they return (SYN-1).
+//!
+//! **A hypervisor** comes up after the driver and goes down before it: [`Phys::tear_down`] refuses to go under a VM table, and
+//! [`Phys::bring_down_pe`] under a vCPU if [`Config::el2`] lets it look. A take-over of the tables of an earlier one begins on
+//! every PE, by `gicv5_hyp::reset_pe` (RES-23).
+//!
 //! # What may be called from where
 //!
 //! | | waits for hardware | takes a lock | allocates | from interrupt handlers |
 //! |---|---|---|---|---|
 //! | [`Phys::new`] | no | no | yes | no |
 //! | [`Phys::bring_up`], [`tear_down`](Phys::tear_down), [`reclaim`](Phys::reclaim) | yes | yes | yes | no |
-//! | [`Phys::bring_up_pe`], [`bring_down_pe`](Phys::bring_down_pe) | yes | yes | yes | no |
+//! | [`Phys::bring_up_pe`], [`bring_down_pe`](Phys::bring_down_pe), [`pe_is_gone`](Phys::pe_is_gone) | yes | yes | yes | no |
 //! | [`HostLpis::allocate`](gicv5_hal::HostLpis::allocate) | yes | yes | yes | no |
 //! | [`HostLpis::release`](gicv5_hal::HostLpis::release) | yes, and for handlers | yes | no | no |
 //! | [`Phys::abandon`], [`holdings`](Phys::holdings), [`phase`](Phys::phase) | no | yes | no | no |
 //! | [`HostLpis::enable`](gicv5_hal::HostLpis::enable), [`route`](gicv5_hal::HostLpis::route), [`lpi`](gicv5_hal::HostLpis::lpi) | no | no | no | yes |
 //! | [`Phys::enable_interrupt`], [`disable_interrupt`](Phys::disable_interrupt), [`set_priority`](Phys::set_priority), ... by number | no | no | no | yes, but [`configuration`](Phys::configuration) |
 //! | [`Phys::set_trigger`], [`trigger`](Phys::trigger), [`resample`](Phys::resample) | yes | yes | no | no |
-//! | [`Phys::send_ipi`] | no | no | no | yes |
+//! | [`Phys::send_ipi`], [`send_ipis`](Phys::send_ipis) | no | no | no | yes |
 //! | [`Phys::take_interrupts`], [`acknowledge`](Phys::acknowledge), [`deactivate`](Phys::deactivate), and for NMIs | no | no | no | that is where they belong |
 //! | everything in [`ppi`] | no | no | no | with interrupts off |
 //!
@@ -157,7 +163,7 @@ mod probe;
 mod spi;
 mod sync;
 
-pub use config::{Config, IstProgramming, LiveTables, memory_attributes};
+pub use config::{Config, El2, IstProgramming, LiveTables, memory_attributes};
 pub use driver::bring_up::{BringUpCause, BringUpError, TearDownError};
 pub use driver::phys::{Holdings, Phase, Phys};
 pub use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault, Place, TableEntry};

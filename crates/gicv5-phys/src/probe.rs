@@ -12,6 +12,7 @@ use gicv5_hal::{Coherency, CurrentPe, IrsExt, IrsIndex, Pe, PeOps, Platform, Tab
 
 use crate::config::{Config, memory_attributes};
 use crate::machine::{Found, IrsUnit};
+use gicv5_irs::command::Fault;
 use gicv5_irs::command_port::Ports;
 use gicv5_irs::heap::{Heap, OutOfMemory, reserve};
 use gicv5_irs::probe::{WrongRegister, identify};
@@ -35,7 +36,23 @@ pub enum ProbeError {
         /// What is wrong with it.
         reason: &'static str,
     },
-    /// No IST can be made for this IRS as configured.
+    /// The configuration names an IRS twice.
+    #[error("{irs} is named twice")]
+    SameIrs {
+        /// The IRS.
+        irs: IrsIndex,
+    },
+    /// This IRS has no IST for as many LPIs as are configured, IPIs included, in pieces of the configured size.
+    #[error("{irs} can have no IST for {lpis} LPIs as configured")]
+    Lpis {
+        /// The IRS.
+        irs: IrsIndex,
+        /// How many LPIs.
+        lpis: u32,
+        /// Why not.
+        source: GeometryError,
+    },
+    /// No IST can be made for this IRS and the others.
     #[error("{irs}: {register} reads {value:#x}")]
     Ist {
         /// The IRS.
@@ -60,6 +77,18 @@ pub enum ProbeError {
     /// There is no memory for the driver's own records.
     #[error("no memory for the driver's records")]
     NoMemory,
+}
+
+impl ProbeError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            ProbeError::NoIrs | ProbeError::SameIrs { .. } | ProbeError::Lpis { .. } => Fault::Caller,
+            ProbeError::NoMemory => Fault::Capacity,
+            ProbeError::Irs { .. } | ProbeError::Ist { .. } | ProbeError::Pe { .. } => Fault::Hardware,
+        }
+    }
 }
 
 impl From<WrongRegister> for ProbeError {
@@ -155,7 +184,10 @@ impl Irs {
 
     /// Refuses two IRSs that contradict each other.
     fn agree(&self, other: &Irs) -> Result<(), ProbeError> {
-        if self.index == other.index || self.idr0.irsid() == other.idr0.irsid() {
+        if self.index == other.index {
+            return Err(ProbeError::SameIrs { irs: self.index });
+        }
+        if self.idr0.irsid() == other.idr0.irsid() {
             return Err(
                 WrongRegister::new(self.index, self.idr0, "another IRS of the domain has the same IRSID").into()
             );
@@ -239,13 +271,14 @@ fn choose(
             return Err(WrongRegister::new(irs.index, irs.idr2, "there are no physical LPIs (LPI-3)").into());
         }
         let limits = irs.limits.with_cpu_interface(cpu.id_bits).map_err(|error| ist(irs.index, irs.idr2, error))?;
-        let needed = limits.id_bits_for(IrsIntType::Lpi, lpis).map_err(|error| ist(irs.index, irs.idr2, error))?;
+        let too_many = |source| ProbeError::Lpis { irs: irs.index, lpis, source };
+        let needed = limits.id_bits_for(IrsIntType::Lpi, lpis).map_err(too_many)?;
         id_bits = id_bits.max(needed);
     }
     let chosen = first
         .limits
         .choose(IrsIntType::Lpi, id_bits, config.contiguous_bytes)
-        .map_err(|error| ist(first.index, first.idr2, error))?;
+        .map_err(|source| ProbeError::Lpis { irs: first.index, lpis, source })?;
     for irs in irss {
         irs.limits.check(IrsIntType::Lpi, chosen).map_err(|error| ist(irs.index, irs.idr2, error))?;
     }

@@ -8,7 +8,7 @@ use gicv5_hal::{CurrentPe, Pe, PeOps, Platform};
 use crate::driver::phys::Phys;
 use crate::interrupts::by_number::read_configuration;
 use crate::machine::IrsUnit;
-use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::command::{Command, CommandError, Fault};
 use gicv5_irs::command_port::{Port, PortKind};
 
 /// The trigger mode of an SPI could not be read or set, or its wire not be sampled.
@@ -39,6 +39,18 @@ pub enum SpiError {
     /// The IRS did not do it.
     #[error(transparent)]
     Command(#[from] CommandError),
+}
+
+impl SpiError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            SpiError::NotOwned { .. } | SpiError::NotOurs { .. } => Fault::Caller,
+            SpiError::OtherSelected { .. } => Fault::Hardware,
+            SpiError::Command(error) => error.fault(),
+        }
+    }
 }
 
 /// SPIs. These wait for the IRS, so they must not be called from interrupt handlers, nor with a lock held that one takes.
@@ -174,7 +186,7 @@ fn reset<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId, priority: Priority) ->
     pe.cddis(id);
     pe.gsb_sys();
     let found = read_configuration(pe, id)?;
-    // Active, nobody has it: the software that took it is gone (ISM-7).
+    // The software that made it active is gone, so that no handler would deactivate it (ISM-7).
     pe.cddi(id.into());
     pe.cdpend(id, false);
     pe.cdhm(id, HandlingMode::Edge);

@@ -124,7 +124,8 @@ fn what_must_be_complete_before_the_next_step_is() {
     // SYN-4: a disable is certain only after a GSB.
     assert_eq!(log(&|pe| phys.disable_interrupt(pe, id).unwrap()), [Insn(GicInsn::GIC_CDDIS), Op::Sync(Sync::GsbSys)]);
     // SYN-7: the data before the interrupt that announces them.
-    let pend = [Op::Sync(Sync::Dsb), Insn(GicInsn::GIC_CDPEND)];
+    // And SYN-1: what the call is named for has happened when it returns.
+    let pend = [Op::Sync(Sync::Dsb), Insn(GicInsn::GIC_CDPEND), Op::Sync(Sync::GsbSys)];
     assert_eq!(log(&|pe| phys.set_pending(pe, id).unwrap()), pend);
     let index = lab.on(0, |pe| {
         phys.bring_down_pe(pe).unwrap();
@@ -135,7 +136,7 @@ fn what_must_be_complete_before_the_next_step_is() {
     let read: Vec<Op> = [Op::Sync(Sync::GsbSys)].into_iter().chain(ASK).collect();
     assert_eq!(log(&|pe| assert!(phys.configuration(pe, id).is_ok())), read);
     assert_eq!(log(&|pe| phys.clear_pending(pe, id).unwrap()), [Insn(GicInsn::GIC_CDPEND), Op::Sync(Sync::GsbSys)]);
-    assert_eq!(log(&|pe| phys.enable_interrupt(pe, id).unwrap()), [Insn(GicInsn::GIC_CDEN)]);
+    assert_eq!(log(&|pe| phys.enable_interrupt(pe, id).unwrap()), [Insn(GicInsn::GIC_CDEN), Op::Sync(Sync::GsbSys)]);
     // DB-25: disabled for certain, then what the IRS has accepted, then pending.
     lab.start_log();
     phys.release(owned).unwrap();

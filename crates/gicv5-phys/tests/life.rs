@@ -8,13 +8,14 @@ use std::error::Error;
 
 use common::{Lab, Op, Shape, config, down, driver, driver_with, release_all, up};
 use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IST_BASER, IrsReg};
+use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::values::Levels;
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsExt, IrsIndex, LpiError};
 use gicv5_model::config::Eagerness;
 use gicv5_model::fault::{Fault, Request};
 use gicv5_phys::{
-    BringUpCause, Command, CommandError, CommandErrorKind, Config, IpiKind, LiveTables, OwnedLpi, PeError, Phase, Phys,
-    Place, SpiError, TearDownError,
+    BringUpCause, Command, CommandError, CommandErrorKind, Config, El2, IpiKind, LiveTables, OwnedLpi, PeError, Phase,
+    Phys, Place, SpiError, TearDownError,
 };
 
 /// LPIs enough to need several level-2 ISTs of 4 KiB with entries of 16 bytes.
@@ -501,6 +502,69 @@ fn the_driver_is_not_torn_down_under_lpis_and_pes() {
     down(&lab, &phys);
 }
 
+/// LIFE-22, RES-23.
+#[test]
+fn neither_the_driver_nor_a_pe_goes_under_a_hypervisor() {
+    let (lab, phys) = driver_with(Shape::default(), |config| Config { el2: El2::Accessible, ..config });
+    let idr0 = lab.machine.read_raw(IrsIndex(0), IrsReg::IRS_IDR0);
+    lab.irs_reads(0, IrsReg::IRS_IDR0, idr0 | 1 << 6);
+    lab.irs_reads(0, IrsReg::IRS_VMT_STATUSR, 1);
+    let phys_with_vms = Phys::new(lab.clone(), &Config { el2: El2::Accessible, ..config(&[IrsIndex(0)]) }).unwrap();
+    drop(phys);
+    let phys = phys_with_vms;
+    phys.bring_up().unwrap();
+    lab.on(0, |pe| phys.bring_up_pe(pe)).unwrap();
+    lab.pe_reads(SysReg::ICH_CONTEXTR_EL2, 1 << 63);
+    let error = lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap_err();
+    assert_eq!(error, PeError::Resident { contextr: 1 << 63 });
+    lab.pe_reads(SysReg::ICH_CONTEXTR_EL2, 0);
+    lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
+    lab.irs_reads(0, IrsReg::IRS_VMT_BASER, 0x8000_0001);
+    let error = phys.tear_down().unwrap_err();
+    assert_eq!(error, TearDownError::VmTableInUse { irs: IrsIndex(0), value: 0x8000_0001 });
+    assert_eq!(phys.phase(), Phase::Up, "nothing was done");
+    lab.irs_reads(0, IrsReg::IRS_VMT_BASER, 0);
+    phys.tear_down().unwrap();
+    lab.assert_all_returned();
+}
+
+/// ISM-7, GEN-21.
+#[test]
+fn a_pe_that_is_gone_is_done_without_and_comes_back_as_new() {
+    let (lab, phys) = up(Shape::default());
+    let gone = lab.on(1, |pe| {
+        phys.bring_down_pe(pe).unwrap();
+        let index = phys.bring_up_pe(pe).unwrap();
+        phys.send_ipi(pe, index, IpiKind(0)).unwrap();
+        pe.gsb_sys();
+        // It has taken an IPI, and one more waits, when it is switched off.
+        let taken = phys.acknowledge(pe);
+        assert!(matches!(taken, gicv5_phys::Acknowledged::Interrupt(_)));
+        phys.send_ipi(pe, index, IpiKind(1)).unwrap();
+        pe.gsb_sys();
+        index
+    });
+    lab.on(0, |pe| {
+        phys.pe_is_gone(pe, gone).unwrap();
+        assert_eq!(phys.pe_is_gone(pe, gone), Err(PeError::NotUp));
+        phys.send_ipi(pe, gone, IpiKind(0)).unwrap_err();
+    });
+    lab.on(1, |pe| {
+        assert_eq!(phys.bring_up_pe(pe), Ok(gone));
+        assert_eq!(phys.take_interrupts(pe, u64::MAX, |_, active| panic!("{active:?} is of before")), 0);
+        for kind in [0, 1].map(IpiKind) {
+            phys.send_ipi(pe, gone, kind).unwrap();
+            pe.gsb_sys();
+            assert_eq!(phys.take_interrupts(pe, u64::MAX, |_, active| Some(active)), 1);
+        }
+        phys.bring_down_pe(pe).unwrap();
+    });
+    // And it is not missed when the driver goes.
+    lab.on(0, |pe| phys.bring_down_pe(pe)).unwrap();
+    phys.tear_down().unwrap();
+    lab.assert_all_returned();
+}
+
 /// LPI-3, SPI-8.
 #[test]
 fn without_lpis_there_is_no_ist() {
@@ -653,6 +717,7 @@ fn an_error_says_where_what_and_the_last_value() {
     assert_eq!(
         error.to_string(),
         "the driver could not come up: IRS 0: could not make the IST valid: IRS_IST_STATUSR still reads 0x0 after 200µs; \
-         undoing it failed too, what an IRS may still touch is held"
+         undoing it failed too (IRS 0: cannot withdraw the IST while an earlier attempt to make the IST valid is under way: \
+         IRS_IST_STATUSR reads 0x0), what an IRS may still touch is held"
     );
 }

@@ -205,14 +205,14 @@ fn run<S: Stage>(host: &Host<S>, workload: &str, n: u64, count: u64) -> Outcome<
         if measured_if(workload == "idle", || vm.idle(&pe, vcpu))? != Idle::Sleep {
             return Err("the vCPU does not sleep".into());
         }
-        measured_if(workload == "inject", || vm.inject(&pe, IntId::Lpi(lpi), Pending::Set))?;
-        pe.gsb_sys();
+        let mut injecting = vm.injecting(&pe);
+        measured_if(workload == "inject", || injecting.inject(IntId::Lpi(lpi), Pending::Set))?;
+        drop(injecting);
         let cookie = host.hypervisor().take_doorbell().ok_or("no doorbell rings")?;
         if measured_if(workload == "doorbell", || host.doorbell(cookie)).is_none() {
             return Err("the doorbell wakes nobody".into());
         }
         vm.inject(&pe, IntId::Lpi(lpi), Pending::Clear)?;
-        pe.gsb_sys();
     }
     vm.tear_down()?;
     Ok(())

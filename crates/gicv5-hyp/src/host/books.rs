@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use gicv5_arch::VmId;
 
 use crate::Hypervisor;
-use crate::vm::record::Records;
+use crate::vm::record::{Parked, Record, Records};
 use gicv5_irs::ids::Ids;
 
 /// How far the host is.
@@ -31,6 +31,46 @@ pub(crate) struct Books<H: Hypervisor> {
     pub(crate) ids: Ids,
     /// VMs without a handle.
     pub(crate) parked: Records<H>,
+    /// What those hold that are being torn down without a handle: they are in no list meanwhile.
+    pub(crate) settling: Settling,
     /// One for each thing outside the library that names a VM to the hardware.
     pub(crate) references: Vec<VmId>,
+}
+
+/// VMs without a handle that are being torn down.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Settling {
+    /// Those whose handle was dropped.
+    pub(crate) orphans: u32,
+    /// Those that the hardware may still use.
+    pub(crate) quarantined: u32,
+    /// Bytes of table memory that the latter hold.
+    pub(crate) bytes: u64,
+}
+
+impl Settling {
+    /// What a record adds.
+    pub(crate) fn of<H: Hypervisor>(record: &Record<H>) -> Settling {
+        match record.parked {
+            Parked::Orphan => Settling { orphans: 1, quarantined: 0, bytes: 0 },
+            Parked::Quarantine => Settling { orphans: 0, quarantined: 1, bytes: record.bytes() },
+        }
+    }
+
+    /// How many VMs.
+    pub(crate) fn vms(self) -> u32 {
+        self.orphans + self.quarantined
+    }
+
+    pub(crate) fn add(&mut self, other: Settling) {
+        self.orphans += other.orphans;
+        self.quarantined += other.quarantined;
+        self.bytes += other.bytes;
+    }
+
+    pub(crate) fn subtract(&mut self, other: Settling) {
+        self.orphans = self.orphans.saturating_sub(other.orphans);
+        self.quarantined = self.quarantined.saturating_sub(other.quarantined);
+        self.bytes = self.bytes.saturating_sub(other.bytes);
+    }
 }

@@ -1,6 +1,9 @@
 //! Coming up and going down.
 
-use gicv5_arch::irs::IRS_VMT_BASER;
+use core::error::Error;
+use core::fmt;
+
+use gicv5_arch::irs::{IRS_CR0, IRS_VMT_BASER};
 use gicv5_hal::{IrsExt, IrsIndex, Lock};
 
 use crate::Hypervisor;
@@ -11,7 +14,6 @@ use crate::host::host::Host;
 use crate::host::quarantine::{Batch, Change};
 use crate::tables::vm_table::VmTable;
 use crate::vm::make_invalid::TableWithdrawn;
-use crate::vm::record::Records;
 use crate::vm::tear_down::TearDownCause;
 use gicv5_irs::command::{Command, CommandError, Fault};
 use gicv5_irs::command_port::PortKind;
@@ -38,6 +40,15 @@ pub enum BringUpCause {
         /// What IRS_VMT_BASER reads.
         value: u64,
     },
+    /// An IRS is off: the driver of the physical side is not up, or has gone down. Without its memory attributes (GEN-20) and
+    /// its LPIs (LPI-3) no VM can be.
+    #[error("{irs}: IRS_CR0 reads {value:#x}: the IRS is off; bring the physical side up first")]
+    PhysicalSideDown {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What IRS_CR0 reads.
+        value: u64,
+    },
     /// There is no memory for the VM table.
     #[error("there is no memory for the VM table")]
     Table(#[from] TableError),
@@ -47,12 +58,7 @@ pub enum BringUpCause {
 }
 
 /// The host could not come up, and what became of what had been done till then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the host could not come up: {cause}; {}", match (cause, cleanup) {
-    (BringUpCause::AlreadyUp | BringUpCause::Contended, _) => "nothing has changed",
-    (_, Ok(())) => "no IRS has a VM table of this host's",
-    (_, Err(_)) => "what an IRS may still touch is held",
-})]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BringUpError {
     /// Why.
     pub cause: BringUpCause,
@@ -69,12 +75,33 @@ impl BringUpError {
     #[must_use]
     pub const fn fault(&self) -> Fault {
         match &self.cause {
-            BringUpCause::AlreadyUp | BringUpCause::LiveTable { .. } => Fault::Caller,
+            BringUpCause::AlreadyUp | BringUpCause::LiveTable { .. } | BringUpCause::PhysicalSideDown { .. } => {
+                Fault::Caller
+            }
             BringUpCause::Contended => Fault::Busy,
             BringUpCause::Table(error) => error.fault(),
             BringUpCause::NotSettled(cause) => cause.fault(),
             BringUpCause::Command(error) => error.fault(),
         }
+    }
+}
+
+impl fmt::Display for BringUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the host could not come up: {}; ", self.cause)?;
+        match (&self.cause, &self.cleanup) {
+            (BringUpCause::AlreadyUp | BringUpCause::Contended, _) => f.write_str("nothing has changed"),
+            (_, Ok(())) => f.write_str("no IRS has a VM table of this host's"),
+            (BringUpCause::NotSettled(_), Err(_)) => f.write_str("what an IRS may still touch is held"),
+            (_, Err(error)) => write!(f, "undoing it failed too ({error}), what an IRS may still touch is held"),
+        }
+    }
+}
+
+/// What is behind the cause, which the message has already.
+impl Error for BringUpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
     }
 }
 
@@ -88,8 +115,8 @@ pub enum ShutDownError {
         /// How many.
         vms: u32,
     },
-    /// Somebody else is bringing it up or shutting it down.
-    #[error("somebody else is bringing the host up or shutting it down")]
+    /// Somebody else is bringing it up or shutting it down, or tearing down VMs without a handle.
+    #[error("somebody else is bringing the host up, shutting it down, or tearing down VMs without a handle")]
     Contended,
     /// A VM without a handle cannot be torn down as it is: a vCPU of it is resident, or something names it. Nothing was done.
     #[error("a VM without a handle cannot be torn down")]
@@ -104,7 +131,7 @@ pub enum ShutDownError {
         held: Holdings,
     },
     /// The VM table is withdrawn and all table memory given back, but not all else.
-    #[error("not everything could be given back: {cause}; {held}")]
+    #[error("not everything could be given back; {held}")]
     Left {
         /// Why not, for the first VM of which something is left.
         #[source]
@@ -128,7 +155,7 @@ impl ShutDownError {
 }
 
 impl<H: Hypervisor> Host<H> {
-    /// Gives the IRS its VM table.
+    /// Gives the IRS its VM table. The physical side is up and stays up until the host is [shut down](Self::shut_down).
     ///
     /// If anything fails, what was done is undone by the same code that shuts the host down, and the call may be repeated.
     /// What an earlier attempt left behind is settled first.
@@ -169,7 +196,7 @@ impl<H: Hypervisor> Host<H> {
                 Ok(())
             }
             Err(cause) => {
-                let mut none = Batch::new(self, Records::EMPTY);
+                let mut none = Batch::empty(self);
                 let cleanup = self.take_down(&mut change, &mut none).await.map(|_| ());
                 if cleanup.is_ok() {
                     change.then = self.rest();
@@ -180,6 +207,12 @@ impl<H: Hypervisor> Host<H> {
     }
 
     async fn build(&self, change: &mut Change<'_, H>) -> Result<(), BringUpCause> {
+        for irs in self.machine.irss() {
+            let found: IRS_CR0 = self.machine.domain.platform.irs().read(irs);
+            if !found.irsen() {
+                return Err(BringUpCause::PhysicalSideDown { irs, value: found.raw_value().into() });
+            }
+        }
         let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
         let live = self.machine.irss().find_map(|irs| {
             let found: IRS_VMT_BASER = self.machine.domain.platform.irs().read(irs);
@@ -232,6 +265,8 @@ impl<H: Hypervisor> Host<H> {
             let vms = books.ids.in_use() - books.parked.len();
             match books.phase {
                 Phase::Changing => Err(ShutDownError::Contended),
+                // Another caller is tearing down VMs without a handle: this caller does not hold them.
+                _ if books.settling.vms() > 0 => Err(ShutDownError::Contended),
                 _ if vms > 0 => Err(ShutDownError::VmsLeft { vms }),
                 Phase::Down | Phase::Partial | Phase::Up => Ok(self.begin(books)),
             }

@@ -21,7 +21,7 @@ pub struct Holdings {
     pub phase: Phase,
     /// VMs that have a VM ID, those below included.
     pub vms: u32,
-    /// VMs whose handle was dropped, to be torn down by [`Host::reap`].
+    /// VMs whose handle was dropped, to be torn down by [`Host::reap`], those included that one is just tearing down.
     pub orphans: u32,
     /// VMs in quarantine, to be torn down by [`Host::reclaim`].
     pub quarantined: u32,
@@ -70,9 +70,11 @@ impl<H: Hypervisor> Host<H> {
             Holdings {
                 phase: books.phase,
                 vms: books.ids.in_use(),
-                orphans: is(Parked::Orphan).count() as u32,
-                quarantined: is(Parked::Quarantine).count() as u32,
-                quarantined_bytes: is(Parked::Quarantine).map(Record::bytes).sum::<u64>() + of_table,
+                orphans: is(Parked::Orphan).count() as u32 + books.settling.orphans,
+                quarantined: is(Parked::Quarantine).count() as u32 + books.settling.quarantined,
+                quarantined_bytes: is(Parked::Quarantine).map(Record::bytes).sum::<u64>()
+                    + books.settling.bytes
+                    + of_table,
                 table_bytes,
                 unknown,
             }

@@ -7,7 +7,7 @@ use gicv5_hal::{CurrentPe, Lock};
 
 use crate::config::Config;
 use crate::doorbell::Doorbells;
-use crate::host::books::{Books, Phase};
+use crate::host::books::{Books, Phase, Settling};
 use crate::machine::Machine;
 use crate::probe::{self, ProbeError};
 use crate::tables::vm_table::SharedVmTable;
@@ -68,7 +68,13 @@ impl<H: Hypervisor> Host<H> {
             contiguous_bytes: config.contiguous_bytes,
             live_table: config.live_table,
         };
-        let books = Books { phase: Phase::Down, ids, parked: Records::EMPTY, references: Vec::new() };
+        let books = Books {
+            phase: Phase::Down,
+            ids,
+            parked: Records::EMPTY,
+            settling: Settling::default(),
+            references: Vec::new(),
+        };
         Ok(Host { machine, table: SharedVmTable::new(geometry), doorbells, ppis, books: Lock::new(books) })
     }
 

@@ -3,7 +3,7 @@
 use gicv5_hal::Lock;
 
 use crate::Hypervisor;
-use crate::host::books::{Books, Phase};
+use crate::host::books::{Books, Phase, Settling};
 use crate::host::host::Host;
 use crate::vm::make_invalid::TableWithdrawn;
 use crate::vm::record::{Parked, Record, Records};
@@ -61,11 +61,14 @@ pub(crate) struct Batch<'h, H: Hypervisor> {
     in_hand: Option<Boxed<Record<H>>>,
     /// Those that were tried, and of which something is left.
     left: Records<H>,
+    /// What the host's books have for all of them.
+    noted: Settling,
 }
 
 impl<H: Hypervisor> Drop for Batch<'_, H> {
     fn drop(&mut self) {
         self.host.books.with(|books| {
+            books.settling.subtract(self.noted);
             while let Some(record) = self.in_hand.take().or_else(|| self.todo.pop()).or_else(|| self.left.pop()) {
                 books.parked.push(record);
             }
@@ -74,8 +77,27 @@ impl<H: Hypervisor> Drop for Batch<'_, H> {
 }
 
 impl<'h, H: Hypervisor> Batch<'h, H> {
-    pub(crate) const fn new(host: &'h Host<H>, todo: Records<H>) -> Batch<'h, H> {
-        Batch { host, todo, in_hand: None, left: Records::EMPTY }
+    /// A batch of records that come out of the host's list.
+    pub(crate) fn new(host: &'h Host<H>, books: &mut Books<H>, todo: Records<H>) -> Batch<'h, H> {
+        let mut noted = Settling::default();
+        todo.iter().for_each(|record| noted.add(Settling::of(record)));
+        books.settling.add(noted);
+        Batch { host, todo, in_hand: None, left: Records::EMPTY, noted }
+    }
+
+    /// A batch of no records.
+    pub(crate) fn empty(host: &'h Host<H>) -> Batch<'h, H> {
+        Batch { host, todo: Records::EMPTY, in_hand: None, left: Records::EMPTY, noted: Settling::default() }
+    }
+
+    /// What a record adds to the books was `before`.
+    fn note(&mut self, before: Settling, now: Settling) {
+        self.noted.subtract(before);
+        self.noted.add(now);
+        self.host.books.with(|books| {
+            books.settling.subtract(before);
+            books.settling.add(now);
+        });
     }
 }
 
@@ -84,7 +106,8 @@ impl<H: Hypervisor> Host<H> {
     /// VMs without a handle.
     pub(crate) fn begin(&self, books: &mut Books<H>) -> (Change<'_, H>, Batch<'_, H>) {
         let then = core::mem::replace(&mut books.phase, Phase::Changing);
-        let batch = Batch::new(self, books.parked.take(|_| true));
+        let todo = books.parked.take(|_| true);
+        let batch = Batch::new(self, books, todo);
         (Change { host: self, then }, batch)
     }
 
@@ -106,6 +129,7 @@ impl<H: Hypervisor> Host<H> {
         loop {
             batch.in_hand = batch.todo.pop();
             let Some(record) = &mut batch.in_hand else { break };
+            let before = Settling::of(record);
             // It is the same for all others that need the port; not for those that have only a doorbell left.
             let outcome = match port_is_busy && proof.is_none() && record.tables.is_lent() {
                 true => None,
@@ -113,13 +137,14 @@ impl<H: Hypervisor> Host<H> {
             };
             let record = batch.in_hand.take();
             match outcome {
-                Some(Ok(())) => {}
+                Some(Ok(())) => batch.note(before, Settling::default()),
                 None => record.into_iter().for_each(|record| batch.left.push(record)),
                 Some(Err(cause)) => {
                     if let Some(mut record) = record {
                         if cause.may_be_in_use() {
                             record.parked = Parked::Quarantine;
                         }
+                        batch.note(before, Settling::of(&record));
                         batch.left.push(record);
                     }
                     port_is_busy |= matches!(cause, TearDownCause::Command(error) if error.nothing_was_written());
@@ -184,8 +209,10 @@ impl<H: Hypervisor> Host<H> {
 
     /// Runs the one teardown on the records that are parked for this reason. Returns how many are left, and why.
     async fn settle_parked(&self, why: Parked) -> (u32, Result<(), Unsettled>) {
-        let todo = self.books.with(|books| books.parked.take(|record| record.parked == why));
-        let mut batch = Batch::new(self, todo);
+        let mut batch = self.books.with(|books| {
+            let todo = books.parked.take(|record| record.parked == why);
+            Batch::new(self, books, todo)
+        });
         let outcome = self.settle(&mut batch, None).await;
         (batch.left.len(), outcome)
     }

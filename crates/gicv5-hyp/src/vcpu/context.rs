@@ -117,6 +117,11 @@ impl Context {
         self.stop_waiting();
     }
 
+    /// The doorbell is to be routed anew when the vCPU next sleeps, wherever that is.
+    pub(crate) fn forget_route(&self) {
+        self.routed.store(NOWHERE, Ordering::Relaxed);
+    }
+
     /// The vCPU does not rely on its doorbell any more, and has something pending until it has been loaded.
     pub(crate) fn stop_waiting(&self) {
         self.waiting.store(false, Ordering::Relaxed);

@@ -1,6 +1,6 @@
 //! Why a vCPU cannot do what it was asked to.
 
-use gicv5_arch::{Ppi, VmId, VpeId};
+use gicv5_arch::{IrsIntId, Ppi, VmId, VpeId};
 
 use crate::error::Fate;
 use crate::ids::VcpuIndex;
@@ -78,6 +78,14 @@ pub enum InjectError {
     /// The VM cannot take one now: it is not initialised, or not live. Hold the interrupt (INJ-8).
     #[error(transparent)]
     Vm(#[from] RunError),
+    /// The VM does not have it: fewer SPIs, or no LPI IST, or one of fewer LPIs. The IRS would drop it (INS-18).
+    #[error("{vm} does not have {id}")]
+    Absent {
+        /// The VM.
+        vm: VmId,
+        /// The interrupt.
+        id: IrsIntId,
+    },
     /// PPIs are a vCPU's own: [`Vm::set_ppi`](crate::Vm::set_ppi) is for them (INJ-4).
     #[error("{0} cannot be injected into a VM, only set on a vCPU")]
     Ppi(Ppi),

@@ -2,6 +2,7 @@
 
 pub(crate) mod context;
 pub(crate) mod error;
+pub(crate) mod pe;
 pub(crate) mod ppi;
 pub(crate) mod reset;
 pub(crate) mod run;

@@ -3,7 +3,7 @@
 use gicv5_arch::{VmId, VpeId};
 
 use crate::Hypervisor;
-use crate::error::Fate;
+use crate::error::{Fate, fated};
 use crate::ids::VcpuIndex;
 use crate::vm::handle::Vm;
 use crate::vm::record::{Record, Vcpu};
@@ -29,8 +29,7 @@ pub enum ResetCause {
 }
 
 /// A vCPU could not be reset, and what that means for the VM.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{cause}; {fate}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ResetError {
     /// Why.
     pub cause: ResetCause,
@@ -38,6 +37,8 @@ pub struct ResetError {
     /// (LIFE-21).
     pub fate: Fate,
 }
+
+fated!(ResetError);
 
 impl ResetError {
     /// Whose fault it is.
@@ -78,7 +79,7 @@ impl<H: Hypervisor> Vm<'_, H> {
         else {
             return Err(unchanged(ResetCause::NotLive));
         };
-        let (host, vm) = (self.host, record.vm);
+        let (host, vm) = (self.host, record.vm());
         if host.doorbells.is_resident(doorbell) {
             return Err(unchanged(ResetCause::Resident { vm, vpe: *vpe }));
         }

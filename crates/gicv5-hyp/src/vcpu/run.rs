@@ -39,7 +39,9 @@ use crate::vcpu::context::{Context, GuestIrs, of};
 use crate::vcpu::error::{InjectError, PpiError, RunError};
 use crate::vcpu::ppi::{PpiMask, VirtualPpis};
 use crate::vm::handle::Vm;
+use crate::vm::record::Record;
 use crate::vm::state::{Life, VmState};
+use gicv5_irs::heap::Boxed;
 
 /// What to do to an interrupt's Pending bit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -180,9 +182,8 @@ impl<L: HostLpis, K: Locks> Running<'_, L, K> {
             let here = pe.iaffid();
             let routed = u32::from(here.raw_value());
             if mask.is_some() && context.routed.load(Ordering::Relaxed) != routed {
+                // It is there before it can ring.
                 self.doorbell.route(self.lpis, here);
-                // It is there before it can ring (SYN-1).
-                pe.gsb_sys();
                 context.routed.store(routed, Ordering::Relaxed);
             }
             context.waiting.store(true, Ordering::Relaxed);
@@ -224,12 +225,12 @@ impl<H: Hypervisor> Vm<'_, H> {
     fn running(&self, vcpu: VcpuIndex) -> Result<Running<'_, H::Lpis, H::Locks>, RunError> {
         let record = self.record.as_deref().ok_or(RunError::NotInitialised)?;
         let one = record.vcpus.get(vcpu.0).ok_or(RunError::NoSuchVcpu(vcpu))?;
-        let not_live = RunError::NotLive { vm: record.vm, state: record.state() };
+        let not_live = RunError::NotLive { vm: record.vm(), state: record.state() };
         Ok(Running {
             doorbells: &self.host.doorbells,
             lpis: self.host.machine.domain.platform.lpis(),
             ppis: &self.host.ppis,
-            vm: record.vm,
+            vm: record.vm(),
             life: &record.life,
             visible: record.ppis,
             guest_irs: &record.guest_irs,
@@ -244,7 +245,8 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// (RES-17).
     ///
     /// Between load and put the caller stays on this PE and enters no other guest; a guest may be entered only after a load
-    /// that succeeded. Takes no lock, allocates nothing, does not wait; callable with interrupts and preemption off.
+    /// that succeeded. Takes no lock, allocates nothing, does not wait; to be called with interrupts off, as nothing else may
+    /// load or put a vCPU on this PE meanwhile.
     ///
     /// # Errors
     ///
@@ -256,7 +258,8 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// Takes a vCPU off this PE and keeps its state, without a doorbell: for a vCPU that will be loaded again without being
     /// woken (DB-19). Does nothing if it is resident nowhere (RES-17).
     ///
-    /// Takes no lock, allocates nothing, does not wait; callable with interrupts and preemption off.
+    /// Takes no lock, allocates nothing, does not wait; to be called with interrupts off, as nothing else may
+    /// load or put a vCPU on this PE meanwhile.
     ///
     /// # Errors
     ///
@@ -269,7 +272,8 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// should sleep. Called again while it sleeps, it only says so again.
     ///
     /// The doorbell rings for what the guest would take now: no less urgent than its mask, more urgent than what it has active
-    /// (DB-12). Takes no lock, allocates nothing, does not wait; callable with interrupts and preemption off. To be called on
+    /// (DB-12). Takes no lock, allocates nothing, does not wait; to be called with interrupts off, as nothing else may
+    /// load or put a vCPU on this PE meanwhile. To be called on
     /// the vCPU's thread, and not with a token that [`CurrentPe::on_this_pe`](gicv5_hal::CurrentPe::on_this_pe) has lent: the
     /// supply of LPIs may need one to route the doorbell.
     ///
@@ -297,9 +301,9 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// it (INJ-1). A level-sensitive interrupt is set when its level rises and cleared when it falls, an edge is only ever set
     /// (INJ-2).
     ///
-    /// Takes effect in finite time (INS-22). What the interrupt is about must be visible before: a DSB first, if it is data in
-    /// memory (SYN-7). An ID beyond the VM's interrupts is dropped by the IRS (INS-18). Takes no lock, allocates nothing, does
-    /// not wait; callable from anywhere, interrupt handlers included.
+    /// When this returns, that has taken effect (SYN-1). What the interrupt is about must be visible before: a DSB first, if it
+    /// is data in memory (SYN-7). Takes no lock, allocates nothing, does not wait for software; callable from anywhere,
+    /// interrupt handlers included. For several interrupts, see [`injecting`](Self::injecting).
     ///
     /// # Errors
     ///
@@ -310,17 +314,15 @@ impl<H: Hypervisor> Vm<'_, H> {
         interrupt: IntId,
         pending: Pending,
     ) -> Result<(), InjectError> {
-        let id = match interrupt {
-            IntId::Ppi(ppi) => return Err(InjectError::Ppi(ppi)),
-            IntId::Lpi(lpi) => IrsIntId::Lpi(lpi),
-            IntId::Spi(spi) => IrsIntId::Spi(spi),
-        };
-        let record = self.record.as_deref().ok_or(RunError::NotInitialised)?;
-        if record.state() != VmState::Live {
-            return Err(RunError::NotLive { vm: record.vm, state: record.state() }.into());
-        }
-        pe.vdpend(record.vm, id, pending == Pending::Set);
-        Ok(())
+        self.injecting(pe).inject(interrupt, pending)
+    }
+
+    /// Injects several interrupts, all of which have taken effect once what this returns is dropped: one GSB SYS is executed
+    /// for all of them. Until then the VM cannot be torn down, so that none of them reaches the next VM of its ID.
+    ///
+    /// It must be dropped, on this PE, and not forgotten.
+    pub const fn injecting<'v, P: PeOps + ?Sized>(&'v self, pe: &'v Pe<'v, P>) -> Injecting<'v, H, P> {
+        Injecting { record: self.record.as_ref(), pe, begun: false }
     }
 
     /// Sets or clears Pending of a PPI of a vCPU: an edge, or the level of a level-sensitive one (PPI-23). It reaches the vCPU
@@ -348,6 +350,48 @@ impl<H: Hypervisor> Vm<'_, H> {
     pub fn set_guest_irs(&self, on: bool) -> Result<bool, RunError> {
         let record = self.record.as_deref().ok_or(RunError::NotInitialised)?;
         Ok(record.guest_irs.0.swap(on, Ordering::Relaxed) != on)
+    }
+}
+
+/// Injection into a VM whose effects are complete once this is dropped. See [`Vm::injecting`].
+#[must_use = "what is injected takes effect, for certain, once this is dropped"]
+pub struct Injecting<'v, H: Hypervisor, P: PeOps + ?Sized> {
+    record: Option<&'v Boxed<Record<H>>>,
+    pe: &'v Pe<'v, P>,
+    /// Something was injected, and its effect may be under way.
+    begun: bool,
+}
+
+impl<H: Hypervisor, P: PeOps + ?Sized> Injecting<'_, H, P> {
+    /// As [`Vm::inject`], in effect in finite time (INS-22), and for certain once `self` is dropped.
+    ///
+    /// # Errors
+    ///
+    /// [`InjectError`]; nothing has changed then.
+    pub fn inject(&mut self, interrupt: IntId, pending: Pending) -> Result<(), InjectError> {
+        let id = match interrupt {
+            IntId::Ppi(ppi) => return Err(InjectError::Ppi(ppi)),
+            IntId::Lpi(lpi) => IrsIntId::Lpi(lpi),
+            IntId::Spi(spi) => IrsIntId::Spi(spi),
+        };
+        let record = self.record.ok_or(RunError::NotInitialised)?;
+        if record.state() != VmState::Live {
+            return Err(RunError::NotLive { vm: record.vm(), state: record.state() }.into());
+        }
+        if !record.has(id) {
+            return Err(InjectError::Absent { vm: record.vm(), id });
+        }
+        self.pe.vdpend(record.vm(), id, pending == Pending::Set);
+        self.begun = true;
+        Ok(())
+    }
+}
+
+impl<H: Hypervisor, P: PeOps + ?Sized> Drop for Injecting<'_, H, P> {
+    fn drop(&mut self) {
+        if self.begun {
+            self.pe.gsb_sys();
+        }
     }
 }
 

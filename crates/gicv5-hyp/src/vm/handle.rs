@@ -17,8 +17,8 @@ use gicv5_irs::heap::Boxed;
 /// What runs vCPUs takes `&self` and may be called from many threads; what makes and unmakes the VM takes `&mut self`, so
 /// that no vCPU can be loaded meanwhile.
 ///
-/// Dropping it touches no hardware: the VM goes to the host's orphans, and [`Host::reap`] tears it down. No vCPU of it may be
-/// resident then: only the handle can put it, and the orphan, with the host's VM table, would stay for ever.
+/// Dropping it touches no hardware: the VM goes to the host's orphans, and [`Host::reap`] tears it down. If a vCPU of it is
+/// resident then, [`Host::evict`] takes it off its PE first.
 pub struct Vm<'h, H: Hypervisor> {
     pub(crate) host: &'h Host<H>,
     /// `None` while the VM is not initialised.
@@ -47,7 +47,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     /// is torn down.
     #[must_use]
     pub fn id(&self) -> Option<VmId> {
-        self.record.as_ref().map(|record| record.vm)
+        self.record.as_ref().map(|record| record.vm())
     }
 
     /// The PPIs that a VMM may drive: the software PPI, if the guest sees it (PPI-20). `None` if the VM is not initialised.

@@ -6,7 +6,7 @@ use gicv5_hal::{Lock, LpiError};
 
 use crate::Hypervisor;
 use crate::doorbell::error::DoorbellError;
-use crate::error::Fate;
+use crate::error::{Fate, fated};
 use crate::host::books::Phase;
 use crate::host::host::Host;
 use crate::ids::VmKey;
@@ -131,8 +131,7 @@ impl From<ReachError> for InitCause {
 }
 
 /// A VM could not be initialised, and what became of what had been done till then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{cause}; {fate}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InitError {
     /// Why.
     pub cause: InitCause,
@@ -140,6 +139,8 @@ pub struct InitError {
     /// [`InitCause::AlreadyInitialised`], init may be tried again.
     pub fate: Fate,
 }
+
+fated!(InitError);
 
 impl InitError {
     const fn unchanged(cause: InitCause) -> InitError {
@@ -212,14 +213,19 @@ impl<H: Hypervisor> Vm<'_, H> {
             let _ = host.start_reclaim().await;
         }
         let key = host.take_id().map_err(|cause| InitError { cause, fate })?;
-        let record =
-            match Record::new(&host.machine.domain.heap(), key, spec.vpes, spec.ppis.and(host.ppis.implemented)) {
-                Ok(record) => self.record.insert(record),
-                Err(error) => {
-                    host.books.with(|books| books.ids.give(key.vm().raw_value().into()));
-                    return Err(InitError { cause: error.into(), fate });
-                }
-            };
+        let record = match Record::new(
+            &host.machine.domain.heap(),
+            key,
+            spec.vpes,
+            spec.spis,
+            spec.ppis.and(host.ppis.implemented),
+        ) {
+            Ok(record) => self.record.insert(record),
+            Err(error) => {
+                host.books.with(|books| books.ids.give(key.vm().raw_value().into()));
+                return Err(InitError { cause: error.into(), fate });
+            }
+        };
         match host.build_vm(record, &plan).await {
             Ok(()) => {
                 record.life.begin();
@@ -286,7 +292,7 @@ impl<H: Hypervisor> Host<H> {
 
     /// Everything that init does with a record. Whatever it has done when it fails is in the record.
     async fn build_vm(&self, record: &mut Record<H>, plan: &Plan) -> Result<(), InitCause> {
-        let vm = record.vm;
+        let vm = record.vm();
         let lpis = self.machine.domain.platform.lpis();
         for vcpu in &mut record.vcpus {
             let vpe = vcpu.vpe;

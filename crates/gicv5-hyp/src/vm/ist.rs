@@ -4,7 +4,7 @@ use gicv5_arch::IrsIntType;
 use gicv5_arch::geometry::GeometryError;
 use gicv5_hal::{Block, Lock};
 
-use crate::error::Fate;
+use crate::error::{Fate, fated};
 use crate::host::host::Host;
 use crate::ids::VmKey;
 use crate::tables::ist::Ist;
@@ -42,8 +42,7 @@ pub enum IstCause {
 }
 
 /// An IST could not be made, or not be removed, and what that means for the VM.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{cause}; {fate}")]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IstError {
     /// Why.
     pub cause: IstCause,
@@ -51,6 +50,8 @@ pub struct IstError {
     /// LIFE-11).
     pub fate: Fate,
 }
+
+fated!(IstError);
 
 impl IstCause {
     pub(crate) const fn fault(&self) -> Fault {
@@ -158,8 +159,9 @@ impl<H: Hypervisor> Host<H> {
     ) -> Result<(), IstError> {
         // Memory is allocated before the port is taken, so that nobody waits for the allocator.
         let ist = self.allocate_ist(record.key(), int_type, id_bits)?;
+        let lpi_id_bits = (int_type == IrsIntType::Lpi).then(|| ist.levels.geometry().id_bits());
         let mut spare = Spare::new(self.machine.domain.memory(), Some(ist));
-        let command = Command::MakeIstValid(record.vm, int_type);
+        let command = Command::MakeIstValid(record.vm(), int_type);
         let mut port = self.machine.port(PortKind::Vmt, command).await?;
         let word = record.ists.with(|ists| match (ists.part_mut(int_type), &spare.content) {
             (part @ Part::Absent, Some(ist)) => {
@@ -170,7 +172,10 @@ impl<H: Hypervisor> Host<H> {
             }
             _ => Err(IstCause::Exists),
         })?;
-        let Err(error) = self.table.make_ist_valid(&self.machine, &mut port, record.vm, int_type, word).await else {
+        let Err(error) = self.table.make_ist_valid(&self.machine, &mut port, record.vm(), int_type, word).await else {
+            if lpi_id_bits.is_some() {
+                record.set_lpis(lpi_id_bits);
+            }
             return Ok(());
         };
         if let CommandErrorKind::NoEffect = error.kind {
@@ -198,7 +203,7 @@ impl<H: Hypervisor> Host<H> {
 
     /// Takes an IST from a valid VM. If the IRS does not confirm, the IST stays lent until the VM is invalid (IST-8).
     pub(crate) async fn remove_ist(&self, record: &Record<H>, int_type: IrsIntType) -> Result<(), IstError> {
-        let mut port = self.machine.port(PortKind::Vmt, Command::MakeIstInvalid(record.vm, int_type)).await?;
+        let mut port = self.machine.port(PortKind::Vmt, Command::MakeIstInvalid(record.vm(), int_type)).await?;
         if record.ists.with(|ists| matches!(ists.part_mut(int_type), Part::Absent)) {
             return Err(IstCause::Absent.into());
         }
@@ -211,6 +216,9 @@ impl<H: Hypervisor> Host<H> {
         record: &Record<H>,
         int_type: IrsIntType,
     ) -> Result<(), CommandError> {
+        if int_type == IrsIntType::Lpi {
+            record.set_lpis(None);
+        }
         let proof = self.table.make_ist_invalid(&self.machine, port, record.key(), int_type).await?;
         let ist = record.ists.with(|ists| ists.part_mut(int_type).end(&proof));
         if let Some(ist) = ist {

@@ -22,7 +22,7 @@ use gicv5_irs::lease::TableError;
 impl<H: Hypervisor> SharedVmTable<H> {
     /// Fills the VM's entry and has the IRS make it valid (VM-1).
     pub(crate) async fn make_vm_valid(&self, machine: &Machine<H>, record: &mut Record<H>) -> Result<(), InitCause> {
-        let vm = record.vm;
+        let vm = record.vm();
         let command = Command::MakeVmValid(vm);
         let mut port = machine.port(PortKind::Vmt, command).await?;
         let tables = record.tables.lend().ok_or(TableError::Records)?;

@@ -1,9 +1,9 @@
 //! What the library knows of a VM that has a VM ID.
 
 use alloc::boxed::Box;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 
-use gicv5_arch::{VmId, VpeId};
+use gicv5_arch::{IrsIntId, VmId, VpeId};
 use gicv5_hal::Lock;
 
 use crate::doorbell::Doorbell;
@@ -33,10 +33,12 @@ pub(crate) enum Parked {
 /// long as there is one, so that whoever has the handle finds it without a lock. When the handle is dropped, or teardown
 /// cannot be finished, it goes back to the host's list, which takes no memory: the list goes through the records.
 pub(crate) struct Record<H: Hypervisor> {
-    /// Its ID, given back last.
-    pub(crate) vm: VmId,
     /// What leases and proofs name it by: no other VM has the same, whatever its ID.
     key: VmKey,
+    /// The number of its SPIs.
+    spis: u32,
+    /// One more than the ID bits of its LPI IST; 0 if it has none.
+    lpi_id_bits: AtomicU8,
     /// How far it is.
     pub(crate) life: Life,
     /// The PPIs that the guest sees and the hypervisor may drive (PPI-18, PPI-20).
@@ -71,6 +73,7 @@ impl<H: Hypervisor> Record<H> {
         heap: Heap<'_>,
         key: VmKey,
         vpes: &[VpeId],
+        spis: u32,
         ppis: PpiMask,
     ) -> Result<Boxed<Record<H>>, OutOfMemory> {
         let mut vpes = vpes.iter();
@@ -83,8 +86,9 @@ impl<H: Hypervisor> Record<H> {
         Boxed::new(
             heap,
             Record {
-                vm: key.vm(),
                 key,
+                spis,
+                lpi_id_bits: AtomicU8::new(0),
                 life: Life::new(VmState::Initialising),
                 ppis,
                 guest_irs: GuestIrs::new(true),
@@ -97,6 +101,27 @@ impl<H: Hypervisor> Record<H> {
             },
         )
         .map_err(|(error, _)| error)
+    }
+
+    /// Its ID, given back last.
+    #[inline]
+    pub(crate) const fn vm(&self) -> VmId {
+        self.key.vm()
+    }
+
+    /// Whether the VM has this interrupt: the SPIs that init was asked for, the LPIs of its LPI IST.
+    #[inline]
+    pub(crate) fn has(&self, id: IrsIntId) -> bool {
+        match id {
+            IrsIntId::Spi(spi) => spi.id() < self.spis,
+            IrsIntId::Lpi(lpi) => u64::from(lpi.id()) < 1 << self.lpi_id_bits.load(Ordering::Relaxed) >> 1,
+        }
+    }
+
+    /// The VM has an LPI IST of so many ID bits, or none.
+    pub(crate) fn set_lpis(&self, id_bits: Option<u32>) {
+        // One more than the ID bits, so that 0 is none.
+        self.lpi_id_bits.store(id_bits.map_or(0, |bits| bits as u8 + 1), Ordering::Relaxed);
     }
 
     /// What leases and proofs name it by.

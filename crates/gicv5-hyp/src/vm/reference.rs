@@ -64,7 +64,7 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
     ///
     /// [`ReferenceError`] if the VM is not live, and if there is no memory.
     pub fn refer(&self) -> Result<VmReference<'h, H>, ReferenceError> {
-        let vm = self.live_record().ok_or(ReferenceError::NotLive)?.vm;
+        let vm = self.live_record().ok_or(ReferenceError::NotLive)?.vm();
         let host = self.host;
         // Memory is allocated without the lock, and the old memory goes back without it.
         let mut room = Vec::new();

@@ -10,7 +10,7 @@
 use gicv5_arch::{IrsIntType, VmId, VpeId};
 use gicv5_hal::Lock;
 
-use crate::error::Fate;
+use crate::error::{Fate, fated};
 use crate::host::host::Host;
 use crate::tables::ist::Ist;
 use crate::vm::handle::Vm;
@@ -86,14 +86,15 @@ impl TearDownCause {
 }
 
 /// A VM could not be torn down, and what became of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{cause}; {fate}")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TearDownError {
     /// Why.
     pub cause: TearDownCause,
     /// What became of it: [`Fate::Unchanged`] if nothing was done, otherwise [`Fate::Quarantined`].
     pub fate: Fate,
 }
+
+fated!(TearDownError);
 
 impl TearDownError {
     /// Whose fault it is.
@@ -148,7 +149,7 @@ impl<H: Hypervisor> Host<H> {
     /// What keeps a VM from being torn down, hardware apart. There may be many vCPUs to look at, so no lock is held meanwhile: a
     /// record that is being torn down, or that is with the host, has no handle with which a vCPU could be loaded.
     pub(crate) fn cannot_go(&self, record: &Record<H>) -> Option<TearDownCause> {
-        let vm = record.vm;
+        let vm = record.vm();
         let references = self.books.with(|books| books.references.iter().filter(|other| **other == vm).count());
         if references > 0 {
             return Some(TearDownCause::Referenced { vm, references });
@@ -157,7 +158,7 @@ impl<H: Hypervisor> Host<H> {
             .vcpus
             .iter()
             .find(|vcpu| vcpu.doorbell.as_ref().is_some_and(|doorbell| self.doorbells.is_resident(doorbell)))?;
-        Some(TearDownCause::Resident { vm: record.vm, vpe: resident.vpe })
+        Some(TearDownCause::Resident { vm: record.vm(), vpe: resident.vpe })
     }
 
     /// Tears a VM down. With `Ok` the record holds nothing any more, not even the VM ID.
@@ -168,7 +169,7 @@ impl<H: Hypervisor> Host<H> {
         record: &mut Record<H>,
         proof: Option<&TableWithdrawn>,
     ) -> Result<(), TearDownCause> {
-        let vm = record.vm;
+        let vm = record.vm();
         if let Some(cause) = self.cannot_go(record) {
             return Err(cause);
         }
@@ -215,7 +216,7 @@ impl<H: Hypervisor> Host<H> {
             if let Some(doorbell) = &vcpu.doorbell
                 && !self.doorbells.die(doorbell)
             {
-                return Err(TearDownCause::Resident { vm: record.vm, vpe: vcpu.vpe });
+                return Err(TearDownCause::Resident { vm: record.vm(), vpe: vcpu.vpe });
             }
         }
         Ok(())
@@ -226,7 +227,7 @@ impl<H: Hypervisor> Host<H> {
     /// A command on the settings of a VPE that has not ended is not stopped by the VM being invalid now: when it ends, another
     /// VM of this ID would have its doorbell. So the ID stays, and so does the doorbell that the command names.
     async fn release_doorbells(&self, record: &mut Record<H>) -> Result<(), TearDownCause> {
-        let vm = record.vm;
+        let vm = record.vm();
         let named = self.machine.domain.unknown_of(&self.machine.ports, PortKind::Vpe, vm).await;
         let mut outcome = match named {
             Some(command) => Err(TearDownCause::Named { command }),

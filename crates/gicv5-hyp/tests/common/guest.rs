@@ -59,12 +59,9 @@ impl Lab {
         self.on(pe, |pe| vm.idle(pe, vcpu))
     }
 
-    /// Sets Pending of an interrupt of a VM, and waits until that has taken effect.
+    /// Sets Pending of an interrupt of a VM.
     pub fn inject(&self, vm: &Vm<'_, Lab>, interrupt: IntId) {
-        self.on(PE0, |pe| {
-            vm.inject(pe, interrupt, gicv5_hyp::Pending::Set).unwrap();
-            pe.gsb_sys();
-        });
+        self.on(PE0, |pe| vm.inject(pe, interrupt, gicv5_hyp::Pending::Set)).unwrap();
     }
 
     /// The host takes what is pending on a PE; whom it wakes.

@@ -1,5 +1,7 @@
 //! Coming up and going down.
 
+use core::error::Error;
+use core::fmt;
 use core::sync::atomic::Ordering;
 
 use gicv5_arch::Iaffid;
@@ -13,7 +15,7 @@ use crate::ipi::word::lpi_of;
 use crate::lpi::ist::{self, Ist, registers};
 use crate::machine::{IrsUnit, Machine};
 use crate::pe::record::PeRecord;
-use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::command::{Command, CommandError, Fault};
 use gicv5_irs::command_port::PortKind;
 use gicv5_irs::lease::{Part, Structure, TableError};
 
@@ -49,17 +51,45 @@ pub enum BringUpCause {
 }
 
 /// The driver could not come up, and what became of what had been done till then.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the driver could not come up: {cause}; {}", match cleanup {
-    Ok(()) => "everything is as before",
-    Err(_) => "undoing it failed too, what an IRS may still touch is held",
-})]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BringUpError {
     /// Why.
     pub cause: BringUpCause,
     /// Whether everything was undone. If not, the driver is [partly](Phase::Partial) up; [`Phys::reclaim`],
     /// [`Phys::tear_down`] and the next [`Phys::bring_up`] try again.
     pub cleanup: Result<(), CommandError>,
+}
+
+impl BringUpError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match &self.cause {
+            BringUpCause::AlreadyUp | BringUpCause::LiveTable { .. } => Fault::Caller,
+            BringUpCause::Contended => Fault::Busy,
+            BringUpCause::Table(error) => error.fault(),
+            BringUpCause::NotSettled(error) | BringUpCause::Command(error) => error.fault(),
+        }
+    }
+}
+
+impl fmt::Display for BringUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the driver could not come up: {}; ", self.cause)?;
+        match (&self.cause, &self.cleanup) {
+            (_, Ok(())) => f.write_str("everything is as before"),
+            // The source says what.
+            (BringUpCause::NotSettled(_), Err(_)) => f.write_str("what an IRS may still touch is held"),
+            (_, Err(error)) => write!(f, "undoing it failed too ({error}), what an IRS may still touch is held"),
+        }
+    }
+}
+
+/// What is behind the cause, which the message has already.
+impl Error for BringUpError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.cause.source()
+    }
 }
 
 /// Why the driver could not be torn down.
@@ -78,6 +108,14 @@ pub enum TearDownError {
         /// Its affinity ID.
         iaffid: Iaffid,
     },
+    /// A hypervisor's VM table is in use. Nothing was done.
+    #[error("{irs}: IRS_VMT_BASER reads {value:#x}: a VM table is in use; shut the hypervisor's host down first")]
+    VmTableInUse {
+        /// The IRS.
+        irs: IrsIndex,
+        /// What IRS_VMT_BASER reads.
+        value: u64,
+    },
     /// Another PE is bringing the driver up or tearing it down.
     #[error("another PE is bringing the driver up or tearing it down")]
     Contended,
@@ -87,9 +125,23 @@ pub enum TearDownError {
     Command(#[from] CommandError),
 }
 
+impl TearDownError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            TearDownError::LpisInUse { .. } | TearDownError::PeUp { .. } | TearDownError::VmTableInUse { .. } => {
+                Fault::Caller
+            }
+            TearDownError::Contended => Fault::Busy,
+            TearDownError::Command(error) => error.fault(),
+        }
+    }
+}
+
 impl<H: Platform> Phys<H> {
-    /// Brings the domain up: memory attributes, IST, IRSs enabled, and SPIs as nobody has used them: disabled, inactive, the
-    /// host's, with the configured priority. What an SPI's trigger mode is nobody knows until
+    /// Brings the domain up: memory attributes, IST, IRSs enabled, and SPIs in a known state: disabled, inactive, the
+    /// host's, with the configured priority. An SPI's trigger mode is unknown until
     /// [`set_trigger`](Self::set_trigger) has set it. PEs follow one by one, by
     /// [`bring_up_pe`](Self::bring_up_pe).
     ///
@@ -250,7 +302,7 @@ impl<H: Platform> Phys<H> {
     /// Takes the domain down: SPIs and IRSs disabled, IST withdrawn, all table memory given back. Does nothing if it is down.
     ///
     /// All LPIs must have been [released](gicv5_hal::HostLpis::release) or [abandoned](Self::abandon), and all PEs
-    /// [taken out](Self::bring_down_pe). If an IRS does not answer, what it may still touch is held and the call may be
+    /// [taken out](Self::bring_down_pe); no hypervisor may have a VM table. If an IRS does not answer, what it may still touch is held and the call may be
     /// repeated any number of times.
     ///
     /// Waits for the IRSs and frees memory; not from an interrupt handler, nor with a lock held that one takes.
@@ -261,6 +313,9 @@ impl<H: Platform> Phys<H> {
     pub fn tear_down(&self) -> Result<(), TearDownError> {
         let domain = &self.machine.domain;
         let _turn = domain.block_on(self.machine.my_turn(&self.turn)).ok_or(TearDownError::Contended)?;
+        if self.phase() == Phase::Up {
+            self.no_vm_table_in_use()?;
+        }
         self.core.with(|core| {
             if core.lent > 0 {
                 return Err(TearDownError::LpisInUse { lent: core.lent });
@@ -275,6 +330,18 @@ impl<H: Platform> Phys<H> {
             Ok(())
         })?;
         Ok(domain.block_on(self.undo())?)
+    }
+
+    /// Bring-up has left no VM table valid, so one that is valid is of a hypervisor above, whose doorbells are LPIs of this
+    /// driver, and whose PEs the IRSs serve (LIFE-22).
+    fn no_vm_table_in_use(&self) -> Result<(), TearDownError> {
+        for irs in self.machine.found.irss.iter().filter(|irs| irs.virt) {
+            let found: IRS_VMT_BASER = self.machine.domain.platform.irs().read(irs.index);
+            if found.valid() {
+                return Err(TearDownError::VmTableInUse { irs: irs.index, value: found.raw_value() });
+            }
+        }
+        Ok(())
     }
 
     /// Finishes what an earlier bring-up or tear-down could not finish, if the IRSs answer by now. Returns the phase; does

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64};
 use gicv5_arch::{Priority, Spi};
 use gicv5_hal::{IrsIndex, Lock, Platform};
 
-use crate::config::{Config, IstProgramming, LiveTables};
+use crate::config::{Config, El2, IstProgramming, LiveTables};
 use crate::lpi::gate::Gates;
 use crate::lpi::ist::Ist;
 use crate::machine::{Found, IrsUnit, Machine};
@@ -72,6 +72,7 @@ pub(crate) struct Settings {
     pub(crate) priority_mask: Priority,
     pub(crate) live_tables: LiveTables,
     pub(crate) ist_programming: IstProgramming,
+    pub(crate) el2: El2,
 }
 
 /// What the driver holds of the host's, and why.
@@ -116,6 +117,7 @@ impl<H: Platform> Phys<H> {
             priority_mask: config.priority_mask,
             live_tables: config.live_tables,
             ist_programming: config.ist_programming,
+            el2: config.el2,
         };
         let core = Lock::new(Core { phase: Phase::Down, ist: Part::Absent, ids, lent: 0, ipis: 0, pes });
         let irss = found.irss.len() as u32;

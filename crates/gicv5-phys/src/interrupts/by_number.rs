@@ -4,6 +4,7 @@ use gicv5_arch::sysreg::ICC_ICSR_EL1;
 use gicv5_arch::values::{HandlingMode, RoutingMode};
 use gicv5_arch::{Iaffid, IrsIntId, Priority};
 use gicv5_hal::{Pe, PeOps, Platform};
+use gicv5_irs::command::Fault;
 
 use crate::driver::phys::Phys;
 
@@ -11,6 +12,14 @@ use crate::driver::phys::Phys;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0} cannot be reached")]
 pub struct Unreachable(pub IrsIntId);
+
+impl Unreachable {
+    /// Whose fault it is: the caller's, always.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Caller
+    }
+}
 
 /// How an LPI or SPI is set up, and its state, as ICC_ICSR_EL1 tells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -58,7 +67,8 @@ pub(crate) fn read_configuration<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId
     })
 }
 
-/// LPIs and SPIs by number. None of these waits or takes a lock, and all but
+/// LPIs and SPIs by number. Each of these completes its instructions before it returns (SYN-1), so that none acts on the next
+/// owner of the number, and what another PE does afterwards comes after it. None of these waits or takes a lock, and all but
 /// [`configuration`](Self::configuration) may be called from interrupt handlers.
 ///
 /// They check that the domain has such an interrupt, not whose it is: an LPI's owner is whoever has its
@@ -73,7 +83,7 @@ impl<H: Platform> Phys<H> {
         if known { Ok(id) } else { Err(Unreachable(id)) }
     }
 
-    /// Enables an interrupt; in effect in finite time (SYN-4).
+    /// Enables an interrupt. When this returns, it is enabled.
     ///
     /// # Errors
     ///
@@ -84,6 +94,7 @@ impl<H: Platform> Phys<H> {
         id: impl Into<IrsIntId>,
     ) -> Result<(), Unreachable> {
         pe.cden(self.check(id)?);
+        pe.gsb_sys();
         Ok(())
     }
 
@@ -117,6 +128,7 @@ impl<H: Platform> Phys<H> {
     ) -> Result<Priority, Unreachable> {
         let kept = priority.keep_high_bits(self.machine.found.priority_bits);
         pe.cdpri(self.check(id)?, kept);
+        pe.gsb_sys();
         Ok(kept)
     }
 
@@ -132,6 +144,7 @@ impl<H: Platform> Phys<H> {
         target: Iaffid,
     ) -> Result<(), Unreachable> {
         pe.cdaff(self.check(id)?, target);
+        pe.gsb_sys();
         Ok(())
     }
 
@@ -148,10 +161,11 @@ impl<H: Platform> Phys<H> {
         mode: HandlingMode,
     ) -> Result<(), Unreachable> {
         pe.cdhm(self.check(id)?, mode);
+        pe.gsb_sys();
         Ok(())
     }
 
-    /// Makes an interrupt pending. What the caller stored before is visible to the handler (SYN-7).
+    /// Makes an interrupt pending. When this returns, it is, unless it has been taken since. What the caller stored before is visible to the handler (SYN-7).
     ///
     /// # Errors
     ///
@@ -160,6 +174,7 @@ impl<H: Platform> Phys<H> {
         let id = self.check(id)?;
         pe.dsb();
         pe.cdpend(id, true);
+        pe.gsb_sys();
         Ok(())
     }
 

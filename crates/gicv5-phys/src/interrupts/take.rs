@@ -140,8 +140,9 @@ impl<H: Platform> Phys<H> {
         })
     }
 
-    /// Deactivates an interrupt whose handling is over. An LPI or SPI may be deactivated on any PE and at any time, a PPI on
-    /// its own PE.
+    /// Deactivates an interrupt whose handling is over, in finite time (INS-22): only the release of an LPI waits for it,
+    /// and [`bring_down_pe`](Self::bring_down_pe) completes what the PE has begun. An LPI or SPI may be deactivated on any PE and
+    /// at any time, a PPI on its own PE.
     ///
     /// The cookie of an LPI must not be used after this: its owner may have released it.
     ///

@@ -241,7 +241,10 @@ impl<H: Platform> HostLpis for Phys<H> {
     fn enable(&self, lpi: &OwnedLpi) {
         // One whose release has begun stays disabled.
         if self.gates.get(lpi.0.id()).is_some_and(Gate::is_open) {
-            self.machine.domain.platform.current_pe().on_this_pe(|pe| pe.cden(lpi.0.into()));
+            self.machine.domain.platform.current_pe().on_this_pe(|pe| {
+                pe.cden(lpi.0.into());
+                pe.gsb_sys();
+            });
         }
     }
 
@@ -252,6 +255,7 @@ impl<H: Platform> HostLpis for Phys<H> {
                 Route::ThisPe => pe.iaffid(),
             };
             pe.cdaff(lpi.0.into(), target);
+            pe.gsb_sys();
         });
     }
 

@@ -4,17 +4,18 @@ use core::sync::atomic::Ordering;
 
 use arbitrary_int::u4;
 use gicv5_arch::irs::{IRS_PE_CR0, IRS_PE_SELR};
-use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, PCR, PPI_PRIORITYR, SysReg};
+use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, ICH_CONTEXTR_EL2, PCR, PPI_PRIORITYR, SysReg};
 use gicv5_arch::{Iaffid, PpiBank, Priority};
 use gicv5_hal::{Cookie, Lock, LpiError, Pe, PeOps, Platform};
 
+use crate::config::El2;
 use crate::driver::phys::{Phase, Phys};
 use crate::ipi::word::{IPI_UP, PeIndex, lpi_of, word_of};
 use crate::lpi::gate::Owner;
 use crate::lpi::supply::configure;
 use crate::ppi;
 use crate::probe::{CpuInterface, ProbeError};
-use gicv5_irs::command::{Command, CommandError};
+use gicv5_irs::command::{Command, CommandError, Fault};
 use gicv5_irs::command_port::PortKind;
 
 /// A PE could not be brought up or taken out.
@@ -54,12 +55,38 @@ pub enum PeError {
         /// The active priorities.
         apr: u64,
     },
+    /// A VPE is resident on the PE ([`El2::Accessible`](crate::El2)).
+    #[error("a vCPU is loaded on the PE: ICH_CONTEXTR_EL2 reads {contextr:#x}; put it first")]
+    Resident {
+        /// ICH_CONTEXTR_EL2.
+        contextr: u64,
+    },
     /// There is no LPI for an IPI of the PE.
     #[error("there is no LPI for an IPI")]
     Ipi(#[from] LpiError),
     /// The IRS did not do what it was asked to.
     #[error(transparent)]
     Command(#[from] CommandError),
+}
+
+impl PeError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        match self {
+            PeError::DriverDown
+            | PeError::AlreadyUp
+            | PeError::NotUp
+            | PeError::Unknown { .. }
+            | PeError::Handling { .. }
+            | PeError::Resident { .. } => Fault::Caller,
+            PeError::Contended => Fault::Busy,
+            PeError::CpuInterface(error) => error.fault(),
+            PeError::TooMany { .. } | PeError::Ipi(LpiError::Unreachable { .. }) => Fault::Hardware,
+            PeError::Ipi(LpiError::NoneFree | LpiError::NoMemory) => Fault::Capacity,
+            PeError::Command(error) => error.fault(),
+        }
+    }
 }
 
 /// PEs. Called on the PE itself, with its interrupts off, and not from its interrupt handler. They wait for the IRS and may
@@ -167,6 +194,12 @@ impl<H: Platform> Phys<H> {
         if active.p().running().is_some() {
             return Err(PeError::Handling { apr: active.raw_value() });
         }
+        if self.settings.el2 == El2::Accessible {
+            let found: ICH_CONTEXTR_EL2 = pe.read();
+            if found.v() {
+                return Err(PeError::Resident { contextr: found.raw_value() });
+            }
+        }
         let iaffid = pe.iaffid();
         let index = self.core.with(|core| {
             let index = core.pes.iter().position(|record| record.is_up() == Some(iaffid))?;
@@ -174,17 +207,49 @@ impl<H: Platform> Phys<H> {
             Some(PeIndex(index as u32))
         });
         let index = index.ok_or(PeError::NotUp)?;
-        for word in self.ipi_words(index) {
+        self.silence_ipis(pe, index);
+        set_enabled(pe, false);
+        ppi::disable_all(pe);
+        pe.isb();
+        Ok(())
+    }
+}
+
+/// PEs that are gone. Called on any other PE.
+impl<H: Platform> Phys<H> {
+    /// A PE is gone and does not come back, or comes back reset: no IPI can be sent to it, and the driver may be torn down
+    /// without it. What else is routed to it stays so; route it elsewhere. An LPI that it had taken and not deactivated stays
+    /// active, so that its owner can only [abandon](Self::abandon) it.
+    ///
+    /// To be called once that PE executes nothing any more, because what it had begun is complete by then.
+    ///
+    /// # Errors
+    ///
+    /// [`PeError::NotUp`] if it was not up, [`PeError::Contended`].
+    pub fn pe_is_gone<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, gone: PeIndex) -> Result<(), PeError> {
+        let machine = &self.machine;
+        let _turn = machine.domain.block_on(machine.my_turn(&self.turn)).ok_or(PeError::Contended)?;
+        let up = self.core.with(|core| core.pes.get_mut(gone.0 as usize).map(|pe| core::mem::take(&mut pe.up)));
+        if up != Some(true) {
+            return Err(PeError::NotUp);
+        }
+        // One that it was handling is taken again once the PE is back (ISM-7).
+        for word in self.ipi_words(gone) {
+            lpi_of(word.load(Ordering::Relaxed)).into_iter().for_each(|lpi| pe.cddi(lpi.into()));
+        }
+        self.silence_ipis(pe, gone);
+        Ok(())
+    }
+
+    /// No IPI of the PE is enabled or pending when this returns, and none can be sent.
+    fn silence_ipis<P: PeOps + ?Sized>(&self, pe: &Pe<'_, P>, of: PeIndex) {
+        for word in self.ipi_words(of) {
             if let Some(lpi) = lpi_of(word.fetch_and(!IPI_UP, Ordering::Relaxed)) {
                 pe.cddis(lpi.into());
                 pe.cdpend(lpi.into(), false);
             }
         }
         pe.gsb_sys();
-        set_enabled(pe, false);
-        ppi::disable_all(pe);
-        pe.isb();
-        Ok(())
     }
 }
 

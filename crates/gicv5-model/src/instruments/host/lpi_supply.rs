@@ -93,7 +93,10 @@ impl HostLpis for ModelHost {
 
     fn enable(&self, lpi: &ModelLpi) {
         if self.holds(lpi, rules::POOL_2, "enables") {
-            self.on_this_pe(|pe| pe.cden(lpi.lpi.into()));
+            self.on_this_pe(|pe| {
+                pe.cden(lpi.lpi.into());
+                pe.gsb_sys();
+            });
         }
     }
 
@@ -105,6 +108,7 @@ impl HostLpis for ModelHost {
                     Route::ThisPe => pe.iaffid(),
                 };
                 pe.cdaff(lpi.lpi.into(), target);
+                pe.gsb_sys();
             });
         }
     }

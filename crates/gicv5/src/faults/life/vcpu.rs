@@ -57,11 +57,7 @@ impl Life<'_> {
     }
 
     pub(super) fn inject(&self, vm: &Vm<'_, Board>, pe: PeIndex, interrupt: IrsIntId) -> Option<String> {
-        let injected = self.on(pe, |pe| {
-            let outcome = vm.inject(pe, interrupt.into(), Pending::Set);
-            pe.gsb_sys();
-            outcome
-        });
+        let injected = self.on(pe, |pe| vm.inject(pe, interrupt.into(), Pending::Set));
         match injected {
             Some(Ok(())) => None,
             other => Some(format!("{interrupt} could not be injected: {other:?}")),

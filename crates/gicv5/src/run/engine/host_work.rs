@@ -67,8 +67,6 @@ impl Engine<'_> {
         let token = Pe::new(&ops);
         token.dsb();
         let injected = self.vms[vm].vm.inject(&token, id.into(), pending);
-        // The device's register write is over when the level has changed.
-        token.gsb_sys();
         self.end(pe, begun, cost::INJECT);
         match (injected, raised) {
             (Ok(()), Some(raised)) => self.tally.injected(vm, id, level, raised),

@@ -92,7 +92,6 @@ impl Engine<'_> {
             let ops = self.pes[from].ops.clone();
             let begun = self.begin(from);
             let sent = self.phys.send_ipi(&Pe::new(&ops), host_pe, IpiKind(0));
-            Pe::new(&ops).gsb_sys();
             self.end(from, begun, cost::INJECT);
             if let Err(error) = sent {
                 self.failed(format!("an IPI from {from} to {home}"), &error);
