@@ -60,6 +60,7 @@ impl Memory {
     fn zero(&mut self, bytes: Range<u64>) {
         self.buffer.take(&bytes).for_each(drop);
         self.read_early.retain(|offset, _| !bytes.contains(offset));
+        self.overwritten.retain(|offset| !bytes.contains(offset));
         for Part { page, granules } in parts(bytes) {
             let Some(page) = self.page_mut(page) else {
                 continue;

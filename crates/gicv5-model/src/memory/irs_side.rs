@@ -102,6 +102,9 @@ impl Memory {
         if snoops || self.between == Between::StoreBuffer {
             self.read_early(offset & !7);
         }
+        if !self.overwritten.is_empty() {
+            self.overwritten.remove(&(offset & !7));
+        }
         if !self.clobbered.is_empty() {
             // The IRS's word goes to memory whole.
             self.clobbered.remove(&(offset & !7));

@@ -22,7 +22,8 @@
 //! so that a missing invalidate is always visible, and so is an invalidate that came before the IRS wrote (COH-4).
 //!
 //! A cache writes whole lines. When a dirty line is written back, the words of it that software has not stored go with it,
-//! as old as they are; if that would change what the IRS has written in the meantime, VMT-21 is reported.
+//! as old as they are; if that would change what the IRS has written in the meantime, VMT-21 is reported: at once in a structure
+//! that is valid, and else when the IRS takes the word, or software reads it, before anybody has stored it anew.
 //!
 //! # Ownership
 //!
@@ -67,7 +68,7 @@ mod units;
 use crate::words::config::{Eagerness, MemoryConfig, MemoryConfigError};
 use core::fmt;
 use core::ops::Range;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use gicv5_arch::PhysAddr;
 use gicv5_hal::{Coherency, IrsIndex};
@@ -158,6 +159,8 @@ pub struct Memory {
     /// Words of tables that a coherent IRS has changed since the last barrier that orders loads, as the PEs may have read them
     /// before.
     read_early: BTreeMap<u64, u64>,
+    /// Words that are no structure's, and in which a line that was written back has replaced what the IRS had left there.
+    overwritten: BTreeSet<u64>,
     /// What commands under way name.
     named: Vec<Named>,
     heap: Heap,
@@ -228,6 +231,7 @@ impl Memory {
             may_be_dirty: Vec::new(),
             clobbered: Clobbered::new(),
             read_early: BTreeMap::new(),
+            overwritten: BTreeSet::new(),
             named: Vec::new(),
             heap: Heap::new(config.placement, reserved..size),
             counters: Counters::default(),

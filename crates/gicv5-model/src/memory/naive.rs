@@ -8,7 +8,7 @@ use crate::words::violation::Place;
 use gicv5_arch::VmId;
 use gicv5_hal::Coherency;
 use proptest::prelude::*;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::*;
 use crate::words::violation::Violation;
@@ -46,6 +46,8 @@ struct Naive {
     /// Not coherent: the cache.
     cache: Vec<u8>,
     dirty: Vec<bool>,
+    /// Not coherent: words of no structure in which a line written back has replaced what the IRS had left.
+    overwritten: BTreeSet<usize>,
     /// Not coherent: lines to be cleaned (true) or invalidated at the next barrier.
     outstanding: Vec<(usize, bool)>,
     broken: Vec<(&'static str, usize)>,
@@ -63,6 +65,7 @@ impl Naive {
             early: BTreeMap::new(),
             cache: vec![0; BYTES],
             dirty: vec![false; BYTES],
+            overwritten: BTreeSet::new(),
             outstanding: Vec::new(),
             broken: Vec::new(),
         }
@@ -129,8 +132,10 @@ impl Naive {
             let not_stored: Vec<usize> = (word..word + 8).filter(|&byte| !self.dirty[byte]).collect();
             let harmless = not_stored.iter().all(|&byte| self.cache[byte] == self.fetch(byte))
                 || not_stored.iter().all(|&byte| self.cache[byte] == self.irs[byte]);
-            if !harmless {
-                self.broken.push(("VMT-21", word));
+            match self.claims[word] {
+                Some(_) if !harmless => self.broken.push(("VMT-21", word)),
+                None if !harmless => _ = self.overwritten.insert(word),
+                _ => {}
             }
             for byte in word..word + 8 {
                 if self.dirty[byte] || !harmless {
@@ -178,8 +183,24 @@ impl Naive {
             if let Some(byte) = waiting {
                 self.broken.push((if self.coherent { "COH-1" } else { "COH-2" }, byte / 8 * 8));
             }
-            if !self.coherent && claim.owner().structure.rules().whole_lines && !at.is_multiple_of(self.line) {
+            let structure = claim.owner().structure;
+            let first = at / self.line * self.line;
+            let last = (at + size).next_multiple_of(self.line);
+            let shares = match structure {
+                StructureKind::VpeDescriptor => {
+                    (first..at / 8 * 8).chain((at + size).next_multiple_of(8)..last).any(|byte| {
+                        self.claims[byte].is_some_and(|other| other.owner().structure != StructureKind::VpeDescriptor)
+                    })
+                }
+                _ => structure.rules().whole_lines && !at.is_multiple_of(self.line),
+            };
+            if !self.coherent && shares {
                 self.broken.push(("COH-6", at));
+            }
+            for word in bytes.clone().step_by(8) {
+                if self.overwritten.remove(&word) {
+                    self.broken.push(("VMT-21", word));
+                }
             }
         }
         for byte in bytes {
@@ -210,10 +231,17 @@ impl Naive {
 
     fn step(&mut self, op: Op) -> u64 {
         match op {
+            Op::Load { at, .. } if self.overwritten.remove(&(at / 8 * 8)) => {
+                self.broken.push(("VMT-21", at / 8 * 8));
+                self.step(op)
+            }
             Op::Load { at, width } => (0..width).rev().fold(0, |value, i| value << 8 | u64::from(self.load(at + i))),
             Op::Store { at, width, value } => {
                 self.judge_store(at, width, value);
                 self.early.retain(|byte, _| byte / 8 != at / 8);
+                if width == 8 {
+                    self.overwritten.remove(&at);
+                }
                 if !self.coherent {
                     self.finish(at / self.line);
                 }
@@ -236,6 +264,7 @@ impl Naive {
                     let before = self.fetch(byte);
                     self.early.entry(byte).or_insert(before);
                 }
+                self.overwritten.remove(&(at / 8 * 8));
                 for i in 0..width {
                     self.irs[at + i] = value.to_le_bytes()[i];
                 }

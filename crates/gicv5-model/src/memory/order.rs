@@ -220,13 +220,28 @@ impl Memory {
         if stored == Halves::NONE && !stale {
             return;
         }
-        if stale {
-            report.violate(rules::VMT_21, self.place(offset), memory, word, || {
-                "a line written back carried old bytes next to those that software stored, over what the IRS had written"
-                    .into()
-            });
+        if stale && self.claim_at(offset).is_some() {
+            self.report_overwritten(report, offset, memory, word);
+        } else if stale {
+            self.overwritten.insert(offset);
         }
         self.store_in_memory(offset, if stale { Halves::BOTH } else { stored }, word);
+    }
+
+    /// Somebody reads a word, or the IRS takes it, in which a line written back may have replaced what the IRS had left.
+    #[cold]
+    pub(super) fn judge_overwritten(&mut self, report: &mut Report, offset: u64) {
+        if self.overwritten.remove(&offset) {
+            let word = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
+            self.report_overwritten(report, offset, 0, word);
+        }
+    }
+
+    fn report_overwritten(&self, report: &mut Report, offset: u64, old: u64, new: u64) {
+        report.violate(rules::VMT_21, self.place(offset), old, new, || {
+            "a line written back carried old bytes next to those that software stored, over what the IRS had written"
+                .into()
+        });
     }
 
     /// The place that an offset in RAM is.

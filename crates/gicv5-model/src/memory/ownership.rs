@@ -157,6 +157,10 @@ impl Memory {
             return Err(BusError { address });
         };
         self.judge_claim(report, irs, bytes.clone(), claim.owner());
+        if !self.overwritten.is_empty() {
+            let found: Vec<u64> = self.overwritten.range(bytes.start & !7..bytes.end).copied().collect();
+            found.into_iter().for_each(|offset| self.judge_overwritten(report, offset));
+        }
         if self.snoops(irs) {
             self.collect(report, bytes.clone());
         }
@@ -260,12 +264,26 @@ impl Memory {
         let inside_its_block = self.heap.block_at(bytes.start).is_none_or(|(start, block)| {
             bytes.start / line * line >= start && bytes.end.next_multiple_of(line) <= start + block.layout.size()
         });
-        let on_its_own = !owner.structure.rules().whole_lines || bytes.start.is_multiple_of(line);
+        // Descriptors of VPEs may lie close together, as the IRS alone writes to them (VPE-21).
+        let on_its_own = match owner.structure {
+            StructureKind::VpeDescriptor => {
+                let before = bytes.start / line * line..bytes.start;
+                let after = bytes.end.next_multiple_of(8)..bytes.end.next_multiple_of(line);
+                [before, after].into_iter().all(|beside| self.is_free_or(beside, StructureKind::VpeDescriptor))
+            }
+            structure => !structure.rules().whole_lines || bytes.start.is_multiple_of(line),
+        };
         if !inside_its_block || !on_its_own {
             report.violate(rules::COH_6, Place::Structure(self.address(bytes.start), owner), 0, 0, || {
                 "the IRS took over a structure that shares a cache line with something else".into()
             });
         }
+    }
+
+    /// Whether memory is free, or part of structures of one kind.
+    fn is_free_or(&self, bytes: Range<u64>, kind: StructureKind) -> bool {
+        let mut words = (bytes.start..bytes.end).step_by(8);
+        words.all(|offset| self.claim_at(offset).is_none_or(|claim| claim.owner().structure == kind))
     }
 
     /// The first word of a range that is not free.

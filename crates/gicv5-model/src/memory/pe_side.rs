@@ -58,6 +58,9 @@ impl Memory {
             self.moment(report);
             self.refill_by_chance(offset);
         }
+        if !self.overwritten.is_empty() {
+            self.judge_overwritten(report, offset);
+        }
         let (number, granule) = (offset / PAGE, (offset % PAGE) as usize / 8);
         if let Some(cached) = self.cached(number) {
             let line = self.line_of(granule);
@@ -87,6 +90,9 @@ impl Memory {
             Width::W32 => half(offset, value as u32),
             Width::W64 => (Halves::BOTH, value),
         };
+        if width == Width::W64 && !self.overwritten.is_empty() {
+            self.overwritten.remove(&offset);
+        }
         if !self.read_early.is_empty() {
             // A PE sees its own stores.
             self.read_early.remove(&(offset & !7));
