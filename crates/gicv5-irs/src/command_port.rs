@@ -184,7 +184,8 @@ impl<P: Platform> Domain<P> {
                     }
                     _ => (CommandErrorKind::Contended { waited: stalled.waited }, 0),
                 };
-                let taken_over = if idle { turn.take_over(&stalled) } else { None };
+                // An owner between two commands may be at the entries of a table, and is not waiting for the IRS: it stays.
+                let taken_over = if idle && last.is_some() { turn.take_over(&stalled) } else { None };
                 taken_over.ok_or(CommandError { irs, command, place, value, kind })?
             }
         };
@@ -302,7 +303,13 @@ impl<P: Platform> Port<'_, P> {
             return Err(self.error(command, 0, CommandErrorKind::TakenOver));
         }
         let idle = self.idle_by(deadline).await;
-        if self.turn.act(|| ()).is_none() {
+        let ended = idle.is_ok();
+        let mine = self.turn.act(|| {
+            if ended {
+                self.unknown.with(|state| *state = None);
+            }
+        });
+        if mine.is_none() {
             // It has ended, but so may have what another has done since.
             return Err(self.error(command, 0, CommandErrorKind::TakenOver));
         }
