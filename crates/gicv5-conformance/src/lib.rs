@@ -19,7 +19,7 @@
 //! }
 //!
 //! fn on_any_machine<B: Bench + 'static>(bench: &B, pe: &BenchPe<'_, B>) -> usize {
-//!     run(bench, pe, |test| test.name.starts_with("priority::"), &mut Lines).failed
+//!     run(bench, pe, None, |test| test.name.starts_with("priority::"), &mut Lines).failed
 //! }
 //! ```
 //!
@@ -38,6 +38,9 @@
 //! **Before the first test** nothing is written: the tests of group `reset` see the machine as it comes.
 //!
 //! **An exception** that a test runs into ends that test and no other, if the bench can (see [`Bench::attempt`]).
+//!
+//! **What the rules leave open** is not tested, but where software relies on one position: such a test names a [`Profile`]. It
+//! fails where the runner is told to hold the machine to that profile, and is [open](Verdict::Open) otherwise.
 //!
 //! # Adding a test
 //!
@@ -60,6 +63,7 @@ mod disorder;
 mod features;
 mod lab;
 mod outcome;
+mod profile;
 pub mod random;
 mod suite;
 mod survey;
@@ -73,6 +77,7 @@ pub use lab::virt;
 pub use lab::virt::{VirtualIst, Vm, VmTable, World};
 pub use lab::{A_WHILE, FRAME, Lab, MAX_PES, SOON, TableBlock, acknowledge, config, until};
 pub use outcome::{Failure, Outcome, Value, Verdict, expect};
+pub use profile::Profile;
 pub use suite::{Observer, Summary, run, tests};
 pub use survey::{IrsState, PeState};
 pub use test::Test;

@@ -6,6 +6,7 @@ use gicv5_arch::IntId;
 
 use crate::bench::Stopped;
 use crate::features::Need;
+use crate::profile::Profile;
 
 /// A value in a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -120,17 +121,21 @@ pub enum Verdict {
     Pass,
     /// It does not.
     Fail(Failure),
+    /// It does not what a [`Profile`] needs, which it may: the rules leave that open, and the runner was not told to hold the
+    /// machine to the profile.
+    Open(Profile, Failure),
     /// The ID registers say that it has not what the test needs.
     NotApplicable(Need),
 }
 
 impl Verdict {
-    /// `pass`, `fail` or `not-applicable`.
+    /// `pass`, `fail`, `open` or `not-applicable`.
     #[must_use]
     pub const fn status(&self) -> &'static str {
         match self {
             Verdict::Pass => "pass",
             Verdict::Fail(_) => "fail",
+            Verdict::Open(..) => "open",
             Verdict::NotApplicable(_) => "not-applicable",
         }
     }

@@ -4,6 +4,7 @@ use crate::bench::Bench;
 use crate::features::Need;
 use crate::lab::Lab;
 use crate::outcome::Outcome;
+use crate::profile::Profile;
 
 /// A test.
 pub struct Test<B: Bench> {
@@ -15,5 +16,7 @@ pub struct Test<B: Bench> {
     pub rules: &'static [&'static str],
     /// What it needs of the machine.
     pub needs: &'static [Need],
+    /// The software that needs this, if the rules leave it open.
+    pub profile: Option<Profile>,
     pub(crate) body: fn(&Lab<'_, B>) -> Outcome,
 }

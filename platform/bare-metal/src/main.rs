@@ -45,7 +45,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarch64_rt::entry;
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
-use gicv5_conformance::{Bench, MAX_PES, Observer, Stopped, Test, Verdict};
+use gicv5_conformance::{Bench, MAX_PES, Observer, Profile, Stopped, Test, Verdict};
 use gicv5_conformance_drivers::DriverError;
 use gicv5_hal::Pe;
 
@@ -151,10 +151,14 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         }
         option("only=").is_none_or(|text| test.name.contains(text))
     };
-    let summary = gicv5_conformance::run(&board, &Pe::new(&pe::ThisPe), chosen, &mut Lines(&board.console));
+    let profile = option("profile=").map(|name| match Profile::named(name) {
+        Some(profile) => profile,
+        None => refuse(&board.console, "profile= names no profile of docs/conformance.md"),
+    });
+    let summary = gicv5_conformance::run(&board, &Pe::new(&pe::ThisPe), profile, chosen, &mut Lines(&board.console));
     board.console.print(format_args!(
-        "{} passed, {} failed, {} not applicable\n",
-        summary.passed, summary.failed, summary.not_applicable
+        "{} passed, {} failed, {} open, {} not applicable\n",
+        summary.passed, summary.failed, summary.open, summary.not_applicable
     ));
     end(if summary.failed == 0 { ALL_PASSED } else { SOME_FAILED })
 }
@@ -258,6 +262,7 @@ impl Observer<Board> for Lines<'_> {
         match verdict {
             Verdict::Pass => self.0.print(format_args!("\n")),
             Verdict::Fail(failure) => self.0.print(format_args!(": {failure}\n")),
+            Verdict::Open(profile, failure) => self.0.print(format_args!(": {failure}; {} needs it\n", profile.name())),
             Verdict::NotApplicable(need) => self.0.print(format_args!(": needs {need}\n")),
         }
     }

@@ -28,7 +28,7 @@ const BOOTS: usize = 40;
 pub(super) struct Ended {
     /// The test.
     pub(super) name: String,
-    /// `pass`, `fail`, `not-applicable`, or `stopped` if it took the machine along.
+    /// `pass`, `fail`, `open`, `not-applicable`, or `stopped` if it took the machine along.
     pub(super) status: String,
     /// Why, if it did not pass.
     pub(super) message: String,
@@ -299,7 +299,7 @@ fn parse(line: &str) -> Option<Line> {
         return None;
     }
     let rest = rest.trim_start();
-    let ended = ["pass", "fail", "not-applicable"].into_iter().find_map(|status| {
+    let ended = ["pass", "fail", "open", "not-applicable"].into_iter().find_map(|status| {
         let rest = rest.strip_prefix(status)?.trim_start().strip_prefix('[')?;
         let message = rest.split_once("]: ").map_or("", |(_, message)| message);
         Some(Ended { name: name.into(), status: status.into(), message: message.into() })
@@ -318,6 +318,7 @@ mod tests {
         };
         assert_eq!(parse("a::b ... pass [PRI-3, INS-1]"), ended("pass", ""));
         assert_eq!(parse("a::b ... fail [PRI-3]: x: expected 1, actual 2"), ended("fail", "x: expected 1, actual 2"));
+        assert_eq!(parse("a::b ... open [PRI-3]: x: expected 1, actual 2"), ended("open", "x: expected 1, actual 2"));
         assert_eq!(parse("a::b ... not-applicable [PRI-3]: needs 2 PEs"), ended("not-applicable", "needs 2 PEs"));
         assert_eq!(parse("a::b ..."), Some(Line::Started("a::b".into())));
         assert_eq!(parse("a::b ... **ERROR"), Some(Line::Started("a::b".into())));

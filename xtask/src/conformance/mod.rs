@@ -209,7 +209,7 @@ fn judge(name: &str, version: &str, run: Run, model: &str, qemu: &str) -> Judgem
     match (model, qemu) {
         ("fail", _) => Judgement::ModelFails,
         ("pass", "pass") if known => Judgement::Repaired,
-        ("pass", "pass") | ("not-applicable", "not-applicable") => Judgement::Same,
+        ("pass", "pass") | ("open", "open") | ("not-applicable", "not-applicable") => Judgement::Same,
         ("pass", "fail" | "stopped") if known => Judgement::Known,
         _ => Judgement::Unknown,
     }

@@ -1,13 +1,14 @@
 //! The tests, a file for each group.
 
 use crate::bench::Bench;
+use crate::profile::Profile;
 use crate::test::Test;
 
 /// Declares the tests of a group: for each a function, and an entry in the group's list.
 macro_rules! group {
     ($group:literal; $(
         #[doc = $about:literal]
-        fn $name:ident($lab:ident) rules[$($rule:literal),* $(,)?] needs[$($need:expr),* $(,)?] $body:block
+        fn $name:ident($lab:ident) rules[$($rule:literal),* $(,)?] needs[$($need:expr),* $(,)?] $(profile[$profile:expr])? $body:block
     )*) => {
         $(
             #[doc = $about]
@@ -21,11 +22,17 @@ macro_rules! group {
                     about: $about,
                     rules: &[$($rule),*],
                     needs: &[$($need),*],
+                    profile: $crate::tests::only(&[$($profile)?]),
                     body: $name::<B>,
                 }),*]
             }
         }
     };
+}
+
+/// The profile of a test that names one.
+const fn only(profiles: &[Profile]) -> Option<Profile> {
+    profiles.first().copied()
 }
 
 // Plain lines, so that `cargo fmt` finds the files. The compiler finds a file that `groups` forgets.

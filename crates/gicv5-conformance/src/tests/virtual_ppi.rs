@@ -190,6 +190,22 @@ group! { "virtual_ppi";
         expect("GICR CDIA", None, lab::acknowledge(lab.pe))
     }
 
+    /// PPIs reach a guest that has no VPE: it is signalled, acknowledges, drops and deactivates.
+    fn ppis_reach_a_guest_without_a_vpe(lab) rules["HPPI-7", "RES-6"] needs[Need::Guests] profile[Profile::Linux71] {
+        // What that KVM writes, and all of it.
+        lab.pe.write(ICH_VCTLR_EL2::ZERO.with_en(true));
+        lab.set_virtual_mask(true, 31);
+        lab.virtual_ppi(Ppi::SW_PPI, 0)?;
+        pend(lab, Ppi::SW_PPI.mask());
+        lab.expect_virtual(0, Ppi::SW_PPI)?;
+        lab.expect_guest_takes(0, Some(Ppi::SW_PPI.into()))?;
+        expect("ICH_PPI_ACTIVER0_EL2", Ppi::SW_PPI.mask(), lab.sysreg(SysReg::ich_ppi_activer(BANK)))?;
+        expect("ICH_APR_EL2", 1, lab.sysreg(SysReg::ICH_APR_EL2))?;
+        lab.expect_no_virtual(0)?;
+        lab.guest_finishes(0, Ppi::SW_PPI)?;
+        expect("ICH_PPI_ACTIVER0_EL2", 0, lab.sysreg(SysReg::ich_ppi_activer(BANK)))
+    }
+
     /// PPIs of the second bank and of the upper half of the first work like the others, as far as they are there.
     fn high_ppis_work(lab) rules["PPI-1", "PPI-6"] needs[Need::Virt] {
         lab.resident()?;

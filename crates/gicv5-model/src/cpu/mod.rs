@@ -2,9 +2,9 @@
 //!
 //! The IRS offers an interface one candidate; the interface weighs it against its own PPIs and applies enable, mask and
 //! running priority to the winner (HPPI-3). Both sides are the same [`Interface`]; nothing in it knows where the candidate
-//! came from. They differ in what competes ([`Cpu::contest`]): the virtual side has an HPPI only while a VPE is resident
-//! (HPPI-7), leaves the IRS's candidate out under IRICHPPIDIS (RES-12), and takes the pending bit of a directly injected
-//! PPI from the physical side (PPI-7).
+//! came from. They differ in what competes ([`Cpu::contest`]): the virtual side has a candidate of the IRS only while a VPE is
+//! resident (HPPI-7), leaves it out under IRICHPPIDIS (RES-12), and takes the pending bit of a directly injected PPI from the
+//! physical side (PPI-7).
 //!
 //! A register write acts when it is synchronised. Writes wait in the order of the program; the machine lets them act,
 //! because a write of ICH_CONTEXTR_EL2 asks the IRS ([`crate::engine::residency`]).
@@ -27,7 +27,7 @@ pub(crate) use interface::Ppis;
 use interface::{Bits, Contest, Interface, assign, bank, test};
 pub(crate) use registers::{Register, Side};
 
-use crate::words::config::{HiddenPpi, Switches, Tie, VirtualEnable};
+use crate::words::config::{HiddenPpi, PpisAlone, Switches, Tie, VirtualEnable};
 
 /// The CPU interfaces of one PE.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -41,6 +41,7 @@ pub(crate) struct Cpu {
     tie: Tie,
     enable: VirtualEnable,
     hidden: HiddenPpi,
+    alone: PpisAlone,
     /// Writes that no context synchronisation has followed yet, in order (SYN-5, SYN-6).
     unsynchronised: VecDeque<(Register, u64)>,
 }
@@ -60,6 +61,7 @@ impl Cpu {
             tie: switches.tie,
             enable: switches.residency.enable,
             hidden: switches.residency.hidden,
+            alone: switches.residency.alone,
             unsynchronised: VecDeque::new(),
         }
     }
@@ -107,12 +109,23 @@ impl Cpu {
 
     fn virtual_contest(&self, virt: &VirtualCpu) -> Option<Contest> {
         let on = virt.vctlr.en() || self.enable == VirtualEnable::NotNeeded;
-        // There is a virtual HPPI for the resident VPE only (HPPI-7), and none beside the legacy interface (INS-21).
-        if virt.resident.is_none() || !on || virt.vctlr.v3() {
+        // No virtual HPPI beside the legacy interface (INS-21).
+        if !self.has_virtual_domain(virt) || !on || virt.vctlr.v3() {
             return None;
         }
-        let irs = virt.interface.offered.filter(|_| !virt.context.irichppidis());
+        // The IRS has candidates for the resident VPE only (HPPI-7).
+        let irs = virt.interface.offered.filter(|_| virt.resident.is_some() && !virt.context.irichppidis());
         Some(Contest { ppis: self.signalled_ppis(virt), irs, tie: self.tie })
+    }
+
+    /// Whether something can be signalled in the virtual domain: to the resident VPE, or from PPIs alone (HPPI-7).
+    fn has_virtual_domain(&self, virt: &VirtualCpu) -> bool {
+        virt.resident.is_some() || self.alone == PpisAlone::Compete
+    }
+
+    /// Whether a drop or a deactivation of a PPI in the virtual domain finds somebody to act for (RES-6).
+    pub(crate) fn acts_virtually(&self) -> bool {
+        self.virt.as_deref().is_some_and(|virt| self.has_virtual_domain(virt))
     }
 
     /// The virtual PPIs that are pending and may be candidates.

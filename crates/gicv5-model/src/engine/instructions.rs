@@ -81,9 +81,9 @@ impl MachineState {
             Acted::Physical => {
                 state.cpu.drop_priority(Side::Physical);
             }
-            // Without a VPE there is nobody to act for (RES-6). If the PE has not been told, what is its own goes on (RES-23).
+            // What is the PE's own goes on without the IRS (RES-6, RES-23).
             Acted::Virtual(None) => {
-                if state.cpu.el2().is_some_and(|virt| virt.resident().is_some()) {
+                if state.cpu.acts_virtually() {
                     state.cpu.drop_priority(Side::Virtual);
                 }
             }
@@ -114,8 +114,10 @@ impl MachineState {
                 }
             }
         }
-        if let Acted::Virtual(Some((vm, vpe))) = on {
-            self.report.event(|| Event::VirtualAcknowledge { pe, vm, vpe, interrupt: id, priority });
+        if let Acted::Virtual(resident) = on {
+            if let Some((vm, vpe)) = resident {
+                self.report.event(|| Event::VirtualAcknowledge { pe, vm, vpe, interrupt: id, priority });
+            }
             // The pending bit of a PPI injected directly is the host's as well (PPI-10).
             self.show_signals(index, Side::Physical);
         }
@@ -157,7 +159,7 @@ impl MachineState {
             }
             GicInsn::GIC_CDDI | GicInsn::GIC_VDDI => {
                 if let Some(id) = DeactivateOperand::new_with_raw_value(xt).int_id() {
-                    self.deactivate(pe, on, id);
+                    self.deactivate(pe, by, on, id);
                 }
             }
             _ => {
@@ -216,18 +218,25 @@ impl MachineState {
     }
 
     /// Deactivates (INS-5).
-    fn deactivate(&mut self, pe: usize, on: Acted, interrupt: IntId) {
-        let Some(space) = on.space() else { return };
+    fn deactivate(&mut self, pe: usize, by: Level, on: Acted, interrupt: IntId) {
         if let Acted::Virtual(Some((vm, vpe))) = on {
             let pe = PeIndex(pe as u16);
             self.report.event(|| Event::VirtualDeactivate { pe, vm, vpe, interrupt });
         }
-        if let Ok(id) = IrsIntId::try_from(interrupt) {
-            return self.change_in(pe, space, id, |entry| entry.with_active(false));
-        }
-        // A PPI belongs to the PE, and only the domain that owns it deactivates it (INS-7).
-        if let IntId::Ppi(ppi) = interrupt {
-            self.on_cpu(pe, |cpu| cpu.deactivate_ppi(on.side(), ppi));
+        match (IrsIntId::try_from(interrupt), interrupt, on.space()) {
+            (Ok(id), _, Some(space)) => {
+                return self.change_in(pe, space, id, |entry| entry.with_active(false));
+            }
+            // A PPI belongs to the PE, and only the domain that owns it deactivates it (INS-7). A guest needs no VPE for that
+            // (RES-6), a VDDI does (INS-17).
+            (_, IntId::Ppi(ppi), space) => {
+                self.on_cpu(pe, |cpu| {
+                    if space.is_some() || by == Level::Guest && cpu.acts_virtually() {
+                        cpu.deactivate_ppi(on.side(), ppi);
+                    }
+                });
+            }
+            _ => return,
         }
         self.show_signals(pe, on.side());
     }

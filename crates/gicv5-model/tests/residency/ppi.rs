@@ -21,10 +21,48 @@ fn a_virtual_ppi_is_pending_because_the_hypervisor_says_so() {
             // Acknowledged, an edge is gone; a level stays until the hypervisor lowers it (ISM-3, ISM-4).
             assert_eq!(bench.virq(PE0), ppi == Ppi::CNTV);
             bench.put(PE0, None);
-            assert!(!bench.virq(PE0), "HPPI-7");
             bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, 0);
         }
         bench.clean();
+    }
+}
+
+#[test]
+fn a_guest_with_ppis_only_and_no_vpe_takes_them_where_ppis_compete_alone() {
+    // HPPI-7, RES-6, and open question 29 in every position: what KVM in Linux 7.1 to 7.3 writes for a guest with PPIs only.
+    for position in PpisAlone::POSITIONS {
+        for mut config in [config(2), eager(2)] {
+            config.switches.residency.alone = *position;
+            let (bench, alone) = (GuestBench::new(config), *position == PpisAlone::Compete);
+            let (host, guest) = (bench.host(PE0), bench.guest(PE0));
+            host.write(ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(priority(31)));
+            host.write_raw(SysReg::ICH_PPI_ENABLER0_EL2, Ppi::SW_PPI.mask());
+            host.write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::SW_PPI.mask());
+            host.isb();
+            assert_eq!((bench.virq(PE0), bench.virq(PE1)), (alone, false));
+            assert_eq!(
+                HPPIR::new_with_raw_value(guest.read_raw(SysReg::ICC_HPPIR_EL1)).int_id(),
+                alone.then(|| Ppi::SW_PPI.into())
+            );
+            assert_eq!(guest.cdia().int_id(), alone.then(|| Ppi::SW_PPI.into()));
+            guest.gsb_ack();
+            guest.isb();
+            assert!(!bench.virq(PE0) || !alone);
+            let active = || (host.read_raw(SysReg::ICH_PPI_ACTIVER0_EL2), host.read_raw(SysReg::ICH_APR_EL2));
+            assert_eq!(active(), if alone { (Ppi::SW_PPI.mask(), 1) } else { (0, 0) });
+            host.write_raw(SysReg::ICH_PPI_ACTIVER0_EL2, Ppi::SW_PPI.mask());
+            host.write_raw(SysReg::ICH_APR_EL2, 1);
+            host.isb();
+            // A hypervisor's own VDDI has no VPE to act for (INS-17).
+            host.gic(GicInsn::GIC_VDDI, DeactivateOperand::naming(Ppi::SW_PPI.into()).raw_value());
+            host.gsb_sys();
+            assert_eq!(active(), (Ppi::SW_PPI.mask(), 1));
+            guest.cdeoi();
+            guest.cddi(Ppi::SW_PPI.into());
+            guest.gsb_sys();
+            assert_eq!(active(), if alone { (0, 0) } else { (Ppi::SW_PPI.mask(), 1) });
+            bench.clean();
+        }
     }
 }
 

@@ -95,12 +95,20 @@ impl Naive {
         Naive { switches, interrupts, pes: vec![pe; PES] }
     }
 
+    /// Whether a PE has a virtual domain: that of the resident VPE, or of PPIs alone.
+    fn has_virtual_domain(&self, n: usize) -> bool {
+        self.pes[n].resident.is_some() || self.switches.residency.alone == PpisAlone::Compete
+    }
+
     /// The most urgent priority that competes on a PE, and everything that has it.
     fn best(&self, n: usize) -> Option<(u8, Vec<IntId>)> {
         let pe = &self.pes[n];
-        let (vm, vpe) = pe.resident?;
+        if !self.has_virtual_domain(n) {
+            return None;
+        }
         let here = |((of, _), state): &(&(VmId, IrsIntId), &State)| {
-            *of == vm && state.target == vpe.raw_value() && state.is_candidate() && !pe.irichppidis
+            let mine = pe.resident.is_some_and(|(vm, vpe)| *of == vm && state.target == vpe.raw_value());
+            mine && state.is_candidate() && !pe.irichppidis
         };
         // One candidate: the most urgent, any of the equals.
         let candidates = self.interrupts.iter().filter(here).map(|((_, id), state)| (state.priority, IntId::from(*id)));
@@ -150,10 +158,11 @@ impl Naive {
         }
     }
 
-    fn deactivate_ppi(&mut self, n: usize, id: Ppi) {
+    fn deactivate_ppi(&mut self, n: usize, id: Ppi, by_guest: bool) {
+        let acts = self.pes[n].resident.is_some() || by_guest && self.has_virtual_domain(n);
         let hides = self.switches.residency.hidden == HiddenPpi::NeverSignalled;
         let pe = &mut self.pes[n];
-        if let Some(ppi) = pe.ppis.get_mut(&id.id()).filter(|_| pe.resident.is_some()) {
+        if let Some(ppi) = pe.ppis.get_mut(&id.id()).filter(|_| acts) {
             ppi.active &= ppi.hidden && hides;
         }
     }
@@ -301,7 +310,7 @@ fn step(bench: &GuestBench, naive: &mut Naive, op: Op) -> Result<(), String> {
             host(n).gic(insn, xt);
         }
         Op::DeactivatePpi(n, ppi, by_guest) => {
-            naive.deactivate_ppi(n, ppi);
+            naive.deactivate_ppi(n, ppi, by_guest);
             match by_guest {
                 true => bench.guest(pe(n)).cddi(ppi.into()),
                 false => _ = host(n).gic(GicInsn::GIC_VDDI, DeactivateOperand::naming(ppi.into()).raw_value()),
@@ -318,7 +327,7 @@ fn step(bench: &GuestBench, naive: &mut Naive, op: Op) -> Result<(), String> {
             }
         }
         Op::Drop(n) => {
-            if naive.pes[n].resident.is_some() {
+            if naive.has_virtual_domain(n) {
                 naive.pes[n].active.pop_first();
             }
             bench.guest(pe(n)).cdeoi();

@@ -74,7 +74,7 @@ fn run_one(kind: MachineKind, pes: u16, name: &str, spoil: Option<u64>, bit: u64
     let is_about_reset = |name: &str| name.starts_with("reset::");
     let first = gicv5_conformance::tests::<ModelBench>().map(|test| test.name).find(|first| !is_about_reset(first));
     let first = first.filter(|_| !is_about_reset(name));
-    gicv5_conformance::run(&bench, &pe, |test| test.name == name || Some(test.name) == first, &mut case);
+    gicv5_conformance::run(&bench, &pe, None, |test| test.name == name || Some(test.name) == first, &mut case);
     Ok(case.ended)
 }
 

@@ -16,6 +16,7 @@ use crate::output::{self, Console, FAINT, HEADING, NAME, PROBLEM, REMARK, styled
 pub(super) enum Status {
     Pass,
     Fail,
+    Open,
     NotApplicable,
 }
 
@@ -37,6 +38,7 @@ pub(super) struct Report {
     pes: u16,
     passed: usize,
     failed: usize,
+    open: usize,
     not_applicable: usize,
     pub(super) tests: Vec<TestReport>,
     pub(super) interrupted: bool,
@@ -44,13 +46,14 @@ pub(super) struct Report {
 
 impl Report {
     pub(super) fn new(machine: &'static str, pes: u16) -> Report {
-        Report { machine, pes, passed: 0, failed: 0, not_applicable: 0, tests: Vec::new(), interrupted: false }
+        Report { machine, pes, passed: 0, failed: 0, open: 0, not_applicable: 0, tests: Vec::new(), interrupted: false }
     }
 
     pub(super) fn push(&mut self, test: TestReport) {
         match test.status {
             Status::Pass => self.passed += 1,
             Status::Fail => self.failed += 1,
+            Status::Open => self.open += 1,
             Status::NotApplicable => self.not_applicable += 1,
         }
         self.tests.push(test);
@@ -66,6 +69,7 @@ impl Report {
             let status = match test.status {
                 Status::Pass => styled(NAME, "pass"),
                 Status::Fail => styled(PROBLEM, "FAIL"),
+                Status::Open => styled(REMARK, "open"),
                 Status::NotApplicable => styled(REMARK, "n/a "),
             };
             let rules = styled(FAINT, format_args!("[{}]", test.rules.join(", ")));
@@ -81,8 +85,8 @@ impl Report {
         }
         let pes = output::count(self.pes.into(), "PE");
         let summary = format!(
-            "{} passed, {} failed, {} not applicable; model {}, {pes}",
-            self.passed, self.failed, self.not_applicable, self.machine
+            "{} passed, {} failed, {} open, {} not applicable; model {}, {pes}",
+            self.passed, self.failed, self.open, self.not_applicable, self.machine
         );
         writeln!(out, "{}", styled(HEADING, summary))?;
         if self.interrupted {
@@ -101,7 +105,7 @@ impl Report {
             self.machine,
             self.tests.len(),
             self.failed,
-            self.not_applicable
+            self.open + self.not_applicable
         );
         for test in &self.tests {
             let (group, name) = test.name.split_once("::").unwrap_or(("", test.name));
@@ -115,7 +119,9 @@ impl Report {
                     escaped(test.about),
                     test.rules.join(", ")
                 ),
-                Status::NotApplicable => writeln!(text, ">\n    <skipped message=\"{message}\"/>\n  </testcase>"),
+                Status::Open | Status::NotApplicable => {
+                    writeln!(text, ">\n    <skipped message=\"{message}\"/>\n  </testcase>")
+                }
             };
         }
         text += "</testsuite>\n";

@@ -4,11 +4,12 @@ use std::collections::BTreeSet;
 use std::sync::atomic::AtomicBool;
 
 use gicv5_arch::irs::IRS_IDR0;
+use gicv5_conformance::Profile;
 use gicv5_facts::RuleBook;
 use gicv5_hal::Coherency;
 use gicv5_model::config::Eagerness;
 use gicv5_model::config::Tie;
-use gicv5_model::config::{DpsWithoutOneOfN, Effects, MachineConfig, SetPending, Switch, Switches};
+use gicv5_model::config::{DpsWithoutOneOfN, Effects, MachineConfig, PpisAlone, SetPending, Switch, Switches};
 
 use super::bench::{MachineKind, ModelBench, config};
 use super::report::{Report, Status};
@@ -16,7 +17,7 @@ use super::{is_chosen, on_machine};
 
 fn run(config: MachineConfig) -> Report {
     let mut report = Report::new("test", 0);
-    on_machine(config, &[], &AtomicBool::new(false), &mut report).unwrap();
+    on_machine(config, None, &[], &AtomicBool::new(false), &mut report).unwrap();
     report
 }
 
@@ -56,6 +57,24 @@ fn the_suite_accepts_every_choice_that_the_architecture_leaves_open() {
         machine.switches.tie = tie;
         machine.switches.pe_dps = pe_dps;
         all_hold(&format!("{effects:?} {tie:?} {pe_dps:?}"), machine);
+    }
+}
+
+#[test]
+fn ppis_without_a_vpe_fail_a_machine_that_is_held_to_linux_7_1_and_are_open_otherwise() {
+    let name = "virtual_ppi::ppis_reach_a_guest_without_a_vpe";
+    for (alone, profile, status) in [
+        (PpisAlone::Compete, None, Status::Pass),
+        (PpisAlone::Compete, Some(Profile::Linux71), Status::Pass),
+        (PpisAlone::NotSignalled, None, Status::Open),
+        (PpisAlone::NotSignalled, Some(Profile::Linux71), Status::Fail),
+    ] {
+        let mut machine = config(MachineKind::Full, 2);
+        machine.switches.residency.alone = alone;
+        let mut report = Report::new("test", 2);
+        on_machine(machine, profile, &[name.to_owned()], &AtomicBool::new(false), &mut report).unwrap();
+        let ended: Vec<_> = report.tests.iter().map(|test| (test.name, test.status)).collect();
+        assert_eq!(ended, [(name, status)], "{alone:?} {profile:?}: {:?}", report.tests[0].message);
     }
 }
 

@@ -259,6 +259,8 @@ switches! {
         hidden: HiddenPpi ["PPI-27"];
         /// Whether a disabled IRS forwards the candidate of a resident VPE.
         disabled_irs: ForwardingOfDisabledIrs ["GEN-21", "open question 18"];
+        /// Whether virtual PPIs compete while no VPE is resident.
+        alone: PpisAlone ["HPPI-7", "RES-6", "open question 29"];
         /// What becomes of a forwarded candidate whose IST or VM becomes invalid.
         withdrawn: WithdrawnCandidate ["IST-5", "VM-2", "open question 19"];
         /// What a read-configuration in the virtual domain answers while no VPE is resident.

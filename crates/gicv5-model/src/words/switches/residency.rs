@@ -116,3 +116,14 @@ choice! {
         NeverSignalled,
     }
 }
+
+choice! {
+    /// Whether virtual PPIs compete while no VPE is resident.
+    PpisAlone {
+        /// They compete, and a guest acknowledges, drops and deactivates them. KVM in Linux 7.1 to 7.3 needs it: its guests have
+        /// PPIs only, no VM table and no VPE.
+        Compete,
+        /// The virtual domain has no HPPI, and a drop or a deactivation there does nothing.
+        NotSignalled,
+    }
+}
