@@ -15,6 +15,17 @@ fn is_reserved(offset: u16) -> bool {
 }
 
 group! { "registers";
+    /// The system register enables of GICv3 read as ones and ignore writes.
+    fn sre_reads_as_ones(lab) rules["GEN-24", "GEN-25"] needs[Need::Virt] {
+        for (register, ones) in [(SysReg::ICC_SRE_EL1, 0x7), (SysReg::ICC_SRE_EL2, 0xf)] {
+            let name = register.name();
+            expect(name, ones, lab.sysreg(register))?;
+            lab.set_sysreg(register, 0);
+            expect(name, ones, lab.sysreg(register))?;
+        }
+        Ok(())
+    }
+
     /// Reserved offsets read as zero, everywhere in the frame.
     fn reserved_offsets_read_as_zero(lab) rules["GEN-9"] needs[] {
         for offset in (0..=(FRAME_BYTES - 4) as u16).step_by(4).filter(|offset| is_reserved(*offset)) {

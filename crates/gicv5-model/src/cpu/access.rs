@@ -2,7 +2,7 @@
 
 use gicv5_arch::layout::fields_mask;
 use gicv5_arch::sysreg::{
-    APR, Gcie, HPPIR, ICC_CR0_EL1, ICC_IAFFIDR_EL1, ICC_ICSR_EL1, ICC_IDR0_EL1, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2,
+    APR, Gcie, HPPIR, ICC_CR0_EL1, ICC_IAFFIDR_EL1, ICC_ICSR_EL1, ICC_IDR0_EL1, ICC_SRE_EL1, ICC_SRE_EL2, ICH_CONTEXTR_EL2, ICH_HFGITR_EL2,
     ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_VCTLR_EL2, ICH_VMCR_EL2, ID_AA64PFR2_EL1, PCR, PPI_PRIORITYR,
 };
 use gicv5_arch::{ActivePriorities, Priority};
@@ -54,6 +54,11 @@ impl Cpu {
                 .with_pri_bits(self.config.pri_bits)
                 .with_id_bits(self.config.id_bits)
                 .raw_value(),
+            // Every bit reads as one (GEN-25).
+            Register::Sre1 => ICC_SRE_EL1::ZERO.with_sre(true).with_dfb(true).with_dib(true).raw_value(),
+            Register::Sre2 => {
+                ICC_SRE_EL2::ZERO.with_enable(true).with_sre(true).with_dfb(true).with_dib(true).raw_value()
+            }
             Register::Pfr2 => ID_AA64PFR2_EL1::ZERO.with_gcie(Gcie::Implemented).raw_value(),
             _ => self.el2().map_or(0, |virt| match register {
                 Register::Vmcr => {

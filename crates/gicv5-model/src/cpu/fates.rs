@@ -58,8 +58,12 @@ impl Cpu {
         let needs_el2 = level == Level::Guest || register.belongs_to_el2();
         match self.el2() {
             None if needs_el2 => Err(Undefined),
-            // A legacy guest has no native register (INS-21). The feature register is no register of the interface.
-            Some(virt) if level == Level::Guest && virt.vctlr.v3() && register != Register::Pfr2 => Err(Undefined),
+            // A legacy guest has no native register (INS-21). The feature register is no register of the interface, and
+            // ICC_SRE_EL1 is one of GICv3's.
+            Some(virt) if level == Level::Guest && virt.vctlr.v3() => match register {
+                Register::Pfr2 | Register::Sre1 => Ok(register),
+                _ => Err(Undefined),
+            },
             _ => Ok(register),
         }
     }

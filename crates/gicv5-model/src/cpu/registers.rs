@@ -55,6 +55,9 @@ pub(crate) enum Register {
     Hfgitr,
     Dvir(usize),
     Hvir(usize),
+    /// Of GICv3, and there with EL2 (GEN-24).
+    Sre1,
+    Sre2,
 }
 
 /// The rows of registers that the PPIs share.
@@ -92,6 +95,7 @@ impl Register {
             SysReg::ICC_IAFFIDR_EL1 => Register::Iaffidr,
             SysReg::ICC_IDR0_EL1 => Register::Idr0,
             SysReg::ID_AA64PFR2_EL1 => Register::Pfr2,
+            SysReg::ICC_SRE_EL1 => Register::Sre1,
             _ => match PpiRow::of(name) {
                 Some((row, n)) => Register::Ppi(view, row, n),
                 None if level == Level::Host => return Register::of_el2(name),
@@ -100,7 +104,7 @@ impl Register {
         })
     }
 
-    /// True if the register shows the virtual side, so that it exists with virtualisation only.
+    /// True if the register exists with EL2 only: it shows the virtual side, or is one of GICv3's that EL2 brings along.
     pub(crate) fn belongs_to_el2(self) -> bool {
         match self {
             Register::Apr(side) | Register::Cr0(side) | Register::Pcr(side) | Register::Hppir(side) => {
@@ -115,7 +119,9 @@ impl Register {
             | Register::Hfgwtr
             | Register::Hfgitr
             | Register::Dvir(_)
-            | Register::Hvir(_) => true,
+            | Register::Hvir(_)
+            | Register::Sre1
+            | Register::Sre2 => true,
         }
     }
 
@@ -130,6 +136,7 @@ impl Register {
             SysReg::ICH_HFGRTR_EL2 => Register::Hfgrtr,
             SysReg::ICH_HFGWTR_EL2 => Register::Hfgwtr,
             SysReg::ICH_HFGITR_EL2 => Register::Hfgitr,
+            SysReg::ICC_SRE_EL2 => Register::Sre2,
             _ => return Register::of_el2_row(name),
         })
     }

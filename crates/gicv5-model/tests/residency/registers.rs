@@ -21,9 +21,31 @@ fn levels(register: SysReg) -> (bool, bool) {
         // The name of a guest's register leads there only from a guest.
         Reached::Via(_) => (false, true),
         _ if register == SysReg::ICC_HAPR_EL1 => (false, false),
-        // The model does not have them.
-        _ if [SysReg::ICC_SRE_EL1, SysReg::ICC_SRE_EL2].contains(&register) => (false, false),
         _ => (!name.ends_with("_EL3"), name.ends_with("_EL1")),
+    }
+}
+
+#[test]
+fn the_system_register_enables_of_gicv3_read_as_ones_and_ignore_writes() {
+    // GEN-24, GEN-25: for the host and, as EL1 sees it, for guests of both kinds.
+    let mut config = all_ppis(Effects::Early);
+    config.irses[0].pes[0].legacy = GcieLegacy::Present;
+    let bench = GuestBench::running(config);
+    let (host, guest) = (bench.host(PE0), bench.guest(PE0));
+    for v3 in [false, true] {
+        bench.put(PE0, None);
+        host.write(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(v3));
+        host.isb();
+        for (pe, register, ones) in
+            [(&host, SysReg::ICC_SRE_EL1, 0x7), (&host, SysReg::ICC_SRE_EL2, 0xf), (&guest, SysReg::ICC_SRE_EL1, 0x7)]
+        {
+            for value in [0, u64::MAX] {
+                pe.write_raw(register, value);
+                pe.isb();
+                assert_eq!(pe.read_raw(register), ones, "{register}, V3={v3}");
+            }
+        }
+        bench.clean();
     }
 }
 
