@@ -76,7 +76,7 @@ fn a_doorbell_lpi_belongs_to_one_vpe() {
     farm.set_doorbell(B, 0, doorbell(second)).unwrap();
     farm.set_doorbell(A, 1, doorbell(first)).unwrap();
     assert_eq!(rules(&farm.machine), ["DB-14"], "VPE 0 of VM 3 still names it");
-    farm.set_doorbell(A, 0, doorbell(first).with_dbv(false)).unwrap();
+    farm.set_doorbell(A, 0, doorbell(first).with_dbv(false).with_req_db(false)).unwrap();
     assert_eq!(rules(&farm.machine), [""; 0]);
     drop((one, two));
 }
@@ -90,7 +90,7 @@ fn a_doorbell_is_set_to_an_lpi_that_somebody_holds() {
     farm.set_doorbell(A, 0, doorbell(farm.host.lpi(&held))).unwrap();
     farm.set_doorbell(A, 1, doorbell(elsewhere)).unwrap();
     assert_eq!(rules(&farm.machine), [""; 0], "LPI 64 is not this host's to hand out");
-    farm.set_doorbell(B, 0, doorbell(free).with_dbv(false)).unwrap();
+    farm.set_doorbell(B, 0, doorbell(free).with_dbv(false).with_req_db(false)).unwrap();
     assert_eq!(rules(&farm.machine), [""; 0], "without DBV it is not used (DB-6)");
     farm.set_doorbell(B, 0, doorbell(free)).unwrap();
     assert_eq!(rules(&farm.machine), ["POOL-2"]);
@@ -106,7 +106,7 @@ fn an_lpi_is_released_when_no_vpe_can_ring_it_any_more() {
     farm.set_doorbell(B, 0, doorbell(farm.host.lpi(&valid))).unwrap();
     farm.set_doorbell(B, 1, doorbell(farm.host.lpi(&cleared))).unwrap();
     farm.set_doorbell(A, 0, doorbell(farm.host.lpi(&invalid))).unwrap();
-    farm.set_doorbell(B, 1, doorbell(farm.host.lpi(&cleared)).with_dbv(false)).unwrap();
+    farm.set_doorbell(B, 1, doorbell(farm.host.lpi(&cleared)).with_dbv(false).with_req_db(false)).unwrap();
     farm.break_vm(a).unwrap();
     release(&farm.host, cleared);
     release(&farm.host, invalid);

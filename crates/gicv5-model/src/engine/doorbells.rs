@@ -83,6 +83,12 @@ impl MachineState {
         let Some(state) = self.virt.vpe_mut(vm, vpe) else { return Outcome::Ignored };
         let resident = state.resident.is_some();
         let Some(replaced) = state.doorbell.write(dbr, resident, switches) else { return Outcome::Ignored };
+        let settings = state.doorbell.settings();
+        if dbr.req_db() && !settings.dbv() {
+            self.report.violate(rules::DB_6, place, settings.raw_value(), dbr.raw_value(), || {
+                format!("a doorbell is asked for that {vpe} of {vm} does not have")
+            });
+        }
         if let Some(before) = replaced {
             self.virt.doorbells.remove(vm, vpe, before);
             let other = self.virt.doorbells.rung_by(dbr.intid()).next().filter(|_| dbr.dbv());

@@ -64,39 +64,39 @@ macro_rules! structures {
 const NONE: [u64; 4] = [0; 4];
 /// Bit 0 of every word.
 const VALID: [u64; 4] = [1; 4];
-/// VALID and the two IST_VALIDs of an L2_VMTE.
-const VMTE_VALIDS: [u64; 4] = [1, 0, 1, 1];
+/// Every bit of every word: what software wrote into an entry, and the IRS has no reason to change.
+const ALL: [u64; 4] = [u64::MAX; 4];
 /// VALID of an L2_VMTE. On an invalid VM software may set IST_VALID (IST-3).
 const VMTE_VALID: [u64; 4] = [1, 0, 0, 0];
 
 structures! {
     /// Level-1 entries of the VM table.
     L1Vmte "the level-1 VM table", stored VMT_15, filled VMT_15, freed VMT_7,
-        visible VALID, forbidden VALID, whole_lines false;
+        visible ALL, forbidden VALID, whole_lines false;
     /// Entries of a level-2 VM table.
     L2Vmte "a level-2 VM table", stored VMT_18, filled VMT_17, freed VMT_16,
-        visible VMTE_VALIDS, forbidden VMTE_VALID, whole_lines false;
+        visible ALL, forbidden VMTE_VALID, whole_lines false;
     /// Entries of a linear VM table.
     LinearVmte "the linear VM table", stored VMT_18, filled VMT_17, freed VMT_7,
-        visible VMTE_VALIDS, forbidden VMTE_VALID, whole_lines false;
+        visible ALL, forbidden VMTE_VALID, whole_lines false;
     /// IST words of a valid VM's entry in a level-2 VM table.
     L2VmteIst "an IST word of a level-2 VM table", stored IST_2, filled IST_2, freed VMT_16,
-        visible VALID, forbidden VALID, whole_lines false;
+        visible ALL, forbidden VALID, whole_lines false;
     /// IST words of a valid VM's entry in a linear VM table.
     LinearVmteIst "an IST word of the linear VM table", stored IST_2, filled IST_2, freed VMT_7,
-        visible VALID, forbidden VALID, whole_lines false;
+        visible ALL, forbidden VALID, whole_lines false;
     /// A VM descriptor.
     VmDescriptor "the VM descriptor", stored VM_5, filled VM_5, freed VM_5,
         visible NONE, forbidden NONE, whole_lines true;
     /// Entries of a VPE table.
     Vpete "the VPE table", stored VM_5, filled VPE_5, freed VM_5,
-        visible VALID, forbidden VALID, whole_lines false;
+        visible ALL, forbidden VALID, whole_lines false;
     /// A VPE descriptor.
     VpeDescriptor "a VPE descriptor", stored VM_5, filled VM_5, freed VPE_7,
         visible NONE, forbidden NONE, whole_lines true;
     /// Level-1 entries of the physical LPI IST.
     PhysicalL1Iste "the level-1 physical IST", stored IST_18, filled IST_18, freed LPI_1,
-        visible VALID, forbidden VALID, whole_lines false;
+        visible ALL, forbidden VALID, whole_lines false;
     /// The linear physical LPI IST.
     PhysicalIst "the physical IST", stored IST_26, filled IST_26, freed LPI_1,
         visible NONE, forbidden NONE, whole_lines true;
@@ -105,7 +105,7 @@ structures! {
         visible NONE, forbidden NONE, whole_lines true;
     /// Level-1 entries of a virtual LPI IST.
     LpiL1Iste "the level-1 LPI IST", stored IST_18, filled IST_18, freed IST_7,
-        visible VALID, forbidden VALID, whole_lines false;
+        visible ALL, forbidden VALID, whole_lines false;
     /// A linear virtual LPI IST.
     LpiIst "the LPI IST", stored IST_26, filled IST_26, freed IST_7,
         visible NONE, forbidden NONE, whole_lines true;
@@ -114,7 +114,7 @@ structures! {
         visible NONE, forbidden NONE, whole_lines true;
     /// Level-1 entries of a virtual SPI IST.
     SpiL1Iste "the level-1 SPI IST", stored IST_18, filled IST_18, freed IST_7,
-        visible VALID, forbidden VALID, whole_lines false;
+        visible ALL, forbidden VALID, whole_lines false;
     /// A linear virtual SPI IST.
     SpiIst "the SPI IST", stored IST_26, filled IST_26, freed IST_7,
         visible NONE, forbidden NONE, whole_lines true;

@@ -34,6 +34,7 @@ rules! {
     COH_8 "COH-8",
     CPU_1 "CPU-1",
     CPU_2 "CPU-2",
+    DB_6 "DB-6",
     DB_14 "DB-14",
     DB_25 "DB-25",
     GEN_13 "GEN-13",

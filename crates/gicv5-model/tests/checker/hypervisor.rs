@@ -116,7 +116,20 @@ fn execute(allowed: bool) -> Vec<Violation> {
     bench.said()
 }
 
+/// A VPE whose doorbell settings are valid or not leaves with a request for its doorbell.
+fn sleep(dbv: bool) -> Vec<Violation> {
+    let bench = running();
+    set_doorbell(&bench, VM, VPE0, doorbell_of(VM, VPE0), dbv);
+    bench.put(PE0, Some(31));
+    bench.said()
+}
+
 pub(crate) const PAIRS: &[Pair] = &[
+    Pair {
+        rule: "DB-6",
+        breaks: ("a VPE without doorbell settings leaves with a request", || sleep(false)),
+        nearly: ("a VPE with doorbell settings leaves with a request", || sleep(true)),
+    },
     Pair {
         rule: "DB-14",
         breaks: ("two VPEs have the same doorbell LPI", || {

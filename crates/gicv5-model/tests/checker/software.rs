@@ -42,7 +42,7 @@ fn release_doorbell(dbv: bool) -> Vec<Violation> {
     let mut farm = Farm::new(&machine, 64).unwrap();
     let _vm = farm.make_vm(VM, 1).unwrap();
     let held = farm.host.allocate(Cookie(0)).unwrap();
-    farm.set_doorbell(VM, 0, doorbell(farm.host.lpi(&held)).with_dbv(dbv)).unwrap();
+    farm.set_doorbell(VM, 0, doorbell(farm.host.lpi(&held)).with_dbv(dbv).with_req_db(dbv)).unwrap();
     farm.host.release(held).unwrap();
     machine.take_violations()
 }

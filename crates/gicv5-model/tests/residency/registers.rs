@@ -28,9 +28,7 @@ fn levels(register: SysReg) -> (bool, bool) {
 #[test]
 fn the_system_register_enables_of_gicv3_read_as_ones_and_ignore_writes() {
     // GEN-24, GEN-25: for the host and, as EL1 sees it, for guests of both kinds.
-    let mut config = all_ppis(Effects::Early);
-    config.irses[0].pes[0].legacy = GcieLegacy::Present;
-    let bench = GuestBench::running(config);
+    let bench = GuestBench::running(crate::bench::with_legacy(eager(1)));
     let (host, guest) = (bench.host(PE0), bench.guest(PE0));
     for v3 in [false, true] {
         bench.put(PE0, None);

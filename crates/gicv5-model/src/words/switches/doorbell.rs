@@ -37,7 +37,7 @@ choice! {
     DoorbellMask {
         /// The more urgent ones and the mask's own: in numbers, priority <= DBPM. 31 lets everything ring.
         ByUrgency,
-        /// The greater numbers and the mask's own: priority >= DBPM. 0 lets everything ring.
+        /// The greater numbers and the mask's own: priority >= DBPM. 0 lets everything ring. KVM loses doorbells here.
         ByNumber,
     }
 }
@@ -47,7 +47,7 @@ choice! {
     RequestMask {
         /// That of the request, which takes the place of the one in IRS_VPE_DBR.
         OfRequest,
-        /// That of the request and the one in IRS_VPE_DBR.
+        /// That of the request and the one in IRS_VPE_DBR. KVM loses doorbells here: it leaves the mask of the settings at 0.
         OfBoth,
     }
 }

@@ -17,7 +17,7 @@ choice! {
     IstValid {
         /// They stay, and the ISTs are valid again with the VM.
         Kept,
-        /// The IRS clears them.
+        /// The IRS clears them. KVM's restore does not work here.
         Cleared,
     }
 }
@@ -27,7 +27,7 @@ choice! {
     VpeValid {
         /// It stays, and the VPEs are valid again with the VM.
         Kept,
-        /// The IRS clears it.
+        /// The IRS clears it. KVM's restore does not work here.
         Cleared,
     }
 }
