@@ -101,7 +101,7 @@ group! { "doorbells";
     }
 
     /// DBV=0 makes the settings invalid.
-    fn settings_are_made_invalid(lab) rules["DB-8", "DB-1"] needs[Need::Virt] {
+    fn settings_are_made_invalid(lab) rules["DB-6", "DB-8", "DB-1"] needs[Need::Virt] {
         lab.world()?;
         lab.set_doorbell(VM, VPES[0], IRS_VPE_DBR::ZERO)?;
         expect("IRS_VPE_DBR.DBV", false, lab.read::<IRS_VPE_DBR>().dbv())?;
