@@ -13,6 +13,7 @@ mod conformance;
 mod documents;
 mod exceptions;
 mod fuzz;
+mod licences;
 mod loom;
 mod mutate;
 mod qemu;
@@ -40,6 +41,7 @@ enum Chore {
     Bench(bench::Args),
     Conformance(conformance::Args),
     Fuzz(fuzz::Args),
+    Licences(licences::Args),
     Loom(loom::Args),
     Mutate(mutate::Args),
     Qemu(qemu::Args),
@@ -56,6 +58,7 @@ fn main() -> ExitCode {
         Chore::Bench(args) => bench::run(&args),
         Chore::Conformance(args) => conformance::run(&args),
         Chore::Fuzz(args) => fuzz::run(&args),
+        Chore::Licences(args) => licences::run(&args),
         Chore::Loom(args) => loom::run(&args),
         Chore::Mutate(args) => mutate::run(&args),
         Chore::Qemu(args) => qemu::run(&args),
