@@ -10,12 +10,13 @@ use gicv5_arch::geometry::{
 };
 use gicv5_arch::irs::{IRS_VMAP_L2_VMTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR};
 use gicv5_arch::values::MapAction;
-use gicv5_arch::{AddressError, IrsIntId, PhysAddr, VmId, VpeId};
-use gicv5_hal::{Block, BlockLayout, CurrentPe, IrsExt, IrsIndex, TableMemory};
+use gicv5_arch::{AddressError, IrsIntId, PhysAddr, Priority, VmId, VpeId};
+use gicv5_hal::{Block, BlockLayout, CurrentPe, HostLpis, IrsExt, IrsIndex, TableMemory};
 
 use crate::handles::machine::Machine;
 use crate::instruments::host::{HostError, ModelHost};
 use crate::memory::ModelBlock;
+use crate::parts::lpi_books::ModelLpi;
 
 /// The shape of a structure that an IRS walks.
 pub trait Shape: Copy {
@@ -152,11 +153,21 @@ impl ModelHost {
         Ok(())
     }
 
-    /// Writes the doorbell settings of a VPE.
+    /// Sets an LPI up as the doorbell of a VPE and asks for it, with no mask (DB-5, DB-6).
     ///
     /// # Errors
     ///
     /// [`HostError::Stuck`] if a command does not complete. Whether there is such a VPE, IRS_VPE_STATUSR.V tells.
+    pub fn ask_for_doorbell(&self, vm: VmId, vpe: VpeId, lpi: &ModelLpi) -> Result<(), HostError> {
+        let settings = IRS_VPE_DBR::ZERO.with_dbv(true).with_req_db(true).with_dbpm(Priority::LEAST_URGENT);
+        self.set_doorbell(vm, vpe, settings.with_intid(self.lpi(lpi)))
+    }
+
+    /// Writes the doorbell settings of a VPE.
+    ///
+    /// # Errors
+    ///
+    /// As for [`ask_for_doorbell`](Self::ask_for_doorbell).
     pub fn set_doorbell(&self, vm: VmId, vpe: VpeId, settings: IRS_VPE_DBR) -> Result<(), HostError> {
         self.command(IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe))?;
         self.command(settings)?;
