@@ -7,8 +7,8 @@
 //!
 //! A write that has not finished in time is *unknown*, not failed (LIFE-10), and so is one whose future was dropped or
 //! forgotten. The port remembers it from before the write on, so that nothing depends on what becomes of the future. A port
-//! whose owner is not driven any more is taken over once its hardware is idle. The next user of the port waits for it if it has some of its time left, which it has only after a dropped
-//! future, and otherwise gets an error at once that names it. When the status register reads idle, the port is as good as
+//! whose owner is not driven any more is taken over once its hardware is idle. The next user of the port waits for it if it
+//! has some of its time left, which it has only after a dropped future, and otherwise gets an error at once that names it. When the status register reads idle, the port is as good as
 //! new.
 
 use core::sync::atomic::Ordering;
@@ -139,19 +139,8 @@ pub struct Port<'d, P: Platform> {
     status: Status,
     /// The IRS whose registers are used.
     irs: IrsIndex,
-    /// Something was started and has not been seen to end: it stays remembered when the port is returned.
-    under_way: bool,
-    /// Returned last.
+    /// Knows whether the command is under way, also when it has been returned.
     turn: MyTurn<'d>,
-}
-
-impl<P: Platform> Drop for Port<'_, P> {
-    fn drop(&mut self) {
-        // What an owner remembers that has lost the port is not this one's to forget.
-        if !self.under_way {
-            self.turn.act(|| self.unknown.with(|state| *state = None));
-        }
-    }
 }
 
 impl<P: Platform> Domain<P> {
@@ -176,7 +165,7 @@ impl<P: Platform> Domain<P> {
             Ok(turn) => turn,
             Err(stalled) => {
                 // Its owner is not driven, and the time of its last command is over.
-                let last = unknown.with(|state| *state);
+                let last = if stalled.is_pending() { unknown.with(|state| *state) } else { None };
                 let (idle, value) = self.platform.irs().is_idle(last.map_or(irs, |last| last.irs), status);
                 let (kind, value) = match last {
                     Some(UnderWay { command: in_flight, .. }) if !idle => {
@@ -185,21 +174,20 @@ impl<P: Platform> Domain<P> {
                     _ => (CommandErrorKind::Contended { waited: stalled.waited }, 0),
                 };
                 // An owner between two commands may be at the entries of a table, and is not waiting for the IRS: it stays.
-                let taken_over = if idle && last.is_some() { turn.take_over(&stalled) } else { None };
+                let taken_over = if idle { turn.take_over(&stalled) } else { None };
                 taken_over.ok_or(CommandError { irs, command, place, value, kind })?
             }
         };
-        // Whatever happens now, what an earlier owner has left is remembered until it has ended.
-        let mut port = Port { domain: self, unknown, status, irs, under_way: true, turn };
-        if let Some(UnderWay { command: in_flight, irs: there, deadline }) = unknown.with(|state| *state) {
+        let mut port = Port { domain: self, unknown, status, irs, turn };
+        // What an earlier owner has left is remembered until it has ended.
+        let left = if port.turn.is_pending() { unknown.with(|state| *state) } else { None };
+        if let Some(UnderWay { command: in_flight, irs: there, deadline }) = left {
             port.irs = there;
             let idle = port.idle_by(deadline).await;
             idle.map_err(|value| port.error(command, value, CommandErrorKind::InFlight { in_flight }))?;
-            unknown.with(|state| *state = None);
-            port.under_way = false;
+            port.end(command)?;
             port.turn_to(irs, command).await?;
         } else {
-            port.under_way = false;
             port.await_idle(command).await?;
         }
         Ok(port)
@@ -216,7 +204,8 @@ impl<P: Platform> Domain<P> {
     }
 
     fn unknown_now(&self, ports: &Ports<P::Locks>, kind: PortKind) -> Option<UnderWay> {
-        let unknown = || ports.state(kind).unknown.with(|state| *state);
+        let PortState { turn, unknown } = ports.state(kind);
+        let unknown = || if turn.is_pending() { unknown.with(|state| *state) } else { None };
         let mut found = unknown()?;
         loop {
             if self.platform.irs().is_idle(found.irs, kind.status()).0 {
@@ -247,6 +236,11 @@ impl<P: Platform> Domain<P> {
 impl<P: Platform> Port<'_, P> {
     fn error(&self, command: Command, value: u64, kind: CommandErrorKind) -> CommandError {
         CommandError { irs: self.irs, command, place: Place::Register(self.status.register), value, kind }
+    }
+
+    /// The command that was under way has ended.
+    fn end(&mut self, command: Command) -> Result<(), CommandError> {
+        if self.turn.end() { Ok(()) } else { Err(self.error(command, 0, CommandErrorKind::TakenOver)) }
     }
 
     /// Polls the status register until then. Returns its value and when it was read; as an error if it has not become
@@ -294,28 +288,17 @@ impl<P: Platform> Port<'_, P> {
         let start = domain.platform.wait().now();
         let deadline = start.saturating_add(waited);
         // The port cannot be taken over between the check of its owner and the write.
-        let written = self.turn.act(|| {
+        let written = self.turn.begin(|| {
             self.unknown.with(|state| *state = Some(UnderWay { command, irs, deadline }));
             domain.platform.irs().write(irs, value);
         });
-        self.under_way = written.is_some();
-        if !self.under_way {
+        if written.is_none() {
             return Err(self.error(command, 0, CommandErrorKind::TakenOver));
         }
-        let idle = self.idle_by(deadline).await;
-        let ended = idle.is_ok();
-        let mine = self.turn.act(|| {
-            if ended {
-                self.unknown.with(|state| *state = None);
-            }
-        });
-        if mine.is_none() {
-            // It has ended, but so may have what another has done since.
-            return Err(self.error(command, 0, CommandErrorKind::TakenOver));
-        }
-        match idle {
+        match self.idle_by(deadline).await {
             Ok((value, now)) => {
-                self.under_way = false;
+                // If another has the port, this has ended, but so may have what came after it.
+                self.end(command)?;
                 let nanoseconds = now.saturating_sub(start).as_nanos().try_into().unwrap_or(u64::MAX);
                 domain.longest_wait_ns.fetch_max(nanoseconds, Ordering::Relaxed);
                 Ok(value)

@@ -1,8 +1,9 @@
 //! Something that one caller at a time may do, waiting included.
 //!
 //! A caller that finds the turn taken waits as long as the owners get on. An owner that keeps the turn longer than its
-//! patience allows is not being driven; only then does the wait end, and the caller may take the turn over. The number of owners that come first is
-//! not limited, and they are not served in order of arrival.
+//! patience allows is not being driven; only then does the wait end, and the caller may take the turn over if that owner
+//! waits for something it has begun. The number of owners that come first is not limited, and they are not served in order
+//! of arrival.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -12,12 +13,15 @@ use gicv5_hal::Wait;
 use crate::drive::look_again;
 
 /// A turn. Its word counts up when the turn is taken and when it is returned, and by two when its owner gets on or another
-/// takes it over: odd while an owner has it, and never what it was before.
+/// takes it over: odd while an owner has it, and never what it was before. The two highest bits say what the owner does.
 #[derive(Debug, Default)]
 pub struct Turn(AtomicU64);
 
 /// The owner is just doing something: no turn is taken over meanwhile, however long it takes.
 const ACTING: u64 = 1 << 63;
+
+/// Something has [begun](MyTurn::begin) and not been seen to end. Stays when the turn is returned.
+const PENDING: u64 = 1 << 62;
 
 /// Proof of having the turn, or of having had it until another took it over. Dropping it returns the turn.
 #[derive(Debug)]
@@ -82,10 +86,16 @@ impl Turn {
         }
     }
 
-    /// Takes the turn from an owner that is not driven, a forgotten future for instance. `None` if it has got on since. Should
-    /// it be driven again, it [learns](MyTurn::act) that it has lost the turn.
+    /// Whether something has begun and not been seen to end, whoever has the turn.
+    pub fn is_pending(&self) -> bool {
+        self.0.load(Ordering::Acquire) & PENDING != 0
+    }
+
+    /// Takes the turn from an owner that is not driven, a forgotten future for instance. `None` if it has got on since, or is not
+    /// waiting for the end of what it has begun: then it may be at something that nobody sees. Should it be driven again, it
+    /// [learns](MyTurn::end) that it has lost the turn.
     pub fn take_over(&self, from: &Stalled) -> Option<MyTurn<'_>> {
-        if from.owner & ACTING != 0 {
+        if from.owner & ACTING != 0 || !from.is_pending() {
             return None;
         }
         let next = from.owner.wrapping_add(2);
@@ -94,18 +104,41 @@ impl Turn {
     }
 }
 
+impl Stalled {
+    /// Whether that owner waits for the end of something it has begun.
+    pub fn is_pending(&self) -> bool {
+        self.owner & PENDING != 0
+    }
+}
+
 impl MyTurn<'_> {
-    /// Does something that only the owner may do, unless another has taken the turn over; the turn cannot be taken over
-    /// meanwhile. Callers that wait see that the owner gets on. `act` does not wait.
-    pub fn act<R>(&mut self, act: impl FnOnce() -> R) -> Option<R> {
+    /// Whether something has begun and not been seen to end, by this owner or an earlier one.
+    pub fn is_pending(&self) -> bool {
+        self.word & PENDING != 0
+    }
+
+    /// Begins something that only the owner may, unless another has taken the turn over; the turn cannot be taken over
+    /// meanwhile. Callers that wait see that the owner gets on. `begin` does not wait.
+    pub fn begin<R>(&mut self, begin: impl FnOnce() -> R) -> Option<R> {
         let word = &self.turn.0;
-        let (busy, after) = (self.word.wrapping_add(2) | ACTING, self.word.wrapping_add(2));
+        let after = self.word.wrapping_add(2) | PENDING;
         // Acquire: after what earlier owners did. Release, at the end: before what later ones do.
-        word.compare_exchange(self.word, busy, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        let result = act();
+        word.compare_exchange(self.word, after | ACTING, Ordering::Acquire, Ordering::Relaxed).ok()?;
+        let result = begin();
         word.store(after, Ordering::Release);
         self.word = after;
         Some(result)
+    }
+
+    /// It has ended. False if another has taken the turn over: then it may have ended long ago, and something else begun.
+    #[must_use]
+    pub fn end(&mut self) -> bool {
+        let after = self.word.wrapping_add(2) & !PENDING;
+        let mine = self.turn.0.compare_exchange(self.word, after, Ordering::AcqRel, Ordering::Relaxed).is_ok();
+        if mine {
+            self.word = after;
+        }
+        mine
     }
 }
 
