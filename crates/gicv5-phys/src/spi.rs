@@ -169,7 +169,12 @@ impl<H: Platform> Phys<H> {
             while spis.peek().is_some() {
                 // A few at a time: what runs on one PE for certain is short.
                 self.machine.domain.platform.current_pe().on_this_pe(|pe| {
-                    spis.by_ref().take(64).for_each(|spi| pe.cddis(spi.into()));
+                    pe.gsb_sys();
+                    for spi in spis.by_ref().take(64) {
+                        if read_configuration(pe, spi.into()).is_some_and(|found| found.enabled) {
+                            pe.cddis(spi.into());
+                        }
+                    }
                     // SYN-4.
                     pe.gsb_sys();
                 });
@@ -182,16 +187,32 @@ fn spis<H: Platform>(irs: &IrsUnit<H>) -> impl Iterator<Item = Spi> {
     irs.spis.clone().filter_map(|id| Spi::new(id).ok())
 }
 
+/// Looks at an SPI, and writes only what is not as it should be: after a reset that is nothing. QEMU 11.1 takes a disable for an
+/// enable and a clear for a set.
 fn reset<P: PeOps + ?Sized>(pe: &Pe<'_, P>, id: IrsIntId, priority: Priority) -> Option<HandlingMode> {
-    pe.cddis(id);
     pe.gsb_sys();
-    let found = read_configuration(pe, id)?;
-    // The software that made it active is gone, so that no handler would deactivate it (ISM-7).
-    pe.cddi(id.into());
-    pe.cdpend(id, false);
-    pe.cdhm(id, HandlingMode::Edge);
-    pe.cdpri(id, priority);
-    pe.cdaff(id, pe.iaffid());
+    let mut found = read_configuration(pe, id)?;
+    if found.enabled {
+        pe.cddis(id);
+        pe.gsb_sys();
+        found = read_configuration(pe, id)?;
+    }
+    if found.active {
+        // The software that made it active is gone, so that no handler would deactivate it (ISM-7).
+        pe.cddi(id.into());
+    }
+    if found.pending {
+        pe.cdpend(id, false);
+    }
+    if found.handling != HandlingMode::Edge {
+        pe.cdhm(id, HandlingMode::Edge);
+    }
+    if found.priority != priority {
+        pe.cdpri(id, priority);
+    }
+    if found.target != pe.iaffid() {
+        pe.cdaff(id, pe.iaffid());
+    }
     pe.gsb_sys();
     Some(found.handling)
 }

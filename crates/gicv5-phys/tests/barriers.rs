@@ -234,6 +234,11 @@ fn cannot_be_seen(coherency: Coherency) -> Vec<(Sync, Vec<Op>)> {
         (Sync::GsbSys, asked(GIC_CDDIS)),
         (Sync::GsbSys, asked(GIC_CDPEND)),
         (Sync::GsbSys, vec![Op::Sync(Sync::GsbSys), Op::Sync(Sync::Isb)]),
+        // Between SPIs that are as they should be nothing is under way, and the answer to the last question has been read.
+        (Sync::Isb, vec![Op::Write(SysReg::ICC_ICSR_EL1)]),
+        (Sync::GsbSys, vec![Op::Write(SysReg::ICC_ICSR_EL1)]),
+        (Sync::GsbSys, vec![Op::Sync(Sync::Isb), Op::Sync(Sync::Isb)]),
+        (Sync::GsbSys, vec![Op::Irs(gicv5_arch::irs::IrsReg::IRS_CR0), Op::Sync(Sync::Isb)]),
         // Another one follows before anybody looks. Held by what reads `docs/effects.md`, in gicv5-hyp.
         (Sync::GsbSys, insns(&[GIC_CDAFF])),
         (Sync::GsbSys, insns(&[GIC_CDPRI])),
