@@ -8,28 +8,40 @@ use super::{Cpu, Register, Undefined};
 use crate::words::cpu::{Fate, Level};
 
 impl Cpu {
-    /// What becomes of a read of a register by its name.
-    pub(crate) fn fate_of_read(&self, level: Level, name: SysReg) -> Fate {
+    /// The register that a read by this name reaches, or what becomes of the read instead.
+    #[inline]
+    pub(crate) fn readable(&self, level: Level, name: SysReg) -> Result<Register, Fate> {
         match self.register(level, name) {
             Ok(register) if level == Level::Guest && self.el2().is_some_and(|virt| virt.traps_read(register)) => {
-                Fate::Traps
+                Err(Fate::Traps)
             }
-            Ok(_) => Fate::Executes,
-            Err(Undefined) => Fate::Undefined,
+            Ok(register) => Ok(register),
+            Err(Undefined) => Err(Fate::Undefined),
         }
+    }
+
+    /// The register that a write by this name reaches, or what becomes of the write instead.
+    #[inline]
+    pub(crate) fn writable(&self, level: Level, name: SysReg) -> Result<Register, Fate> {
+        match self.register(level, name) {
+            // Nobody but the hardware writes these.
+            Ok(_) if name.info().access == Access::RO => Err(Fate::Undefined),
+            Ok(register) if level == Level::Guest && self.el2().is_some_and(|virt| virt.traps_write(register)) => {
+                Err(Fate::Traps)
+            }
+            Ok(register) => Ok(register),
+            Err(Undefined) => Err(Fate::Undefined),
+        }
+    }
+
+    /// What becomes of a read of a register by its name.
+    pub(crate) fn fate_of_read(&self, level: Level, name: SysReg) -> Fate {
+        self.readable(level, name).err().unwrap_or(Fate::Executes)
     }
 
     /// What becomes of a write of a register by its name.
     pub(crate) fn fate_of_write(&self, level: Level, name: SysReg) -> Fate {
-        match self.register(level, name) {
-            // Nobody but the hardware writes these.
-            Ok(_) if name.info().access == Access::RO => Fate::Undefined,
-            Ok(register) if level == Level::Guest && self.el2().is_some_and(|virt| virt.traps_write(register)) => {
-                Fate::Traps
-            }
-            Ok(_) => Fate::Executes,
-            Err(Undefined) => Fate::Undefined,
-        }
+        self.writable(level, name).err().unwrap_or(Fate::Executes)
     }
 
     /// What becomes of an instruction.

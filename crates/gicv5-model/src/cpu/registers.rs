@@ -1,5 +1,7 @@
 //! Which register a name means: what a guest calls ICC_CR0_EL1 is ICV_CR0_EL1.
 
+use std::sync::LazyLock;
+
 use crate::words::cpu::Level;
 use arbitrary_int::u4;
 use gicv5_arch::PpiBank;
@@ -76,9 +78,25 @@ pub(crate) enum PpiRow {
     Pending,
 }
 
+/// What each name means from the host and from a guest, by the number of the name: every access asks.
+static NAMED: LazyLock<[Vec<Option<Register>>; 2]> = LazyLock::new(|| {
+    [Level::Host, Level::Guest].map(|level| SysReg::ALL.iter().map(|name| Register::find(level, *name)).collect())
+});
+
 impl Register {
     /// The register that a name means at a level; `None` if no such register can be reached from there.
+    #[inline]
     pub(crate) fn named(level: Level, name: SysReg) -> Option<Register> {
+        let [host, guest] = &*NAMED;
+        let table = match level {
+            Level::Host => host,
+            Level::Guest => guest,
+        };
+        table.get(name as usize).copied().flatten()
+    }
+
+    /// The same, found by looking.
+    fn find(level: Level, name: SysReg) -> Option<Register> {
         let (name, side, view) = match (level, name.info().reached) {
             (Level::Guest, Reached::Via(twin)) => (twin, Side::Virtual, View::Guest),
             (Level::Guest, _) => (name, Side::Virtual, View::Guest),
@@ -179,5 +197,20 @@ impl PpiRow {
             }
         }
         (0..16).find(|n| SysReg::icc_ppi_priorityr(u4::new(*n)) == register).map(|n| (PpiRow::Priority, usize::from(n)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_found_by_its_number() {
+        for (n, name) in SysReg::ALL.iter().enumerate() {
+            assert_eq!(*name as usize, n, "{name}");
+            for level in [Level::Host, Level::Guest] {
+                assert_eq!(Register::named(level, *name), Register::find(level, *name), "{name}");
+            }
+        }
     }
 }

@@ -9,7 +9,7 @@ use gicv5_arch::layout::fields_mask;
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, SysReg};
 
 use crate::cpu::Register;
-use crate::words::cpu::{Fate, Level};
+use crate::words::cpu::Level;
 use crate::words::event::{Barrier, Event};
 use crate::words::ids::PeIndex;
 use crate::words::violation::Place;
@@ -19,13 +19,13 @@ impl MachineState {
         self.advance_to_now();
         self.enter(pe, level);
         let Some(state) = self.pes.get(usize::from(pe.0)) else { return 0 };
-        let value = match (state.cpu.fate_of_read(level, register), state.cpu.register(level, register)) {
-            (Fate::Executes, Ok(found)) => {
+        let value = match state.cpu.readable(level, register) {
+            Ok(found) => {
                 let value = state.cpu.read(found);
                 self.judge_read(pe, level, register, found);
                 value
             }
-            (fate, _) => {
+            Err(fate) => {
                 self.not_executed(fate, Place::SysReg(pe, register), 0, format_args!("a read of {register} is"));
                 0
             }
@@ -41,16 +41,14 @@ impl MachineState {
         let guest = if level == Level::Guest { self.resident(index).map(|(vm, _)| vm) } else { None };
         let early = self.acts_early(index, guest);
         let Some(state) = self.pes.get(index) else { return };
-        let fate = state.cpu.fate_of_write(level, register);
-        let found = state.cpu.register(level, register);
+        let found = state.cpu.writable(level, register);
         self.report.event(|| Event::SysRegWrite { pe, register, value });
-        let (Fate::Executes, Ok(found)) = (fate, found) else {
-            return self.not_executed(
-                fate,
-                Place::SysReg(pe, register),
-                value,
-                format_args!("a write of {register} is"),
-            );
+        let found = match found {
+            Ok(found) => found,
+            Err(fate) => {
+                let what = format_args!("a write of {register} is");
+                return self.not_executed(fate, Place::SysReg(pe, register), value, what);
+            }
         };
         self.judge_write(pe, level, register, found, value);
         if let Some(state) = self.pes.get_mut(index) {
