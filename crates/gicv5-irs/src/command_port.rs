@@ -8,8 +8,8 @@
 //! A write that has not finished in time is *unknown*, not failed (LIFE-10), and so is one whose future was dropped or
 //! forgotten. The port remembers it from before the write on, so that nothing depends on what becomes of the future. A port
 //! whose owner is not driven any more is taken over once its hardware is idle. The next user of the port waits for it if it
-//! has some of its time left, which it has only after a dropped future, and otherwise gets an error at once that names it. When the status register reads idle, the port is as good as
-//! new.
+//! has some of its time left, which it has only after a dropped future, and otherwise gets an error at once that names it.
+//! When the status register reads idle, the port is as good as new.
 
 use core::sync::atomic::Ordering;
 use core::time::Duration;
@@ -108,6 +108,13 @@ struct PortState<K: Locks> {
     unknown: K::Mutex<Option<UnderWay>>,
 }
 
+impl<K: Locks> PortState<K> {
+    /// The command under way, if one is, as the word of the turn says.
+    fn under_way(&self, is_pending: bool) -> Option<UnderWay> {
+        if is_pending { self.unknown.with(|state| *state) } else { None }
+    }
+}
+
 /// The ports of an IRS, or of several that are used as one.
 pub struct Ports<K: Locks>([PortState<K>; PortKind::ALL.len()]);
 
@@ -159,13 +166,14 @@ impl<P: Platform> Domain<P> {
     ) -> Result<Port<'d, P>, CommandError> {
         let status = kind.status();
         let place = Place::Register(status.register);
-        let PortState { turn, unknown } = ports.state(kind);
+        let state = ports.state(kind);
+        let PortState { turn, unknown } = state;
         let patience = self.timeout.saturating_mul(kind.most_waits(self.irss));
         let turn = match turn.take(self.platform.wait(), patience).await {
             Ok(turn) => turn,
             Err(stalled) => {
                 // Its owner is not driven, and the time of its last command is over.
-                let last = if stalled.is_pending() { unknown.with(|state| *state) } else { None };
+                let last = state.under_way(stalled.is_pending());
                 let (idle, value) = self.platform.irs().is_idle(last.map_or(irs, |last| last.irs), status);
                 let (kind, value) = match last {
                     Some(UnderWay { command: in_flight, .. }) if !idle => {
@@ -180,7 +188,7 @@ impl<P: Platform> Domain<P> {
         };
         let mut port = Port { domain: self, unknown, status, irs, turn };
         // What an earlier owner has left is remembered until it has ended.
-        let left = if port.turn.is_pending() { unknown.with(|state| *state) } else { None };
+        let left = state.under_way(port.turn.is_pending());
         if let Some(UnderWay { command: in_flight, irs: there, deadline }) = left {
             port.irs = there;
             let idle = port.idle_by(deadline).await;
@@ -204,8 +212,8 @@ impl<P: Platform> Domain<P> {
     }
 
     fn unknown_now(&self, ports: &Ports<P::Locks>, kind: PortKind) -> Option<UnderWay> {
-        let PortState { turn, unknown } = ports.state(kind);
-        let unknown = || if turn.is_pending() { unknown.with(|state| *state) } else { None };
+        let state = ports.state(kind);
+        let unknown = || state.under_way(state.turn.is_pending());
         let mut found = unknown()?;
         loop {
             if self.platform.irs().is_idle(found.irs, kind.status()).0 {

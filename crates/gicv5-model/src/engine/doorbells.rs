@@ -28,6 +28,16 @@ impl MachineState {
         }
     }
 
+    /// Reports a request for the doorbell of a VPE that has no valid settings (DB-6).
+    pub(super) fn judge_request(&mut self, (vm, vpe): (VmId, VpeId), place: Place, written: u64) {
+        let settings = self.virt.vpe(vm, vpe).map(|vpe| vpe.doorbell.settings());
+        if let Some(settings) = settings.filter(|settings| !settings.dbv()) {
+            self.report.violate(rules::DB_6, place, settings.raw_value(), written, || {
+                format!("a doorbell is asked for that {vpe} of {vm} does not have, so that nothing will wake it")
+            });
+        }
+    }
+
     /// Whether a selection names a valid VPE (VPE-12).
     pub(super) fn is_vpe(&self, irs: usize, selection: IRS_VPE_SELR) -> bool {
         self.has_vm_table(irs) && self.selected_vpe(selection).is_some()
@@ -83,11 +93,8 @@ impl MachineState {
         let Some(state) = self.virt.vpe_mut(vm, vpe) else { return Outcome::Ignored };
         let resident = state.resident.is_some();
         let Some(replaced) = state.doorbell.write(dbr, resident, switches) else { return Outcome::Ignored };
-        let settings = state.doorbell.settings();
-        if dbr.req_db() && !settings.dbv() {
-            self.report.violate(rules::DB_6, place, settings.raw_value(), dbr.raw_value(), || {
-                format!("a doorbell is asked for that {vpe} of {vm} does not have")
-            });
+        if dbr.req_db() {
+            self.judge_request((vm, vpe), place, dbr.raw_value());
         }
         if let Some(before) = replaced {
             self.virt.doorbells.remove(vm, vpe, before);

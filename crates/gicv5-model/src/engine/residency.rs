@@ -140,13 +140,10 @@ impl MachineState {
         self.recall(PeIndex(pe as u16), vm, vpe);
         if let Some(state) = self.virt.vpe_mut(vm, vpe) {
             state.leave(request, silent);
-            let settings = state.doorbell.settings();
-            if request.is_some() && !settings.dbv() {
-                let place = Place::SysReg(PeIndex(pe as u16), SysReg::ICH_CONTEXTR_EL2);
-                self.report.violate(rules::DB_6, place, settings.raw_value(), 0, || {
-                    format!("a doorbell is asked for that {vpe} of {vm} does not have, so that nothing will wake it")
-                });
-            }
+        }
+        if request.is_some() {
+            let place = Place::SysReg(PeIndex(pe as u16), SysReg::ICH_CONTEXTR_EL2);
+            self.judge_request((vm, vpe), place, 0);
         }
         if let Some(virt) = self.el2_mut(pe) {
             virt.leave();

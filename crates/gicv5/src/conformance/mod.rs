@@ -96,7 +96,7 @@ pub(crate) struct Args {
 /// Reads the name of a profile.
 fn profile() -> impl TypedValueParser<Value = Profile> {
     PossibleValuesParser::new(Profile::ALL.map(Profile::name))
-        .map(|name| Profile::named(&name).unwrap_or(Profile::Linux71))
+        .try_map(|name| Profile::named(&name).ok_or("no profile has this name"))
 }
 
 /// Whether a test is chosen: by a part of its name, or by a rule.
