@@ -60,11 +60,20 @@ pub(crate) fn priority(number: u32) -> Priority {
     Priority::new(number).unwrap()
 }
 
-/// A machine, and whatever a driver would do to it in one call.
+/// A machine, and whatever a driver would do to it in one call. At its end nothing was done wrong of which the test has not
+/// spoken.
 pub(crate) struct Bench {
     pub(crate) machine: Machine,
     hosts: Vec<ModelPe>,
     guests: Vec<ModelPe>,
+}
+
+impl Drop for Bench {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.clean();
+        }
+    }
 }
 
 impl Bench {

@@ -37,7 +37,6 @@ fn gen_18_a_second_write_while_a_command_is_under_way() {
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(6)));
     bench.wait(IRS, IrsReg::IRS_SPI_SELR);
     assert_eq!(bench.machine.read::<IRS_SPI_SELR>(IRS).id(), wire(6), "the write that was too early is dropped");
-    bench.clean();
 }
 
 #[test]
@@ -55,7 +54,6 @@ fn gen_18_holds_for_the_commands_of_the_ist_over_all_irses() {
     bench.broken_from("GEN-18", place, value.raw_value(), value.with_valid(false).raw_value());
     bench.wait(IRS, IrsReg::IRS_IST_BASER);
     bench.command_at(other, value.with_valid(false));
-    bench.clean();
 }
 
 #[test]
@@ -178,7 +176,6 @@ fn ist_12_a_base_that_is_not_aligned() {
     // Close: an IST that is no bigger than 64 bytes may start at any multiple of them.
     bench.machine.write(IRS, linear(4).cfgr());
     bench.command(baser(wrong).with_valid(true));
-    bench.clean();
 }
 
 #[test]
@@ -193,7 +190,6 @@ fn ist_22_an_entry_that_is_pending_or_carries_bits_of_the_irs_when_its_ist_becom
         bench.set_ist(IRS, linear(14), block.address());
         bench.broken_from("IST-22", structure(StructureKind::PhysicalIst, &block, id * 4), 0, raw.into());
         bench.host(PE0).cdrcfg(lpi(id as u32));
-        bench.clean();
     }
     // Close: everything else may be preset.
     let bench = Bench::eager(1);
@@ -202,7 +198,6 @@ fn ist_22_an_entry_that_is_pending_or_carries_bits_of_the_irs_when_its_ist_becom
     bench.machine.publish(IRS, &block, 0..64);
     bench.set_ist(IRS, linear(14), block.address());
     bench.host(PE0).cdrcfg(lpi(4));
-    bench.clean();
 }
 
 #[test]
@@ -220,7 +215,6 @@ fn cpu_1_what_the_pe_does_not_have() {
     let _ = pe.read_raw(SysReg::ICC_IDR0_EL1);
     pe.write_raw(SysReg::ICC_PCR_EL1, 9);
     pe.gic(GicInsn::GIC_CDEN, IntIdOperand::naming(spi(5)).raw_value());
-    bench.clean();
 }
 
 #[test]
@@ -254,7 +248,6 @@ fn ist_18_software_sets_valid_in_a_level_1_entry_of_a_live_ist() {
     bench.broken_from("IST-18", structure(StructureKind::PhysicalL1Iste, &level1, 8), valid.raw_value(), 0);
     bench.clear_ist(IRS);
     bench.machine.store64(&level1, 8, 0);
-    bench.clean();
 }
 
 #[test]
@@ -304,7 +297,6 @@ fn lpi_1_the_memory_of_a_valid_ist_is_freed() {
     bench.machine.free(level1);
     bench.broken_from("LPI-1", place, 0, 0);
     bench.machine.free(level2);
-    bench.clean();
 }
 
 #[test]
@@ -336,7 +328,6 @@ fn ist_20_a_level_2_ist_is_freed_while_its_ist_is_valid() {
     bench.clear_ist(IRS);
     bench.machine.free(unpublished);
     bench.machine.free(level1);
-    bench.clean();
 }
 
 #[test]
@@ -354,7 +345,6 @@ fn coh_1_an_ist_becomes_valid_before_a_store_has_reached_the_irs() {
     bench.machine.barrier();
     bench.machine.store32(&other, 0, 8);
     bench.set_ist(IRS, linear(14), block.address());
-    bench.clean();
 }
 
 #[test]
@@ -386,7 +376,6 @@ fn coh_2_an_ist_becomes_valid_before_a_store_has_been_cleaned_to_memory() {
     bench.machine.publish(IRS, &block, 16..20);
     bench.set_ist(IRS, linear(14), block.address());
     assert_eq!(bench.state(lpi(4)).raw_value(), 8);
-    bench.clean();
 }
 
 /// An IST of 64 bytes in a block of `size` bytes.
@@ -411,7 +400,6 @@ fn coh_6_a_structure_shares_a_line_with_something_else() {
     config.memory.cache_line = 128;
     let bench = Bench::started(config);
     small_ist(&bench, 64);
-    bench.clean();
 }
 
 #[test]
@@ -431,7 +419,6 @@ fn coh_7_an_invalidate_loses_a_store_to_a_neighbour() {
     bench.machine.store64(&level1, 64, entry);
     bench.machine.acquire(IRS, &level1, 0..8);
     assert_eq!(bench.machine.load64(&level1, 64), entry);
-    bench.clean();
 }
 
 #[test]
@@ -445,7 +432,6 @@ fn coh_8_half_an_entry_of_a_live_table_is_stored() {
     // Close: a table that is not in use may be written in any way.
     let idle = bench.ist_block(two_level());
     bench.machine.store32(&idle, 4, 1);
-    bench.clean();
 }
 
 #[test]
@@ -486,7 +472,6 @@ fn mem_1_an_access_outside_its_block() {
     bench.machine.store64(&block, 56, 1);
     bench.machine.store32(&block, 60, 1);
     bench.machine.invalidate(&block, 0..64);
-    bench.clean();
 }
 
 #[test]
@@ -498,7 +483,6 @@ fn mem_2_a_block_is_freed_in_a_machine_that_does_not_know_it() {
     other.broken_from("MEM-2", Place::Block(id, 0), 0, 0);
     let block = bench.block(64, 64);
     bench.machine.free(block);
-    bench.clean();
 }
 
 #[test]

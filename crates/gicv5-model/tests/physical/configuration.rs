@@ -396,6 +396,7 @@ fn an_observer_is_told_of_software_errors_and_of_violations() {
     assert!(events.iter().any(|event| matches!(event, Event::Violation(_))), "{events:?}");
     let events = observed(&bench, || _ = bench.block(64, 64));
     assert!(matches!(events[..], [Event::Allocated { .. }]), "{events:?}");
+    bench.broken(&["MEM-4", "CPU-1"]);
 }
 
 #[test]

@@ -31,7 +31,6 @@ fn the_identification_registers_of_a_pe_are_those_it_was_configured_with() {
     assert_eq!((idr0.pri_bits(), idr0.id_bits()), (Ok(CpuPriBits::Four), Ok(CpuIdBits::Bits16)));
     assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_IDR0_EL1), 0x41);
     assert_ne!(bench.host(PE0).read_raw(SysReg::ID_AA64PFR2_EL1), 0);
-    bench.clean();
 }
 
 #[test]
@@ -78,7 +77,6 @@ fn every_ppi_of_both_banks_has_a_state_of_its_own() {
             assert_eq!(pe.read_raw(SysReg::icc_ppi_sactiver(id.bank())), 0, "{id}");
             assert_eq!(bench.hppi(PE0), None);
         }
-        bench.clean();
     }
 }
 
@@ -207,7 +205,6 @@ fn an_unimplemented_ppi_is_nowhere() {
         pe.cddi(id.into());
     }
     pe.gsb_sys();
-    bench.clean();
 }
 
 #[test]

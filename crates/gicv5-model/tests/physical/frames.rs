@@ -52,7 +52,6 @@ fn the_setlpi_frame_has_none_of_the_registers_of_the_other_frame() {
     }
     assert!(!bench.machine.read::<IRS_VMT_BASER>(IRS).valid());
     assert_eq!(bench.machine.read::<IRS_VPE_SELR>(IRS), IRS_VPE_SELR::ZERO);
-    bench.clean();
 }
 
 #[test]
@@ -70,5 +69,4 @@ fn the_state_of_an_lpi_goes_back_to_its_ist_by_chance_and_that_of_an_spi_never()
     };
     assert!((1..30).contains(&written_back(lpi(5))));
     assert_eq!(written_back(spi(5)), 0);
-    bench.clean();
 }

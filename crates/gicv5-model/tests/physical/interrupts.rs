@@ -395,7 +395,6 @@ fn an_instruction_changes_the_interrupt_it_names_and_nothing_else_of_it() {
         bench.host(PE0).cdpend(id, false);
         assert_eq!(bench.state(id), busy);
     }
-    bench.clean();
 }
 
 #[test]
@@ -421,7 +420,6 @@ fn an_instruction_that_names_what_cannot_be_reached_does_nothing() {
     bench.host(PE0).write(ICC_ICSR_EL1::ZERO);
     bench.host(PE0).isb();
     assert!(bench.machine.save() == before);
-    bench.clean();
 }
 
 #[test]
@@ -725,5 +723,4 @@ fn effects_of_one_pe_keep_their_order_where_some_come_early_and_some_late() {
         bench.host(PE0).gsb_sys();
         assert_eq!(bench.state(spi(5)).priority(), priority(n % 31 + 1), "{n}");
     }
-    bench.clean();
 }

@@ -20,7 +20,6 @@ fn the_identification_registers_read_as_configured_and_nothing_changes_them() {
     assert_eq!(machine.read::<IRS_IDR6>(IRS).spi_irs_range().value(), 64);
     assert_eq!(machine.read::<IRS_IDR7>(IRS).spi_base().id(), 0);
     assert_eq!(machine.read::<IRS_AIDR>(IRS).component(), Ok(Component::Irs));
-    bench.clean();
 }
 
 #[test]
@@ -68,7 +67,6 @@ fn every_aligned_offset_of_both_frames_can_be_read_and_written_and_those_without
         machine.write32(Frame::set_lpi(IRS), offset, 0xff_ffff);
         assert_eq!(machine.read32(Frame::set_lpi(IRS), offset), 0, "{offset:#x}");
     }
-    bench.clean();
 }
 
 #[test]
@@ -139,7 +137,6 @@ fn attributes_are_kept_as_written() {
     bench.machine.write(IRS, IRS_CR1::ZERO);
     bench.pend(lpi(5), 3, 0);
     assert_eq!(bench.candidate(PE0), Some(lpi(5)));
-    bench.clean();
 }
 
 #[test]
@@ -214,6 +211,7 @@ fn each_command_is_reported_by_the_status_register_it_is_paired_with_and_by_no_o
         }
         bench.machine.advance(100);
         assert!(bench.is_idle(IRS, register), "{register}");
+        bench.broken(if register == IrsReg::IRS_IST_BASER { &["MEM-4"] } else { &[] });
     }
 }
 
@@ -231,7 +229,6 @@ fn a_sync_without_its_bit_is_none_and_with_it_reports_idle_when_done() {
     assert!(!bench.is_idle(IRS, IrsReg::IRS_SYNCR));
     assert_eq!(bench.machine.read::<IRS_SYNC_STATUSR>(IRS), IRS_SYNC_STATUSR::ZERO.with_idle(true));
     assert_eq!(bench.candidate(PE0), Some(spi(3)));
-    bench.clean();
 }
 
 // --- commands that go wrong -----------------------------------------------------------------------------------------
@@ -249,7 +246,6 @@ fn a_command_that_never_completes_does_when_the_hardware_recovers() {
     bench.command(IRS_CR0::ZERO);
     bench.machine.recover();
     assert_eq!(bench.machine.read::<IRS_SPI_STATUSR>(IRS), IRS_SPI_STATUSR::ZERO.with_idle(true).with_v(true));
-    bench.clean();
 }
 
 #[test]
@@ -301,7 +297,6 @@ fn a_selection_that_finds_nothing_reads_v_0_and_the_next_one_works() {
     bench.machine.fault_next(Fault::Invalid);
     assert!(!select_pe());
     assert!(select_pe());
-    bench.clean();
 }
 
 #[test]
@@ -384,7 +379,6 @@ fn an_irs_selects_its_own_spis_and_no_others() {
         assert_eq!(level, owned, "IRS {irs}, SPI {id}");
     }
     assert_eq!(bench.machine.read::<IRS_SPI_SELR>(IRS).id().id(), 0xff_ffff);
-    bench.clean();
 }
 
 #[test]
@@ -404,7 +398,6 @@ fn an_spi_that_no_irs_owns_cannot_be_reached_by_any_instruction() {
         bench.machine.set_spi_wire(wire(id), true);
         assert_eq!(bench.machine.spi_wire(wire(id)), owned.then_some(true));
     }
-    bench.clean();
 }
 
 #[test]
@@ -433,7 +426,6 @@ fn an_spi_of_one_irs_reaches_a_pe_of_another_and_one_ist_serves_both() {
     bench.wait(IRS, IrsReg::IRS_MAP_L2_ISTR);
     bench.clear_ist(IRS);
     assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (Some(spi(40)), None));
-    bench.clean();
 }
 
 #[test]
@@ -586,7 +578,6 @@ fn the_domain_and_the_vm_of_an_spi_cannot_be_set_in_this_frame() {
     assert!(bench.machine.read::<IRS_SPI_STATUSR>(IRS).v());
     bench.machine.set_spi_wire(wire(5), true);
     assert_eq!(bench.candidate(PE0), Some(spi(5)));
-    bench.clean();
 }
 
 // --- PEs ------------------------------------------------------------------------------------------------------------
@@ -641,7 +632,6 @@ fn a_write_to_the_setlpi_frame_makes_an_lpi_pending_as_an_edge() {
     bench.machine.write32(Frame::set_lpi(IRS), 0x100, 34);
     assert!(!bench.state(lpi(34)).pending());
     assert_eq!(bench.machine.read_raw(IRS, IrsReg::IRS_SWERR_STATUSR), 0);
-    bench.clean();
 }
 
 #[test]

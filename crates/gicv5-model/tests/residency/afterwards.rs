@@ -25,7 +25,6 @@ fn a_vpe_put_out_by_another_rings_its_doorbell_like_any_that_has_left() {
     bench.set_doorbell(VM, VPE0, true);
     bench.inject(VM, lpi(7));
     assert!(bench.rang(VM, VPE0));
-    bench.clean();
 }
 
 #[test]
@@ -51,7 +50,6 @@ fn a_vpe_that_lost_its_irs_rings_although_it_was_silent_the_time_before() {
     bench.set_doorbell(VM, VPE0, true);
     bench.inject(VM, lpi(7));
     assert!(bench.rang(VM, VPE0));
-    bench.clean();
 }
 
 #[test]
@@ -69,7 +67,6 @@ fn what_stayed_of_a_vm_that_is_gone_is_not_offered_to_the_next_vm() {
     bench.put(PE0, None);
     assert!(bench.load(PE0, OTHER, VPE0));
     assert!(!bench.virq(PE0) && take(&bench.guest(PE0)).is_none());
-    bench.clean();
 }
 
 #[test]
@@ -104,7 +101,6 @@ fn the_legacy_interface_that_was_not_selected_need_not_be_waited_for() {
     host.write(ICH_VCTLR_EL2::ZERO.with_en(true));
     host.write(ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(priority(31)));
     host.write(context(VM, VPE0));
-    bench.clean();
 }
 
 #[test]
@@ -122,6 +118,5 @@ fn a_vpe_made_resident_before_v3_has_gone_to_0_for_certain_is_told() {
         host.isb();
         bench.put(PE0, None);
         assert!(bench.load(PE0, VM, VPE0));
-        bench.clean();
     }
 }

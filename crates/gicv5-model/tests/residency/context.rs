@@ -23,7 +23,6 @@ fn a_vpe_becomes_resident_and_takes_what_waited_for_it() {
         bench.host(PE0).vdpend(VM, lpi(8), false);
         bench.host(PE0).gsb_sys();
         assert!(!bench.virq(PE0), "HPPI-6: recalled");
-        bench.clean();
     }
 }
 
@@ -41,7 +40,6 @@ fn the_write_acts_at_an_isb_and_a_guest_entry_is_as_good() {
     assert_eq!(bench.machine.resident(PE0), Some((VM, VPE0)));
     host.isb();
     assert_eq!(bench.machine.resident(PE0), None);
-    bench.clean();
 }
 
 #[test]
@@ -60,7 +58,6 @@ fn whoever_reads_f_before_an_isb_learns_nothing_and_is_told_so() {
         bench.broken_at("RES-14", place);
         host.isb();
         let _ = host.read::<ICH_CONTEXTR_EL2>();
-        bench.clean();
     }
     let bench = GuestBench::new(config(1));
     bench.host(PE0).write(context(VmId::new(77), VPE0));
@@ -86,7 +83,6 @@ fn a_request_for_what_is_not_valid_fails() {
         bench.put(PE0, None);
         bench.command(IRS_VMT_BASER::ZERO);
         assert!(!bench.load(PE0, VM, VPE0), "without a VM table nobody is resident (RES-3)");
-        bench.clean();
     }
 }
 
@@ -99,7 +95,6 @@ fn a_request_can_be_made_to_fail_though_it_should_not() {
     let struck = bench.machine.take_struck_faults();
     assert_eq!(struck[0].0.request, Request::Residency { pe: PE0, vm: VM, vpe: VPE0 });
     assert!(bench.load(PE0, VM, VPE0));
-    bench.clean();
 }
 
 #[test]
@@ -121,7 +116,6 @@ fn what_the_register_reads_after_a_failure_is_open_apart_from_f() {
         assert_eq!(bench.guest(PE0).cdia().int_id(), None);
         bench.broken(&["RES-19"]);
         assert!(bench.load(PE0, VM, VPE0));
-        bench.clean();
     }
 }
 
@@ -136,7 +130,6 @@ fn f_goes_away_with_the_next_write_or_with_the_next_success() {
         bench.put(PE0, None);
         assert_eq!(bench.host(PE0).read::<ICH_CONTEXTR_EL2>().f(), after_put, "{position:?}");
         assert!(bench.load(PE0, VM, VPE0));
-        bench.clean();
     }
 }
 
@@ -166,7 +159,6 @@ fn a_vpe_that_leaves_takes_its_candidate_along_and_changes_no_state() {
         assert!(bench.virq(PE1) && !bench.virq(PE0));
         bench.guest(PE1).cddi(lpi(7).into());
         assert_eq!(take(&bench.guest(PE1)), Some(lpi(8).into()));
-        bench.clean();
     }
 }
 
@@ -178,7 +170,6 @@ fn a_doorbell_asked_for_on_leaving_rings_at_once_if_something_waits() {
             bench.inject(VM, lpi(7));
             bench.put(PE0, Some(mask));
             assert_eq!(bench.rang(VM, VPE0), rings, "mask {mask}, priority 10 (DB-9)");
-            bench.clean();
         }
     }
 }
@@ -192,7 +183,6 @@ fn without_a_request_a_vpe_sleeps_through_its_interrupts_and_finds_them_later() 
     assert!(!bench.rang(VM, VPE0), "DB-5");
     assert!(bench.load(PE0, VM, VPE0));
     assert!(bench.virq(PE0));
-    bench.clean();
 }
 
 #[test]
@@ -205,7 +195,6 @@ fn a_doorbell_asked_for_on_leaving_rings_once() {
     bench.host(PE0).cdpend(crate::bench::doorbell_of(VM, VPE0), false);
     bench.inject(VM, lpi(2));
     assert!(!bench.rang(VM, VPE0), "DB-4");
-    bench.clean();
 }
 
 #[test]
@@ -221,7 +210,6 @@ fn the_doorbell_of_a_resident_vpe_does_not_ring() {
         assert!(!bench.rang(VM, VPE0), "DB-18");
         bench.put(PE0, None);
         assert_eq!(bench.rang(VM, VPE0), later, "{position:?}");
-        bench.clean();
     }
 }
 
@@ -236,7 +224,6 @@ fn a_doorbell_that_has_rung_stays_rung() {
     bench.host(PE0).gsb_sys();
     assert!(bench.load(PE0, VM, VPE0));
     assert!(bench.rang(VM, VPE0), "DB-17");
-    bench.clean();
 }
 
 #[test]
@@ -248,7 +235,6 @@ fn db_with_v_set_is_no_request() {
     bench.put(PE0, None);
     bench.inject(VM, lpi(7));
     assert!(!bench.rang(VM, VPE0), "DB-11");
-    bench.clean();
 }
 
 #[test]
@@ -260,7 +246,6 @@ fn the_mask_given_on_leaving_replaces_the_one_in_the_settings() {
     bench.inject(VM, lpi(7));
     assert!(!bench.rang(VM, VPE0), "the settings would have let it through (DB-10)");
     assert!(bench.machine.read::<IRS_VPE_DBR>(IRS).req_db());
-    bench.clean();
 }
 
 #[test]
@@ -306,7 +291,6 @@ fn irichppidis_keeps_the_irs_out_of_the_selection() {
         assert!(bench.virq(PE0), "it is a property of the last write");
         bench.put(PE0, Some(31));
         assert!(bench.rang(VM, VPE0), "and so is the silence");
-        bench.clean();
     }
 }
 
@@ -327,7 +311,6 @@ fn a_vpe_that_is_resident_elsewhere_stays_there_or_moves() {
         bench.put(PE0, Some(31));
         assert_eq!(bench.machine.resident(PE1).is_some(), moves);
         assert_eq!(bench.rang(VM, VPE0), !moves);
-        bench.clean();
     }
 }
 
@@ -339,7 +322,6 @@ fn one_vpe_after_the_other_is_what_software_does_and_moves_between_pes_are_clean
         bench.put(PE0, None);
         bench.put(PE1, None);
         assert!(bench.load(PE1, VM, VPE0) && bench.load(PE0, OTHER, VPE0));
-        bench.clean();
     }
 }
 
@@ -361,7 +343,6 @@ fn a_vpe_in_the_place_of_another_puts_it_out_or_fails() {
         assert!(!bench.rang(VM, VPE0), "no doorbell was asked for");
         bench.put(PE0, None);
         assert!(bench.load(PE0, VM, VPE0));
-        bench.clean();
     }
 }
 
@@ -379,7 +360,6 @@ fn a_vm_taken_away_from_under_a_vpe_leaves_a_pe_that_knows_nothing_of_it() {
         bench.guest(PE0).gsb_sys();
         bench.put(PE0, Some(31));
         assert!(!bench.rang(VM, VPE0));
-        bench.clean();
     }
     // The near miss, and the same for the whole table (VMT-6).
     let bench = GuestBench::running(config(1));
@@ -443,7 +423,6 @@ fn a_disabled_irs_makes_a_vpe_resident_and_may_or_may_not_forward_to_it() {
         assert_eq!(bench.virq(PE0), forwards, "{position:?}");
         bench.command(IRS_CR0::ZERO.with_irsen(true));
         assert!(bench.virq(PE0));
-        bench.clean();
     }
 }
 
@@ -464,7 +443,6 @@ fn a_load_out_of_order_is_told() {
         bench.put(PE0, None);
         host.write_raw(SysReg::ICH_APR_EL2, 0);
         assert!(bench.load(PE0, VM, VPE0));
-        bench.clean();
     }
 }
 
@@ -493,7 +471,6 @@ fn a_vpe_made_resident_with_the_legacy_interface_selected_is_told() {
     host.write(legacy.with_v3(false));
     host.isb();
     assert!(bench.load(PE0, VM, VPE0) && bench.virq(PE0));
-    bench.clean();
 }
 
 #[test]
@@ -502,7 +479,6 @@ fn v3_is_not_there_without_the_legacy_interface() {
     bench.host(PE0).write(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true));
     bench.host(PE0).isb();
     assert!(!bench.host(PE0).read::<ICH_VCTLR_EL2>().v3());
-    bench.clean();
 }
 
 #[test]
@@ -516,6 +492,5 @@ fn the_virtual_interface_is_off_until_it_is_switched_on() {
         bench.host(PE0).write(ICH_VCTLR_EL2::ZERO);
         bench.host(PE0).isb();
         assert_eq!(bench.virq(PE0), off, "{position:?}");
-        bench.clean();
     }
 }

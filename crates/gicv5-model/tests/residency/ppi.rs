@@ -23,7 +23,6 @@ fn a_virtual_ppi_is_pending_because_the_hypervisor_says_so() {
             bench.put(PE0, None);
             bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, 0);
         }
-        bench.clean();
     }
 }
 
@@ -61,7 +60,6 @@ fn a_guest_with_ppis_only_and_no_vpe_takes_them_where_ppis_compete_alone() {
             guest.cddi(Ppi::SW_PPI.into());
             guest.gsb_sys();
             assert_eq!(active(), if alone { (0, 0) } else { (Ppi::SW_PPI.mask(), 1) });
-            bench.clean();
         }
     }
 }
@@ -76,7 +74,6 @@ fn a_virtual_ppi_rings_no_doorbell() {
     bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
     bench.host(PE0).isb();
     assert!(!bench.rang(VM, VPE0), "DB-23");
-    bench.clean();
 }
 
 /// The guest enables a PPI by itself.
@@ -114,7 +111,6 @@ fn what_the_guest_and_the_hypervisor_call_differently_is_one_state() {
         for register in [SysReg::ICC_PPI_ENABLER0_EL1, SysReg::ICC_PPI_SACTIVER0_EL1, SysReg::ICC_PPI_SPENDR0_EL1] {
             assert_eq!(host.read_raw(register), 0, "{register}");
         }
-        bench.clean();
     }
 }
 
@@ -131,7 +127,6 @@ fn a_write_to_a_virtual_ppi_register_acts_at_an_isb() {
     assert!(bench.virq(PE0));
     bench.guest(PE0).isb();
     assert!(!bench.virq(PE0));
-    bench.clean();
 }
 
 #[test]
@@ -160,7 +155,6 @@ fn an_injected_ppi_is_pending_while_the_physical_one_is() {
         host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, 0);
         host.isb();
         assert!(!bench.virq(PE0), "the virtual pending bit itself was never set");
-        bench.clean();
     }
 }
 
@@ -183,7 +177,6 @@ fn the_virtual_pending_bit_of_an_injected_ppi_is_not_looked_at_and_not_written()
         host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, 0);
         host.isb();
         assert_eq!(host.read_raw(SysReg::ICH_PPI_PENDR0_EL2) & both, Ppi::CNTP.mask(), "as it was before");
-        bench.clean();
     }
 }
 
@@ -204,7 +197,6 @@ fn an_acknowledge_of_an_injected_edge_clears_the_pending_bit_of_both() {
         assert_eq!(host.read_raw(SysReg::ICC_PPI_SPENDR0_EL1), Ppi::SW_PPI.mask());
         bench.guest(PE0).write_raw(SysReg::ICC_PPI_CPENDR0_EL1, Ppi::SW_PPI.mask());
         assert_eq!(host.read_raw(SysReg::ICC_PPI_SPENDR0_EL1), 0);
-        bench.clean();
     }
 }
 
@@ -221,7 +213,6 @@ fn a_ppi_that_host_and_guest_both_take_is_told_when_the_guest_is_entered() {
     // The near miss: another PPI is the host's.
     host.write_raw(SysReg::ICC_PPI_ENABLER0_EL1, Ppi::CNTHP.mask());
     bench.guest(PE0).isb();
-    bench.clean();
 }
 
 #[test]
@@ -271,7 +262,6 @@ fn the_virtual_ppis_that_exist_can_be_found_by_writing_ones() {
         assert_eq!(host.read_raw(register), 0);
         expected = 0;
     }
-    bench.clean();
 }
 
 #[test]
@@ -313,7 +303,6 @@ fn a_hidden_ppi_reads_as_zero_and_ignores_the_guest() {
         guest.cddi(Ppi::CNTV.into());
         guest.gsb_sys();
         assert_eq!(host.read_raw(SysReg::ICH_PPI_ACTIVER0_EL2) == 0, signalled, "{position:?}");
-        bench.clean();
     }
 }
 
@@ -340,7 +329,6 @@ fn the_host_deactivates_no_ppi_of_a_guest_and_a_guest_none_of_the_host() {
         host.gic(GicInsn::GIC_VDDI, DeactivateOperand::naming(Ppi::CNTV.into()).raw_value());
         host.gsb_sys();
         assert_eq!(active(SysReg::ICH_PPI_ACTIVER0_EL2), 0);
-        bench.clean();
     }
 }
 
@@ -352,7 +340,6 @@ fn a_ppi_that_a_guest_deactivated_is_inactive_when_the_hypervisor_looks() {
     bench.guest(PE0).cddi(Ppi::CNTV.into());
     assert_eq!(bench.guest(PE0).read_raw(SysReg::ICC_PPI_SACTIVER0_EL1), Ppi::CNTV.mask(), "SYN-1");
     assert_eq!(bench.host(PE0).read_raw(SysReg::ICH_PPI_ACTIVER0_EL2), 0);
-    bench.clean();
 }
 
 #[test]
@@ -372,7 +359,6 @@ fn a_tie_between_a_virtual_ppi_and_the_candidate_goes_either_way() {
         assert_eq!(bench.machine.virtual_hppi(PE0).map(|(id, _)| id), Some(IntId::Ppi(Ppi::CNTV)));
         bench.enable_virtual_ppi(PE0, Ppi::CNTV, 11);
         assert_eq!(bench.machine.virtual_hppi(PE0).map(|(id, _)| id), Some(lpi(1).into()));
-        bench.clean();
     }
 }
 
@@ -390,5 +376,4 @@ fn under_irichppidis_virtual_ppis_still_compete() {
     bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
     bench.host(PE0).isb();
     assert_eq!(bench.guest(PE0).cdia().int_id(), Some(IntId::Ppi(Ppi::CNTV)));
-    bench.clean();
 }

@@ -110,7 +110,6 @@ fn the_registers_of_el2_keep_their_fields_and_nothing_else() {
                 assert_eq!(host.read_raw(register), kept, "{register}");
             }
         }
-        bench.clean();
     }
 }
 
@@ -181,7 +180,6 @@ fn every_access_of_a_guest_traps_by_its_own_bit_and_by_no_other() {
         }
         host.write_raw(trap, u64::MAX);
     }
-    bench.clean();
 }
 
 #[test]
@@ -194,7 +192,6 @@ fn what_has_no_virtual_form_is_the_pe_s_own() {
         assert_eq!(bench.guest(PE0).read_raw(register), bench.host(PE0).read_raw(register), "{register}");
     }
     assert_eq!(bench.guest(PE0).read_raw(SysReg::ICC_IAFFIDR_EL1), 0x21);
-    bench.clean();
 }
 
 #[test]
@@ -206,7 +203,6 @@ fn the_handling_modes_of_virtual_ppis_are_those_of_the_physical_ones() {
         assert_eq!(bench.guest(PE0).read_raw(register), bench.host(PE0).read_raw(register));
     }
     assert_ne!(bench.guest(PE0).read_raw(SysReg::ICC_PPI_HMR0_EL1), 0);
-    bench.clean();
 }
 
 #[test]
@@ -220,7 +216,6 @@ fn what_is_read_of_the_context_before_an_isb_is_what_was_written_but_for_f() {
     bench.broken(&["RES-1"]);
     host.isb();
     assert_eq!(host.read::<ICH_CONTEXTR_EL2>(), asked);
-    bench.clean();
 }
 
 #[test]
@@ -238,5 +233,4 @@ fn a_hidden_ppi_of_the_second_bank_is_not_signalled_and_one_that_is_not_pending_
     host.write_raw(SysReg::ich_ppi_hvir(ppi.bank()), ppi.mask());
     host.isb();
     assert!(!bench.virq(PE0), "it is hidden");
-    bench.clean();
 }

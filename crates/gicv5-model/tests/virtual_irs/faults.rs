@@ -18,7 +18,6 @@ fn a_vpe_selection_without_an_effect_leaves_the_old_vpe_selected() {
         assert!(!bench.machine.read::<IRS_VPE_DBR>(IRS).dbv());
         assert!(bench.select(0));
         assert!(bench.machine.read::<IRS_VPE_DBR>(IRS).dbv());
-        bench.clean();
     }
 }
 
@@ -33,7 +32,6 @@ fn a_selection_that_finds_nothing_reads_v_0_and_takes_no_settings() {
         bench.command(bench.doorbell(77, true));
         assert!(bench.select(3));
         assert!(!bench.machine.read::<IRS_VPE_DBR>(IRS).dbv());
-        bench.clean();
     }
 }
 

@@ -24,7 +24,6 @@ fn before_the_vm_table_is_valid_the_irs_touches_no_memory_of_it() {
                 matches!(event, Event::Owned { .. } | Event::Fillable { .. } | Event::WriteBack { .. })
             });
         assert_eq!(touched, None, "{setting:?}");
-        bench.clean();
     }
 }
 
@@ -91,7 +90,6 @@ fn a_vm_that_is_valid_already_is_not_made_valid_again() {
         let violations = bench.said();
         bench.map_vm(MapAction::MakeInvalid);
         assert!(violations.is_empty() && !bench.select(3));
-        bench.clean();
     }
 }
 
@@ -116,7 +114,6 @@ fn what_belongs_to_a_vm_can_be_written_when_it_is_invalid_and_not_before() {
         bench.map_vm(MapAction::MakeInvalid);
         let _ = bench.said();
         stores(&mut bench);
-        bench.clean();
     }
 }
 
@@ -152,7 +149,6 @@ fn an_entry_that_is_not_cleared_makes_the_next_vm_valid_with_what_the_last_one_h
         bench.zero_descriptors(&made);
         bench.map_vm(MapAction::MakeValid);
         assert!(bench.select(3), "{setting:?}");
-        bench.clean();
     }
 }
 
@@ -166,7 +162,6 @@ fn the_registers_of_virtual_1_of_n_hold_nothing() {
             bench.machine.write_raw(IRS, register, u64::MAX);
             assert_eq!(bench.machine.read_raw(IRS, register), 0, "{register}");
         }
-        bench.clean();
     }
 }
 
@@ -191,7 +186,6 @@ fn a_vm_has_one_ist_of_each_type_and_the_ids_of_one_are_not_those_of_the_other()
         let pending = |ist| (0..8).filter(|n| bench.entry(ist, *n).pending()).collect::<Vec<_>>();
         assert_eq!((pending(&lpis), pending(&spis)), (vec![6], vec![5]), "{setting:?}");
         bench.machine.free(other);
-        bench.clean();
     }
 }
 
@@ -209,7 +203,6 @@ fn an_all_zero_entry_is_disabled_idle_edge_for_vpe_0_with_priority_0() {
         let state = bench.machine.virtual_interrupt(VM, lpi(1)).unwrap();
         assert!(state.enable() && !state.pending() && state.active() && state.hm() == HandlingMode::Level);
         assert_eq!((state.iaffid(), state.priority()), (Iaffid::new(3), priority(7)));
-        bench.clean();
     }
 }
 
@@ -228,7 +221,6 @@ fn only_the_first_32_bits_of_an_entry_are_read_and_written() {
         let words: Vec<bool> = (0..10).map(|n| bench.entry(&ist, n).pending()).collect();
         assert_eq!(words.iter().position(|pending| *pending), Some(6), "{setting:?}");
         assert_eq!(words.iter().filter(|pending| **pending).count(), 1);
-        bench.clean();
     }
 }
 
@@ -289,7 +281,6 @@ fn a_saved_vm_is_restored_by_scrubbing_validating_and_injecting() {
         for n in [1, 4] {
             assert!(bench.machine.virtual_interrupt(VM, lpi(n)).unwrap().pending());
         }
-        bench.clean();
     }
 }
 
@@ -319,6 +310,8 @@ fn software_copies_the_ists_of_a_saved_vm_as_long_as_nothing_changes() {
         assert_eq!((bench.entry(&lpis, 9).raw_value(), bench.entry(&spis, 6).raw_value()), (POISON, POISON));
         bench.save();
         assert!(bench.entry(&lpis, 4).pending());
+        // Its store was in a line that the copy has then invalidated.
+        bench.broken(if setting.shape.coherency == Coherency::Coherent { &[] } else { &["COH-7"] });
     }
 }
 
@@ -360,7 +353,6 @@ fn a_restore_that_does_not_scrub_is_reported() {
         bench.map_vm(MapAction::MakeValid);
         assert_eq!(bench.rules(), ["IST-22"], "{setting:?}");
         bench.vdpend(lpi(1), true);
-        bench.clean();
     }
 }
 
@@ -396,7 +388,6 @@ fn an_invalid_entry_of_a_live_table_may_be_filled_and_refilled() {
         bench.broken(&["IST-2"]);
         // Another VM's words may be whatever they like as long as that VM is invalid (IST-3).
         bench.store(bench.level2(), 16, 1);
-        bench.clean();
     }
 }
 
@@ -411,7 +402,6 @@ fn the_same_vm_id_names_one_vm_whatever_irs_is_asked() {
         let there = gicv5_hal::IrsIndex(1);
         bench.command_at(there, IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(VM));
         assert!(!bench.select(0), "{setting:?}");
-        bench.clean();
     }
 }
 
@@ -445,7 +435,6 @@ fn a_command_can_be_written_in_halves_the_one_that_acts_last() {
         assert!(!bench.select(1));
         half(&bench, vper + 4, 1 << 31 | vm);
         assert!(bench.select(1), "{setting:?}");
-        bench.clean();
     }
 }
 
@@ -470,7 +459,6 @@ fn what_the_irs_has_written_is_seen_after_a_load_barrier_and_not_for_certain_bef
             }
             let word = L2_VMTE_VMD::new_with_raw_value(bench.machine.load64(table, offset));
             assert_eq!(word.valid(), acquires, "{setting:?}");
-            bench.clean();
         }
     }
 }

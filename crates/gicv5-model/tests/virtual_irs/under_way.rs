@@ -166,7 +166,6 @@ fn the_entries_beside_the_one_that_a_command_under_way_names_are_softwares_to_fi
         bench.machine.advance(10);
         bench.store(&made.vpet.block, 16, block.address().raw());
         bench.machine.free(bench.block(4096, 4096));
-        bench.clean();
     }
 }
 

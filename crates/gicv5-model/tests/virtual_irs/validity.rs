@@ -104,7 +104,6 @@ fn a_vm_whose_entry_is_not_valid_does_not_become_valid_with_the_table() {
         assert!(!select(&bench, IRS, VM));
         bench.map_vm(MapAction::MakeValid);
         assert!(select(&bench, IRS, VM), "with its VPE, whose entry was valid (VM-8)");
-        bench.clean();
     }
 }
 
@@ -125,7 +124,6 @@ fn a_command_of_the_vm_table_that_has_no_effect_leaves_the_table_as_it_was() {
         assert!(!bench.machine.read::<IRS_VMT_BASER>(IRS).valid());
         bench.give_vm_table_to(IRS);
         assert!(bench.machine.read::<IRS_VMT_BASER>(IRS).valid());
-        bench.clean();
     }
 }
 
@@ -143,7 +141,6 @@ fn a_vm_behind_a_level_1_entry_that_is_not_valid_is_no_vm() {
         bench.command(IRS_VMAP_L2_VMTR::ZERO.with_m(true).with_vm_id(VM));
         bench.map_vm(MapAction::MakeValid);
         assert!(select(&bench, IRS, VM));
-        bench.clean();
     }
 }
 
@@ -196,7 +193,6 @@ fn commands_at_an_irs_that_does_not_know_the_vm_table_do_nothing_and_are_errors(
         ignored(&bench, there, IRS_SAVE_VMR::ZERO.with_s(true).with_q(true).with_vm_id(VM), true);
         assert!(!bench.machine.read::<IRS_SAVE_VM_STATUSR>(there).q(), "SAVE-2");
         assert!(!bench.is_quiescent(), "it has saved nothing");
-        bench.clean();
     }
 }
 
@@ -240,7 +236,6 @@ fn a_descriptor_of_one_word_is_marked_by_the_irs_too() {
         bench.map_vm(MapAction::MakeInvalid);
         assert_ne!(bench.load_word(&made.vpes[0].block, 0), 0);
         assert_eq!(bench.load_word(&made.vpes[0].block, 8), 0, "the next word was never the IRS's");
-        bench.clean();
     }
 }
 
@@ -323,7 +318,6 @@ fn a_question_about_a_vm_that_has_gone_meanwhile_is_an_error() {
         bench.broken(&["RES-23"]);
         bench.guest(PE0).gsb_sys();
         assert!(bench.machine.read::<IRS_SWERR_STATUSR>(IRS).v());
-        bench.clean();
     }
 }
 
@@ -337,7 +331,6 @@ fn a_level_2_ist_is_published_once_and_the_second_command_is_ignored() {
         assert_eq!(outcomes(&bench), [Outcome::Done], "{setting:?}");
         bench.publish_level2_ist(IrsIntType::Lpi);
         assert_eq!(outcomes(&bench), [Outcome::Ignored], "{setting:?}");
-        bench.clean();
     }
 }
 

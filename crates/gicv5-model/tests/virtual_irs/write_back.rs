@@ -25,7 +25,6 @@ fn a_state_goes_back_once_for_each_time_that_it_has_changed() {
             assert_eq!(written_back(), 0, "nothing has changed");
         }
         assert!((1..30).contains(&by_chance), "some go back by chance: {by_chance}");
-        bench.clean();
     }
 }
 
@@ -41,6 +40,5 @@ fn a_save_shows_the_states_and_leaves_the_tables_that_lead_to_them() {
         bench.command(IRS_SAVE_VMR::ZERO.with_vm_id(VM).with_s(true).with_q(true));
         assert_eq!(bench.load_word(&level1, 0), before, "{setting:?}");
         assert!(bench.entry(&level2, 2).pending(), "{setting:?}");
-        bench.clean();
     }
 }
