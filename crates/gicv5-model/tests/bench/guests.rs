@@ -60,8 +60,7 @@ impl GuestBench {
             host.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
             host.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
             host.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
-            host.write(ICH_VCTLR_EL2::ZERO.with_en(true));
-            host.isb();
+            host.set(ICH_VCTLR_EL2::ZERO.with_en(true));
         }
         bench.clean();
         bench
@@ -70,6 +69,20 @@ impl GuestBench {
     /// The same, where VPE 0 of [`VM`] is resident on PE 0.
     pub(crate) fn running(config: MachineConfig) -> GuestBench {
         let bench = GuestBench::new(config);
+        assert!(bench.load(PE0, VM, VPE0));
+        bench
+    }
+
+    /// [`config`] with something changed; nothing is resident.
+    pub(crate) fn with(pes: u16, change: impl FnOnce(&mut MachineConfig)) -> GuestBench {
+        let mut config = config(pes);
+        change(&mut config);
+        GuestBench::new(config)
+    }
+
+    /// The same, where VPE 0 of [`VM`] is resident on PE 0.
+    pub(crate) fn running_with(pes: u16, change: impl FnOnce(&mut MachineConfig)) -> GuestBench {
+        let bench = GuestBench::with(pes, change);
         assert!(bench.load(PE0, VM, VPE0));
         bench
     }
@@ -100,8 +113,7 @@ impl GuestBench {
         let host = self.host(pe);
         host.write(ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(priority(31)));
         host.write_raw(SysReg::ICH_APR_EL2, 0);
-        host.write(ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(vm).with_vpe(vpe));
-        host.isb();
+        host.set(ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(vm).with_vpe(vpe));
         !host.read::<ICH_CONTEXTR_EL2>().f()
     }
 
@@ -111,9 +123,7 @@ impl GuestBench {
         if let Some(mask) = doorbell {
             context = context.with_db(true).with_dbpm(priority(mask));
         }
-        let host = self.host(pe);
-        host.write(context);
-        host.isb();
+        self.host(pe).set(context);
     }
 
     /// Makes an interrupt of a VM pending.

@@ -94,24 +94,42 @@ impl Bench {
 
     /// One PE and 64 SPIs, started.
     pub(crate) fn small() -> Bench {
-        Bench::started(MachineConfig::new(1, 64))
+        Bench::with(1, |_| {})
     }
 
-    /// As many PEs as asked for and 64 SPIs, started, where every effect comes at once.
-    pub(crate) fn eager(pes: u16) -> Bench {
+    /// As many PEs as asked for and 64 SPIs, with something changed, started.
+    pub(crate) fn with(pes: u16, change: impl FnOnce(&mut MachineConfig)) -> Bench {
         let mut config = MachineConfig::new(pes, 64);
-        config.switches.effects = Effects::Early;
+        change(&mut config);
         Bench::started(config)
+    }
+
+    /// The same, where every effect comes at once.
+    pub(crate) fn eager(pes: u16) -> Bench {
+        Bench::eager_with(pes, |_| {})
+    }
+
+    pub(crate) fn eager_with(pes: u16, change: impl FnOnce(&mut MachineConfig)) -> Bench {
+        Bench::with(pes, |config| {
+            config.switches.effects = Effects::Early;
+            change(config);
+        })
+    }
+
+    /// One PE, 64 SPIs and LPIs of 14 bits, started, where every effect comes at once.
+    pub(crate) fn with_lpis() -> Bench {
+        let bench = Bench::eager(1);
+        bench.linear_ist();
+        bench
     }
 
     /// One PE and 64 SPIs, started, where every effect comes at once and memory is not coherent, with cache lines of this
     /// size.
     pub(crate) fn non_coherent(cache_line: u64) -> Bench {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.effects = Effects::Early;
-        config.memory.coherency = Coherency::NonCoherent;
-        config.memory.cache_line = cache_line;
-        Bench::started(config)
+        Bench::eager_with(1, |config| {
+            config.memory.coherency = Coherency::NonCoherent;
+            config.memory.cache_line = cache_line;
+        })
     }
 
     /// The host on a PE.
@@ -312,6 +330,22 @@ impl Bench {
         let found = self.said();
         assert!(found.len() == 1 && is_it(&found[0]), "{found:#?}");
         assert!(found[0].to_string().starts_with(&format!("{}: ", found[0].rule)));
+    }
+}
+
+/// Writes a system register, and the write acts.
+pub(crate) trait Set {
+    fn set<R: Register<Reg = SysReg>>(&self, value: R) {
+        self.set_raw(R::REG, value.to_bits());
+    }
+
+    fn set_raw(&self, register: SysReg, value: u64);
+}
+
+impl Set for Pe<'_, ModelPe> {
+    fn set_raw(&self, register: SysReg, value: u64) {
+        self.write_raw(register, value);
+        self.isb();
     }
 }
 

@@ -172,6 +172,13 @@ impl VmBench {
         made
     }
 
+    /// A machine with the VM, in which these VPEs are valid.
+    pub(crate) fn with_vm(setting: Setting, vpes: &[u16]) -> VmBench {
+        let mut bench = VmBench::new(setting);
+        bench.make_vm(vpes);
+        bench
+    }
+
     /// Gives VPE 1 of the VM a descriptor in which the word at this offset is not zero, and makes it valid.
     pub(crate) fn make_dirty_vpe(&self, made: &HandMade, dirty: Option<u64>) -> ModelBlock {
         let descriptor = self.block(128, 128);
@@ -239,8 +246,7 @@ impl VmBench {
 
     /// The VPE leaves PE 0 by this write.
     pub(crate) fn leave_with(&self, context: ICH_CONTEXTR_EL2) {
-        self.host(PE0).write(context);
-        self.host(PE0).isb();
+        self.host(PE0).set(context);
     }
 
     pub(crate) fn map_vm(&self, action: MapAction) {
@@ -294,11 +300,17 @@ impl VmBench {
         (bench, made, ist)
     }
 
+    /// The same, and VPE 3 is selected.
+    pub(crate) fn selected(setting: Setting) -> VmBench {
+        let (bench, ..) = VmBench::ready(setting);
+        bench.select(3);
+        bench
+    }
+
     /// A VM with VPE 0 and a two-level LPI IST, its level-1 table, and a level-2 IST to which the first entry points without
     /// being valid.
     pub(crate) fn with_two_level_ist(setting: Setting) -> (VmBench, ModelBlock, ModelBlock) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let level1 = bench.make_ist(IrsIntType::Lpi, two_level(), &[]);
         let level2 = bench.block(4096, 4096);
         bench.store(&level1, 0, level2.address().raw());

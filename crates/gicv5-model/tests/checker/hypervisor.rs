@@ -96,8 +96,7 @@ fn read_answer(restore: bool) -> Vec<Violation> {
     bench.put(PE0, None);
     assert!(bench.load(PE0, OTHER, VPE0));
     if restore {
-        bench.host(PE0).write_raw(SysReg::ICC_ICSR_EL1, answer);
-        bench.host(PE0).isb();
+        bench.host(PE0).set_raw(SysReg::ICC_ICSR_EL1, answer);
     }
     let _ = bench.guest(PE0).read_raw(SysReg::ICC_ICSR_EL1);
     bench.said()

@@ -16,9 +16,7 @@ fn publish_by(bench: &Bench, publish: impl FnOnce(&ModelBlock)) -> Vec<Violation
 
 /// An IST of 64 KiB becomes valid this far into a memory of 64 KiB.
 fn ist_at(offset: u64) -> Vec<Violation> {
-    let mut config = MachineConfig::new(1, 64);
-    config.memory.size = 0x1_0000;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.memory.size = 0x1_0000);
     let block = bench.block(0x1_0000, 0x1_0000);
     let base = block.address().offset(offset).unwrap();
     bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), base);

@@ -12,9 +12,7 @@ const VM: VmId = VmId::new(3);
 
 /// A command, and while it is under way another.
 fn second_command(second: impl FnOnce(&Bench)) -> Vec<Violation> {
-    let mut config = MachineConfig::new(1, 64);
-    config.command_latency = 5;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.command_latency = 5);
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(4)));
     second(&bench);
     bench.said()

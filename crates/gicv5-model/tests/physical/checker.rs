@@ -20,9 +20,7 @@ fn linear(id_bits: u32) -> IstGeometry {
 
 #[test]
 fn gen_18_a_second_write_while_a_command_is_under_way() {
-    let mut config = MachineConfig::new(1, 64);
-    config.command_latency = 5;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.command_latency = 5);
     bench.select_spi(IRS, 3);
     bench.clean();
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(4)));
@@ -396,9 +394,7 @@ fn coh_6_a_structure_shares_a_line_with_something_else() {
     small_ist(&bench, 128);
     bench.clean();
     // A coherent IRS has no use for the rule.
-    let mut config = MachineConfig::new(1, 64);
-    config.memory.cache_line = 128;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.memory.cache_line = 128);
     small_ist(&bench, 64);
 }
 

@@ -402,9 +402,7 @@ fn an_observer_is_told_of_software_errors_and_of_violations() {
 #[test]
 fn what_a_machine_does_is_the_same_with_and_without_an_observer() {
     let run = |observe: bool| {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.effects = Effects::Random;
-        let bench = Bench::started(config);
+        let bench = Bench::with(1, |config| config.switches.effects = Effects::Random);
         if observe {
             bench.machine.observe(10);
         }

@@ -242,9 +242,7 @@ fn the_most_urgent_ppi_wins_wherever_its_number_stands() {
 fn a_more_urgent_ppi_or_candidate_wins_whatever_is_preferred_in_a_tie() {
     // HPPI-3, HPPI-4.
     for tie in [Tie::Ppi, Tie::Irs] {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.tie = tie;
-        let bench = Bench::started(config);
+        let bench = Bench::with(1, |config| config.switches.tie = tie);
         bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
         bench.pend(spi(9), 5, 0);
         bench.enable_ppi(PE0, Ppi::CNTV, 4);
@@ -258,9 +256,7 @@ fn a_more_urgent_ppi_or_candidate_wins_whatever_is_preferred_in_a_tie() {
 fn a_tie_between_a_ppi_and_the_candidate_goes_as_the_switch_says() {
     // HPPI-4.
     for (tie, first) in [(Tie::Ppi, Ppi::CNTV.into()), (Tie::Irs, IntId::from(spi(9)))] {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.tie = tie;
-        let bench = Bench::started(config);
+        let bench = Bench::with(1, |config| config.switches.tie = tie);
         bench.enable_ppi(PE0, Ppi::CNTV, 5);
         bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
         bench.pend(spi(9), 5, 0);
@@ -283,8 +279,7 @@ fn a_disabled_cpu_interface_has_no_hppi() {
 #[test]
 fn an_nmi_is_taken_by_its_own_acknowledge_only() {
     // INS-2: priority 0 while SCTLR.NMI is 1. There is no FIQ with one domain.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     bench.machine.set_nmi(PE0, true);
     let pe = bench.host(PE0);
     for id in [spi(9), lpi(9)] {
@@ -345,8 +340,7 @@ fn the_mask_acts_at_once_and_enable_and_active_priorities_at_an_isb() {
     assert!(!bench.irq(PE0), "PRI-4");
     pe.write_raw(SysReg::ICC_APR_EL1, 1 << 4);
     pe.write(ICC_CR0_EL1::ZERO);
-    pe.write(ICC_CR0_EL1::ZERO.with_en(true));
-    pe.isb();
+    pe.set(ICC_CR0_EL1::ZERO.with_en(true));
     assert!(bench.irq(PE0), "in order");
 }
 
@@ -369,9 +363,7 @@ fn the_running_priority_is_the_lowest_set_bit() {
 #[test]
 fn a_cpu_interface_with_four_priority_bits_keeps_the_high_ones() {
     // PRI-2 at the CPU interface.
-    let mut config = MachineConfig::new(1, 64);
-    config.irses[0].pes[0].pri_bits = CpuPriBits::Four;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.irses[0].pes[0].pri_bits = CpuPriBits::Four);
     assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PCR_EL1), 30);
     bench.enable_ppi(PE0, Ppi::CNTV, 7);
     let register = SysReg::icc_ppi_priorityr(Ppi::CNTV.priority_register());

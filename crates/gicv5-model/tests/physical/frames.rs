@@ -57,8 +57,7 @@ fn the_setlpi_frame_has_none_of_the_registers_of_the_other_frame() {
 #[test]
 fn the_state_of_an_lpi_goes_back_to_its_ist_by_chance_and_that_of_an_spi_never() {
     // IST-26, SPI-1: SPIs have no table.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     bench.machine.observe(10_000);
     let written_back = |id| {
         for n in 0..300 {

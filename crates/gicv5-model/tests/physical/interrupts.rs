@@ -13,8 +13,7 @@ fn icsr(bench: &Bench, id: IrsIntId) -> ICC_ICSR_EL1 {
 #[test]
 fn an_interrupt_of_each_type_may_have_the_same_number() {
     // GEN-1, GEN-2.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     bench.enable_ppi(PE0, ppi(27), 3);
     bench.machine.set_ppi_wire(PE0, ppi(27), true);
     bench.pend(lpi(27), 2, 0);
@@ -33,8 +32,7 @@ fn an_interrupt_of_each_type_may_have_the_same_number() {
 #[test]
 fn pending_and_active_are_independent() {
     // ISM-1, ISM-3, ISM-5, for both types (ISM-8).
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     for id in [lpi(5), spi(5)] {
         bench.enable(id, 4, 0);
         let state = || (bench.state(id).pending(), bench.state(id).active());
@@ -82,8 +80,7 @@ fn a_level_interrupt_stays_pending_until_its_source_lowers_it() {
 #[test]
 fn a_pending_interrupt_waits_for_its_enable() {
     // ISM-9.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     for id in [lpi(5), spi(5)] {
         bench.host(PE0).cdpend(id, true);
         assert_eq!(bench.candidate(PE0), None);
@@ -112,8 +109,7 @@ fn hazard_1_an_spi_can_be_disabled_and_its_pending_bit_cleared() {
 #[test]
 fn the_handling_mode_changes_neither_pending_nor_active() {
     // ISM-10, INS-9.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     for id in [lpi(5), spi(5)] {
         bench.pend(id, 3, 0);
         for mode in [HandlingMode::Level, HandlingMode::Edge, HandlingMode::Level] {
@@ -138,9 +134,7 @@ fn set_pending_does_to_the_handling_mode_what_the_switch_says() {
     for (switch, mode) in
         [(SetPending::KeepsHandlingMode, HandlingMode::Level), (SetPending::MakesEdge, HandlingMode::Edge)]
     {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.set_pending = switch;
-        let bench = Bench::started(config);
+        let bench = Bench::with(1, |config| config.switches.set_pending = switch);
         bench.host(PE0).cdhm(spi(5), HandlingMode::Level);
         bench.host(PE0).cdpend(spi(5), false);
         bench.host(PE0).gsb_sys();
@@ -154,8 +148,7 @@ fn set_pending_does_to_the_handling_mode_what_the_switch_says() {
 #[test]
 fn active_is_set_by_acknowledges_only() {
     // ISM-6, ISM-12: no other instruction, wire or register write does.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     for id in [lpi(5), spi(5)] {
         bench.pend(id, 3, 0);
         bench.host(PE0).cdhm(id, HandlingMode::Level);
@@ -224,10 +217,7 @@ fn an_interrupt_reaches_the_pe_it_is_routed_to_and_no_other() {
 #[test]
 fn affinity_ids_may_come_in_any_order() {
     // RTE-1.
-    let mut config = MachineConfig::new(2, 64);
-    config.switches.effects = Effects::Early;
-    config.irses[0].pes[0].iaffid = Iaffid::new(9);
-    let bench = Bench::started(config);
+    let bench = Bench::eager_with(2, |config| config.irses[0].pes[0].iaffid = Iaffid::new(9));
     bench.pend(spi(3), 3, 9);
     bench.pend(spi(4), 3, 1);
     assert_eq!((bench.candidate(PE0), bench.candidate(PE1)), (Some(spi(3)), Some(spi(4))));
@@ -236,8 +226,7 @@ fn affinity_ids_may_come_in_any_order() {
 #[test]
 fn an_interrupt_of_an_absent_pe_waits() {
     // RTE-4.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     for target in [1, 9, u16::MAX] {
         bench.pend(lpi(7), 3, target);
         assert_eq!(bench.candidate(PE0), None);
@@ -273,8 +262,7 @@ fn an_ipi_is_one_lpi_per_destination() {
 #[test]
 fn equally_urgent_interrupts_come_in_any_order_but_each_comes_once() {
     // HPPI-4.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     for id in [lpi(1), spi(2), lpi(3)] {
         bench.pend(id, 6, 0);
     }
@@ -290,10 +278,7 @@ fn equally_urgent_interrupts_come_in_any_order_but_each_comes_once() {
 fn of_equals_the_irs_nominates_the_first_come_or_the_last() {
     // HPPI-4, HPPI-5.
     for (equals, order) in [(Equals::FirstCome, [1, 2, 3]), (Equals::LastCome, [3, 2, 1])] {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.effects = Effects::Early;
-        config.switches.equals = equals;
-        let bench = Bench::started(config);
+        let bench = Bench::eager_with(1, |config| config.switches.equals = equals);
         for id in [1, 2, 3] {
             bench.pend(spi(id), 6, 0);
         }
@@ -338,9 +323,7 @@ fn an_irs_with_fewer_priority_bits_keeps_the_high_ones() {
     for (bits, asked, kept) in
         [(PriBits::Five, 31, 31), (PriBits::Four, 31, 30), (PriBits::Three, 7, 4), (PriBits::One, 15, 0)]
     {
-        let mut config = MachineConfig::new(1, 64);
-        config.irses[0].idr1 = config.irses[0].idr1.with_pri_bits(bits);
-        let bench = Bench::started(config);
+        let bench = Bench::with(1, |config| config.irses[0].idr1 = config.irses[0].idr1.with_pri_bits(bits));
         bench.host(PE0).cdpri(spi(5), priority(asked));
         bench.host(PE0).gsb_sys();
         assert_eq!(bench.state(spi(5)).priority(), priority(kept), "{bits:?}");
@@ -417,8 +400,7 @@ fn an_instruction_that_names_what_cannot_be_reached_does_nothing() {
     assert_eq!(icsr(&bench, lpi(5)), failed);
     assert_eq!(icsr(&bench, spi(64)), failed);
     assert_eq!(bench.machine.interrupt(lpi(5)), None);
-    bench.host(PE0).write(ICC_ICSR_EL1::ZERO);
-    bench.host(PE0).isb();
+    bench.host(PE0).set(ICC_ICSR_EL1::ZERO);
     assert!(bench.machine.save() == before);
 }
 
@@ -479,8 +461,7 @@ fn the_answer_of_read_configuration_is_there_after_an_isb_and_not_before() {
 fn icsr_is_one_register_that_software_can_save_and_restore() {
     // INS-14.
     let bench = Bench::small();
-    bench.host(PE0).write_raw(SysReg::ICC_ICSR_EL1, u64::MAX);
-    bench.host(PE0).isb();
+    bench.host(PE0).set_raw(SysReg::ICC_ICSR_EL1, u64::MAX);
     assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_ICSR_EL1), 0x0000_ffff_0000_f83f);
 }
 
@@ -549,9 +530,7 @@ fn an_instruction_acts_at_a_gsb_sys_and_no_other_barrier_makes_it() {
 
 #[test]
 fn a_gsb_completes_the_effects_of_its_own_pe() {
-    let mut config = MachineConfig::new(2, 64);
-    config.effect_latency = 1 << 40;
-    let bench = Bench::started(config);
+    let bench = Bench::with(2, |config| config.effect_latency = 1 << 40);
     bench.host(PE0).cden(spi(5));
     bench.host(PE1).cden(spi(6));
     bench.host(PE1).gsb_sys();
@@ -563,9 +542,7 @@ fn a_gsb_completes_the_effects_of_its_own_pe() {
 #[test]
 fn an_instruction_acts_in_finite_time_without_any_barrier() {
     // SYN-4, INS-22.
-    let mut config = MachineConfig::new(2, 64);
-    config.effect_latency = 100;
-    let bench = Bench::started(config);
+    let bench = Bench::with(2, |config| config.effect_latency = 100);
     bench.host(PE0).cdpend(spi(5), true);
     bench.machine.advance(60);
     bench.host(PE0).cden(spi(5));
@@ -676,8 +653,7 @@ fn a_less_urgent_interrupt_is_taken_if_it_was_offered_first() {
 #[test]
 fn interrupts_nest_by_priority_and_unwind_in_order() {
     // PRI-4, PRI-5, PRI-6, PRI-7: no group and no binary point, each level preempts.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     let pe = bench.host(PE0);
     for number in (0..32).rev() {
         bench.pend(lpi(number), number, 0);
@@ -714,9 +690,7 @@ fn the_mask_lets_its_own_priority_through() {
 #[test]
 fn effects_of_one_pe_keep_their_order_where_some_come_early_and_some_late() {
     // SYN-1: a later one that comes early brings the earlier ones with it, or a GSB would end with an old value.
-    let mut config = MachineConfig::new(1, 64);
-    config.switches.effects = Effects::Random;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.switches.effects = Effects::Random);
     for n in 0..64 {
         bench.host(PE0).cdpri(spi(5), priority(n % 31));
         bench.host(PE0).cdpri(spi(5), priority(n % 31 + 1));

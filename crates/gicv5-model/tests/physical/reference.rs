@@ -318,8 +318,7 @@ impl Both {
         let bench = &self.bench;
         let real = bench::ppi;
         let row = |n: usize, register: SysReg, value| {
-            bench.host(pe(n)).write_raw(register, value);
-            bench.host(pe(n)).isb();
+            bench.host(pe(n)).set_raw(register, value);
         };
         match op {
             Op::Change(n, id, change) => change.execute(&bench.host(pe(n)), id),
@@ -334,8 +333,7 @@ impl Both {
             Op::Drop(n) => bench.host(pe(n)).cdeoi(),
             Op::Mask(n, mask) => bench.host(pe(n)).write_raw(SysReg::ICC_PCR_EL1, mask.into()),
             Op::EnableCpu(n, enabled) => {
-                bench.host(pe(n)).write(ICC_CR0_EL1::ZERO.with_en(enabled));
-                bench.host(pe(n)).isb();
+                bench.host(pe(n)).set(ICC_CR0_EL1::ZERO.with_en(enabled));
             }
             Op::Nmi(n, nmi) => bench.machine.set_nmi(pe(n), nmi),
             Op::EnablePpi(n, id, enabled) => {

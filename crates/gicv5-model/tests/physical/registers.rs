@@ -218,9 +218,7 @@ fn each_command_is_reported_by_the_status_register_it_is_paired_with_and_by_no_o
 #[test]
 fn a_sync_without_its_bit_is_none_and_with_it_reports_idle_when_done() {
     // SYN-8: what the IRS has accepted has taken effect then, and nothing is invalidated.
-    let mut config = MachineConfig::new(1, 64);
-    config.command_latency = 2;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.command_latency = 2);
     bench.enable(spi(3), 1, 0);
     bench.machine.write(IRS, IRS_SYNCR::ZERO);
     assert!(bench.is_idle(IRS, IrsReg::IRS_SYNCR));
@@ -543,9 +541,7 @@ fn a_resample_by_an_irs_that_does_not_manage_the_spi_is_ignored() {
 fn a_resampled_edge_spi_with_a_high_wire_does_what_the_switch_says() {
     // SPI-5.
     for (switch, pending) in [(EdgeResample::Clears, false), (EdgeResample::Pends, true)] {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.edge_resample = switch;
-        let bench = Bench::started(config);
+        let bench = Bench::with(1, |config| config.switches.edge_resample = switch);
         bench.machine.set_spi_wire(wire(5), true);
         bench.host(PE0).cdpend(spi(5), !pending);
         bench.host(PE0).gsb_sys();
@@ -565,9 +561,7 @@ fn a_resampled_edge_spi_with_a_high_wire_does_what_the_switch_says() {
 #[test]
 fn the_domain_and_the_vm_of_an_spi_cannot_be_set_in_this_frame() {
     // SPI-6: only in the EL3 frame; SPI-12: only with VIRT. Even while a command is under way nothing is written (GEN-18).
-    let mut config = MachineConfig::new(1, 64);
-    config.command_latency = 10;
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.command_latency = 10);
     bench.enable(spi(5), 1, 0);
     bench.machine.write(IRS, IRS_SPI_SELR::ZERO.with_id(wire(5)));
     for register in [IrsReg::IRS_SPI_DOMAINR, IrsReg::IRS_SPI_VMR] {
@@ -600,9 +594,7 @@ fn an_irs_knows_the_pes_that_are_attached_to_it() {
 fn a_pe_cannot_opt_out_of_what_does_not_exist() {
     // RTE-3: without 1-of-N the register reads as the switch says and ignores writes.
     for (switch, reads) in [(DpsWithoutOneOfN::Zero, false), (DpsWithoutOneOfN::One, true)] {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.pe_dps = switch;
-        let bench = Bench::started(config);
+        let bench = Bench::with(1, |config| config.switches.pe_dps = switch);
         assert_eq!(bench.machine.read::<IRS_PE_CR0>(IRS), IRS_PE_CR0::ZERO, "no PE is selected");
         bench.command(IRS_PE_SELR::ZERO);
         for dps in [true, false] {
@@ -637,9 +629,7 @@ fn a_write_to_the_setlpi_frame_makes_an_lpi_pending_as_an_edge() {
 #[test]
 fn without_the_setlpi_feature_there_is_no_frame() {
     // LPI-5.
-    let mut config = MachineConfig::new(1, 64);
-    config.irses[0].idr0 = config.irses[0].idr0.with_setlpi(false);
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.irses[0].idr0 = config.irses[0].idr0.with_setlpi(false));
     bench.linear_ist();
     bench.machine.write_set_lpi(IRS, IRS_SETLPIR::ZERO.with_id(Lpi::new(33).unwrap()));
     assert!(!bench.state(lpi(33)).pending());

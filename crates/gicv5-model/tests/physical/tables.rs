@@ -163,10 +163,7 @@ fn a_preset_pending_bit_is_noticed_when_the_switch_says() {
     // IST-22: by default only when something names the interrupt; and never before the IRS has read the entry.
     let pending = L2_ISTE::ZERO.with_pending(true).with_enable(true);
     for switch in [PresetPending::NotNoticed, PresetPending::Noticed] {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.preset_pending = switch;
-        config.switches.effects = Effects::Early;
-        let bench = Bench::started(config);
+        let bench = Bench::eager_with(1, |config| config.switches.preset_pending = switch);
         let block = bench.ist_block(ist(14));
         for id in [5, 6, 7, 8] {
             bench.machine.store32(&block, id * 4, pending.raw_value());
@@ -352,9 +349,7 @@ fn bits_of_a_level_2_address_below_its_size_are_taken_as_zero() {
 #[test]
 fn an_irs_without_lpis_adopts_no_ist() {
     // LPI-3.
-    let mut config = MachineConfig::new(1, 64);
-    config.irses[0].idr2 = config.irses[0].idr2.with_lpi(false);
-    let bench = Bench::started(config);
+    let bench = Bench::with(1, |config| config.irses[0].idr2 = config.irses[0].idr2.with_lpi(false));
     let block = bench.linear_ist();
     assert_eq!(bench.machine.interrupt(lpi(5)), None);
     bench.clear_ist(IRS);
@@ -364,8 +359,7 @@ fn an_irs_without_lpis_adopts_no_ist() {
 #[test]
 fn an_ist_whose_withdrawal_had_no_effect_stays_whatever_is_written_then() {
     // LPI-1: for the IRS it is still valid, so VALID=1 is a write over 1.
-    let bench = Bench::eager(1);
-    bench.linear_ist();
+    let bench = Bench::with_lpis();
     bench.pend(lpi(1), 3, 0);
     bench.machine.fault_next(Fault::Ignored);
     bench.clear_ist(IRS);
@@ -452,10 +446,9 @@ fn an_unsupported_level_2_size_is_replaced_by_the_smallest_supported_one() {
     for (asked, supported, used) in
         [(0, 0b110, L2Size::KiB16), (1, 0b101, L2Size::KiB4), (2, 0b010, L2Size::KiB16), (3, 0b100, L2Size::KiB64)]
     {
-        let mut config = MachineConfig::new(1, 64);
-        config.switches.effects = Effects::Early;
-        config.irses[0].idr2 = config.irses[0].idr2.with_ist_l2sz(L2SizeSet::new_with_raw_value(u3::new(supported)));
-        let bench = Bench::started(config);
+        let bench = Bench::eager_with(1, |config| {
+            config.irses[0].idr2 = config.irses[0].idr2.with_ist_l2sz(L2SizeSet::new_with_raw_value(u3::new(supported)))
+        });
         let geometry = IstGeometry::two_level(16, IstSize::Bytes4, used).unwrap();
         let level1 = bench.ist_block(geometry);
         bench.machine.write(IRS, IRS_IST_CFGR::new_with_raw_value(16 | asked << 5 | 1 << 16));
@@ -605,10 +598,7 @@ fn the_upper_half_of_the_error_status_clears_nothing() {
 #[test]
 fn without_the_feature_errors_are_silent() {
     // ERR-1.
-    let mut config = MachineConfig::new(1, 64);
-    config.switches.effects = Effects::Early;
-    config.irses[0].idr0 = config.irses[0].idr0.with_swe(false);
-    let bench = Bench::started(config);
+    let bench = Bench::eager_with(1, |config| config.irses[0].idr0 = config.irses[0].idr0.with_swe(false));
     broken_level2(&bench);
     bench.host(PE0).cden(lpi(1029));
     for register in [IrsReg::IRS_SWERR_STATUSR, IrsReg::IRS_SWERR_SYNDROMER0, IrsReg::IRS_SWERR_SYNDROMER1] {

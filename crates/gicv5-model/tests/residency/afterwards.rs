@@ -19,8 +19,7 @@ fn a_vpe_put_out_by_another_rings_its_doorbell_like_any_that_has_left() {
     let mut config = silent(1);
     config.switches.residency.replaced = ReplacedVpe::Leaves;
     let bench = GuestBench::running(config);
-    bench.host(PE0).write(context(OTHER, VPE0));
-    bench.host(PE0).isb();
+    bench.host(PE0).set(context(OTHER, VPE0));
     bench.broken(&["RES-22"]);
     bench.set_doorbell(VM, VPE0, true);
     bench.inject(VM, lpi(7));
@@ -39,8 +38,7 @@ fn a_vpe_that_lost_its_irs_rings_although_it_was_silent_the_time_before() {
     bench.machine.write(there, table);
     while !bench.machine.is_idle(there, gicv5_arch::irs::IrsReg::IRS_VMT_BASER.status().unwrap()).0 {}
     assert!(bench.load(PE1, VM, VPE0));
-    bench.host(PE1).write(ICH_CONTEXTR_EL2::ZERO.with_irichppidis(true));
-    bench.host(PE1).isb();
+    bench.host(PE1).set(ICH_CONTEXTR_EL2::ZERO.with_irichppidis(true));
     bench.clean();
     assert!(bench.load(PE1, VM, VPE0));
     // The IRS of PE 1 forgets the VM table; that of PE 0 goes on with it.
@@ -55,9 +53,7 @@ fn a_vpe_that_lost_its_irs_rings_although_it_was_silent_the_time_before() {
 #[test]
 fn what_stayed_of_a_vm_that_is_gone_is_not_offered_to_the_next_vm() {
     // RES-10, open question 19: not even to one that has no IST to take its place with.
-    let mut config = config(1);
-    config.switches.residency.withdrawn = WithdrawnCandidate::Stays;
-    let bench = GuestBench::new(config);
+    let bench = GuestBench::with(1, |config| config.switches.residency.withdrawn = WithdrawnCandidate::Stays);
     bench.map_ist_of(OTHER, IrsIntType::Lpi, MapAction::MakeInvalid);
     bench.inject(VM, lpi(7));
     assert!(bench.load(PE0, VM, VPE0));
@@ -73,9 +69,7 @@ fn what_stayed_of_a_vm_that_is_gone_is_not_offered_to_the_next_vm() {
 fn an_observer_is_told_that_a_vpe_whose_vm_has_gone_is_resident_no_more() {
     // RES-23, in both positions of what becomes of the candidate.
     for position in [WithdrawnCandidate::Recalled, WithdrawnCandidate::Stays] {
-        let mut config = config(1);
-        config.switches.residency.withdrawn = position;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.residency.withdrawn = position);
         bench.machine.observe(1_000);
         bench.map_vm(VM, MapAction::MakeInvalid);
         let told: Vec<_> = bench
@@ -110,8 +104,7 @@ fn a_vpe_made_resident_before_v3_has_gone_to_0_for_certain_is_told() {
         let bench = GuestBench::new(with_legacy(config));
         let host = bench.host(PE0);
         let legacy = ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true);
-        host.write(legacy);
-        host.isb();
+        host.set(legacy);
         host.write(legacy.with_v3(false));
         host.write(context(VM, VPE0));
         bench.broken_at("RES-15", Place::SysReg(PE0, SysReg::ICH_CONTEXTR_EL2));

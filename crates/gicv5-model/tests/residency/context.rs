@@ -105,9 +105,7 @@ fn what_the_register_reads_after_a_failure_is_open_apart_from_f() {
         (FailedContext::ReadsAsWritten, true, 77),
         (FailedContext::ReadsZero, false, 0),
     ] {
-        let mut config = config(1);
-        config.switches.residency.failed = position;
-        let bench = GuestBench::new(config);
+        let bench = GuestBench::with(1, |config| config.switches.residency.failed = position);
         assert!(!bench.load(PE0, VmId::new(77), VPE0));
         let read = bench.host(PE0).read::<ICH_CONTEXTR_EL2>();
         assert_eq!((read.v(), read.f(), read.vm().raw_value()), (v, true, vm), "{position:?}");
@@ -123,9 +121,7 @@ fn what_the_register_reads_after_a_failure_is_open_apart_from_f() {
 fn f_goes_away_with_the_next_write_or_with_the_next_success() {
     // RES-2, open question 4.
     for (position, after_put) in [(ContextFault::UntilNextWrite, false), (ContextFault::UntilSuccess, true)] {
-        let mut config = config(1);
-        config.switches.residency.fault = position;
-        let bench = GuestBench::new(config);
+        let bench = GuestBench::with(1, |config| config.switches.residency.fault = position);
         assert!(!bench.load(PE0, VmId::new(77), VPE0));
         bench.put(PE0, None);
         assert_eq!(bench.host(PE0).read::<ICH_CONTEXTR_EL2>().f(), after_put, "{position:?}");
@@ -201,9 +197,7 @@ fn a_doorbell_asked_for_on_leaving_rings_once() {
 fn the_doorbell_of_a_resident_vpe_does_not_ring() {
     // DB-1, DB-18, and open question 8 in both positions.
     for (position, later) in [(DoorbellRequest::EndsWithResidency, false), (DoorbellRequest::SurvivesResidency, true)] {
-        let mut config = config(1);
-        config.switches.residency.request = position;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.residency.request = position);
         bench.put(PE0, Some(31));
         assert!(bench.load(PE0, VM, VPE0));
         bench.inject(VM, lpi(7));
@@ -230,8 +224,7 @@ fn a_doorbell_that_has_rung_stays_rung() {
 fn db_with_v_set_is_no_request() {
     // DB-11.
     let bench = GuestBench::new(config(1));
-    bench.host(PE0).write(context(VM, VPE0).with_db(true).with_dbpm(priority(31)));
-    bench.host(PE0).isb();
+    bench.host(PE0).set(context(VM, VPE0).with_db(true).with_dbpm(priority(31)));
     bench.put(PE0, None);
     bench.inject(VM, lpi(7));
     assert!(!bench.rang(VM, VPE0), "DB-11");
@@ -273,19 +266,15 @@ fn irichppidis_keeps_the_irs_out_of_the_selection() {
         (IrichppidisDoorbell::Silent, false, true),
         (IrichppidisDoorbell::SilentAsWhileResident, false, false),
     ] {
-        let mut config = config(1);
-        config.switches.residency.silence = position;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.residency.silence = position);
         bench.inject(VM, lpi(7));
         assert!(bench.virq(PE0));
         let host = bench.host(PE0);
         // The same VPE again: nothing changes but that bit.
-        host.write(context(VM, VPE0).with_irichppidis(true));
-        host.isb();
+        host.set(context(VM, VPE0).with_irichppidis(true));
         assert!(!bench.virq(PE0) && bench.machine.resident(PE0).is_some(), "RES-12");
         assert_eq!(bench.guest(PE0).cdia().int_id(), None, "HPPI-7");
-        host.write(ICH_CONTEXTR_EL2::ZERO.with_irichppidis(then).with_db(true).with_dbpm(priority(31)));
-        host.isb();
+        host.set(ICH_CONTEXTR_EL2::ZERO.with_irichppidis(then).with_db(true).with_dbpm(priority(31)));
         assert_eq!(bench.rang(VM, VPE0), rings, "{position:?}, {then} in the last write");
         assert!(bench.load(PE0, VM, VPE0));
         assert!(bench.virq(PE0), "it is a property of the last write");
@@ -298,9 +287,7 @@ fn irichppidis_keeps_the_irs_out_of_the_selection() {
 fn a_vpe_that_is_resident_elsewhere_stays_there_or_moves() {
     // RES-4, open question 3.
     for (position, moves) in [(ResidentElsewhere::Fails, false), (ResidentElsewhere::Moves, true)] {
-        let mut config = config(2);
-        config.switches.residency.elsewhere = position;
-        let bench = GuestBench::new(config);
+        let bench = GuestBench::with(2, |config| config.switches.residency.elsewhere = position);
         bench.inject(VM, lpi(7));
         assert!(bench.load(PE0, VM, VPE0));
         assert_eq!(bench.load(PE1, VM, VPE0), moves, "{position:?}");
@@ -329,13 +316,10 @@ fn one_vpe_after_the_other_is_what_software_does_and_moves_between_pes_are_clean
 fn a_vpe_in_the_place_of_another_puts_it_out_or_fails() {
     // RES-22.
     for (position, works) in [(ReplacedVpe::Leaves, true), (ReplacedVpe::LeavesAndNewFails, false)] {
-        let mut config = config(1);
-        config.switches.residency.replaced = position;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.residency.replaced = position);
         bench.inject(VM, lpi(7));
         bench.inject(OTHER, lpi(9));
-        bench.host(PE0).write(context(OTHER, VPE0));
-        bench.host(PE0).isb();
+        bench.host(PE0).set(context(OTHER, VPE0));
         assert_eq!(bench.host(PE0).read::<ICH_CONTEXTR_EL2>().f(), !works, "{position:?}");
         bench.broken_at("RES-22", Place::SysReg(PE0, SysReg::ICH_CONTEXTR_EL2));
         assert_eq!(bench.machine.resident(PE0), works.then_some((OTHER, VPE0)));
@@ -383,9 +367,7 @@ fn what_was_forwarded_before_its_ist_was_withdrawn_is_recalled_or_stays() {
     // HPPI-2, IST-5, VM-2, open question 19.
     for (position, stays) in [(WithdrawnCandidate::Recalled, false), (WithdrawnCandidate::Stays, true)] {
         for whole_vm in [false, true] {
-            let mut config = config(1);
-            config.switches.residency.withdrawn = position;
-            let bench = GuestBench::new(config);
+            let bench = GuestBench::with(1, |config| config.switches.residency.withdrawn = position);
             bench.inject(VM, lpi(7));
             assert!(bench.load(PE0, VM, VPE0));
             match whole_vm {
@@ -411,9 +393,7 @@ fn what_was_forwarded_before_its_ist_was_withdrawn_is_recalled_or_stays() {
 fn a_disabled_irs_makes_a_vpe_resident_and_may_or_may_not_forward_to_it() {
     // GEN-21, RES-24, open question 18.
     for (position, forwards) in [(ForwardingOfDisabledIrs::Stops, false), (ForwardingOfDisabledIrs::GoesOn, true)] {
-        let mut config = config(1);
-        config.switches.residency.disabled_irs = position;
-        let bench = GuestBench::new(config);
+        let bench = GuestBench::with(1, |config| config.switches.residency.disabled_irs = position);
         bench.inject(VM, lpi(7));
         assert!(bench.load(PE0, VM, VPE0) && bench.virq(PE0));
         bench.command(IRS_CR0::ZERO);
@@ -452,8 +432,7 @@ fn a_vpe_made_resident_with_the_legacy_interface_selected_is_told() {
     let bench = GuestBench::new(crate::bench::with_legacy(config(1)));
     let host = bench.host(PE0);
     let legacy = ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true);
-    host.write(legacy);
-    host.isb();
+    host.set(legacy);
     host.write(context(VM, VPE0));
     bench.broken_at("RES-15", Place::SysReg(PE0, SysReg::ICH_CONTEXTR_EL2));
     host.isb();
@@ -466,31 +445,25 @@ fn a_vpe_made_resident_with_the_legacy_interface_selected_is_told() {
     bench.broken_at("RES-15", Place::SysReg(PE0, SysReg::ICH_VMCR_EL2));
     host.isb();
     // As it should be.
-    host.write(legacy);
-    host.isb();
-    host.write(legacy.with_v3(false));
-    host.isb();
+    host.set(legacy);
+    host.set(legacy.with_v3(false));
     assert!(bench.load(PE0, VM, VPE0) && bench.virq(PE0));
 }
 
 #[test]
 fn v3_is_not_there_without_the_legacy_interface() {
     let bench = GuestBench::new(config(1));
-    bench.host(PE0).write(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true));
-    bench.host(PE0).isb();
+    bench.host(PE0).set(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true));
     assert!(!bench.host(PE0).read::<ICH_VCTLR_EL2>().v3());
 }
 
 #[test]
 fn the_virtual_interface_is_off_until_it_is_switched_on() {
     for (position, off) in [(VirtualEnable::Needed, false), (VirtualEnable::NotNeeded, true)] {
-        let mut config = config(1);
-        config.switches.residency.enable = position;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.residency.enable = position);
         bench.inject(VM, lpi(7));
         assert!(bench.virq(PE0));
-        bench.host(PE0).write(ICH_VCTLR_EL2::ZERO);
-        bench.host(PE0).isb();
+        bench.host(PE0).set(ICH_VCTLR_EL2::ZERO);
         assert_eq!(bench.virq(PE0), off, "{position:?}");
     }
 }

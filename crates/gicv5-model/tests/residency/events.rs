@@ -91,8 +91,7 @@ fn an_observer_is_told_of_every_ppi_on_its_own_side() {
     let events = observed(&bench, || bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true));
     assert_eq!(ppis(events), [physical(Change::Pending(true))]);
     let events = observed(&bench, || {
-        bench.host(PE0).write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
-        bench.host(PE0).isb();
+        bench.host(PE0).set_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
         bench.machine.set_ppi_wire(PE0, Ppi::CNTV, false);
     });
     assert_eq!(

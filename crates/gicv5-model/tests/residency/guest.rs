@@ -89,8 +89,7 @@ fn mask_enable_and_active_priorities_have_two_names_and_one_state() {
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         guest.write_raw(SysReg::ICC_PCR_EL1, 7);
         guest.write_raw(SysReg::ICC_CR0_EL1, 0);
-        guest.write_raw(SysReg::ICC_APR_EL1, 0x30);
-        guest.isb();
+        guest.set_raw(SysReg::ICC_APR_EL1, 0x30);
         let vmcr = host.read::<ICH_VMCR_EL2>();
         assert_eq!((vmcr.vpmr(), vmcr.en(), host.read_raw(SysReg::ICH_APR_EL2)), (priority(7), false, 0x30));
         assert_eq!(host.read_raw(SysReg::ICC_PCR_EL1), 31, "the host's own mask stays");
@@ -204,17 +203,14 @@ fn the_hypervisor_works_on_the_resident_vm_and_on_nobody_if_none_is() {
 fn a_question_about_nobody_fails_or_leaves_the_old_answer() {
     // INS-17, open question 15.
     for (position, fails) in [(AnswerForNobody::Fails, true), (AnswerForNobody::OldAnswer, false)] {
-        let mut config = config(1);
-        config.switches.residency.nobody = position;
-        let bench = GuestBench::new(config);
+        let bench = GuestBench::with(1, |config| config.switches.residency.nobody = position);
         let old = ICC_ICSR_EL1::ZERO.with_enabled(true).with_priority(priority(9));
         for level in [Level::Host, Level::Guest] {
             let (pe, insn) = match level {
                 Level::Host => (bench.host(PE0), GicInsn::GIC_VDRCFG),
                 Level::Guest => (bench.guest(PE0), GicInsn::GIC_CDRCFG),
             };
-            pe.write(old);
-            pe.isb();
+            pe.set(old);
             pe.gic(insn, IntIdOperand::naming(lpi(1)).raw_value());
             pe.isb();
             let answer = pe.read::<ICC_ICSR_EL1>();
@@ -239,9 +235,7 @@ fn a_command_acts_for_the_vpe_that_was_resident_when_it_was_given() {
 fn what_a_guest_has_begun_never_reaches_a_later_vm_of_the_same_id() {
     // INJ-10, VM-12. What the host injects by the VM's ID does (INS-15).
     for (invalid, by_guest, arrives) in [(false, true, true), (true, true, false), (true, false, true)] {
-        let mut config = config(1);
-        config.effect_latency = u64::MAX;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.effect_latency = u64::MAX);
         match by_guest {
             true => bench.guest(PE0).cdpend(lpi(1), true),
             false => bench.host(PE0).vdpend(VM, lpi(1), true),
@@ -464,14 +458,12 @@ fn every_instruction_of_a_guest_traps_by_its_own_bit_and_by_no_other() {
         };
         assert_eq!(guest.fate_of_insn(insn), expected(false), "{insn}");
         let bit = trap_bit(insn);
-        bench.host(PE0).write(ICH_HFGITR_EL2::new_with_raw_value(!bit.unwrap_or(0)));
-        bench.host(PE0).isb();
+        bench.host(PE0).set(ICH_HFGITR_EL2::new_with_raw_value(!bit.unwrap_or(0)));
         assert_eq!(guest.fate_of_insn(insn), expected(bit.is_some()), "{insn}");
         for &other in GicInsn::ALL.iter().filter(|other| **other != insn && other.info().min_el == MinEl::EL1) {
             assert_eq!(guest.fate_of_insn(other), Fate::Executes, "{other}");
         }
-        bench.host(PE0).write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
-        bench.host(PE0).isb();
+        bench.host(PE0).set(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
         traps += usize::from(bit.is_some());
     }
     assert_eq!(traps, ICH_HFGITR_EL2::FIELDS.len(), "every bit belongs to an instruction");
@@ -505,8 +497,7 @@ fn a_legacy_guest_has_no_native_instruction_and_no_native_register() {
     let bench = GuestBench::new(crate::bench::with_legacy(config(1)));
     let guest = bench.machine.pe(PE0).unwrap().guest();
     assert_eq!(guest.fate_of_insn(GicInsn::GICR_CDIA), Fate::Executes);
-    bench.host(PE0).write(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true));
-    bench.host(PE0).isb();
+    bench.host(PE0).set(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(true));
     for &insn in GicInsn::ALL {
         let barrier = matches!(insn, GicInsn::GSB_SYS | GicInsn::GSB_ACK);
         assert_eq!(guest.fate_of_insn(insn), if barrier { Fate::Executes } else { Fate::Undefined }, "{insn}");
@@ -590,9 +581,7 @@ fn entering_and_leaving_a_guest_completes_no_effect_of_its_instructions() {
 fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() {
     // INJ-10: the moment that an effect takes is drawn from what the VM alone has.
     let early = |others: bool| {
-        let mut config = config(1);
-        config.switches.effects = Effects::Random;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.effects = Effects::Random);
         bench.inject(VM, lpi(1));
         let acts_at_once = |id: u32| {
             if others {
@@ -610,8 +599,7 @@ fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() 
             bench.guest(PE0).write(ICC_CR0_EL1::ZERO.with_en(false));
             let disabled = !bench.virq(PE0);
             bench.guest(PE0).isb();
-            bench.guest(PE0).write(ICC_CR0_EL1::ZERO.with_en(true));
-            bench.guest(PE0).isb();
+            bench.guest(PE0).set(ICC_CR0_EL1::ZERO.with_en(true));
             (early, disabled)
         };
         (0..64).map(acts_at_once).collect::<Vec<_>>()

@@ -9,8 +9,7 @@ fn a_virtual_ppi_is_pending_because_the_hypervisor_says_so() {
         for ppi in [Ppi::CNTV, Ppi::SW_PPI] {
             assert!(bench.load(PE0, VM, VPE0));
             bench.enable_virtual_ppi(PE0, ppi, 4);
-            bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, ppi.mask());
-            bench.host(PE0).isb();
+            bench.host(PE0).set_raw(SysReg::ICH_PPI_PENDR0_EL2, ppi.mask());
             assert!(bench.virq(PE0) && !bench.virq(PE1) && !bench.machine.signals(PE0).irq);
             assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PPI_SPENDR0_EL1), 0);
             assert_eq!(bench.guest(PE0).cdia().int_id(), Some(IntId::Ppi(ppi)));
@@ -36,8 +35,7 @@ fn a_guest_with_ppis_only_and_no_vpe_takes_them_where_ppis_compete_alone() {
             let (host, guest) = (bench.host(PE0), bench.guest(PE0));
             host.write(ICH_VMCR_EL2::ZERO.with_en(true).with_vpmr(priority(31)));
             host.write_raw(SysReg::ICH_PPI_ENABLER0_EL2, Ppi::SW_PPI.mask());
-            host.write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::SW_PPI.mask());
-            host.isb();
+            host.set_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::SW_PPI.mask());
             assert_eq!((bench.virq(PE0), bench.virq(PE1)), (alone, false));
             assert_eq!(
                 HPPIR::new_with_raw_value(guest.read_raw(SysReg::ICC_HPPIR_EL1)).int_id(),
@@ -50,8 +48,7 @@ fn a_guest_with_ppis_only_and_no_vpe_takes_them_where_ppis_compete_alone() {
             let active = || (host.read_raw(SysReg::ICH_PPI_ACTIVER0_EL2), host.read_raw(SysReg::ICH_APR_EL2));
             assert_eq!(active(), if alone { (Ppi::SW_PPI.mask(), 1) } else { (0, 0) });
             host.write_raw(SysReg::ICH_PPI_ACTIVER0_EL2, Ppi::SW_PPI.mask());
-            host.write_raw(SysReg::ICH_APR_EL2, 1);
-            host.isb();
+            host.set_raw(SysReg::ICH_APR_EL2, 1);
             // A hypervisor's own VDDI has no VPE to act for (INS-17).
             host.gic(GicInsn::GIC_VDDI, DeactivateOperand::naming(Ppi::SW_PPI.into()).raw_value());
             host.gsb_sys();
@@ -71,8 +68,7 @@ fn a_virtual_ppi_rings_no_doorbell() {
     bench.enable_virtual_ppi(PE0, Ppi::CNTV, 4);
     assert!(bench.load(PE0, VM, VPE0));
     bench.put(PE0, Some(31));
-    bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
-    bench.host(PE0).isb();
+    bench.host(PE0).set_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
     assert!(!bench.rang(VM, VPE0), "DB-23");
 }
 
@@ -83,8 +79,7 @@ fn guest_enables(bench: &GuestBench, ppi: Ppi, at: u32) {
     let value = PPI_PRIORITYR::new_with_raw_value(guest.read_raw(register)).with_priority(ppi, priority(at));
     guest.write_raw(register, value.raw_value());
     let enabler = SysReg::icc_ppi_enabler(ppi.bank());
-    guest.write_raw(enabler, guest.read_raw(enabler) | ppi.mask());
-    guest.isb();
+    guest.set_raw(enabler, guest.read_raw(enabler) | ppi.mask());
 }
 
 #[test]
@@ -134,8 +129,7 @@ fn an_injected_ppi_is_pending_while_the_physical_one_is() {
     // PPI-7, PPI-8: pending is shared; enable, priority and active are not.
     for bench in both_running(1) {
         let host = bench.host(PE0);
-        host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
-        host.isb();
+        host.set_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::CNTV.mask());
         bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
         assert!(!bench.virq(PE0), "the guest has not enabled it (PPI-8)");
         guest_enables(&bench, Ppi::CNTV, 4);
@@ -152,8 +146,7 @@ fn an_injected_ppi_is_pending_while_the_physical_one_is() {
         assert!(!bench.virq(PE0));
         bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
         assert!(bench.virq(PE0), "without any exit");
-        host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, 0);
-        host.isb();
+        host.set_raw(SysReg::ICH_PPI_DVIR0_EL2, 0);
         assert!(!bench.virq(PE0), "the virtual pending bit itself was never set");
     }
 }
@@ -164,18 +157,14 @@ fn the_virtual_pending_bit_of_an_injected_ppi_is_not_looked_at_and_not_written()
     for bench in both(1) {
         let host = bench.host(PE0);
         let both = Ppi::CNTV.mask() | Ppi::CNTP.mask();
-        host.write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTP.mask());
-        host.isb();
-        host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, both);
-        host.isb();
+        host.set_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTP.mask());
+        host.set_raw(SysReg::ICH_PPI_DVIR0_EL2, both);
         assert_eq!(host.read_raw(SysReg::ICH_PPI_PENDR0_EL2), 0, "hardware supplies the value");
-        host.write_raw(SysReg::ICH_PPI_PENDR0_EL2, u64::MAX);
-        host.isb();
+        host.set_raw(SysReg::ICH_PPI_PENDR0_EL2, u64::MAX);
         assert_eq!(host.read_raw(SysReg::ICH_PPI_PENDR0_EL2) & both, 0);
         bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
         assert_eq!(host.read_raw(SysReg::ICH_PPI_PENDR0_EL2) & both, Ppi::CNTV.mask());
-        host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, 0);
-        host.isb();
+        host.set_raw(SysReg::ICH_PPI_DVIR0_EL2, 0);
         assert_eq!(host.read_raw(SysReg::ICH_PPI_PENDR0_EL2) & both, Ppi::CNTP.mask(), "as it was before");
     }
 }
@@ -186,8 +175,7 @@ fn an_acknowledge_of_an_injected_edge_clears_the_pending_bit_of_both() {
     for bench in both_running(1) {
         let host = bench.host(PE0);
         host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, Ppi::SW_PPI.mask());
-        host.write_raw(SysReg::ICC_PPI_SPENDR0_EL1, Ppi::SW_PPI.mask());
-        host.isb();
+        host.set_raw(SysReg::ICC_PPI_SPENDR0_EL1, Ppi::SW_PPI.mask());
         guest_enables(&bench, Ppi::SW_PPI, 4);
         assert_eq!(bench.guest(PE0).cdia().int_id(), Some(IntId::Ppi(Ppi::SW_PPI)));
         assert_eq!(host.read_raw(SysReg::ICC_PPI_SPENDR0_EL1), 0);
@@ -237,8 +225,7 @@ fn direct_injection_that_outlives_its_vpe_is_told_when_the_next_guest_is_entered
                 assert!(bench.load(PE0, VM, VPE0));
             }
             if let Some(value) = write {
-                host.write_raw(SysReg::ICH_PPI_DVIR0_EL2, value);
-                host.isb();
+                host.set_raw(SysReg::ICH_PPI_DVIR0_EL2, value);
             }
         }
         bench.guest(PE0).isb();
@@ -254,11 +241,9 @@ fn the_virtual_ppis_that_exist_can_be_found_by_writing_ones() {
     let mut expected = Ppi::ARCHITECTED.iter().fold(0, |all, (ppi, ..)| all | ppi.mask()) & !Ppi::GICMNT.mask();
     for bank in PpiBank::ALL {
         let register = SysReg::ich_ppi_enabler(bank);
-        host.write_raw(register, u64::MAX);
-        host.isb();
+        host.set_raw(register, u64::MAX);
         assert_eq!(host.read_raw(register), expected, "PPI-25");
-        host.write_raw(register, 0);
-        host.isb();
+        host.set_raw(register, 0);
         assert_eq!(host.read_raw(register), 0);
         expected = 0;
     }
@@ -268,9 +253,7 @@ fn the_virtual_ppis_that_exist_can_be_found_by_writing_ones() {
 fn a_hidden_ppi_reads_as_zero_and_ignores_the_guest() {
     // PPI-27, in both positions of what is open about it.
     for (position, signalled) in [(HiddenPpi::StillSignalled, true), (HiddenPpi::NeverSignalled, false)] {
-        let mut config = config(1);
-        config.switches.residency.hidden = position;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.residency.hidden = position);
         let (host, guest) = (bench.host(PE0), bench.guest(PE0));
         guest_enables(&bench, Ppi::CNTV, 4);
         guest_enables(&bench, Ppi::CNTP, 7);
@@ -290,16 +273,14 @@ fn a_hidden_ppi_reads_as_zero_and_ignores_the_guest() {
         guest.write_raw(SysReg::ICC_PPI_SACTIVER0_EL1, both);
         let register = SysReg::icc_ppi_priorityr(Ppi::CNTV.priority_register());
         assert_eq!(PPI_PRIORITYR::new_with_raw_value(guest.read_raw(register)).priority(Ppi::CNTV), priority(0));
-        guest.write_raw(register, u64::MAX);
-        guest.isb();
+        guest.set_raw(register, u64::MAX);
         assert_eq!(host.read_raw(SysReg::ICH_PPI_ENABLER0_EL2), Ppi::CNTV.mask(), "the visible one was disabled");
         assert_eq!(host.read_raw(SysReg::ICH_PPI_ACTIVER0_EL2), Ppi::CNTP.mask());
         let register = SysReg::ich_ppi_priorityr(Ppi::CNTV.priority_register());
         assert_eq!(PPI_PRIORITYR::new_with_raw_value(host.read_raw(register)).priority(Ppi::CNTV), priority(4));
         // What the hypervisor has left enabled and pending may be signalled all the same (PPI-18).
         assert_eq!(bench.virq(PE0), signalled, "{position:?}");
-        host.write_raw(SysReg::ICH_PPI_ACTIVER0_EL2, Ppi::CNTV.mask());
-        host.isb();
+        host.set_raw(SysReg::ICH_PPI_ACTIVER0_EL2, Ppi::CNTV.mask());
         guest.cddi(Ppi::CNTV.into());
         guest.gsb_sys();
         assert_eq!(host.read_raw(SysReg::ICH_PPI_ACTIVER0_EL2) == 0, signalled, "{position:?}");
@@ -346,13 +327,10 @@ fn a_ppi_that_a_guest_deactivated_is_inactive_when_the_hypervisor_looks() {
 fn a_tie_between_a_virtual_ppi_and_the_candidate_goes_either_way() {
     // HPPI-3, HPPI-4.
     for (tie, expected) in [(Tie::Ppi, IntId::Ppi(Ppi::CNTV)), (Tie::Irs, lpi(1).into())] {
-        let mut config = config(1);
-        config.switches.tie = tie;
-        let bench = GuestBench::running(config);
+        let bench = GuestBench::running_with(1, |config| config.switches.tie = tie);
         bench.inject(VM, lpi(1));
         bench.enable_virtual_ppi(PE0, Ppi::CNTV, 10);
-        bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
-        bench.host(PE0).isb();
+        bench.host(PE0).set_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
         assert_eq!(bench.machine.virtual_hppi(PE0).map(|(id, _)| id), Some(expected));
         // One step in urgency decides.
         bench.enable_virtual_ppi(PE0, Ppi::CNTV, 9);
@@ -369,11 +347,9 @@ fn under_irichppidis_virtual_ppis_still_compete() {
     let bench = GuestBench::running(config(1));
     bench.inject(VM, lpi(1));
     let context = bench.host(PE0).read::<ICH_CONTEXTR_EL2>();
-    bench.host(PE0).write(context.with_irichppidis(true));
-    bench.host(PE0).isb();
+    bench.host(PE0).set(context.with_irichppidis(true));
     assert!(!bench.virq(PE0));
     bench.enable_virtual_ppi(PE0, Ppi::CNTV, 20);
-    bench.host(PE0).write_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
-    bench.host(PE0).isb();
+    bench.host(PE0).set_raw(SysReg::ICH_PPI_PENDR0_EL2, Ppi::CNTV.mask());
     assert_eq!(bench.guest(PE0).cdia().int_id(), Some(IntId::Ppi(Ppi::CNTV)));
 }

@@ -252,8 +252,7 @@ fn step(bench: &GuestBench, naive: &mut Naive, op: Op) -> Result<(), String> {
         Op::Load(n, vm, vpe, irichppidis) => {
             naive.load(n, vm, vpe, irichppidis);
             let context = ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(vm).with_vpe(vpe);
-            host(n).write(context.with_irichppidis(irichppidis));
-            host(n).isb();
+            host(n).set(context.with_irichppidis(irichppidis));
             let f = host(n).read::<ICH_CONTEXTR_EL2>().f();
             if f != naive.pes[n].resident.is_none() {
                 return Err(format!("F is {f}"));

@@ -32,14 +32,12 @@ fn the_system_register_enables_of_gicv3_read_as_ones_and_ignore_writes() {
     let (host, guest) = (bench.host(PE0), bench.guest(PE0));
     for v3 in [false, true] {
         bench.put(PE0, None);
-        host.write(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(v3));
-        host.isb();
+        host.set(ICH_VCTLR_EL2::ZERO.with_en(true).with_v3(v3));
         for (pe, register, ones) in
             [(&host, SysReg::ICC_SRE_EL1, 0x7), (&host, SysReg::ICC_SRE_EL2, 0xf), (&guest, SysReg::ICC_SRE_EL1, 0x7)]
         {
             for value in [0, u64::MAX] {
-                pe.write_raw(register, value);
-                pe.isb();
+                pe.set_raw(register, value);
                 assert_eq!(pe.read_raw(register), ones, "{register}, V3={v3}");
             }
         }
@@ -227,10 +225,8 @@ fn a_hidden_ppi_of_the_second_bank_is_not_signalled_and_one_that_is_not_pending_
     let (host, ppi) = (bench.host(PE0), Ppi::new(70).unwrap());
     bench.enable_virtual_ppi(PE0, ppi, 5);
     assert!(!bench.virq(PE0), "it is not pending");
-    host.write_raw(SysReg::ich_ppi_pendr(ppi.bank()), ppi.mask());
-    host.isb();
+    host.set_raw(SysReg::ich_ppi_pendr(ppi.bank()), ppi.mask());
     assert!(bench.virq(PE0));
-    host.write_raw(SysReg::ich_ppi_hvir(ppi.bank()), ppi.mask());
-    host.isb();
+    host.set_raw(SysReg::ich_ppi_hvir(ppi.bank()), ppi.mask());
     assert!(!bench.virq(PE0), "it is hidden");
 }

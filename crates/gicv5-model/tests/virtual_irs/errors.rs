@@ -28,8 +28,7 @@ fn ist_nowhere(bench: &mut VmBench, geometry: IstGeometry) {
 #[test]
 fn an_ist_that_lies_nowhere_is_reported_with_its_code_and_its_vm() {
     for setting in settings(|_| {}) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         ist_nowhere(&mut bench, linear(14));
         bench.vdpend(lpi(3), true);
         let error = status(&bench);
@@ -44,8 +43,7 @@ fn an_ist_that_lies_nowhere_is_reported_with_its_code_and_its_vm() {
 #[test]
 fn a_level_1_entry_that_lies_nowhere_is_reported_when_it_is_read_and_when_it_is_updated() {
     for setting in settings(|_| {}) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         ist_nowhere(&mut bench, IstGeometry::two_level(16, IstSize::Bytes4, L2Size::KiB4).unwrap());
         bench.vdpend(lpi(0), true);
         assert_eq!((status(&bench).ec(), syndrome(&bench).3), (0x01, VM), "ERR-4 {setting:?}");
@@ -59,8 +57,7 @@ fn a_level_1_entry_that_lies_nowhere_is_reported_when_it_is_read_and_when_it_is_
 #[test]
 fn a_level_2_ist_that_lies_nowhere_is_reported_and_the_interrupt_is_dropped() {
     for setting in settings(|_| {}) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let geometry = IstGeometry::two_level(16, IstSize::Bytes4, L2Size::KiB4).unwrap();
         let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
         let entry = L1_ISTE::ZERO.with_l2_addr(Addr55_12::new(PhysAddr::new(NOWHERE).unwrap()).unwrap());
@@ -125,8 +122,7 @@ fn the_drop_of_what_does_not_exist_is_silent_or_reported() {
 #[test]
 fn the_first_error_or_the_last_is_kept_and_that_one_was_lost_is_said() {
     for (later, setting) in each(LaterError::POSITIONS, |switches, later| switches.errors.later = later) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         ist_nowhere(&mut bench, linear(14));
         bench.vdpend(lpi(3), true);
         assert!(!status(&bench).of());
@@ -146,8 +142,7 @@ fn the_first_error_or_the_last_is_kept_and_that_one_was_lost_is_said() {
 fn clearing_v_clears_v_alone_or_the_whole_record() {
     for (clearing, setting) in each(ErrorClearing::POSITIONS, |switches, clearing| switches.errors.clearing = clearing)
     {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         ist_nowhere(&mut bench, linear(14));
         bench.vdpend(lpi(3), true);
         bench.vdpend(lpi(4), true);
@@ -178,8 +173,7 @@ fn without_swe_every_error_is_silent() {
 #[test]
 fn states_go_back_to_the_ist_at_moments_of_the_irs_and_all_of_them_when_it_becomes_invalid() {
     for setting in settings(|switches| switches.effects = Effects::Early) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let ist = bench.make_lpi_ist(&[]);
         bench.machine.observe(100_000);
         let written = |machine: &Machine| -> Vec<(PhysAddr, u32)> {

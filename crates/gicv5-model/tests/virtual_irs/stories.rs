@@ -45,8 +45,7 @@ fn a_doorbell_is_not_rung_below_its_priority_mask() {
         switches.doorbell.mask = DoorbellMask::ByUrgency;
     }) {
         for (mask, rings) in [(0, false), (9, false), (10, true), (31, true)] {
-            let (bench, ..) = VmBench::ready(setting);
-            bench.select(3);
+            let bench = VmBench::selected(setting);
             bench.command(doorbell(77, true, mask));
             bench.vdpend(lpi(1), true);
             assert_eq!(bench.rang(77), rings, "mask {mask}, priority 10 (DB-9)");
@@ -61,8 +60,7 @@ fn without_valid_settings_or_without_a_request_nothing_rings() {
         switches.doorbell.without_dbv = WithoutDbv::Invalidates;
         switches.doorbell.rewrite = RequestAtRewrite::Kept;
     }) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.command(bench.doorbell(77, false));
         bench.vdpend(lpi(1), true);
         assert!(!bench.rang(77), "nobody asked (DB-1)");
@@ -284,8 +282,7 @@ fn every_shape_of_a_virtual_ist_reaches_its_last_interrupt_and_no_further() {
 #[test]
 fn the_irs_owns_the_level2_ist_that_it_uses_and_not_the_misaligned_address_it_was_given() {
     for setting in settings(|_| {}) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let geometry = IstGeometry::two_level(16, IstSize::Bytes4, L2Size::KiB16).unwrap();
         let level1 = bench.make_ist(IrsIntType::Lpi, geometry, &[]);
         let table = bench.block(0x8000, 0x8000);
@@ -305,8 +302,7 @@ fn an_assigned_spi_belongs_to_the_vm_and_to_nobody_else() {
     for setting in settings(|switches| {
         switches.doorbell.mask = DoorbellMask::ByUrgency;
     }) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let enabled = L2_ISTE::ZERO.with_enable(true);
         bench.make_ist(IrsIntType::Spi, linear(6), &[enabled; 16]);
         let spi = Spi::new(9).unwrap();
@@ -370,8 +366,7 @@ fn a_live_vm_table_ignores_everything_but_its_end() {
 #[test]
 fn a_command_that_never_completes_leaves_the_vm_as_it_was_until_it_does() {
     for setting in settings(|_| {}) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let bench = VmBench::with_vm(setting, &[0]);
         bench.machine.fault_next(Fault::Never);
         let invalidate = IRS_VMAP_VMR::ZERO.with_m(true).with_u(MapAction::MakeInvalid).with_vm_id(VM);
         bench.machine.write(IRS, invalidate);

@@ -10,8 +10,7 @@ fn the_mask_is_compared_by_urgency_or_by_number() {
         for (dbpm, urgent, number) in
             [(0, false, true), (9, false, true), (10, true, true), (11, true, false), (31, true, false)]
         {
-            let (bench, ..) = VmBench::ready(setting);
-            bench.select(3);
+            let bench = VmBench::selected(setting);
             bench.command(doorbell(77, true, dbpm));
             bench.vdpend(lpi(1), true);
             let rings = match mask {
@@ -26,8 +25,7 @@ fn the_mask_is_compared_by_urgency_or_by_number() {
 #[test]
 fn an_interrupt_that_passes_rings_whatever_more_urgent_one_does_not() {
     for setting in settings(|switches| switches.doorbell.mask = DoorbellMask::ByNumber) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.command(doorbell(77, true, 10));
         // LPI 20 has priority 0 and is not enabled; it never counts. LPI 1 passes.
         bench.vdpend(lpi(20), true);
@@ -80,8 +78,7 @@ fn a_request_survives_a_write_of_vpe_cr0_or_not() {
 #[test]
 fn req_db_shows_the_request_or_never_anything() {
     for (switch, setting) in each(ReqDbReads::POSITIONS, |switches, switch| switches.doorbell.req_db = switch) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         let reads = || bench.machine.read::<IRS_VPE_DBR>(IRS).req_db();
         bench.command(bench.doorbell(77, false));
         assert!(!reads());
@@ -123,8 +120,7 @@ fn a_doorbell_that_merges_or_is_lost_uses_the_request_up_or_not() {
 #[test]
 fn vdpend_makes_an_edge_or_leaves_the_handling_mode() {
     for (switch, setting) in each(SetPending::POSITIONS, |switches, switch| switches.set_pending = switch) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let level = L2_ISTE::ZERO.with_enable(true).with_hm(HandlingMode::Level);
         let ist = bench.make_lpi_ist(&[level; 4]);
         bench.vdpend(lpi(1), true);
@@ -140,8 +136,7 @@ fn vdpend_makes_an_edge_or_leaves_the_handling_mode() {
 #[test]
 fn what_software_left_pending_is_noticed_at_the_first_look_or_when_an_instruction_names_it() {
     for (_, setting) in each(PresetPending::POSITIONS, |switches, switch| switches.preset_pending = switch) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let preset = L2_ISTE::ZERO.with_enable(true).with_pending(true);
         bench.make_lpi_ist(&[preset; 4]);
         bench.broken(&["IST-22"]);
@@ -274,8 +269,7 @@ fn the_settings_of_a_vpe_outlive_its_vm_being_invalid_or_the_descriptors_must_be
         switches.vm.vpe_valid = VpeValid::Kept;
         switches.vpe.dps = VpeDps::Kept;
     }) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.command(IRS_VPE_CR0::ZERO.with_dps(true));
         bench.command(doorbell(77, true, 9));
         bench.map_vm(MapAction::MakeInvalid);
@@ -360,8 +354,7 @@ fn dps_of_a_vpe_reads_as_zero_as_one_or_as_written() {
 #[test]
 fn a_selection_of_nothing_is_ignored_or_deselects() {
     for (switch, setting) in each(EmptySelection::POSITIONS, |switches, switch| switches.vpe.empty_selection = switch) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.machine.write(IRS, IRS_VPE_SELR::ZERO.with_vm_id(VM));
         let status = bench.machine.read::<IRS_VPE_STATUSR>(IRS);
         assert!(status.idle());
@@ -443,8 +436,7 @@ fn an_entry_size_that_is_not_the_required_one_is_used_or_replaced() {
         switches.ist.entry_size = switch;
         switches.vm.states = EndOfStates::WrittenBack;
     }) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let ist = bench.make_ist(IrsIntType::Lpi, IstGeometry::linear(14, IstSize::Bytes16).unwrap(), &[]);
         bench.broken(&["IST-10"]);
         bench.vdpend(lpi(4), true);
@@ -462,8 +454,7 @@ fn an_entry_size_that_is_not_the_required_one_is_used_or_replaced() {
 #[test]
 fn a_reserved_entry_size_is_the_required_one_in_a_virtual_ist_too() {
     for setting in settings(|_| {}) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let ist = bench.block(0x10000, 0x10000);
         let word = linear(14).vmte_word(ist.address()).unwrap();
         bench.store_vmte_word(2, word.raw_value() | 3 << 56);
@@ -567,8 +558,7 @@ fn an_spi_that_goes_to_a_vm_is_looked_at_by_software_or_at_once() {
         switches.spi.state = SpiStateAtAssignment::Cleared;
         switches.vpe.hppir = VpeHppir::Candidate;
     }) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let enabled = L2_ISTE::ZERO.with_enable(true);
         bench.make_ist(IrsIntType::Spi, linear(6), &[enabled; 16]);
         let spi = Spi::new(9).unwrap();
@@ -691,10 +681,8 @@ fn the_vm_table_is_given_to_one_irs_or_to_each() {
         assert_eq!(bench.candidate_of(0), (!each).then_some(1), "open question 13 {setting:?}");
         let host = Pe::new(&cpu);
         let enter = || {
-            host.write(ICH_CONTEXTR_EL2::ZERO);
-            host.isb();
-            host.write(ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(VM));
-            host.isb();
+            host.set(ICH_CONTEXTR_EL2::ZERO);
+            host.set(ICH_CONTEXTR_EL2::ZERO.with_v(true).with_vm(VM));
             !host.read::<ICH_CONTEXTR_EL2>().f()
         };
         assert_eq!(enter(), !each, "RES-3 {setting:?}");
@@ -735,8 +723,7 @@ fn the_settings_of_a_resident_vpe_can_be_written_or_not() {
     for (switch, setting) in
         each(SettingsWhileResident::POSITIONS, |switches, switch| switches.doorbell.while_resident = switch)
     {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.enter(3);
         bench.command(bench.doorbell(77, false));
         let taken = switch == SettingsWhileResident::AreTaken;
@@ -754,8 +741,7 @@ fn a_request_made_of_a_resident_vpe_is_forgotten_or_counts_when_it_has_left() {
         switches.doorbell.request_while_resident = switch;
         switches.doorbell.while_resident = SettingsWhileResident::AreTaken;
     }) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.enter(3);
         bench.command(bench.doorbell(77, true));
         bench.vdpend(lpi(1), true);
@@ -771,8 +757,7 @@ fn the_mask_of_a_request_counts_alone_or_with_that_of_the_settings() {
         switches.doorbell.request_mask = switch;
         switches.doorbell.mask = DoorbellMask::ByUrgency;
     }) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.command(doorbell(77, false, 9));
         bench.enter(3);
         bench.leave_with(ICH_CONTEXTR_EL2::ZERO.with_db(true).with_dbpm(priority(31)));
@@ -784,8 +769,7 @@ fn the_mask_of_a_request_counts_alone_or_with_that_of_the_settings() {
 #[test]
 fn a_request_that_comes_with_v_is_none_or_counts_when_the_vpe_has_left() {
     for (switch, setting) in each(RequestWithV::POSITIONS, |switches, switch| switches.doorbell.with_v = switch) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.command(bench.doorbell(77, false));
         let everything = bench.doorbell(77, false).dbpm();
         bench.enter_with(3, ICH_CONTEXTR_EL2::ZERO.with_db(true).with_dbpm(everything));

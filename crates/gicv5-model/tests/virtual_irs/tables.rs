@@ -78,8 +78,7 @@ fn a_vm_that_is_valid_already_is_not_made_valid_again() {
         switches.vpe.hppir = VpeHppir::Candidate;
         switches.vm.vpe_valid = VpeValid::Kept;
     }) {
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.command(bench.doorbell(77, false));
         bench.vdpend(lpi(1), true);
         bench.map_vm(MapAction::MakeValid);
@@ -169,8 +168,7 @@ fn the_registers_of_virtual_1_of_n_hold_nothing() {
 fn a_vm_has_one_ist_of_each_type_and_the_ids_of_one_are_not_those_of_the_other() {
     // IST-1, GEN-2.
     for setting in settings(|switches| switches.vpe.hppir = VpeHppir::Candidate) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let enabled = L2_ISTE::ZERO.with_enable(true);
         let lpis = bench.make_lpi_ist(&[enabled; 8]);
         let geometry = linear(6);
@@ -193,8 +191,7 @@ fn a_vm_has_one_ist_of_each_type_and_the_ids_of_one_are_not_those_of_the_other()
 fn an_all_zero_entry_is_disabled_idle_edge_for_vpe_0_with_priority_0() {
     // IST-24, IST-25, SAVE-8: what is preset counts, at the places of the layout.
     for setting in settings(|_| {}) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let preset = 0b1110 | 7 << 11 | 3 << 16;
         bench.make_lpi_ist(&[L2_ISTE::ZERO, L2_ISTE::new_with_raw_value(preset)]);
         let zero = bench.machine.virtual_interrupt(VM, lpi(0)).unwrap();
@@ -228,8 +225,7 @@ fn only_the_first_32_bits_of_an_entry_are_read_and_written() {
 fn level_2_ists_may_be_valid_before_their_ist_is() {
     // IST-21, IST-3: software sets VALID in the level-1 entries of an IST that is not valid yet.
     for setting in settings(|switches| switches.vm_table.level1 = Level1Valid::Kept) {
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0]);
+        let mut bench = VmBench::with_vm(setting, &[0]);
         let geometry = IstGeometry::two_level(16, IstSize::Bytes4, L2Size::KiB4).unwrap();
         let level1 = bench.block(geometry.base().size(), geometry.base().alignment());
         let table = bench.block(4096, 4096);

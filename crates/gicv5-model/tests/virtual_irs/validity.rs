@@ -260,8 +260,7 @@ fn a_doorbell_that_outlives_its_vm_being_invalid_is_nobody_else_s() {
     // DB-14, VPE-9, where the state of a VPE outlives its VM.
     for setting in every_shape() {
         let setting = setting.with(|switches| switches.vm.vpe_state = VpeState::Survives);
-        let (bench, ..) = VmBench::ready(setting);
-        bench.select(3);
+        let bench = VmBench::selected(setting);
         bench.command(bench.doorbell(77, false));
         bench.map_vm(MapAction::MakeInvalid);
         bench.map_vm(MapAction::MakeValid);
@@ -277,8 +276,7 @@ fn a_guest_that_asks_about_an_interrupt_is_the_first_to_look_at_its_entry() {
     // IST-22, INS-12: what software left pending is noticed then.
     for setting in every_shape() {
         let setting = setting.with(|switches| switches.preset_pending = PresetPending::Noticed);
-        let mut bench = VmBench::new(setting);
-        bench.make_vm(&[0, 3]);
+        let mut bench = VmBench::with_vm(setting, &[0, 3]);
         let preset = L2_ISTE::ZERO.with_enable(true).with_pending(true).with_iaffid(Iaffid::new(3));
         bench.make_lpi_ist(&[preset; 4]);
         bench.broken(&["IST-22"]);
