@@ -4,8 +4,8 @@
 
 mod hand;
 
-use gicv5_arch::{Lpi, VmId};
-use gicv5_hal::{Coherency, Cookie, HostLpis};
+use gicv5_arch::{Lpi, PhysAddr, VmId};
+use gicv5_hal::{BlockLayout, Coherency, Cookie, HostLpis, TableMemory};
 use gicv5_model::config::MachineConfig;
 use gicv5_model::fault::Fault;
 use gicv5_model::{Machine, ModelHost, PeIndex};
@@ -145,4 +145,28 @@ fn memory_freed_although_making_the_vm_invalid_had_no_effect_is_in_the_account()
     assert!(account.leaks.is_empty());
     let rules: Vec<_> = account.violations.iter().map(|violation| violation.rule).collect();
     assert!(rules.contains(&"VM-5") && rules.contains(&"VPE-7") && rules.contains(&"IST-7"), "{rules:?}");
+}
+
+#[test]
+fn a_message_that_an_interrupt_announces_has_arrived_only_if_the_sender_puts_a_barrier_between() {
+    // SYN-7.
+    for barrier in [false, true] {
+        let machine = Machine::new(MachineConfig::new(2, 0)).unwrap();
+        let host = ModelHost::start(&machine, 0..16).unwrap();
+        let line = BlockLayout::new(64, 64, PhysAddr::highest(48)).unwrap();
+        let message = machine.allocate(line).unwrap();
+        let lpi = host.allocate(Cookie(1)).unwrap();
+        host.enable(&lpi);
+        host.on_pe(PeIndex(1), |sender| {
+            machine.store64(&message, 0, 7);
+            if barrier {
+                sender.dsb();
+            }
+            sender.cdpend(host.lpi(&lpi).into(), true);
+            sender.gsb_sys();
+        });
+        let mut read = None;
+        host.take_interrupts(PeIndex(0), |_| read = Some(machine.load64(&message, 0)));
+        assert_eq!(read, Some(if barrier { 7 } else { 0 }), "a barrier: {barrier}");
+    }
 }

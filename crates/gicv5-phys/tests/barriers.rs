@@ -245,8 +245,6 @@ fn cannot_be_seen(coherency: Coherency) -> Vec<(Sync, Vec<Op>)> {
     ];
     if coherency == Coherency::NonCoherent {
         list.extend([
-            // The first barrier of `TableMemory::publish`: the model's stores are in the cache at once.
-            (Sync::Barrier, vec![Op::Store]),
             // The first of `TableMemory::acquire`: the model does no maintenance before the read that comes first.
             (Sync::Barrier, vec![Op::Irs(gicv5_arch::irs::IrsReg::IRS_MAP_L2_ISTR)]),
             // `TableMemory::prepare`: the line was read again when the entry before was confirmed. It is stale only if a

@@ -2,7 +2,8 @@
 //!
 //! A [`Machine`] is a cheap handle that can be cloned and sent; all clones are the same machine. It implements the hal's
 //! [`Irs`](gicv5_hal::Irs), [`TableMemory`](gicv5_hal::TableMemory) and [`Wait`](gicv5_hal::Wait);
-//! [`Machine::pe`] gives the handle of one PE, which implements [`PeOps`](gicv5_hal::PeOps). The outside world moves wires
+//! [`Machine::pe`] gives the handle of one PE, which implements [`PeOps`](gicv5_hal::PeOps). What names no PE is done by the PE
+//! that the thread is on ([`Machine::on_pe`]). The outside world moves wires
 //! ([`Machine::set_spi_wire`], [`Machine::set_ppi_wire`]) and lets time pass ([`Machine::advance`]).
 //!
 //! What is inside is plain data: [`Machine::save`] copies it, [`Machine::restore`] puts it back, and two copies can be
@@ -18,6 +19,7 @@ use gicv5_arch::{IntId, IrsIntId, IrsIntType, PhysAddr, Ppi, Priority, Spi, VmId
 use gicv5_hal::{Frame, Wait};
 
 use crate::cpu::Side;
+use crate::handles::here::here;
 use crate::parts::interrupts::Backing;
 use crate::parts::irs_registers::IrsState;
 use crate::words::clock::Tick;
@@ -195,7 +197,7 @@ impl Machine {
     /// allocator ([`MemoryConfig::reserved`](crate::config::MemoryConfig::reserved)). The address is a multiple of 8.
     pub fn store_anywhere(&self, address: PhysAddr, value: u64) {
         let state = &mut *self.state();
-        state.memory.store64(&mut state.report, address, value);
+        state.memory.store64(&mut state.report, here(), address, value);
     }
 
     /// The state of an LPI or SPI, in the layout of an IST entry; `None` if it cannot be reached. Looking changes nothing.

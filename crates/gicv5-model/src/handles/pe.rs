@@ -106,7 +106,7 @@ impl PeOps for ModelPe {
         let state = &mut *self.machine.state();
         state.enter(self.pe, self.level);
         state.report.event(|| Event::Barrier { pe: self.pe, barrier: Barrier::Dsb });
-        state.memory.barrier(&mut state.report);
+        state.memory.barrier(&mut state.report, self.pe);
     }
 }
 

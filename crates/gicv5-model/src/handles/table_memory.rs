@@ -1,9 +1,11 @@
-//! The machine's memory as the hal's [`TableMemory`]: the one place of the model with `unsafe` in it.
+//! The machine's memory as the hal's [`TableMemory`], of which each access is of the PE that the
+//! [thread is on](Machine::on_pe): the one place of the model with `unsafe` in it.
 
 use std::ops::Range;
 
 use gicv5_hal::{AllocError, BlockLayout, Coherency, IrsIndex, TableMemory};
 
+use crate::handles::here::here;
 use crate::handles::machine::Machine;
 use crate::memory::ModelBlock;
 use crate::words::event::{Event, Width};
@@ -34,7 +36,7 @@ unsafe impl TableMemory for Machine {
     fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
         let state = &mut *self.state();
         match state.memory.in_block(&mut state.report, block, offset, Width::W32) {
-            Some(address) => state.memory.load32(&mut state.report, address),
+            Some(address) => state.memory.load32(&mut state.report, here(), address),
             None => 0,
         }
     }
@@ -42,14 +44,14 @@ unsafe impl TableMemory for Machine {
     fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
         let state = &mut *self.state();
         if let Some(address) = state.memory.in_block(&mut state.report, block, offset, Width::W32) {
-            state.memory.store32(&mut state.report, address, value);
+            state.memory.store32(&mut state.report, here(), address, value);
         }
     }
 
     fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
         let state = &mut *self.state();
         match state.memory.in_block(&mut state.report, block, offset, Width::W64) {
-            Some(address) => state.memory.load64(&mut state.report, address),
+            Some(address) => state.memory.load64(&mut state.report, here(), address),
             None => 0,
         }
     }
@@ -57,7 +59,7 @@ unsafe impl TableMemory for Machine {
     fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
         let state = &mut *self.state();
         if let Some(address) = state.memory.in_block(&mut state.report, block, offset, Width::W64) {
-            state.memory.store64(&mut state.report, address, value);
+            state.memory.store64(&mut state.report, here(), address, value);
         }
     }
 
@@ -72,21 +74,21 @@ unsafe impl TableMemory for Machine {
     fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
         let state = &mut *self.state();
         let (address, size) = state.memory.bytes_in_block(&mut state.report, block, bytes);
-        state.memory.clean_invalidate(&mut state.report, address, size);
+        state.memory.clean_invalidate(&mut state.report, here(), address, size);
     }
 
     fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
         let state = &mut *self.state();
         let (address, size) = state.memory.bytes_in_block(&mut state.report, block, bytes);
-        state.memory.invalidate(&mut state.report, address, size);
+        state.memory.invalidate(&mut state.report, here(), address, size);
     }
 
     fn barrier(&self) {
         let state = &mut *self.state();
-        state.memory.barrier(&mut state.report);
+        state.memory.barrier(&mut state.report, here());
     }
 
     fn load_barrier(&self) {
-        self.state().memory.load_barrier();
+        self.state().memory.load_barrier(here());
     }
 }

@@ -58,8 +58,9 @@ impl Memory {
 
     /// Makes words zero on both sides, except those that are the IRS's.
     fn zero(&mut self, bytes: Range<u64>) {
-        self.buffer.take(&bytes).for_each(drop);
-        self.read_early.retain(|offset, _| !bytes.contains(offset));
+        for pe in &mut self.pes {
+            pe.forget(&bytes);
+        }
         self.overwritten.retain(|offset| !bytes.contains(offset));
         for Part { page, granules } in parts(bytes) {
             let Some(page) = self.page_mut(page) else {

@@ -99,8 +99,8 @@ impl Memory {
             // What the PEs see must not change by what the IRS writes now.
             self.remember(offset / PAGE);
         }
-        if snoops || self.between == Between::StoreBuffer {
-            self.read_early(offset & !7);
+        if snoops || self.between == Between::StoreBuffers {
+            self.note_early_reads(offset & !7);
         }
         if !self.overwritten.is_empty() {
             self.overwritten.remove(&(offset & !7));
@@ -117,10 +117,10 @@ impl Memory {
         }
     }
 
-    /// A load that comes before the next load barrier may have been done before the IRS changes this word. Only of entries in
-    /// which software sees anything while the IRS changes them.
+    /// A load that comes before the next load barrier of its PE may have been done before the IRS changes this word. Only of
+    /// entries in which software sees anything while the IRS changes them.
     #[inline]
-    fn read_early(&mut self, offset: u64) {
+    fn note_early_reads(&mut self, offset: u64) {
         let granule = (offset % PAGE) as usize / 8;
         let Some(page) = self.page(offset / PAGE) else { return };
         let entry = page.claims.get(granule).claim().is_some_and(|claim| !claim.owner().structure.rules().whole_lines);
@@ -129,7 +129,9 @@ impl Memory {
                 Some(cached) => cached.get(granule),
                 None => page.fetch(&self.clobbered, offset & !(PAGE - 1), granule),
             };
-            self.read_early.entry(offset).or_insert(before);
+            for pe in &mut self.pes {
+                pe.read_early.entry(offset).or_insert(before);
+            }
         }
     }
 

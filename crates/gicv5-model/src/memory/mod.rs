@@ -8,15 +8,19 @@
 //! contained when it took it over, and on its own writes since: it has the structure in its caches and never reads it again
 //! (VMT-19). Stores of software to it are reported and not seen.
 //!
-//! The **PEs' side** is what software loads and stores. All PEs are coherent with each other, so there is one.
+//! The **PEs' side** is what software loads and stores. The caches of all PEs are coherent with each other, so there is one; but
+//! each PE has a store buffer, and a barrier is about what the PE that executes it has done.
 //!
 //! | IRS | [`Eagerness`] | what is between the two sides |
 //! |---|---|---|
-//! | coherent | `Strict` | a store buffer of any length: stores reach memory at a [`barrier`](Memory::barrier) (COH-1); and loads of table entries that were done early, before the IRS wrote to them: they see what it wrote after a [`load_barrier`](Memory::load_barrier) (SYN-10) |
-//! | non-coherent | `Strict` | a cache that holds every line, as old as the rules allow: it changes by the PEs' stores, and by maintenance and the barrier after it (COH-2, COH-4) |
-//! | some of each | `Strict` | both, the buffer before the cache; a coherent IRS sees the cache, and the cache sees it |
+//! | coherent | `Strict` | a store buffer of any length for each PE: its stores reach memory, and the other PEs, at its [`barrier`](Memory::barrier) (COH-1, SYN-7); and loads of table entries that it has done early, before the IRS wrote to them: it sees what the IRS wrote after a [`load_barrier`](Memory::load_barrier) (SYN-10) |
+//! | non-coherent | `Strict` | the same store buffers, and behind them a cache that holds every line, as old as the rules allow: it changes by the stores that reach it, and by maintenance and the barrier of the same PE after it (COH-2, COH-4) |
+//! | some of each | `Strict` | both; a coherent IRS sees the cache, and the cache sees it |
 //! | any | `Random` | the same, but stores, write-backs and refills also happen at moments drawn from the seed |
 //! | any | `Early` | nothing: all happens at once |
+//!
+//! Maintenance without a barrier before it meets the stores of its PE where that hurts: a clean does not find them in the cache
+//! (COH-2), an invalidate loses them (COH-7).
 //!
 //! The strict cache is the adversary that speculative loads make possible: it has fetched every line before anybody asked,
 //! so that a missing invalidate is always visible, and so is an invalidate that came before the IRS wrote (COH-4).
@@ -42,10 +46,10 @@
 //! # What it does not show
 //!
 //! What a structure needs to reach is the IRS that owns it: the one at which software made the table valid that it is part of. No
-//! other IRS of the domain looks at it with eyes of its own. The PEs share one store buffer and one cache, so a barrier on one PE
-//! stands for all. A store to the same line as an earlier clean needs no barrier in between, as on one PE. A 32-bit store
-//! makes half a word dirty, never a byte. What the IRS holds of a structure it owns reaches memory when the engine says
-//! so.
+//! other IRS of the domain looks at it with eyes of its own. A store to the same line as an earlier clean needs no barrier in
+//! between. No PE but the one that waits for an IRS loads anything early: what another PE has published, a PE sees at once, with
+//! or without the barrier of its own that SYN-7 asks for. A 32-bit store makes half a word dirty, never a byte. What the IRS
+//! holds of a structure it owns reaches memory when the engine says so.
 //!
 //! # Cost
 //!
@@ -62,10 +66,12 @@ mod names;
 mod order;
 mod ownership;
 mod page;
+mod pe_order;
 mod pe_side;
 mod units;
 
 use crate::words::config::{Eagerness, MemoryConfig, MemoryConfigError};
+use crate::words::ids::PeIndex;
 use core::fmt;
 use core::ops::Range;
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,11 +82,11 @@ use gicv5_hal::{Coherency, IrsIndex};
 pub use claims::Claim;
 pub use heap::{Accounts, BlockRecord, ModelBlock};
 
-use buffer::StoreBuffer;
 use gicv5_random::Rng;
 use heap::Heap;
 use names::Named;
 use page::{Clobbered, Page};
+use pe_order::{Maintained, PeOrder};
 use units::PAGE;
 
 /// There is no memory where the IRS wanted to access it, or the address is not a multiple of the width.
@@ -127,15 +133,14 @@ impl Counters {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Between {
     Nothing,
-    StoreBuffer,
-    Cache,
-    /// A store buffer, and behind it a cache that some IRSs see and others do not.
-    Both,
+    StoreBuffers,
+    /// Store buffers, and behind them a cache that not all IRSs see.
+    BuffersAndCache,
 }
 
 impl Between {
     const fn has_cache(self) -> bool {
-        matches!(self, Between::Cache | Between::Both)
+        matches!(self, Between::BuffersAndCache)
     }
 }
 
@@ -149,16 +154,13 @@ pub struct Memory {
     config: MemoryConfig,
     between: Between,
     chunks: Vec<Option<Box<Chunk>>>,
-    /// Words that wait for a barrier.
-    buffer: StoreBuffer,
-    /// Pages in which lines wait for a barrier.
-    listed: Vec<u64>,
+    /// What the PEs have done that others do not see yet, of each PE that has accessed memory.
+    pes: Vec<PeOrder>,
+    /// Lines that wait for a barrier, by their number in RAM.
+    maintained: BTreeMap<u64, Maintained>,
     /// Pages that may have dirty lines in the cache.
     may_be_dirty: Vec<u64>,
     clobbered: Clobbered,
-    /// Words of tables that a coherent IRS has changed since the last barrier that orders loads, as the PEs may have read them
-    /// before.
-    read_early: BTreeMap<u64, u64>,
     /// Words that are no structure's, and in which a line that was written back has replaced what the IRS had left there.
     overwritten: BTreeSet<u64>,
     /// What commands under way name.
@@ -216,21 +218,20 @@ impl Memory {
         if !(32..=2048).contains(&cache_line) || !cache_line.is_power_of_two() {
             return Err(MemoryConfigError::CacheLine { cache_line });
         }
-        let mixed = config.coherency_of.values().any(|other| *other != config.coherency);
-        let between = match (config.eagerness, config.coherency) {
-            (Eagerness::Early, _) => Between::Nothing,
-            _ if mixed => Between::Both,
-            (_, Coherency::Coherent) => Between::StoreBuffer,
-            (_, Coherency::NonCoherent) => Between::Cache,
+        let has_cache = config.coherency == Coherency::NonCoherent
+            || config.coherency_of.values().any(|coherency| *coherency == Coherency::NonCoherent);
+        let between = match config.eagerness {
+            Eagerness::Early => Between::Nothing,
+            _ if has_cache => Between::BuffersAndCache,
+            _ => Between::StoreBuffers,
         };
         Ok(Memory {
             between,
             chunks: Vec::new(),
-            buffer: StoreBuffer::default(),
-            listed: Vec::new(),
+            pes: Vec::new(),
+            maintained: BTreeMap::new(),
             may_be_dirty: Vec::new(),
             clobbered: Clobbered::new(),
-            read_early: BTreeMap::new(),
             overwritten: BTreeSet::new(),
             named: Vec::new(),
             heap: Heap::new(config.placement, reserved..size),
@@ -255,7 +256,7 @@ impl Memory {
     /// Whether an IRS sees the cache, of which there is one because others do not.
     #[inline]
     fn snoops(&self, irs: IrsIndex) -> bool {
-        self.between == Between::Both && self.coherency(irs) == Coherency::Coherent
+        self.between.has_cache() && self.coherency(irs) == Coherency::Coherent
     }
 
     /// How often software has done what.
@@ -292,6 +293,22 @@ impl Memory {
     #[inline]
     fn page_mut(&mut self, page: u64) -> Option<&mut Page> {
         page_mut(&mut self.chunks, page)
+    }
+
+    /// The order of a PE, if it has accessed memory.
+    #[inline]
+    fn order(&self, pe: PeIndex) -> Option<&PeOrder> {
+        self.pes.get(usize::from(pe.0))
+    }
+
+    /// The order of a PE that accesses memory.
+    #[inline]
+    fn order_mut(&mut self, pe: PeIndex) -> Option<&mut PeOrder> {
+        let index = usize::from(pe.0);
+        if self.pes.len() <= index {
+            self.pes.resize_with(index + 1, PeOrder::default);
+        }
+        self.pes.get_mut(index)
     }
 
     /// The line of the page that a word is in.

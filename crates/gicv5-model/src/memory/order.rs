@@ -5,31 +5,35 @@ use core::ops::Range;
 use gicv5_arch::PhysAddr;
 
 use super::claims::Claim;
+use super::pe_order::Maintained;
 use super::pe_side::no_memory;
 use super::units::{Halves, PAGE};
 use super::{Memory, Part, page_mut, parts};
 use crate::words::config::Eagerness;
 use crate::words::event::{Event, Maintenance};
+use crate::words::ids::PeIndex;
 use crate::words::report::Report;
 use crate::words::rules;
 use crate::words::violation::Place;
 
 impl Memory {
     /// Writes the dirty lines that these bytes lie in back to memory and drops them (`DC CIVAC`); done for certain at the
-    /// next barrier.
-    pub fn clean_invalidate(&mut self, report: &mut Report, address: PhysAddr, size: u64) {
-        self.maintain(report, Maintenance::CleanInvalidate, address, size);
+    /// next barrier of the PE that does it.
+    ///
+    /// What the PE has stored since its last barrier is not in the lines yet (COH-2).
+    pub fn clean_invalidate(&mut self, report: &mut Report, pe: PeIndex, address: PhysAddr, size: u64) {
+        self.maintain(report, pe, Maintenance::CleanInvalidate, address, size);
     }
 
-    /// Drops the lines that these bytes lie in (`DC IVAC`); done for certain at the next barrier.
+    /// Drops the lines that these bytes lie in (`DC IVAC`); done for certain at the next barrier of the PE that does it.
     ///
     /// What software has stored in them is lost; if it has stored outside these bytes, COH-7 is reported. A random cache
     /// sometimes writes it back instead, which the architecture allows.
-    pub fn invalidate(&mut self, report: &mut Report, address: PhysAddr, size: u64) {
-        self.maintain(report, Maintenance::Invalidate, address, size);
+    pub fn invalidate(&mut self, report: &mut Report, pe: PeIndex, address: PhysAddr, size: u64) {
+        self.maintain(report, pe, Maintenance::Invalidate, address, size);
     }
 
-    fn maintain(&mut self, report: &mut Report, op: Maintenance, address: PhysAddr, size: u64) {
+    fn maintain(&mut self, report: &mut Report, pe: PeIndex, op: Maintenance, address: PhysAddr, size: u64) {
         report.event(|| Event::Maintenance { op, address, size });
         if self.config.eagerness == Eagerness::Random {
             self.moment(report);
@@ -49,11 +53,12 @@ impl Memory {
         if !self.between.has_cache() {
             return;
         }
-        if !self.buffer.is_empty() {
-            // A PE's stores to a line come before its maintenance of it.
+        if op == Maintenance::Invalidate {
+            // Without a barrier in between, a store comes before the maintenance or after it: where it hurts.
             let line = self.config.cache_line;
             let whole = bytes.start / line * line..bytes.end.next_multiple_of(line);
-            for waiting in self.buffer.take(&whole).collect::<Vec<_>>() {
+            let waiting: Vec<_> = self.pes.iter_mut().flat_map(|pe| pe.buffer.take(&whole)).collect();
+            for waiting in waiting {
                 self.store_arrives(report, waiting);
             }
         }
@@ -68,16 +73,7 @@ impl Memory {
                 }
                 let clean = op == Maintenance::CleanInvalidate
                     || self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2);
-                if let Some(cached) = self.cached_mut(page) {
-                    if clean {
-                        cached.clean.insert(line);
-                    } else {
-                        cached.invalidate.insert(line);
-                    }
-                    if !core::mem::replace(&mut cached.listed, true) {
-                        self.listed.push(page);
-                    }
-                }
+                self.maintained.insert(self.line_in_ram(page, line), Maintained { pe, clean });
             }
         }
     }
@@ -101,56 +97,63 @@ impl Memory {
         }
     }
 
-    /// A load barrier, after which loads see what a coherent IRS has written (`DMB ISHLD`).
-    pub fn load_barrier(&mut self) {
+    /// A load barrier of a PE, after which its loads see what a coherent IRS has written (`DMB ISHLD`).
+    pub fn load_barrier(&mut self, pe: PeIndex) {
         self.counters.load_barriers += 1;
-        self.read_early.clear();
+        if let Some(order) = self.order_mut(pe) {
+            order.read_early.clear();
+        }
     }
 
-    /// A full barrier, after which stores have reached a coherent IRS, loads see what it has written, and maintenance is done
-    /// (`DSB`).
-    pub fn barrier(&mut self, report: &mut Report) {
+    /// A full barrier of a PE, after which its stores have reached a coherent IRS and the other PEs, its loads see what these have
+    /// written, and its maintenance is done (`DSB`).
+    pub fn barrier(&mut self, report: &mut Report, pe: PeIndex) {
         self.counters.barriers += 1;
-        self.read_early.clear();
         report.event(|| Event::MemoryBarrier);
-        if !self.buffer.is_empty() {
-            let words = self.buffer.take_all();
+        let Some(order) = self.order_mut(pe) else { return };
+        order.read_early.clear();
+        if !order.buffer.is_empty() {
+            let words = order.buffer.take_all();
             for waiting in &words {
                 self.store_arrives(report, *waiting);
             }
-            self.buffer.put_back(words);
+            if let Some(order) = self.order_mut(pe) {
+                order.buffer.put_back(words);
+            }
         }
-        for page in core::mem::take(&mut self.listed) {
-            self.finish_page(report, page);
+        if !self.maintained.is_empty() {
+            let lines: Vec<u64> = self.lines_maintained_by(pe).collect();
+            lines.into_iter().for_each(|line| self.finish_line_in_ram(report, line));
         }
     }
 
-    /// Does the maintenance that is outstanding for a page.
-    fn finish_page(&mut self, report: &mut Report, page: u64) {
-        let Some(cached) = self.cached_mut(page) else {
-            return;
-        };
-        cached.listed = false;
-        for line in cached.clean.union(cached.invalidate).iter() {
-            self.finish_line(report, page, line);
-        }
+    /// The lines whose maintenance by a PE is outstanding, by their number in RAM.
+    fn lines_maintained_by(&self, pe: PeIndex) -> impl Iterator<Item = u64> + '_ {
+        self.maintained.iter().filter(move |(_, maintained)| maintained.pe == pe).map(|(&line, _)| line)
+    }
+
+    /// The number in RAM of a line of a page.
+    fn line_in_ram(&self, page: u64, line: usize) -> u64 {
+        page * (PAGE / self.config.cache_line) + line as u64
+    }
+
+    fn finish_line_in_ram(&mut self, report: &mut Report, line: u64) {
+        let per_page = PAGE / self.config.cache_line;
+        self.finish_line(report, line / per_page, (line % per_page) as usize);
     }
 
     /// Does the maintenance that is outstanding for a line, if any.
     pub(super) fn finish_line(&mut self, report: &mut Report, page: u64, line: usize) {
-        let Some(cached) = self.cached_mut(page) else {
+        if self.maintained.is_empty() {
             return;
-        };
-        if cached.clean.contains(line) {
+        }
+        let Some(Maintained { clean, .. }) = self.maintained.remove(&self.line_in_ram(page, line)) else { return };
+        if clean {
             self.write_line(report, page, line, true);
-        } else if !cached.invalidate.contains(line) {
-            return;
         }
         let words = self.words(line);
         if let Some(cached) = self.cached_mut(page) {
             words.for_each(|granule| cached.set_clean(granule));
-            cached.clean.remove(line);
-            cached.invalidate.remove(line);
         }
         self.drop_line(page, line);
     }
@@ -263,21 +266,30 @@ impl Memory {
         if self.config.eagerness != Eagerness::Random || !self.rng.chance(1, 8) {
             return;
         }
-        if !self.buffer.is_empty() {
-            // Some stores leave the buffer, and not the oldest first.
-            let extent = self.buffer.extent();
-            let from = extent.start + self.rng.below(extent.end - extent.start);
-            let leave: Vec<_> = self.buffer.take(&(from..from + 64)).collect();
+        let Memory { pes, rng, .. } = self;
+        let pe = if pes.len() > 1 { rng.below(pes.len() as u64) as usize } else { 0 };
+        if let Some(order) = pes.get_mut(pe) {
+            let mut leave = Vec::new();
+            if !order.buffer.is_empty() {
+                // Some stores leave the buffer, and not the oldest first.
+                let extent = order.buffer.extent();
+                let from = extent.start + rng.below(extent.end - extent.start);
+                leave.extend(order.buffer.take(&(from..from + 64)));
+            }
+            if !order.read_early.is_empty() && rng.chance(1, 2) {
+                order.read_early.clear();
+            }
             for waiting in leave {
                 self.store_arrives(report, waiting);
             }
         }
-        if !self.read_early.is_empty() && self.rng.chance(1, 2) {
-            self.read_early.clear();
-        }
-        if !self.listed.is_empty() {
-            let page = self.listed.swap_remove(self.rng.below(self.listed.len() as u64) as usize);
-            self.finish_page(report, page);
+        if !self.maintained.is_empty() {
+            // The maintenance of some lines is done, whoever has asked for it.
+            let first = self.maintained.keys().next().copied().unwrap_or_default();
+            let last = self.maintained.keys().next_back().copied().unwrap_or_default();
+            let from = first + self.rng.below(last - first + 1);
+            let done: Vec<u64> = self.maintained.range(from..).take(16).map(|(&line, _)| line).collect();
+            done.into_iter().for_each(|line| self.finish_line_in_ram(report, line));
         }
         if !self.may_be_dirty.is_empty() {
             let index = self.rng.below(self.may_be_dirty.len() as u64) as usize;

@@ -236,7 +236,7 @@ impl Memory {
             return;
         }
         let through_cache = self.reads_through_cache(irs);
-        let waiting = self.buffer.first(&bytes).or_else(|| {
+        let waiting = self.pes.iter().find_map(|pe| pe.buffer.first(&bytes)).or_else(|| {
             let mut parts = parts(bytes.clone()).filter(|_| through_cache);
             parts.find_map(|Part { page, granules }| {
                 let cached = self.cached(page)?;
@@ -249,8 +249,8 @@ impl Memory {
             let old = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
             let new = halves.merge(old, value);
             let (rule, missing) = match through_cache {
-                true => (rules::COH_2, "clean, or the barrier after it"),
-                false => (rules::COH_1, "barrier"),
+                true => (rules::COH_2, "clean, or no barrier before or after it"),
+                false => (rules::COH_1, "barrier on the PE that stored"),
             };
             report.violate(rule, Place::Structure(self.address(offset), owner), old, new, || {
                 format!("the IRS took memory over before a store of software had reached it: there was no {missing}")

@@ -17,12 +17,6 @@ pub(super) struct Cached {
     dirty: [u64; GRANULES * 2 / 64],
     /// Lines that are in the cache.
     pub(super) present: Lines,
-    /// Lines to be written back and dropped at the next barrier.
-    pub(super) clean: Lines,
-    /// Lines to be dropped at the next barrier.
-    pub(super) invalidate: Lines,
-    /// Whether the page is in the list of pages that the next barrier has something to do for.
-    pub(super) listed: bool,
     /// Whether the page is in the list of pages that may have dirty lines.
     pub(super) may_be_dirty: bool,
 }
@@ -33,9 +27,6 @@ impl Cached {
             data: [0; GRANULES],
             dirty: [0; GRANULES * 2 / 64],
             present: Lines::default(),
-            clean: Lines::default(),
-            invalidate: Lines::default(),
-            listed: false,
             may_be_dirty: false,
         })
     }

@@ -10,49 +10,50 @@ use super::units::{Halves, PAGE};
 use super::{Between, Memory, make_page};
 use crate::words::config::Eagerness;
 use crate::words::event::{Event, Width};
+use crate::words::ids::PeIndex;
 use crate::words::report::Report;
 use crate::words::rules;
 use crate::words::violation::Place;
 
 impl Memory {
-    /// Loads 64 bits as software does. Where there is no memory, or the address is not a multiple of 8, MEM-1 is reported
+    /// Loads 64 bits as software on a PE does. Where there is no memory, or the address is not a multiple of 8, MEM-1 is reported
     /// and 0 loaded.
-    pub fn load64(&mut self, report: &mut Report, address: PhysAddr) -> u64 {
+    pub fn load64(&mut self, report: &mut Report, pe: PeIndex, address: PhysAddr) -> u64 {
         match self.offset(address, 8) {
-            Some(offset) => self.load(report, offset),
+            Some(offset) => self.load(report, pe, offset),
             None => no_memory(report, address),
         }
     }
 
-    /// Loads 32 bits as software does. Where there is no memory, or the address is not a multiple of 4, MEM-1 is reported
+    /// Loads 32 bits as software on a PE does. Where there is no memory, or the address is not a multiple of 4, MEM-1 is reported
     /// and 0 loaded.
-    pub fn load32(&mut self, report: &mut Report, address: PhysAddr) -> u32 {
+    pub fn load32(&mut self, report: &mut Report, pe: PeIndex, address: PhysAddr) -> u32 {
         match self.offset(address, 4) {
-            Some(offset) => (self.load(report, offset & !7) >> (offset % 8 * 8)) as u32,
+            Some(offset) => (self.load(report, pe, offset & !7) >> (offset % 8 * 8)) as u32,
             None => no_memory(report, address) as u32,
         }
     }
 
-    /// Stores 64 bits as software does. Where there is no memory, or the address is not a multiple of 8, MEM-1 is reported
+    /// Stores 64 bits as software on a PE does. Where there is no memory, or the address is not a multiple of 8, MEM-1 is reported
     /// and nothing stored.
     ///
     /// Where the IRS owns the memory, the rule of its structure is reported and the IRS does not see the store.
-    pub fn store64(&mut self, report: &mut Report, address: PhysAddr, value: u64) {
+    pub fn store64(&mut self, report: &mut Report, pe: PeIndex, address: PhysAddr, value: u64) {
         match self.offset(address, 8) {
-            Some(offset) => self.store(report, offset, Width::W64, value),
+            Some(offset) => self.store(report, pe, offset, Width::W64, value),
             None => _ = no_memory(report, address),
         }
     }
 
-    /// Stores 32 bits as software does; otherwise like [`store64`](Self::store64).
-    pub fn store32(&mut self, report: &mut Report, address: PhysAddr, value: u32) {
+    /// Stores 32 bits as software on a PE does; otherwise like [`store64`](Self::store64).
+    pub fn store32(&mut self, report: &mut Report, pe: PeIndex, address: PhysAddr, value: u32) {
         match self.offset(address, 4) {
-            Some(offset) => self.store(report, offset, Width::W32, u64::from(value)),
+            Some(offset) => self.store(report, pe, offset, Width::W32, u64::from(value)),
             None => _ = no_memory(report, address),
         }
     }
 
-    fn load(&mut self, report: &mut Report, offset: u64) -> u64 {
+    fn load(&mut self, report: &mut Report, pe: PeIndex, offset: u64) -> u64 {
         self.counters.loads += 1;
         if self.config.eagerness == Eagerness::Random {
             self.moment(report);
@@ -68,19 +69,22 @@ impl Memory {
                 self.fetch_line(number, line);
             }
         }
+        // From now on it may have read anything early.
+        self.order_mut(pe);
+        let order = self.order(pe);
+        let value = order.and_then(|order| order.read_early.get(&offset).copied());
         let Some(page) = self.page(number) else {
-            return self.buffer.over(offset, 0);
+            return order.map_or(0, |order| order.buffer.over(offset, 0));
         };
-        let early = if self.read_early.is_empty() { None } else { self.read_early.get(&offset).copied() };
-        let value = early.unwrap_or_else(|| match &page.cached {
+        let value = value.unwrap_or_else(|| match &page.cached {
             Some(cached) => cached.get(granule),
             None => page.fetch(&self.clobbered, number * PAGE, granule),
         });
-        let value = self.buffer.over(offset, value);
+        let value = order.map_or(value, |order| order.buffer.over(offset, value));
         page.seen(granule, value)
     }
 
-    pub(super) fn store(&mut self, report: &mut Report, offset: u64, width: Width, value: u64) {
+    pub(super) fn store(&mut self, report: &mut Report, pe: PeIndex, offset: u64, width: Width, value: u64) {
         self.counters.stores += 1;
         report.event(|| Event::Stored { address: self.address(offset), width, value });
         if self.config.eagerness == Eagerness::Random {
@@ -93,9 +97,9 @@ impl Memory {
         if width == Width::W64 && !self.overwritten.is_empty() {
             self.overwritten.remove(&offset);
         }
-        if !self.read_early.is_empty() {
+        if let Some(order) = self.order_mut(pe) {
             // A PE sees its own stores.
-            self.read_early.remove(&(offset & !7));
+            order.read_early.remove(&(offset & !7));
         }
         let granule = (offset % PAGE) as usize / 8;
         let code = self.page(offset / PAGE).map_or(Code::FREE, |page| page.claims.get(granule));
@@ -107,10 +111,13 @@ impl Memory {
             self.judge_named_store(report, offset, width, old, value);
         }
         match self.between {
-            Between::Cache => self.store_in_cache(report, offset, halves, shifted),
-            Between::StoreBuffer | Between::Both if !code.is_owned() => self.buffer.store(offset & !7, halves, shifted),
-            Between::Both => self.store_in_cache(report, offset, halves, shifted),
-            Between::StoreBuffer | Between::Nothing => self.store_in_memory(offset & !7, halves, shifted),
+            Between::StoreBuffers | Between::BuffersAndCache if !code.is_owned() => {
+                if let Some(order) = self.order_mut(pe) {
+                    order.buffer.store(offset & !7, halves, shifted);
+                }
+            }
+            Between::BuffersAndCache => self.store_in_cache(report, offset, halves, shifted),
+            Between::StoreBuffers | Between::Nothing => self.store_in_memory(offset & !7, halves, shifted),
         }
     }
 
@@ -129,10 +136,10 @@ impl Memory {
         }
     }
 
-    /// A store leaves the buffer.
+    /// A store leaves a buffer.
     pub(super) fn store_arrives(&mut self, report: &mut Report, Waiting { offset, halves, value }: Waiting) {
         match self.between {
-            Between::Both => self.store_in_cache(report, offset, halves, value),
+            Between::BuffersAndCache => self.store_in_cache(report, offset, halves, value),
             _ => self.store_in_memory(offset, halves, value),
         }
     }

@@ -1,5 +1,5 @@
 use crate::words::config::Placement;
-use crate::words::ids::BlockId;
+use crate::words::ids::{BlockId, PeIndex};
 use crate::words::owner::StructureKind;
 use gicv5_arch::VmId;
 use gicv5_arch::entry::{L1_VMTE, L2_VMTE_VMD};
@@ -23,6 +23,8 @@ const TOP: PhysAddr = match PhysAddr::new(u64::MAX >> 8) {
 };
 const VM: VmId = VmId::new(7);
 const IRS: IrsIndex = IrsIndex(0);
+const HERE: PeIndex = PeIndex(0);
+const THERE: PeIndex = PeIndex(1);
 
 /// Memory and its report in one hand, so that tests read as what software and IRS do.
 #[derive(Clone, PartialEq, Debug)]
@@ -50,26 +52,27 @@ impl Bench {
     }
 
     fn load(&mut self, at: PhysAddr) -> u64 {
-        self.memory.load64(&mut self.report, at)
+        self.memory.load64(&mut self.report, HERE, at)
     }
 
     fn store(&mut self, at: PhysAddr, value: u64) {
-        self.memory.store64(&mut self.report, at, value);
+        self.memory.store64(&mut self.report, HERE, at, value);
     }
 
     fn barrier(&mut self) {
-        self.memory.barrier(&mut self.report);
+        self.memory.barrier(&mut self.report, HERE);
     }
 
-    /// `clean_invalidate` and the barrier that completes it.
+    /// `clean_invalidate`, the barrier before it and the one that completes it.
     fn clean(&mut self, at: PhysAddr, size: u64) {
-        self.memory.clean_invalidate(&mut self.report, at, size);
+        self.barrier();
+        self.memory.clean_invalidate(&mut self.report, HERE, at, size);
         self.barrier();
     }
 
     /// `invalidate` and the barrier that completes it.
     fn invalidate(&mut self, at: PhysAddr, size: u64) {
-        self.memory.invalidate(&mut self.report, at, size);
+        self.memory.invalidate(&mut self.report, HERE, at, size);
         self.barrier();
     }
 
@@ -201,7 +204,7 @@ fn a_store_reaches_a_coherent_irs_at_the_barrier_and_not_before() {
     assert_eq!(bench.irs(at(&block, 0)), 7);
     // Maintenance is no barrier.
     bench.store(at(&block, 0), 8);
-    bench.memory.clean_invalidate(&mut bench.report, at(&block, 0), 64);
+    bench.memory.clean_invalidate(&mut bench.report, HERE, at(&block, 0), 64);
     assert_eq!(bench.irs(at(&block, 0)), 7);
     assert_eq!(bench.broken(), NO_RULE);
 }
@@ -247,11 +250,94 @@ fn a_store_reaches_a_non_coherent_irs_by_a_clean_and_a_barrier_and_by_nothing_le
     bench.store(at(&block, 0), 7);
     bench.barrier();
     assert_eq!(bench.irs(at(&block, 0)), 0, "a barrier alone");
-    bench.memory.clean_invalidate(&mut bench.report, at(&block, 0), 8);
+    bench.memory.clean_invalidate(&mut bench.report, HERE, at(&block, 0), 8);
     assert_eq!(bench.irs(at(&block, 0)), 0, "a clean that no barrier has completed");
     bench.barrier();
     assert_eq!(bench.irs(at(&block, 0)), 7);
     assert_eq!(bench.broken(), NO_RULE);
+}
+
+#[test]
+fn a_clean_does_not_carry_a_store_unless_a_barrier_is_between_them() {
+    let mut bench = Bench::new(NonCoherent);
+    let block = bench.allocate(64);
+    bench.store(at(&block, 0), 7);
+    bench.memory.clean_invalidate(&mut bench.report, HERE, at(&block, 0), 8);
+    bench.barrier();
+    assert_eq!((bench.load(at(&block, 0)), bench.irs(at(&block, 0))), (7, 0), "the line was clean when it was cleaned");
+    bench.own(at(&block, 0), 8, StructureKind::Vpete);
+    assert_eq!(bench.broken(), ["COH-2"]);
+}
+
+// Order among PEs.
+
+#[test]
+fn a_barrier_on_one_pe_publishes_its_own_stores_and_no_other_pes() {
+    for coherency in [Coherent, NonCoherent] {
+        let mut bench = Bench::new(coherency);
+        let block = bench.allocate(64);
+        bench.store(at(&block, 0), 7);
+        bench.memory.barrier(&mut bench.report, THERE);
+        bench.memory.clean_invalidate(&mut bench.report, THERE, at(&block, 0), 8);
+        bench.memory.barrier(&mut bench.report, THERE);
+        assert_eq!((bench.load(at(&block, 0)), bench.irs(at(&block, 0))), (7, 0));
+        bench.own(at(&block, 0), 8, StructureKind::Vpete);
+        assert_eq!(bench.broken(), [if coherency == Coherent { "COH-1" } else { "COH-2" }]);
+    }
+}
+
+#[test]
+fn a_pe_sees_its_own_stores_at_once_and_another_pes_after_that_pes_barrier() {
+    for coherency in [Coherent, NonCoherent] {
+        let mut bench = Bench::new(coherency);
+        let block = bench.allocate(64);
+        let there = |bench: &mut Bench| bench.memory.load64(&mut bench.report, THERE, at(&block, 0));
+        bench.store(at(&block, 0), 7);
+        assert_eq!((bench.load(at(&block, 0)), there(&mut bench)), (7, 0));
+        bench.memory.barrier(&mut bench.report, THERE);
+        assert_eq!(there(&mut bench), 0);
+        bench.barrier();
+        assert_eq!(there(&mut bench), 7);
+    }
+}
+
+#[test]
+fn a_barrier_completes_the_maintenance_of_its_own_pe() {
+    for (by, completes) in [(HERE, true), (THERE, false)] {
+        let mut bench = Bench::new(NonCoherent);
+        let block = bench.allocate(64);
+        bench.store(at(&block, 0), 7);
+        bench.barrier();
+        bench.memory.clean_invalidate(&mut bench.report, HERE, at(&block, 0), 8);
+        bench.memory.barrier(&mut bench.report, by);
+        assert_eq!(bench.irs(at(&block, 0)) == 7, completes, "a barrier on {by}");
+    }
+}
+
+#[test]
+fn a_load_barrier_orders_the_loads_of_its_own_pe() {
+    for (by, fresh) in [(HERE, true), (THERE, false)] {
+        let mut bench = Bench::new(Coherent);
+        let block = bench.allocate(64);
+        for pe in [HERE, THERE] {
+            bench.memory.load64(&mut bench.report, pe, at(&block, 32));
+        }
+        bench.own(at(&block, 0), 8, StructureKind::Vpete);
+        bench.irs_store(at(&block, 0), 1);
+        bench.memory.load_barrier(by);
+        assert_eq!(bench.load(at(&block, 0)) == 1, fresh, "a load barrier on {by}");
+    }
+}
+
+#[test]
+fn what_any_pe_has_under_way_is_forgotten_with_the_block() {
+    let mut bench = Bench::new(Coherent);
+    let block = bench.allocate(64);
+    bench.memory.store64(&mut bench.report, THERE, at(&block, 0), 7);
+    bench.free(block);
+    let block = bench.allocate(64);
+    bench.memory.barrier(&mut bench.report, THERE);
+    assert_eq!((bench.irs(at(&block, 0)), bench.broken()), (0, NO_RULE.to_vec()));
 }
 
 #[test]
@@ -262,7 +348,7 @@ fn an_irs_that_takes_over_what_was_not_cleaned_or_not_completed_breaks_coh_2() {
         bench.store(at(&block, 0), 7);
         bench.barrier();
         if cleaned {
-            bench.memory.clean_invalidate(&mut bench.report, at(&block, 0), 8);
+            bench.memory.clean_invalidate(&mut bench.report, HERE, at(&block, 0), 8);
         }
         bench.own(at(&block, 0), 8, StructureKind::Vpete);
         assert_eq!(bench.broken(), ["COH-2"]);
@@ -280,7 +366,8 @@ fn a_store_after_the_clean_is_not_cleaned_by_it() {
     let mut bench = Bench::new(NonCoherent);
     let block = bench.allocate(64);
     bench.store(at(&block, 0), 7);
-    bench.memory.clean_invalidate(&mut bench.report, at(&block, 0), 8);
+    bench.barrier();
+    bench.memory.clean_invalidate(&mut bench.report, HERE, at(&block, 0), 8);
     bench.store(at(&block, 0), 8);
     bench.barrier();
     assert_eq!((bench.irs(at(&block, 0)), bench.load(at(&block, 0))), (7, 8));
@@ -293,7 +380,7 @@ fn what_the_irs_writes_is_seen_after_an_invalidate_and_a_barrier_that_come_later
     // Nobody has loaded the line, but the cache may have fetched it all the same.
     bench.irs_store(at(&block, 0), 9);
     assert_eq!(bench.load(at(&block, 0)), 0, "no invalidate");
-    bench.memory.invalidate(&mut bench.report, at(&block, 0), 8);
+    bench.memory.invalidate(&mut bench.report, HERE, at(&block, 0), 8);
     assert_eq!(bench.load(at(&block, 0)), 0, "an invalidate that no barrier has completed");
     bench.barrier();
     assert_eq!(bench.load(at(&block, 0)), 9);
@@ -433,7 +520,7 @@ fn every_structure_blames_its_own_rule_for_a_store_and_no_rule_for_a_store_next_
             bench.own(at(&block, 128), 128, structure);
             bench.store(at(&block, 120), 6);
             bench.store(at(&block, 256), 6);
-            bench.memory.store32(&mut bench.report, at(&block, 124), 6);
+            bench.memory.store32(&mut bench.report, HERE, at(&block, 124), 6);
             bench.clean(at(&block, 0), 512);
             assert_eq!(bench.broken(), NO_RULE, "{structure:?}");
 
@@ -445,7 +532,7 @@ fn every_structure_blames_its_own_rule_for_a_store_and_no_rule_for_a_store_next_
                 assert_eq!(*place, Place::Structure(at(&block, offset), Owner::vm(structure, VM)));
                 assert_eq!((*old, *new), (if offset == 128 { 0x1110 } else { 0 }, 0x2220));
             }
-            bench.memory.store32(&mut bench.report, at(&block, 132), 1);
+            bench.memory.store32(&mut bench.report, HERE, at(&block, 132), 1);
             assert_eq!(bench.broken(), [structure.rules().stored.id()]);
             bench.clean(at(&block, 0), 512);
             assert_eq!((bench.irs(at(&block, 128)), bench.irs(at(&block, 248))), (0x1110, 0), "{structure:?}");
@@ -472,7 +559,7 @@ fn an_entry_shows_what_it_holds_while_it_is_owned_and_other_structures_poison_un
             for (word, visible) in structure.rules().visible.into_iter().enumerate() {
                 let expected = 0xbad0_bad0_bad0_bad0 & !visible | 0x1111 & visible;
                 assert_eq!(bench.load(at(&block, word as u64 * 8)), expected, "{structure:?} {coherency:?}");
-                let low = bench.memory.load32(&mut bench.report, at(&block, word as u64 * 8));
+                let low = bench.memory.load32(&mut bench.report, HERE, at(&block, word as u64 * 8));
                 assert_eq!(u64::from(low), expected & 0xffff_ffff);
             }
             assert_eq!(bench.load(at(&block, 32)), 0);
@@ -506,13 +593,13 @@ fn an_invalid_entry_of_a_live_table_may_be_filled_but_not_made_valid() {
 fn an_entry_of_a_table_in_use_is_stored_whole_coh_8() {
     let mut bench = Bench::new(Coherent);
     let block = bench.allocate(64);
-    bench.memory.store32(&mut bench.report, at(&block, 0), 0x1000);
+    bench.memory.store32(&mut bench.report, HERE, at(&block, 0), 0x1000);
     assert_eq!(bench.broken(), NO_RULE, "nobody uses it yet");
     bench.barrier();
     bench.fill(at(&block, 0), 64, StructureKind::L1Vmte);
-    bench.memory.store32(&mut bench.report, at(&block, 4), 1);
+    bench.memory.store32(&mut bench.report, HERE, at(&block, 4), 1);
     assert_eq!(bench.broken(), ["COH-8"]);
-    bench.memory.store32(&mut bench.report, at(&block, 0), 1);
+    bench.memory.store32(&mut bench.report, HERE, at(&block, 0), 1);
     assert_eq!(bench.broken(), ["COH-8", "VMT-15"]);
 }
 
@@ -544,7 +631,7 @@ fn a_hand_over_by_the_book_breaks_no_rule_and_a_violation_reads_as_a_sentence() 
     assert_eq!(bench.irs(at(&block, 8)), entry.raw_value());
     bench.memory.own(&mut bench.report, IRS, at(&block, 8), 8, Owner::domain(StructureKind::L1Vmte)).unwrap();
     bench.irs_store(at(&block, 8), entry.with_valid(true).raw_value());
-    bench.memory.load_barrier();
+    bench.memory.load_barrier(HERE);
     assert!(L1_VMTE::new_with_raw_value(bench.load(at(&block, 8))).valid());
     assert_eq!(bench.report.checker.count(), 0);
 
@@ -611,7 +698,7 @@ fn memory_that_is_not_there_is_a_bus_error_to_the_irs_and_mem_1_to_software() {
         assert_eq!(bench.memory.irs_store32(IRS, address, 1), Err(BusError { address }));
         assert_eq!(bench.load(address), 0);
         bench.store(address, 1);
-        bench.memory.clean_invalidate(&mut bench.report, address, 8);
+        bench.memory.clean_invalidate(&mut bench.report, HERE, address, 8);
         assert_eq!(bench.broken(), ["MEM-1"; 3]);
         assert!(bench.memory.own(&mut bench.report, IRS, address, 8, Owner::domain(StructureKind::Vpete)).is_err());
         assert_eq!(bench.broken(), ["MEM-4"]);
@@ -625,7 +712,7 @@ fn memory_that_is_not_there_is_a_bus_error_to_the_irs_and_mem_1_to_software() {
     assert_eq!(bench.memory.irs_load64(IRS, odd), Err(BusError { address: odd }));
     assert_eq!(bench.memory.irs_load32(IRS, odd), Ok(0));
     bench.load(last);
-    bench.memory.load32(&mut bench.report, odd);
+    bench.memory.load32(&mut bench.report, HERE, odd);
     assert_eq!(bench.broken(), NO_RULE);
     bench.load(odd);
     assert_eq!(bench.broken(), ["MEM-1"]);
@@ -839,7 +926,7 @@ fn come_and_go(config: MemoryConfig, omit: Omit, rounds: u32) -> (u32, u64) {
         let entry = at(&table, vm * 32);
         let acquire = |bench: &mut Bench| match (omit, coherent) {
             (Omit::Acquire, _) => {}
-            (_, true) => bench.memory.load_barrier(),
+            (_, true) => bench.memory.load_barrier(HERE),
             (_, false) => bench.invalidate(entry, 32),
         };
         match contents[vm as usize] {
@@ -853,7 +940,7 @@ fn come_and_go(config: MemoryConfig, omit: Omit, rounds: u32) -> (u32, u64) {
                 }
                 if !coherent && omit != Omit::Clean {
                     bench.barrier();
-                    bench.memory.clean_invalidate(&mut bench.report, entry, 32);
+                    bench.memory.clean_invalidate(&mut bench.report, HERE, entry, 32);
                 }
                 if omit != Omit::Barrier {
                     bench.barrier();
@@ -894,7 +981,7 @@ fn come_and_go(config: MemoryConfig, omit: Omit, rounds: u32) -> (u32, u64) {
             let entry = at(&table, vm * 32);
             match (omit, coherent) {
                 (Omit::Acquire, _) => {}
-                (_, true) => bench.memory.load_barrier(),
+                (_, true) => bench.memory.load_barrier(HERE),
                 (_, false) => bench.invalidate(entry, 32),
             }
             wrong += u32::from(bench.load(entry) & 1 != u64::from(contents[vm as usize].is_some()));
@@ -1027,6 +1114,7 @@ fn an_observer_sees_what_happens_and_changes_nothing() {
         [
             Event::Allocated { block: id, address, size: 64 },
             Event::Stored { address, width: Width::W64, value: 7 },
+            Event::MemoryBarrier,
             Event::Maintenance { op: Maintenance::CleanInvalidate, address, size: 8 },
             Event::MemoryBarrier,
             Event::LineWritten { address, asked: true },
@@ -1046,14 +1134,14 @@ fn what_software_does_is_counted() {
     let mut bench = Bench::new(NonCoherent);
     let block = bench.allocate(256);
     bench.load(at(&block, 0));
-    bench.memory.load32(&mut bench.report, at(&block, 4));
+    bench.memory.load32(&mut bench.report, HERE, at(&block, 4));
     bench.store(at(&block, 0), 1);
-    bench.memory.store32(&mut bench.report, at(&block, 4), 1);
+    bench.memory.store32(&mut bench.report, HERE, at(&block, 4), 1);
     bench.clean(at(&block, 124), 8);
     bench.invalidate(at(&block, 0), 256);
     bench.clean(at(&block, 0), 0);
     let expected =
-        Counters { loads: 2, stores: 2, lines_cleaned: 2, lines_invalidated: 4, barriers: 3, load_barriers: 0 };
+        Counters { loads: 2, stores: 2, lines_cleaned: 2, lines_invalidated: 4, barriers: 5, load_barriers: 0 };
     assert_eq!(bench.memory.counters(), expected);
 }
 
@@ -1097,9 +1185,9 @@ fn a_store_buffer_gives_a_load_its_own_stores_and_memory_the_last_of_each_word()
     // Down, up and across, halves and wholes.
     for word in [100, 3, 50, 3, 100, 0, 1023] {
         bench.store(at(&block, word * 8), word + 1);
-        bench.memory.store32(&mut bench.report, at(&block, word * 8 + 4), 9);
+        bench.memory.store32(&mut bench.report, HERE, at(&block, word * 8 + 4), 9);
     }
-    bench.memory.store32(&mut bench.report, at(&block, 64), 5);
+    bench.memory.store32(&mut bench.report, HERE, at(&block, 64), 5);
     for (word, value) in [(0, 1), (3, 4), (50, 51), (100, 101), (1023, 1024)] {
         assert_eq!(bench.load(at(&block, word * 8)), value | 9 << 32);
         assert_eq!(bench.irs(at(&block, word * 8)), 0);

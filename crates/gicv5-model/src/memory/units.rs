@@ -60,22 +60,8 @@ impl Lines {
         self.0 &= !(1 << (line & 127));
     }
 
-    pub(super) const fn union(self, other: Lines) -> Lines {
-        Lines(self.0 | other.0)
-    }
-
     /// Each line with an even chance.
     pub(super) fn random(rng: &mut Rng) -> Lines {
         Lines(u128::from(rng.next()) << 64 | u128::from(rng.next()))
-    }
-
-    /// The lines of the set, lowest first.
-    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        let mut bits = self.0;
-        core::iter::from_fn(move || {
-            let line = bits.trailing_zeros();
-            bits &= bits.wrapping_sub(1);
-            (line < 128).then_some(line as usize)
-        })
     }
 }

@@ -69,25 +69,32 @@ fn fill_a_neighbour(prepare: bool) -> Vec<Violation> {
 pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "COH-1",
-        breaks: ("an IST becomes valid before a barrier", || publish_by(&Bench::small(), |_| ())),
+        breaks: ("an IST becomes valid after a barrier on another PE than the one that stored", || {
+            let bench = Bench::started(MachineConfig::new(2, 64));
+            publish_by(&bench, |_| _ = bench.machine.on_pe(PeIndex(1), |_| bench.machine.barrier()))
+        }),
         nearly: ("an IST becomes valid after a barrier, and a store to other memory waits", || {
             let bench = Bench::small();
             let other = bench.block(64, 64);
             publish_by(&bench, |_| {
-                bench.machine.barrier();
+                bench.host(PeIndex(0)).dsb();
                 bench.machine.store32(&other, 0, 8);
             })
         }),
     },
     Pair {
         rule: "COH-2",
-        breaks: ("a non-coherent IRS is given an IST after a barrier alone", || {
-            let bench = Bench::non_coherent(64);
-            publish_by(&bench, |_| bench.machine.barrier())
-        }),
-        nearly: ("a non-coherent IRS is given an IST of which one byte was cleaned, and a barrier", || {
+        breaks: ("a non-coherent IRS is given an IST that was cleaned before its stores had reached the cache", || {
             let bench = Bench::non_coherent(64);
             publish_by(&bench, |block| {
+                bench.machine.clean_invalidate(block, 16..20);
+                bench.machine.barrier();
+            })
+        }),
+        nearly: ("a non-coherent IRS is given an IST of which one byte was cleaned, between two barriers", || {
+            let bench = Bench::non_coherent(64);
+            publish_by(&bench, |block| {
+                bench.machine.barrier();
                 bench.machine.clean_invalidate(block, 18..19);
                 bench.machine.barrier();
             })

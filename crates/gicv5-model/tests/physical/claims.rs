@@ -56,20 +56,21 @@ fn what_was_cleaned_is_in_memory_after_the_barrier_whatever_happened_in_between(
         };
         let (mut memory, mut report) = (Memory::new(config).unwrap(), Report::default());
         for page in 0..4 {
-            memory.store64(&mut report, at(page * PAGE), 7);
-            memory.clean_invalidate(&mut report, at(page * PAGE), 8);
+            memory.store64(&mut report, PeIndex(0), at(page * PAGE), 7);
+            memory.barrier(&mut report, PeIndex(0));
+            memory.clean_invalidate(&mut report, PeIndex(0), at(page * PAGE), 8);
         }
         for _ in 0..32 {
-            memory.load64(&mut report, at(16 * PAGE));
+            memory.load64(&mut report, PeIndex(0), at(16 * PAGE));
         }
-        memory.barrier(&mut report);
+        memory.barrier(&mut report, PeIndex(0));
         for page in 0..4 {
             assert_eq!(memory.irs_load64(IRS, at(page * PAGE)), Ok(7), "page {page}, seed {seed}");
             // And what the IRS writes then is what software reads: the line has gone.
             memory.irs_store64(IRS, at(page * PAGE), 9).unwrap();
-            memory.clean_invalidate(&mut report, at(page * PAGE), 8);
-            memory.barrier(&mut report);
-            assert_eq!(memory.load64(&mut report, at(page * PAGE)), 9, "page {page}, seed {seed}");
+            memory.clean_invalidate(&mut report, PeIndex(0), at(page * PAGE), 8);
+            memory.barrier(&mut report, PeIndex(0));
+            assert_eq!(memory.load64(&mut report, PeIndex(0), at(page * PAGE)), 9, "page {page}, seed {seed}");
         }
         assert_eq!(report.checker.violations(), []);
     }
@@ -99,10 +100,11 @@ fn a_store_that_comes_too_late_is_reported_with_what_the_irs_has_found() {
         let config = MemoryConfig { coherency, ..MemoryConfig::default() };
         let (mut memory, mut report) = (Memory::new(config).unwrap(), Report::default());
         let entry = at(3 * PAGE + 8);
-        memory.store64(&mut report, entry, 5);
-        memory.clean_invalidate(&mut report, entry, 8);
-        memory.barrier(&mut report);
-        memory.store64(&mut report, entry, 8);
+        memory.store64(&mut report, PeIndex(0), entry, 5);
+        memory.barrier(&mut report, PeIndex(0));
+        memory.clean_invalidate(&mut report, PeIndex(0), entry, 8);
+        memory.barrier(&mut report, PeIndex(0));
+        memory.store64(&mut report, PeIndex(0), entry, 8);
         memory.own(&mut report, IRS, at(3 * PAGE), 64, OWNER).unwrap();
         let found: Vec<_> = report.checker.drain().iter().map(|found| (found.rule, found.old, found.new)).collect();
         assert_eq!(found, [(rule, 5, 8)]);

@@ -20,7 +20,6 @@
 mod lpi_supply;
 mod std_locks;
 
-use std::cell::Cell;
 use std::ops::Range;
 
 use gicv5_arch::geometry::{GeometryError, IstGeometry, IstLimits};
@@ -32,6 +31,7 @@ use gicv5_hal::{
     AllocError, Block, BlockLayout, BlockLayoutError, Cookie, CurrentPe, IrsExt, IrsIndex, Pe, Platform, TableMemory,
 };
 
+use crate::handles::here::here;
 use crate::handles::machine::Machine;
 use crate::handles::pe::ModelPe;
 use crate::parts::lpi_books::LpiBooks;
@@ -86,20 +86,6 @@ pub struct Taken {
 
 /// The IRS to which the host gives commands.
 const FIRST: IrsIndex = IrsIndex(0);
-
-thread_local! {
-    /// The PE that the thread is on.
-    static HERE: Cell<PeIndex> = const { Cell::new(PeIndex(0)) };
-}
-
-/// Puts the thread back where it was, also when `f` panics.
-struct Back(PeIndex);
-
-impl Drop for Back {
-    fn drop(&mut self) {
-        HERE.set(self.0);
-    }
-}
 
 /// A host over a machine. Clones are handles of the same one.
 #[derive(Clone, Debug)]
@@ -185,12 +171,9 @@ impl ModelHost {
         command(&self.machine, FIRST, value)
     }
 
-    /// Runs `f` on a PE: what the host does meanwhile on this thread, it does there. A thread starts on PE 0. `None` if there
-    /// is no such PE.
+    /// Runs `f` on a PE ([`Machine::on_pe`]): what the host does meanwhile on this thread, it does there.
     pub fn on_pe<R>(&self, pe: PeIndex, f: impl FnOnce(&Pe<'_, ModelPe>) -> R) -> Option<R> {
-        let cpu = self.machine.pe(pe)?;
-        let _back = Back(HERE.replace(pe));
-        Some(f(&Pe::new(&cpu)))
+        self.machine.on_pe(pe, |cpu| f(&Pe::new(cpu)))
     }
 
     /// Takes what is pending for a PE, the most urgent first: acknowledges, calls `handler`, drops and deactivates, until
@@ -264,7 +247,7 @@ impl CurrentPe for ModelHost {
     type Ops = ModelPe;
 
     fn on_this_pe<R>(&self, f: impl FnOnce(&Pe<'_, ModelPe>) -> R) -> R {
-        f(&Pe::new(&ModelPe::at(&self.machine, HERE.get())))
+        f(&Pe::new(&ModelPe::at(&self.machine, here())))
     }
 }
 
