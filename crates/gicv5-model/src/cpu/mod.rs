@@ -70,6 +70,11 @@ impl Cpu {
         &self.config
     }
 
+    /// Whether interrupts of the physical domain are signalled at all.
+    pub(crate) fn is_on(&self) -> bool {
+        self.physical.enabled
+    }
+
     /// The virtual side, where there is one.
     pub(crate) fn el2(&self) -> Option<&VirtualCpu> {
         self.virt.as_deref()

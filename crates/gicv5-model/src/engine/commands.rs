@@ -13,7 +13,7 @@ use gicv5_hal::IrsIndex;
 use crate::engine::state::MachineState;
 use crate::words::clock::Tick;
 use crate::words::config::{SpiSampling, SpiStateAtAssignment};
-use crate::words::event::{Event, Outcome};
+use crate::words::event::{Event, Outcome, Space};
 use crate::words::fault::{Fault, Request, Selected};
 use crate::words::rules;
 use crate::words::violation::Place;
@@ -213,10 +213,14 @@ impl MachineState {
         };
         if before.is_some_and(|before| before.enable()) {
             let place = Place::Register(frame(irs), IrsReg::IRS_SPI_VMR.offset());
-            self.report.violate(rules::SPI_11, place, 0, spi_vmr.raw_value(), || {
+            self.report.remark(rules::SPI_11, place, 0, spi_vmr.raw_value(), || {
                 format!("{spi} changes hands while it is enabled")
             });
         }
+        let owner = self.assigned(spi).map_or(Space::Physical, Space::Vm);
+        let place = Place::Register(frame(irs), IrsReg::IRS_SPI_VMR.offset());
+        let names = |space, id| (space, id) == (owner, spi.into());
+        self.judge_under_way(place, "an SPI changes hands", names);
         // It stops being a physical interrupt; what it has been waits for its return, or is gone.
         let state = self.look_up(spi.into());
         let _ = self.update(spi.into(), |_| L2_ISTE::ZERO);

@@ -177,7 +177,14 @@ impl MachineState {
             GicInsn::GIC_CDEN | GicInsn::GIC_VDEN | GicInsn::GIC_CDDIS | GicInsn::GIC_VDDIS => {
                 let Some(id) = IntIdOperand::new_with_raw_value(xt).int_id() else { return };
                 let enable = matches!(insn, GicInsn::GIC_CDEN | GicInsn::GIC_VDEN);
-                self.change_in(pe, space, id, |entry| entry.with_enable(enable));
+                let mut target = None;
+                self.change_in(pe, space, id, |entry| {
+                    target = enable.then_some(entry.iaffid());
+                    entry.with_enable(enable)
+                });
+                if let Some(target) = target {
+                    self.judge_target(pe, insn, space, id, target);
+                }
             }
             GicInsn::GIC_CDPRI | GicInsn::GIC_VDPRI => {
                 let operand = PriorityOperand::new_with_raw_value(xt);
@@ -191,8 +198,14 @@ impl MachineState {
                 let operand = AffinityOperand::new_with_raw_value(xt);
                 let Some(id) = operand.int_id() else { return };
                 // Without 1-of-N the routing mode is ignored (RTE-3).
-                let targeted = |entry: L2_ISTE| entry.with_iaffid(operand.iaffid()).with_irm(RoutingMode::Targeted);
-                self.change_in(pe, space, id, targeted);
+                let mut target = None;
+                self.change_in(pe, space, id, |entry| {
+                    target = Some(operand.iaffid());
+                    entry.with_iaffid(operand.iaffid()).with_irm(RoutingMode::Targeted)
+                });
+                if let Some(target) = target {
+                    self.judge_target(pe, insn, space, id, target);
+                }
             }
             GicInsn::GIC_CDPEND => {
                 let operand = PendingOperand::new_with_raw_value(xt);

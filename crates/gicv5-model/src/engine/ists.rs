@@ -51,6 +51,7 @@ impl MachineState {
         let Some(asked) = self.asked_physical_ist(irs) else { return };
         if let Some(ist) = self.adopt_ist(irs, IrsIndex(irs as u16), asked) {
             self.interrupts.adopt(IrsIntType::Lpi, ist);
+            self.judge_lpis("the LPIs get a new IST");
         }
     }
 
@@ -75,9 +76,17 @@ impl MachineState {
         })
     }
 
+    /// Looks for instructions under way that name LPIs (LIFE-26).
+    fn judge_lpis(&mut self, what: &str) {
+        self.judge_under_way(Place::Machine, what, |space, id| {
+            space == Space::Physical && id.int_type() == IrsIntType::Lpi
+        });
+    }
+
     /// Clearing VALID writes everything back, recalls every LPI and gives the memory back (LPI-1, IST-5, IST-7).
     pub(super) fn withdraw_physical_ist(&mut self) {
         let Backing::Ist(ist) = self.interrupts.backing(IrsIntType::Lpi) else { return };
+        self.judge_lpis("the IST of the LPIs is made invalid");
         let (interrupts, mut side) = self.physical();
         interrupts.write_back(IrsIntType::Lpi, &mut side);
         for target in self.interrupts.withdraw(IrsIntType::Lpi) {
@@ -110,6 +119,8 @@ impl MachineState {
                 self.vms().1.store64(address, word.with_ist_valid(true).raw_value());
             }
             (MapAction::MakeInvalid, true) => {
+                let names = |space, id: IrsIntId| space == Space::Vm(vm) && id.int_type() == int_type;
+                self.judge_under_way(Place::Vm(vm), "an IST of the VM is made invalid", names);
                 self.write_back_ist(vm, int_type);
                 self.withdraw_virtual_ist(vm, int_type);
                 let (virt, mut side, _) = self.vms();

@@ -13,6 +13,7 @@ mod names;
 pub(crate) mod pe_state;
 mod physical;
 mod registers;
+mod remarks;
 mod residency;
 mod signals;
 mod software_errors;

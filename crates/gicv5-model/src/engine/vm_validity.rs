@@ -8,7 +8,8 @@ use gicv5_arch::{PhysAddr, VmId, VpeId};
 use crate::engine::state::MachineState;
 use crate::parts::vm::{INT_TYPES, Vm};
 use crate::words::config::{EndOfStates, SaveVerdict};
-use crate::words::event::Outcome;
+use crate::words::event::{Outcome, Space};
+use crate::words::violation::Place;
 use gicv5_random::Rng;
 
 impl MachineState {
@@ -50,6 +51,7 @@ impl MachineState {
         let (state, vmte) = Vm::adopt(&mut side, (virt.table?, entry), vm, irs, &config.switches, rng)?;
         let entries = state.vpe_entries();
         virt.vms.insert(vm, state);
+        self.judge_under_way(Place::Vm(vm), "the VM is made valid", |space, _| space == Space::Vm(vm));
         // What the entry says is valid already becomes valid with the VM (IST-3, VM-7, VM-8).
         for int_type in INT_TYPES.into_iter().filter(|int_type| vmte.ist(*int_type).ist_valid()) {
             self.adopt_virtual_ist(vm, int_type, vmte.ist(int_type));
@@ -66,6 +68,7 @@ impl MachineState {
     /// A VM becomes invalid: its state goes back to memory, its VPEs are resident nowhere, its memory is software's
     /// (VM-2, VM-6, VM-7).
     pub(super) fn withdraw_vm(&mut self, vm: VmId) {
+        self.judge_under_way(Place::Vm(vm), "the VM is made invalid", |space, _| space == Space::Vm(vm));
         let switches = self.config.switches.vm;
         for int_type in INT_TYPES {
             if switches.states == EndOfStates::WrittenBack {

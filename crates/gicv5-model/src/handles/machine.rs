@@ -27,7 +27,7 @@ use crate::words::config::{ConfigError, MachineConfig};
 use crate::words::cpu::{Contenders, Signals};
 use crate::words::event::Event;
 use crate::words::ids::PeIndex;
-use crate::words::violation::Violation;
+use crate::words::violation::{Remark, Violation};
 
 /// A machine. Clones are handles of the same one.
 #[derive(Clone, Debug)]
@@ -218,6 +218,12 @@ impl Machine {
     #[must_use]
     pub fn take_violations(&self) -> Vec<Violation> {
         self.state().report.checker.drain()
+    }
+
+    /// Hands out the remarks so far, which are no violations, and starts anew.
+    #[must_use]
+    pub fn take_remarks(&self) -> Vec<Remark> {
+        self.state().report.checker.drain_remarks()
     }
 
     /// Starts observing: keeps the last `capacity` events until they are [taken](Self::take_events).

@@ -34,7 +34,7 @@ pub use crate::parts::access_log::Accesses;
 use crate::parts::lpi_books::LpiRecord;
 use crate::words::report::Report;
 use crate::words::rules;
-use crate::words::violation::{Place, Violation};
+use crate::words::violation::{Place, Remark, Violation};
 
 /// What was outstanding at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub struct Account {
     pub violations: Vec<Violation>,
     /// How many more there were, which the checker has counted and not kept.
     pub not_kept: u64,
+    /// The remarks, oldest first, which make nothing unclean.
+    pub remarks: Vec<Remark>,
+    /// How many more remarks there were.
+    pub remarks_not_kept: u64,
     /// The registers accessed, and how often.
     pub accesses: BTreeMap<IrsReg, Accesses>,
     /// Loads, stores and maintenance of table memory.
@@ -82,7 +86,8 @@ impl Machine {
     }
 
     /// What there is to say of the time since a snapshot, as if everything that was allocated since should have been given
-    /// back by now. Hands out the violations so far, as [`take_violations`](Self::take_violations) does.
+    /// back by now. Hands out the violations and the remarks so far, as
+    /// [`take_violations`](Self::take_violations) and [`take_remarks`](Self::take_remarks) do.
     #[must_use]
     pub fn account(&self, since: &Snapshot) -> Account {
         let state = &mut *self.state();
@@ -115,6 +120,8 @@ impl Machine {
             memory: state.memory.counters().since(&since.memory),
             not_kept: state.report.checker.not_kept(),
             violations: state.report.checker.drain(),
+            remarks_not_kept: state.report.checker.remarks_not_kept(),
+            remarks: state.report.checker.drain_remarks(),
             leaks: leaks.checker.drain(),
         }
     }

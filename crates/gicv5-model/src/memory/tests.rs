@@ -639,7 +639,7 @@ fn a_hand_over_by_the_book_breaks_no_rule_and_a_violation_reads_as_a_sentence() 
     bench.store(at(&block, 8), 0);
     assert_eq!(
         bench.report.checker.violations()[0].to_string(),
-        "VMT-15: software stored to memory the IRS owns, at address 0x80000008 in the level-1 VM table, \
+        "VMT-15 (architecture): software stored to memory the IRS owns, at address 0x80000008 in the level-1 VM table, \
          from 0x80010001 to 0x0 (tick 12)"
     );
 }

@@ -2,6 +2,7 @@
 //!
 //! Values and what they are called: nothing here owns any of a machine's state, and nothing knows a floor above.
 
+mod basis;
 pub mod clock;
 pub mod config;
 pub(crate) mod cpu;

@@ -2,8 +2,8 @@
 
 use crate::words::clock::{Clock, Tick};
 use crate::words::event::{Event, EventLog};
-use crate::words::rules::RuleId;
-use crate::words::violation::{Checker, Place, Violation};
+use crate::words::rules::{RemarkId, RuleId};
+use crate::words::violation::{Checker, Place, Remark, Violation};
 
 /// The clock, the checker and the event log of a machine: what every part of it is handed when it may have something to
 /// report.
@@ -11,7 +11,7 @@ use crate::words::violation::{Checker, Place, Violation};
 pub struct Report {
     /// The time.
     pub clock: Clock,
-    /// Broken rules.
+    /// Broken rules, and what comes close.
     pub checker: Checker,
     /// What happened.
     pub log: EventLog,
@@ -39,8 +39,21 @@ impl Report {
         if !self.checker.is_enabled() {
             return;
         }
-        let violation = Violation { rule: rule.id(), tick: self.clock.now(), place, old, new, what: what() };
+        let (rule, basis) = (rule.id(), rule.basis());
+        let violation = Violation { rule, basis, tick: self.clock.now(), place, old, new, what: what() };
         self.event(|| Event::Violation(Box::new(violation.clone())));
         self.checker.take(violation);
+    }
+
+    /// Remarks on something in view of a rule; `what` as for a violation.
+    #[cold]
+    pub fn remark(&mut self, rule: RemarkId, place: Place, old: u64, new: u64, what: impl FnOnce() -> String) {
+        if !self.checker.is_enabled() {
+            return;
+        }
+        let (rule, basis) = (rule.id(), rule.basis());
+        let remark = Remark(Violation { rule, basis, tick: self.clock.now(), place, old, new, what: what() });
+        self.event(|| Event::Remark(Box::new(remark.clone())));
+        self.checker.take_remark(remark);
     }
 }

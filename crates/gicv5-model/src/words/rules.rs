@@ -1,32 +1,61 @@
 //! Every rule that the checker can name.
 //!
-//! A [`RuleId`] comes from this list only, so no violation names a rule that the list lacks. Most rules are those of
-//! `docs/rules.md`. No hardware could notice the mistakes that software makes with the model's allocator or its supply of LPIs,
-//! or with an instruction that a PE refuses: these have ids of the model's own, [`OWN_RULES`].
+//! A [`RuleId`] comes from this list only, so no violation names a rule that the list lacks, and a [`RemarkId`] from a list of its
+//! own: what is legal, or forbidden by nothing but a conclusion of this project, is never reported as a violation. LIFE-25 is
+//! inferred too, but from rules of which each has a source. Most rules are those of `docs/rules.md`. No hardware could notice the
+//! mistakes that software makes with the model's allocator or its supply of LPIs, or with an instruction that a PE refuses: these
+//! have ids of the model's own, [`OWN_RULES`].
 
-/// The id of a rule that the checker can name.
+use crate::words::basis;
+pub use crate::words::basis::Basis;
+
+/// A rule that software breaks with a violation.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
-pub struct RuleId(&'static str);
+pub struct RuleId(Rule);
 
-impl RuleId {
-    /// The id: `VMT-15`.
-    #[must_use]
-    pub const fn id(self) -> &'static str {
-        self.0
+/// A rule in view of which the checker remarks on something.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct RemarkId(Rule);
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+struct Rule {
+    id: &'static str,
+    basis: Option<Basis>,
+}
+
+impl Rule {
+    const fn new(id: &'static str) -> Rule {
+        Rule { id, basis: basis::of_rule(id) }
     }
 }
 
 /// Declares the ids.
 macro_rules! rules {
-    ($($name:ident $id:literal,)*) => {
-        $(#[doc = concat!("Rule ", $id, ".")] pub const $name: RuleId = RuleId($id);)*
+    ($(#[$about:meta])* $all:ident: $type:ident, $($name:ident $id:literal,)*) => {
+        impl $type {
+            /// The id: `VMT-15`.
+            #[must_use]
+            pub const fn id(self) -> &'static str {
+                self.0.id
+            }
 
-        /// Every rule that the checker can name.
-        pub const ALL: &[RuleId] = &[$($name),*];
+            /// What the rule rests on; `None` for a rule of the model's own.
+            #[must_use]
+            pub const fn basis(self) -> Option<Basis> {
+                self.0.basis
+            }
+        }
+
+        $(#[doc = concat!("Rule ", $id, ".")] pub const $name: $type = $type(Rule::new($id));)*
+
+        $(#[$about])*
+        pub const $all: &[$type] = &[$($name),*];
     };
 }
 
 rules! {
+    /// Every rule that software breaks with a violation.
+    ALL: RuleId,
     COH_1 "COH-1",
     COH_2 "COH-2",
     COH_6 "COH-6",
@@ -70,7 +99,6 @@ rules! {
     RES_19 "RES-19",
     RES_22 "RES-22",
     RES_23 "RES-23",
-    SPI_11 "SPI-11",
     VM_5 "VM-5",
     VM_11 "VM-11",
     VMT_7 "VMT-7",
@@ -87,6 +115,14 @@ rules! {
     VPE_5 "VPE-5",
     VPE_7 "VPE-7",
     VPE_8 "VPE-8",
+}
+
+rules! {
+    /// Every rule in view of which the checker remarks on something.
+    REMARKS: RemarkId,
+    LIFE_26 "LIFE-26",
+    RTE_4 "RTE-4",
+    SPI_11 "SPI-11",
 }
 
 /// A rule of the model's own: the architecture does not know it.

@@ -1,8 +1,11 @@
-//! What the checker has to say.
+//! What the checker has to say, at two levels.
 //!
-//! A violation is a value: the rule that was broken, when, where, what stood there and what was about to, and why that is
-//! wrong. The model goes on after one, in the way the documentation of the method says, so that one run finds more than
-//! the first mistake.
+//! A violation is a value: the rule that was broken and what that rule rests on, when, where, what stood there and what was about
+//! to, and why that is wrong. The model goes on after one, in the way the documentation of the method says, so that one run finds
+//! more than the first mistake.
+//!
+//! A remark is said in the same words about what no rule forbids and is almost surely wrong, or what nothing but a conclusion of
+//! this project forbids. It is counted apart.
 
 use core::fmt;
 
@@ -11,6 +14,7 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_arch::{Lpi, PhysAddr, VmId};
 use gicv5_hal::Frame;
 
+use crate::words::basis::Basis;
 use crate::words::clock::Tick;
 use crate::words::ids::{BlockId, PeIndex, RegisterName};
 use crate::words::owner::Owner;
@@ -61,6 +65,8 @@ impl fmt::Display for Place {
 pub struct Violation {
     /// The rule: `VMT-15`.
     pub rule: &'static str,
+    /// What the rule rests on; `None` for a rule of the model's own.
+    pub basis: Option<Basis>,
     /// When.
     pub tick: Tick,
     /// Where.
@@ -75,7 +81,11 @@ pub struct Violation {
 
 impl fmt::Display for Violation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}, at {}", self.rule, self.what, self.place)?;
+        f.write_str(self.rule)?;
+        if let Some(basis) = self.basis {
+            write!(f, " ({basis})")?;
+        }
+        write!(f, ": {}, at {}", self.what, self.place)?;
         if self.old != 0 || self.new != 0 {
             write!(f, ", from {:#x} to {:#x}", self.old, self.new)?;
         }
@@ -85,71 +95,134 @@ impl fmt::Display for Violation {
 
 impl std::error::Error for Violation {}
 
-/// Collects violations: the first ones whole, the others as a number.
+/// What is allowed and almost surely wrong, or forbidden by inference alone: said as a violation is, and none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Remark(pub Violation);
+
+impl fmt::Display for Remark {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The first of many, and the number of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct First<T> {
+    kept: Vec<T>,
+    not_kept: u64,
+}
+
+impl<T> First<T> {
+    const NONE: First<T> = First { kept: Vec::new(), not_kept: 0 };
+
+    fn take(&mut self, one: T, capacity: usize) {
+        if self.kept.len() < capacity {
+            self.kept.push(one);
+        } else {
+            self.not_kept += 1;
+        }
+    }
+
+    fn count(&self) -> u64 {
+        self.kept.len() as u64 + self.not_kept
+    }
+
+    fn drain(&mut self) -> Vec<T> {
+        self.not_kept = 0;
+        core::mem::take(&mut self.kept)
+    }
+}
+
+/// Collects violations and remarks: the first ones whole, the others as a number.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Checker {
-    violations: Vec<Violation>,
+    violations: First<Violation>,
+    remarks: First<Remark>,
     capacity: usize,
-    not_kept: u64,
     enabled: bool,
 }
 
 impl Checker {
-    /// How many violations a checker keeps unless it is told otherwise.
+    /// How many violations, and how many remarks, a checker keeps unless it is told otherwise.
     pub const DEFAULT_CAPACITY: usize = 1_000;
 
-    /// A checker that keeps this many violations and counts the rest.
+    /// A checker that keeps this many violations, and as many remarks, and counts the rest.
     #[must_use]
     pub const fn new(capacity: usize) -> Checker {
-        Checker { violations: Vec::new(), capacity, not_kept: 0, enabled: true }
+        Checker { violations: First::NONE, remarks: First::NONE, capacity, enabled: true }
     }
 
-    /// Whether it takes violations. It does at first.
+    /// Whether it takes anything. It does at first.
     #[must_use]
     pub const fn is_enabled(&self) -> bool {
         self.enabled
     }
 
-    /// Starts or stops taking violations. What the machine does does not depend on it.
+    /// Starts or stops taking violations and remarks. What the machine does does not depend on it.
     pub const fn set_enabled(&mut self, enabled: bool) {
         self.enabled = enabled;
     }
 
     /// Takes a violation. True if it was kept or counted, so if the checker is enabled.
     pub fn take(&mut self, violation: Violation) -> bool {
-        if !self.enabled {
-            return false;
+        if self.enabled {
+            self.violations.take(violation, self.capacity);
         }
-        if self.violations.len() < self.capacity {
-            self.violations.push(violation);
-        } else {
-            self.not_kept += 1;
+        self.enabled
+    }
+
+    /// Takes a remark, likewise.
+    pub fn take_remark(&mut self, remark: Remark) -> bool {
+        if self.enabled {
+            self.remarks.take(remark, self.capacity);
         }
-        true
+        self.enabled
     }
 
     /// The violations it has kept, oldest first.
     #[must_use]
     pub fn violations(&self) -> &[Violation] {
-        &self.violations
+        &self.violations.kept
     }
 
-    /// How many there were altogether.
+    /// The remarks it has kept, oldest first.
+    #[must_use]
+    pub fn remarks(&self) -> &[Remark] {
+        &self.remarks.kept
+    }
+
+    /// How many violations there were altogether.
     #[must_use]
     pub fn count(&self) -> u64 {
-        self.violations.len() as u64 + self.not_kept
+        self.violations.count()
     }
 
-    /// How many there were that it has not kept.
+    /// How many remarks there were altogether.
+    #[must_use]
+    pub fn remark_count(&self) -> u64 {
+        self.remarks.count()
+    }
+
+    /// How many violations there were that it has not kept.
     #[must_use]
     pub const fn not_kept(&self) -> u64 {
-        self.not_kept
+        self.violations.not_kept
     }
 
-    /// Hands out what it has kept, and starts anew.
+    /// How many remarks there were that it has not kept.
+    #[must_use]
+    pub const fn remarks_not_kept(&self) -> u64 {
+        self.remarks.not_kept
+    }
+
+    /// Hands out the violations it has kept, and starts anew.
     pub fn drain(&mut self) -> Vec<Violation> {
-        self.not_kept = 0;
-        core::mem::take(&mut self.violations)
+        self.violations.drain()
+    }
+
+    /// Hands out the remarks it has kept, and starts anew.
+    pub fn drain_remarks(&mut self) -> Vec<Remark> {
+        self.remarks.drain()
     }
 }
 
@@ -198,6 +271,21 @@ mod tests {
         violate(&mut report, 1);
         assert_eq!(report.checker.count(), 1);
         assert!(matches!(report.log.drain().next(), Some((_, Event::Violation(_)))));
+    }
+
+    #[test]
+    fn a_remark_is_no_violation_and_is_counted_apart() {
+        let mut report = Report { checker: Checker::new(2), ..Report::default() };
+        report.log.observe(10);
+        for new in 1..=3 {
+            report.remark(rules::SPI_11, Place::Machine, 0, new, || format!("number {new}"));
+        }
+        violate(&mut report, 4);
+        assert_eq!((report.checker.count(), report.checker.remark_count()), (1, 3));
+        assert!(matches!(report.log.drain().next(), Some((_, Event::Remark(_)))));
+        let text: Vec<_> = report.checker.drain_remarks().iter().map(ToString::to_string).collect();
+        assert_eq!(text[0], "SPI-11 (inferred): number 1, at the machine, from 0x0 to 0x1 (tick 0)");
+        assert_eq!((text.len(), report.checker.count(), report.checker.remark_count()), (2, 1, 0));
     }
 
     #[test]

@@ -316,6 +316,13 @@ impl Bench {
         assert_eq!(found.iter().map(|violation| violation.rule).collect::<Vec<_>>(), rules, "{found:#?}");
     }
 
+    /// Exactly in view of these rules something was remarked on since, and no rule was broken.
+    pub(crate) fn remarked(&self, rules: &[&str]) {
+        self.clean();
+        let found = self.machine.take_remarks();
+        assert_eq!(found.iter().map(|remark| remark.0.rule).collect::<Vec<_>>(), rules, "{found:#?}");
+    }
+
     /// One rule was broken since, there.
     pub(crate) fn broken_at(&self, rule: &str, place: Place) {
         self.only(|found| (found.rule, found.place) == (rule, place));
@@ -329,7 +336,8 @@ impl Bench {
     fn only(&self, is_it: impl FnOnce(&Violation) -> bool) {
         let found = self.said();
         assert!(found.len() == 1 && is_it(&found[0]), "{found:#?}");
-        assert!(found[0].to_string().starts_with(&format!("{}: ", found[0].rule)));
+        let basis = found[0].basis.map_or(String::new(), |basis| format!(" ({basis})"));
+        assert!(found[0].to_string().starts_with(&format!("{}{basis}: ", found[0].rule)));
     }
 }
 

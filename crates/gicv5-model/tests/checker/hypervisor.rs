@@ -23,19 +23,6 @@ fn set_doorbell(bench: &GuestBench, vm: VmId, vpe: VpeId, lpi: IrsIntId, dbv: bo
     bench.command(IRS_VPE_DBR::ZERO.with_dbv(dbv).with_intid(lpi));
 }
 
-/// An SPI that is enabled, or pending, is given to a VM.
-fn give_spi(enabled: bool) -> Vec<Violation> {
-    let bench = bench();
-    match enabled {
-        true => bench.host(PE0).cden(spi(5)),
-        false => bench.host(PE0).cdpend(spi(5), true),
-    }
-    bench.host(PE0).gsb_sys();
-    bench.select_spi(IRS, 5);
-    bench.command(IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(VM));
-    bench.said()
-}
-
 /// A context is asked for and ICH_CONTEXTR_EL2 read, with an ISB between or without.
 fn read_context(new: ICH_CONTEXTR_EL2, isb: bool) -> Vec<Violation> {
     let bench = running();
@@ -142,11 +129,6 @@ pub(crate) const PAIRS: &[Pair] = &[
             set_doorbell(&bench, OTHER, VPE0, doorbell_of(VM, VPE0), true);
             bench.said()
         }),
-    },
-    Pair {
-        rule: "SPI-11",
-        breaks: ("an SPI is given to a VM while it is enabled", || give_spi(true)),
-        nearly: ("an SPI is given to a VM while it is pending", || give_spi(false)),
     },
     Pair {
         rule: "RES-1",

@@ -10,6 +10,7 @@
 mod bench;
 mod hypervisor;
 mod memory;
+mod remarks;
 mod software;
 mod tables;
 
@@ -27,7 +28,7 @@ struct Pair {
 }
 
 fn pairs() -> impl Iterator<Item = &'static Pair> {
-    [tables::PAIRS, hypervisor::PAIRS, memory::PAIRS, software::PAIRS].into_iter().flatten()
+    [tables::PAIRS, hypervisor::PAIRS, memory::PAIRS, software::PAIRS, remarks::PAIRS].into_iter().flatten()
 }
 
 #[test]
@@ -51,5 +52,6 @@ fn no_rule_of_the_checker_is_without_somebody_who_breaks_it_and_somebody_who_com
     for pair in pairs() {
         assert!(here.insert(pair.rule), "{} is here twice", pair.rule);
     }
-    assert_eq!(here, rules::ALL.iter().map(|rule| rule.id()).collect());
+    let remarks = rules::REMARKS.iter().map(|rule| rule.id());
+    assert_eq!(here, rules::ALL.iter().map(|rule| rule.id()).chain(remarks).collect());
 }

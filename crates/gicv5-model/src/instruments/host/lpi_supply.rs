@@ -124,6 +124,7 @@ impl HostLpis for ModelHost {
         let state = &mut *self.machine.state();
         state.judge_release(lpi.lpi);
         state.judge_named_lpi(lpi.lpi);
+        state.judge_released(lpi.lpi);
         state.lpis.give(lpi.lpi);
         Ok(())
     }

@@ -285,6 +285,7 @@ impl fmt::Display for Event {
             Event::Freed { block, address, size } => write!(f, "{block} is freed, {size:#x} bytes at {address}"),
             Event::Fault { point, fault } => write!(f, "the fault planned strikes: {} {fault}", point.request),
             Event::Violation(violation) => write!(f, "a rule is broken: {violation}"),
+            Event::Remark(remark) => write!(f, "a remark: {remark}"),
         }
     }
 }
@@ -304,7 +305,8 @@ mod tests {
     use crate::words::fault::{Fault, FaultPoint};
     use crate::words::ids::{BlockId, PeIndex};
     use crate::words::owner::{Owner, StructureKind};
-    use crate::words::violation::{Place, Violation};
+    use crate::words::rules::Basis;
+    use crate::words::violation::{Place, Remark, Violation};
 
     const IRS: IrsIndex = IrsIndex(1);
     const PE: PeIndex = PeIndex(2);
@@ -460,6 +462,7 @@ mod tests {
         let point = FaultPoint { index: 12, request: Request::Residency { pe: PE, vm: VM, vpe: VPE } };
         let violation = Violation {
             rule: "VMT-15",
+            basis: Some(Basis::Architecture),
             tick: Tick(7),
             place: Place::Vm(VM),
             old: 0,
@@ -517,7 +520,14 @@ mod tests {
                 Event::Fault { point, fault: Fault::Refused },
                 "the fault planned strikes: residency of VM 3 VPE 4 on PE 2 is refused",
             ),
-            (Event::Violation(Box::new(violation)), "a rule is broken: VMT-15: something was done, at VM 3 (tick 7)"),
+            (
+                Event::Violation(Box::new(violation.clone())),
+                "a rule is broken: VMT-15 (architecture): something was done, at VM 3 (tick 7)",
+            ),
+            (
+                Event::Remark(Box::new(Remark(violation))),
+                "a remark: VMT-15 (architecture): something was done, at VM 3 (tick 7)",
+            ),
         ]);
     }
 }

@@ -24,7 +24,7 @@ use crate::words::cpu::Level;
 use crate::words::fault::{Fault, FaultPoint};
 use crate::words::ids::{BlockId, PeIndex};
 use crate::words::owner::Owner;
-use crate::words::violation::Violation;
+use crate::words::violation::{Remark, Violation};
 
 /// The width of an access.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -446,6 +446,8 @@ pub enum Event {
     },
     /// A rule was broken.
     Violation(Box<Violation>),
+    /// The checker remarks on something.
+    Remark(Box<Remark>),
 }
 
 /// What software asks the caches of the PEs to do.
