@@ -6,7 +6,7 @@ use std::io::Write;
 use anstyle::Style;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use gicv5_facts::{Basis, Note, QemuDifference, QemuKind, Question, Rule, RuleBook};
-use gicv5_model::rules::{OWN_RULES, OwnRule};
+use gicv5_model::rules::{self, OWN_RULES, OwnRule};
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -165,6 +165,7 @@ struct RuleReport<'a> {
     who: &'a str,
     r#else: &'a str,
     basis: &'static str,
+    model: Option<&'static str>,
     source: &'a str,
     source_list: Vec<SourceReport<'a>>,
 }
@@ -284,6 +285,20 @@ fn group_of(rule: &OwnRule) -> &'static str {
     rule.id.split_once('-').map_or(rule.id, |(group, _)| group)
 }
 
+/// At which level the model reports that software does not keep to a rule, if it does.
+fn level_of(rule: &str) -> Option<&'static str> {
+    let violation = rules::ALL.iter().any(|known| known.id() == rule);
+    let remark = rules::REMARKS.iter().any(|known| known.id() == rule);
+    if violation { Some("violation") } else { remark.then_some("remark") }
+}
+
+fn meaning_of(level: &str) -> &'static str {
+    match level {
+        "violation" => "reports a violation",
+        _ => "remarks on it, and goes on counting no violation",
+    }
+}
+
 fn note_id(kind: NoteKind, note: &Note) -> String {
     format!("{}-{}", kind.name(), note.number)
 }
@@ -323,6 +338,7 @@ fn document<'a>(items: &'a [Item<'a>]) -> Document<'a> {
                 who: &rule.who,
                 r#else: &rule.otherwise,
                 basis: rule.basis.name(),
+                model: level_of(&rule.id),
                 source: &rule.source,
                 source_list: rule
                     .sources
@@ -366,6 +382,9 @@ fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
             say("who    ", &rule.who)?;
             say("else   ", &rule.otherwise)?;
             say("basis  ", &format!("{}: {}", rule.basis.name(), rule.basis.meaning()))?;
+            if let Some(level) = level_of(&rule.id) {
+                say("model  ", meaning_of(level))?;
+            }
             say("source ", &rule.source)?;
             let mut shown: Vec<&str> = Vec::new();
             for name in rule.sources.iter().flat_map(|source| &source.names) {
@@ -396,17 +415,16 @@ fn print(item: &Item<'_>, out: &mut Console<'_>) -> std::io::Result<()> {
 mod tests {
     use std::collections::BTreeSet;
 
-    use gicv5_model::config::Switches;
-    use gicv5_model::rules;
-
     use super::*;
+    use gicv5_model::config::Switches;
 
     #[test]
     fn every_rule_that_the_model_can_report_is_explained() {
         let book = gicv5_facts::rules().unwrap();
         let of_switches = Switches::ALL.iter().flat_map(|switch| switch.rules).copied();
         let of_switches = of_switches.filter(|rule| !rule.starts_with("open question"));
-        for id in rules::ALL.iter().map(|rule| rule.id()).chain(of_switches) {
+        let remarks = rules::REMARKS.iter().map(|rule| rule.id());
+        for id in rules::ALL.iter().map(|rule| rule.id()).chain(remarks).chain(of_switches) {
             assert!(find(book, id).is_ok_and(|items| items.len() == 1), "{id} is not explained");
         }
     }

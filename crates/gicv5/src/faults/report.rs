@@ -1,5 +1,7 @@
 //! What the matrix found, for people and for machines.
 
+use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io::{self, Write};
 use std::time::Duration;
 
@@ -75,6 +77,15 @@ pub(super) struct Tally {
     quarantined: u64,
     counts: [u64; ProblemKind::ALL.len()],
     problems: Vec<Problem>,
+    remarks: BTreeMap<&'static str, Remarks>,
+}
+
+/// What the model remarked on in view of a rule.
+#[derive(Debug)]
+struct Remarks {
+    number: u64,
+    /// The first case by name, and the first remark in it.
+    example: (CaseId, String),
 }
 
 impl Tally {
@@ -118,8 +129,25 @@ impl Tally {
                 self.note(case, kind, text.clone());
             }
         }
+        for (rule, (number, text)) in &verdict.remarks {
+            self.remark(rule, *number, (case.clone(), text.clone()));
+        }
         for (at, fault) in &verdict.missed {
             self.note(case, ProblemKind::Unexpected, format!("the fault for point {at} ({fault}) did not strike"));
+        }
+    }
+
+    /// Remarks are no problems. Which of them is shown must not depend on the order of the cases.
+    fn remark(&mut self, rule: &'static str, number: u64, example: (CaseId, String)) {
+        match self.remarks.entry(rule) {
+            Entry::Vacant(place) => _ = place.insert(Remarks { number, example }),
+            Entry::Occupied(mut known) => {
+                let known = known.get_mut();
+                known.number += number;
+                if example < known.example {
+                    known.example = example;
+                }
+            }
         }
     }
 
@@ -144,6 +172,9 @@ impl Tally {
         }
         self.problems.extend(other.problems);
         self.limit();
+        for (rule, Remarks { number, example }) in other.remarks {
+            self.remark(rule, number, example);
+        }
     }
 }
 
@@ -170,6 +201,8 @@ pub(super) struct Document<'a> {
     unexpected: u64,
     quarantined: u64,
     problem_list: Vec<ProblemReport<'a>>,
+    remarks: u64,
+    remark_list: Vec<RemarkReport<'a>>,
     nanoseconds: u64,
     interrupted: bool,
 }
@@ -178,6 +211,14 @@ pub(super) struct Document<'a> {
 struct ProblemReport<'a> {
     case: String,
     kind: &'static str,
+    text: &'a str,
+}
+
+#[derive(Serialize)]
+struct RemarkReport<'a> {
+    rule: &'static str,
+    count: u64,
+    case: String,
     text: &'a str,
 }
 
@@ -218,6 +259,18 @@ impl Summary {
                     text: &problem.text,
                 })
                 .collect(),
+            remarks: self.tally.remarks.values().map(|remarks| remarks.number).sum(),
+            remark_list: self
+                .tally
+                .remarks
+                .iter()
+                .map(|(rule, Remarks { number, example: (case, text) })| RemarkReport {
+                    rule,
+                    count: *number,
+                    case: case.to_string(),
+                    text,
+                })
+                .collect(),
             nanoseconds: u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX),
             interrupted: self.interrupted,
         }
@@ -254,6 +307,11 @@ impl Summary {
         let meaning = "cases in which something was held for the hardware's sake, and came back";
         let (name, number) = (format!("{:<13}", "quarantined"), format!("{:>8}", self.tally.quarantined));
         writeln!(out, "  {} {}  {}", styled(NAME, name), styled(NAME, number), styled(FAINT, meaning))?;
+        for (rule, Remarks { number, example: (case, text) }) in &self.tally.remarks {
+            let name = format!("{:<13}", format!("remarks {rule}"));
+            writeln!(out, "  {} {}", styled(REMARK, name), styled(REMARK, format!("{number:>8}")))?;
+            out.paragraph(4, 6, &[(NAME, &case.to_string()), (FAINT, text)])?;
+        }
         if self.interrupted {
             writeln!(out, "  {}", styled(PROBLEM, "interrupted: not all cases have been run"))?;
         }
@@ -320,6 +378,7 @@ pub(super) fn tell(verdict: &Verdict, out: &mut Console<'_>) -> io::Result<()> {
                 let again = if again > 0 { format!("and {}", count(again, "more time")) } else { String::new() };
                 let style = match event {
                     Event::Fault { .. } | Event::Violation(_) => PROBLEM,
+                    Event::Remark(_) => REMARK,
                     _ => Style::new(),
                 };
                 let time = format!("{:>8}", tick.0);

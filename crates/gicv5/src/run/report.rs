@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
+use gicv5_model::violation::Violation;
 use serde::Serialize;
 
 use super::engine::Ending;
@@ -41,6 +42,9 @@ pub(super) struct Document<'a> {
     quarantined: u64,
     violations: u64,
     violation_list: Vec<String>,
+    remarks: u64,
+    remark_list: Vec<String>,
+    complaint_list: Vec<ComplaintReport>,
     findings: u64,
     finding_list: Vec<String>,
     undelivered: u64,
@@ -51,6 +55,22 @@ pub(super) struct Document<'a> {
     vm_list: Vec<VmReport<'a>>,
     expectations: Vec<Verdict>,
     interrupted: bool,
+}
+
+/// What the model's checker has said.
+#[derive(Serialize)]
+struct ComplaintReport {
+    level: &'static str,
+    rule: &'static str,
+    basis: Option<String>,
+    text: String,
+}
+
+impl ComplaintReport {
+    fn of(level: &'static str, said: &Violation) -> ComplaintReport {
+        let basis = said.basis.map(|basis| basis.to_string());
+        ComplaintReport { level, rule: said.rule, basis, text: said.to_string() }
+    }
 }
 
 #[derive(Serialize)]
@@ -147,6 +167,16 @@ impl<'a> Summary<'a> {
 
     fn violations(&self) -> u64 {
         self.ending.account.violations.len() as u64 + self.ending.account.not_kept
+    }
+
+    fn remarks(&self) -> u64 {
+        self.ending.account.remarks.len() as u64 + self.ending.account.remarks_not_kept
+    }
+
+    fn complaints(&self) -> Vec<ComplaintReport> {
+        let account = &self.ending.account;
+        let violations = account.violations.iter().map(|said| ComplaintReport::of("violation", said));
+        violations.chain(account.remarks.iter().map(|said| ComplaintReport::of("remark", &said.0))).collect()
     }
 
     /// What the scenario expects, and what every scenario does unless it says otherwise.
@@ -343,6 +373,9 @@ impl<'a> Summary<'a> {
             quarantined: ending.quarantined,
             violations: self.violations(),
             violation_list: ending.account.violations.iter().map(ToString::to_string).collect(),
+            remarks: self.remarks(),
+            remark_list: ending.account.remarks.iter().map(ToString::to_string).collect(),
+            complaint_list: self.complaints(),
             findings: number,
             finding_list: findings.iter().map(|finding| format!("{}: {}", finding.rule, finding.what)).collect(),
             undelivered: counts.undelivered,
@@ -391,6 +424,14 @@ impl<'a> Summary<'a> {
         line("leaks", self.leaks(), self.leaks() > 0, "")?;
         line("quarantined", self.ending.quarantined, self.ending.quarantined > 0, "")?;
         line("violations", self.violations(), self.violations() > 0, "")?;
+        if self.remarks() > 0 {
+            line(
+                "remarks",
+                self.remarks(),
+                false,
+                "what no rule forbids, or an inferred one, and is almost surely wrong",
+            )?;
+        }
         writeln!(out)?;
         for verdict in &self.verdicts {
             let (mark, style) = if verdict.held { ("held", NAME) } else { ("NOT HELD", PROBLEM) };

@@ -49,8 +49,10 @@ pub(super) enum Who<'a> {
     Host(PeIndex),
     Irs,
     Guest(VcpuName<'a>),
-    /// The model's rule checker.
+    /// The model's rule checker: a rule is broken.
     Checker,
+    /// The model's rule checker: something is almost surely wrong.
+    Remarks,
     /// Something did not work.
     Error,
 }
@@ -63,6 +65,7 @@ impl fmt::Display for Who<'_> {
             Who::Irs => f.write_str("IRS"),
             Who::Guest(vcpu) => vcpu.fmt(f),
             Who::Checker => f.write_str("violation"),
+            Who::Remarks => f.write_str("remark"),
             Who::Error => f.write_str("error"),
         }
     }
@@ -71,7 +74,7 @@ impl fmt::Display for Who<'_> {
 impl Who<'_> {
     fn style(self) -> Style {
         match self {
-            Who::World => REMARK,
+            Who::World | Who::Remarks => REMARK,
             Who::Host(_) | Who::Irs => Style::new(),
             Who::Guest(..) => NAME,
             Who::Checker | Who::Error => PROBLEM,

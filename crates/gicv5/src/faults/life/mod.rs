@@ -9,6 +9,7 @@ mod bystander;
 mod script;
 mod vcpu;
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 
 use gicv5_arch::PhysAddr;
@@ -21,6 +22,7 @@ use gicv5_model::clock::Tick;
 use gicv5_model::config::Switches;
 use gicv5_model::event::Event;
 use gicv5_model::fault::{Fault, FaultPoint};
+use gicv5_model::violation::Remark;
 use gicv5_model::{Machine, ModelHost};
 
 use crate::faults::complaint::{After, Cause, Complaint, Phase};
@@ -88,6 +90,8 @@ pub(super) struct Verdict {
     pub(super) quarantined: bool,
     pub(super) leaks: Vec<String>,
     pub(super) violations: Vec<String>,
+    /// What the model remarks on, by rule: how often, and the first.
+    pub(super) remarks: BTreeMap<&'static str, (u64, String)>,
     pub(super) not_reusable: Vec<String>,
     /// What the bystander lost.
     pub(super) lost: Vec<String>,
@@ -162,6 +166,9 @@ pub(super) fn live(setting: &Setting, faults: &[Planned], tell: bool) -> Result<
     verdict.violations = account.violations.iter().map(ToString::to_string).collect();
     if account.not_kept > 0 {
         verdict.violations.push(format!("and {} more", account.not_kept));
+    }
+    for Remark(said) in &account.remarks {
+        verdict.remarks.entry(said.rule).or_insert_with(|| (0, said.to_string())).0 += 1;
     }
     verdict.missed =
         machine.planned_faults().into_iter().map(|(at, fault)| (at.saturating_sub(start), fault)).collect();

@@ -66,6 +66,7 @@ impl Engine<'_> {
             Event::Violation(ref violation) => {
                 self.story.tell(ns, Who::Checker, || violation.to_string());
             }
+            Event::Remark(ref remark) => self.story.tell(ns, Who::Remarks, || remark.to_string()),
             _ => {}
         }
         self.story.detail(ns, event);
