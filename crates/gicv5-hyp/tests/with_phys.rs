@@ -78,6 +78,7 @@ fn a_vm_sleeps_and_is_woken_through_the_physical_driver() {
         vm.load(&pe, vcpu).unwrap();
         assert_eq!(guest.cdia().int_id(), Some(IntId::Lpi(lpi)));
         guest.gsb_ack();
+        guest.isb();
         guest.cdeoi();
         guest.cddi(lpi.into());
         guest.gsb_sys();

@@ -213,17 +213,13 @@ fn places(log: &[Op]) -> BTreeMap<(Sync, Vec<Op>), Vec<usize>> {
 
 /// What the model cannot see, why, and what holds it in place.
 fn cannot_be_seen(coherency: Coherency) -> Vec<(Sync, Vec<Op>)> {
-    use GicInsn::{GIC_CDAFF, GIC_CDDIS, GIC_CDPEND, GIC_CDPRI, GICR_CDIA};
+    use GicInsn::{GIC_CDAFF, GIC_CDDIS, GIC_CDPEND, GIC_CDPRI};
     let asked = |insn| vec![Op::Insn(insn), Op::Sync(Sync::Isb)];
     let insns = |insns: &[GicInsn]| insns.iter().copied().map(Op::Insn).collect::<Vec<_>>();
     let mut list = vec![
         // The interface is configured before it is enabled; the model synchronises both at the next ISB. Held by
         // `a_pe_is_configured_before_it_is_enabled`.
         (Sync::Isb, vec![Op::Write(SysReg::ICC_PCR_EL1)]),
-        // What an acknowledge changes on the PE is over before the drop; what the sender stored is not part of the model.
-        // Held by `taking_an_interrupt_is_acknowledge_synchronise_drop_handle_deactivate`.
-        (Sync::Isb, vec![Op::Sync(Sync::GsbAck)]),
-        (Sync::GsbAck, insns(&[GICR_CDIA])),
         // The data that an interrupt announces are not part of the model. Held by
         // `what_must_be_complete_before_the_next_step_is`.
         (Sync::Dsb, insns(&[GIC_CDPEND])),

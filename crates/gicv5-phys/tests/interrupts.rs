@@ -1024,6 +1024,8 @@ fn a_pe_in_the_middle_of_an_acknowledge_is_not_taken_out() {
     let apr = 1 << 16;
     assert_eq!(lab.on(0, |pe| phys.bring_down_pe(pe)), Err(PeError::Handling { apr }));
     lab.on(0, |pe| {
+        pe.gsb_ack();
+        pe.isb();
         pe.cdeoi();
         pe.cddi(Ppi::SW_PPI.into());
     });

@@ -191,6 +191,8 @@ group! { "instructions";
         lab.signal(spi)?;
         let result = lab.pe.gic(GicInsn::GICR_CDIA, 0);
         expect("GICR CDIA", 1 << 32 | u64::from(IntId::Spi(spi).raw()), result)?;
+        lab.pe.gsb_ack();
+        lab.pe.isb();
         lab.pe.gic(GicInsn::GIC_CDEOI, 0);
         lab.pe.gic(GicInsn::GIC_CDDI, result);
         lab.expect_active(spi, false)

@@ -1,6 +1,6 @@
 //! The effects of GIC instructions.
 
-use crate::engine::pe_state::{Acted, Asker, Effect};
+use crate::engine::pe_state::{Acted, Asker, Effect, Taking};
 use crate::engine::state::MachineState;
 
 use gicv5_arch::entry::L2_ISTE;
@@ -66,12 +66,44 @@ impl MachineState {
         match insn {
             GicInsn::GICR_CDIA => return self.acknowledge(pe, on, Acknowledge::Ordinary),
             GicInsn::GICR_CDNMIA => return self.acknowledge(pe, on, Acknowledge::Nmi),
-            GicInsn::GIC_CDEOI => self.drop_priority(pe, on),
-            GicInsn::GSB_SYS => self.complete_effects(index, |_| true),
-            GicInsn::GSB_ACK => self.show_all_signals(index),
+            GicInsn::GIC_CDEOI => {
+                self.judge_taking(pe, on, insn);
+                self.drop_priority(pe, on);
+            }
+            GicInsn::GSB_SYS => {
+                self.complete_taking(index);
+                self.complete_effects(index, |_| true);
+            }
+            GicInsn::GSB_ACK => {
+                self.complete_taking(index);
+                self.show_all_signals(index);
+            }
+            GicInsn::GIC_CDDI => {
+                self.judge_taking(pe, on, insn);
+                self.start_effect(pe, Effect::Insn { by: level, on, insn, xt });
+            }
             _ => self.start_effect(pe, Effect::Insn { by: level, on, insn, xt }),
         }
         0
+    }
+
+    fn complete_taking(&mut self, pe: usize) {
+        if let Some(state) = self.pes.get_mut(pe) {
+            state.complete_taking();
+        }
+    }
+
+    /// Looks at what has followed an acknowledge when its interrupt is dropped or deactivated (SYN-3).
+    fn judge_taking(&mut self, pe: PeIndex, on: Acted, insn: GicInsn) {
+        let Some(state) = self.pes.get_mut(usize::from(pe.0)) else { return };
+        let missing = match std::mem::take(state.taking_mut(on.side())) {
+            Taking::Ordered => return,
+            Taking::Acknowledged => "GSB ACK and ISB",
+            Taking::Completed => "an ISB after GSB ACK",
+        };
+        self.report.violate(rules::SYN_3, Place::Insn(pe, insn), 0, 0, || {
+            format!("{insn} follows an acknowledge without {missing} between them")
+        });
     }
 
     pub(crate) fn drop_priority(&mut self, pe: PeIndex, on: Acted) {
@@ -122,6 +154,9 @@ impl MachineState {
             self.show_signals(index, Side::Physical);
         }
         self.signals_follow(pe, on.side());
+        if let Some(state) = self.pes.get_mut(index) {
+            *state.taking_mut(on.side()) = Taking::Acknowledged;
+        }
         AcknowledgeResult::reporting(Some(id)).raw_value()
     }
 

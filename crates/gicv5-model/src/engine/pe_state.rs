@@ -55,6 +55,18 @@ impl Acted {
     }
 }
 
+/// What has followed the last acknowledge of a side that took something (SYN-3).
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) enum Taking {
+    /// All that must, or there was none.
+    #[default]
+    Ordered,
+    /// A GSB, and no context synchronisation since.
+    Completed,
+    /// Nothing.
+    Acknowledged,
+}
+
 /// Who asked for the answer in ICC_ICSR_EL1 (INS-14).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Asker {
@@ -78,6 +90,8 @@ pub(crate) struct PeState {
     pub(crate) answer: Option<(ICC_ICSR_EL1, Option<Asker>)>,
     /// Who asked for the answer that ICC_ICSR_EL1 holds; `None` if software wrote what is there.
     pub(crate) icsr_of: Option<Asker>,
+    /// What has followed the last acknowledge, of the physical side and of the virtual one.
+    pub(crate) taking: [Taking; 2],
     /// Who executes.
     pub(crate) level: Level,
     /// The outputs as the world sees them.
@@ -87,6 +101,33 @@ pub(crate) struct PeState {
 }
 
 impl PeState {
+    /// A GSB completes what was acknowledged (SYN-1).
+    pub(super) fn complete_taking(&mut self) {
+        for taking in &mut self.taking {
+            if *taking == Taking::Acknowledged {
+                *taking = Taking::Completed;
+            }
+        }
+    }
+
+    /// The context is synchronised.
+    pub(super) fn synchronise_taking(&mut self) {
+        for taking in &mut self.taking {
+            if *taking == Taking::Completed {
+                *taking = Taking::Ordered;
+            }
+        }
+    }
+
+    /// What has followed the last acknowledge of a side.
+    pub(super) fn taking_mut(&mut self, side: Side) -> &mut Taking {
+        let [physical, virt] = &mut self.taking;
+        match side {
+            Side::Physical => physical,
+            Side::Virtual => virt,
+        }
+    }
+
     /// ICC_ICSR_EL1 shows the answer that has come, if one has.
     pub(super) fn take_answer(&mut self) {
         if let Some((answer, asker)) = self.answer.take() {

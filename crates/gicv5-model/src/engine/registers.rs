@@ -118,6 +118,7 @@ impl MachineState {
         self.synchronise(pe);
         if let Some(state) = self.pes.get_mut(pe) {
             state.take_answer();
+            state.synchronise_taking();
             if let Some(virt) = state.cpu.el2_mut() {
                 virt.note_synchronisation();
             }

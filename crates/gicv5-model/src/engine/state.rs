@@ -8,7 +8,7 @@ use gicv5_arch::{Iaffid, Spi};
 use gicv5_hal::IrsIndex;
 
 use crate::cpu::Cpu;
-use crate::engine::pe_state::PeState;
+use crate::engine::pe_state::{PeState, Taking};
 use crate::memory::Memory;
 use crate::parts::access_log::AccessLog;
 use crate::parts::fault_plan::FaultPlan;
@@ -50,9 +50,11 @@ pub struct MachineState {
 
 impl MachineState {
     /// Whether the interrupt hardware is in the same state, whatever the time is, what software has been told, what the checker
-    /// remembers of software (INS-14) and what there is in memory.
+    /// remembers of software (INS-14, SYN-3) and what there is in memory.
     pub(crate) fn is_same_hardware(&self, other: &MachineState) -> bool {
-        let is_same_pe = |(one, other): (&PeState, &PeState)| *one == PeState { icsr_of: one.icsr_of, ..other.clone() };
+        let is_same_pe = |(one, other): (&PeState, &PeState)| {
+            *one == PeState { icsr_of: one.icsr_of, taking: one.taking, ..other.clone() }
+        };
         let pes = self.pes.len() == other.pes.len() && self.pes.iter().zip(&other.pes).all(is_same_pe);
         let irses = self.irses.len() == other.irses.len()
             && self.irses.iter().zip(&other.irses).all(|(one, other)| one.is_same_state(other));
@@ -83,6 +85,7 @@ impl MachineState {
                     rng: rng.fork(1 << 32 | pes.len() as u64),
                     answer: None,
                     icsr_of: None,
+                    taking: [Taking::default(); 2],
                     level: Level::Host,
                     signals: Signals::default(),
                     virtual_signals: Signals::default(),

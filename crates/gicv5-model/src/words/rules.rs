@@ -99,6 +99,7 @@ rules! {
     RES_19 "RES-19",
     RES_22 "RES-22",
     RES_23 "RES-23",
+    SYN_3 "SYN-3",
     VM_5 "VM-5",
     VM_11 "VM-11",
     VMT_7 "VMT-7",

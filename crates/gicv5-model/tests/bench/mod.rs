@@ -357,11 +357,32 @@ impl Set for Pe<'_, ModelPe> {
     }
 }
 
+/// Acknowledges, with what must follow (SYN-3).
+pub(crate) trait Acknowledges {
+    fn acknowledge(&self) -> AcknowledgeResult;
+
+    fn acknowledge_nmi(&self) -> AcknowledgeResult;
+}
+
+impl Acknowledges for Pe<'_, ModelPe> {
+    fn acknowledge(&self) -> AcknowledgeResult {
+        let taken = self.cdia();
+        self.gsb_ack();
+        self.isb();
+        taken
+    }
+
+    fn acknowledge_nmi(&self) -> AcknowledgeResult {
+        let taken = self.cdnmia();
+        self.gsb_ack();
+        self.isb();
+        taken
+    }
+}
+
 /// Acknowledges, drops and deactivates; the interrupt taken.
 pub(crate) fn take(pe: &Pe<'_, ModelPe>) -> Option<IntId> {
-    let taken = pe.cdia().int_id()?;
-    pe.gsb_ack();
-    pe.isb();
+    let taken = pe.acknowledge().int_id()?;
     pe.cdeoi();
     pe.cddi(taken);
     pe.gsb_sys();

@@ -45,6 +45,20 @@ fn release_doorbell(dbv: bool) -> Vec<Violation> {
     machine.take_violations()
 }
 
+/// An SPI is taken: what follows the acknowledge, and then the drop.
+fn take(follows: impl FnOnce(&Pe<'_, ModelPe>)) -> Vec<Violation> {
+    let bench = Bench::small();
+    let pe = bench.host(PE0);
+    pe.cden(spi(5));
+    pe.cdpend(spi(5), true);
+    pe.gsb_sys();
+    assert!(pe.cdnmia().int_id().or_else(|| pe.cdia().int_id()).is_some());
+    follows(&pe);
+    pe.cdeoi();
+    pe.cddi(spi(5).into());
+    bench.said()
+}
+
 pub(crate) const PAIRS: &[Pair] = &[
     Pair {
         rule: "GEN-18",
@@ -127,4 +141,45 @@ pub(crate) const PAIRS: &[Pair] = &[
         breaks: ("an LPI is released that a valid VPE may still ring", || release_doorbell(true)),
         nearly: ("an LPI is released that the settings of a valid VPE name without DBV", || release_doorbell(false)),
     },
+    Pair {
+        rule: "SYN-3",
+        breaks: ("a priority is dropped after an acknowledge and an ISB before the GSB ACK", || {
+            take(|pe| {
+                pe.isb();
+                pe.gsb_ack();
+            })
+        }),
+        nearly: ("a priority is dropped after an acknowledge, GSB SYS instead of GSB ACK, and an ISB", || {
+            take(|pe| {
+                pe.gsb_sys();
+                pe.isb();
+            })
+        }),
+    },
 ];
+
+#[test]
+fn each_barrier_after_an_acknowledge_counts_and_a_deactivation_needs_them_too() {
+    // SYN-3.
+    for (gsb, isb) in [(false, false), (true, false), (false, true), (true, true)] {
+        let said = take(|pe| {
+            if gsb {
+                pe.gsb_ack();
+            }
+            if isb {
+                pe.isb();
+            }
+        });
+        assert_eq!(said.len(), usize::from(!(gsb && isb)), "GSB ACK {gsb}, ISB {isb}");
+    }
+    let bench = Bench::small();
+    let pe = bench.host(PE0);
+    pe.cden(spi(5));
+    pe.cdpend(spi(5), true);
+    pe.gsb_sys();
+    assert!(pe.cdnmia().int_id().or_else(|| pe.cdia().int_id()).is_some());
+    pe.cddi(spi(5).into());
+    bench.broken_at("SYN-3", Place::Insn(PE0, GicInsn::GIC_CDDI));
+    pe.cdeoi();
+    bench.clean();
+}

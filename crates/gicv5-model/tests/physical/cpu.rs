@@ -67,7 +67,7 @@ fn every_ppi_of_both_banks_has_a_state_of_its_own() {
             assert_eq!(bench.hppi(PE0), Some(id.into()), "{id}");
             assert!(bench.irq(PE0) && !bench.irq(PE1));
             let pe = bench.host(PE0);
-            assert_eq!(pe.cdia().int_id(), Some(id.into()));
+            assert_eq!(pe.acknowledge().int_id(), Some(id.into()));
             assert_eq!(pe.read_raw(SysReg::icc_ppi_sactiver(id.bank())), id.mask());
             pe.gsb_ack();
             pe.cdeoi();
@@ -88,7 +88,7 @@ fn hazard_3_ppis_32_to_63_are_acknowledged_and_deactivated_like_the_others() {
         bench.machine.set_ppi_wire(PE0, id, true);
     }
     for id in 32..64 {
-        let taken = bench.host(PE0).cdia().int_id();
+        let taken = bench.host(PE0).acknowledge().int_id();
         assert!(matches!(taken, Some(IntId::Ppi(ppi)) if (32..64).contains(&ppi.id())), "after {id}");
         bench.host(PE0).cdeoi();
     }
@@ -219,7 +219,7 @@ fn the_most_urgent_of_ppis_and_candidate_is_signalled() {
     assert_eq!(bench.hppi(PE0), Some(Ppi::CNTP.into()));
     bench.pend(spi(9), 3, 0);
     assert_eq!(bench.hppi(PE0), Some(spi(9).into()));
-    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(9).into()), "what HPPIR says is what is taken");
+    assert_eq!(bench.host(PE0).acknowledge().int_id(), Some(spi(9).into()), "what HPPIR says is what is taken");
     assert_eq!(bench.hppi(PE0), None, "nothing of sufficient priority");
     bench.host(PE0).cdeoi();
     assert_eq!(bench.hppi(PE0), Some(Ppi::CNTP.into()));
@@ -285,24 +285,24 @@ fn an_nmi_is_taken_by_its_own_acknowledge_only() {
     for id in [spi(9), lpi(9)] {
         bench.pend(id, 1, 0);
         assert_eq!(bench.machine.signals(PE0), Signals { irq: true, fiq: false, nmi: false });
-        assert!(!pe.cdnmia().valid());
+        assert!(!pe.acknowledge_nmi().valid());
         pe.cdpri(id, priority(0));
         assert_eq!(bench.machine.signals(PE0), Signals { irq: true, fiq: false, nmi: true });
-        assert!(!pe.cdia().valid());
+        assert!(!pe.acknowledge().valid());
         assert_eq!(pe.read_raw(SysReg::ICC_APR_EL1), 0);
         bench.machine.set_nmi(PE0, false);
         assert!(!bench.machine.signals(PE0).nmi);
-        assert!(!pe.cdnmia().valid());
+        assert!(!pe.acknowledge_nmi().valid());
         bench.machine.set_nmi(PE0, true);
-        assert_eq!(pe.cdnmia().int_id(), Some(id.into()));
+        assert_eq!(pe.acknowledge_nmi().int_id(), Some(id.into()));
         assert_eq!(pe.read_raw(SysReg::ICC_APR_EL1), 1);
         pe.cdeoi();
         pe.cddi(id.into());
     }
     bench.enable_ppi(PE0, Ppi::CNTV, 0);
     bench.machine.set_ppi_wire(PE0, Ppi::CNTV, true);
-    assert!(!pe.cdia().valid());
-    assert_eq!(pe.cdnmia().int_id(), Some(Ppi::CNTV.into()));
+    assert!(!pe.acknowledge().valid());
+    assert_eq!(pe.acknowledge_nmi().int_id(), Some(Ppi::CNTV.into()));
 }
 
 #[test]

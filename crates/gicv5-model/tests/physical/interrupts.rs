@@ -20,7 +20,7 @@ fn an_interrupt_of_each_type_may_have_the_same_number() {
     bench.pend(spi(27), 1, 0);
     let mut taken = Vec::new();
     for _ in 0..3 {
-        taken.push(bench.host(PE0).cdia().int_id().unwrap());
+        taken.push(bench.host(PE0).acknowledge().int_id().unwrap());
         bench.host(PE0).cdeoi();
     }
     assert_eq!(taken, [spi(27).into(), lpi(27).into(), IntId::Ppi(ppi(27))]);
@@ -40,12 +40,12 @@ fn pending_and_active_are_independent() {
         bench.host(PE0).cdpend(id, true);
         bench.host(PE0).cdpend(id, true);
         assert_eq!(state(), (true, false));
-        assert_eq!(bench.host(PE0).cdia().int_id(), Some(id.into()));
+        assert_eq!(bench.host(PE0).acknowledge().int_id(), Some(id.into()));
         assert_eq!(state(), (false, true), "INS-3");
         bench.host(PE0).cdpend(id, true);
         assert_eq!(state(), (true, true));
         bench.host(PE0).cdeoi();
-        assert_eq!(bench.host(PE0).cdia().int_id(), None, "ISM-7");
+        assert_eq!(bench.host(PE0).acknowledge().int_id(), None, "ISM-7");
         bench.host(PE0).cddi(id.into());
         assert_eq!(state(), (true, false), "INS-5");
         assert_eq!(take(&bench.host(PE0)), Some(id.into()), "ISM-7");
@@ -61,11 +61,11 @@ fn a_level_interrupt_stays_pending_until_its_source_lowers_it() {
     bench.trigger(5, TriggerMode::Level);
     bench.enable(spi(5), 4, 0);
     bench.machine.set_spi_wire(wire(5), true);
-    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(5).into()));
+    assert_eq!(bench.host(PE0).acknowledge().int_id(), Some(spi(5).into()));
     assert!(bench.state(spi(5)).pending() && bench.state(spi(5)).active());
     bench.host(PE0).cdeoi();
     bench.host(PE0).cddi(spi(5).into());
-    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(5).into()), "the wire is still high");
+    assert_eq!(bench.host(PE0).acknowledge().int_id(), Some(spi(5).into()), "the wire is still high");
     bench.machine.set_spi_wire(wire(5), false);
     assert!(!bench.state(spi(5)).pending() && bench.state(spi(5)).active());
     bench.host(PE0).cdeoi();
@@ -470,14 +470,14 @@ fn an_lpi_or_spi_can_be_deactivated_from_any_pe_and_a_ppi_only_from_its_own() {
     // INS-7.
     let bench = Bench::eager(2);
     bench.pend(spi(5), 3, 0);
-    assert_eq!(bench.host(PE0).cdia().int_id(), Some(spi(5).into()));
+    assert_eq!(bench.host(PE0).acknowledge().int_id(), Some(spi(5).into()));
     bench.host(PE0).cdeoi();
     bench.host(PE1).cddi(spi(5).into());
     assert!(!bench.state(spi(5)).active());
 
     bench.enable_ppi(PE0, ppi(27), 3);
     bench.machine.set_ppi_wire(PE0, ppi(27), true);
-    assert_eq!(bench.host(PE0).cdia().int_id(), Some(ppi(27).into()));
+    assert_eq!(bench.host(PE0).acknowledge().int_id(), Some(ppi(27).into()));
     bench.host(PE0).cdeoi();
     bench.host(PE1).cddi(ppi(27).into());
     assert!(!bench.irq(PE0));
@@ -493,7 +493,7 @@ fn drop_and_deactivate_come_in_any_order() {
         bench.pend(spi(5), 3, 0);
         bench.pend(spi(6), 3, 0);
         let pe = bench.host(PE0);
-        let first = pe.cdia().int_id().unwrap();
+        let first = pe.acknowledge().int_id().unwrap();
         assert!(!bench.irq(PE0), "equally urgent");
         if drop_first {
             pe.gic(GicInsn::GIC_CDEOI, u64::MAX);
@@ -657,7 +657,7 @@ fn interrupts_nest_by_priority_and_unwind_in_order() {
     let pe = bench.host(PE0);
     for number in (0..32).rev() {
         bench.pend(lpi(number), number, 0);
-        assert_eq!(pe.cdia().int_id(), Some(lpi(number).into()));
+        assert_eq!(pe.acknowledge().int_id(), Some(lpi(number).into()));
         assert_eq!(pe.read_raw(SysReg::ICC_APR_EL1), u64::from(u32::MAX << number));
     }
     bench.pend(lpi(40), 0, 0);

@@ -388,6 +388,7 @@ impl Both {
         let p = self.bench.host(pe(n));
         let taken = if nmi { p.cdnmia() } else { p.cdia() };
         p.gsb_ack();
+        p.isb();
         match (taken.int_id(), &allowed) {
             (None, None) => Ok(()),
             (Some(taken), Some((priority, ids))) if ids.contains(&taken) && named == Some(taken) => {

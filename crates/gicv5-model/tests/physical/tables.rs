@@ -254,7 +254,7 @@ fn an_interrupt_taken_before_its_ist_went_is_active_in_memory() {
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
     bench.pend(lpi(1), 3, 0);
-    assert_eq!(bench.host(PE0).cdia().int_id(), Some(lpi(1).into()));
+    assert_eq!(bench.host(PE0).acknowledge().int_id(), Some(lpi(1).into()));
     bench.clear_ist(IRS);
     bench.host(PE0).cdeoi();
     bench.host(PE0).cddi(lpi(1).into());

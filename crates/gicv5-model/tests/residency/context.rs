@@ -136,7 +136,7 @@ fn a_vpe_that_leaves_takes_its_candidate_along_and_changes_no_state() {
         bench.inject(VM, lpi(7));
         bench.inject(VM, lpi(8));
         assert!(bench.load(PE0, VM, VPE0));
-        let taken = bench.guest(PE0).cdia().int_id();
+        let taken = bench.guest(PE0).acknowledge().int_id();
         assert_eq!(taken, Some(lpi(7).into()));
         bench.guest(PE0).gsb_ack();
         bench.guest(PE0).cdeoi();

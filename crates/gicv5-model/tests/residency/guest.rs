@@ -33,16 +33,16 @@ fn a_guest_acknowledges_drops_and_deactivates_by_itself() {
         bench.inject(VM, lpi(1));
         bench.inject(VM, spi(2));
         let guest = bench.guest(PE0);
-        let first = guest.cdia().int_id().unwrap();
+        let first = guest.acknowledge().int_id().unwrap();
         guest.gsb_ack();
         guest.isb();
         assert!(!bench.virq(PE0), "equally urgent (PRI-4)");
-        assert_eq!(guest.cdia().int_id(), None, "INS-1");
+        assert_eq!(guest.acknowledge().int_id(), None, "INS-1");
         guest.cdeoi();
         assert!(bench.virq(PE0), "INS-6");
-        let second = guest.cdia().int_id().unwrap();
+        let second = guest.acknowledge().int_id().unwrap();
         assert_ne!(first, second);
-        assert_eq!(guest.cdia().int_id(), None);
+        assert_eq!(guest.acknowledge().int_id(), None);
         guest.gsb_ack();
         guest.cdeoi();
         guest.cddi(first);
@@ -339,14 +339,14 @@ fn priority_0_is_an_nmi_to_a_guest_that_wants_it_so() {
         assert!(!bench.machine.virtual_signals(PE0).nmi, "that is the host's");
         bench.machine.set_guest_nmi(PE0, true);
         assert_eq!(bench.machine.virtual_signals(PE0), Signals { irq: true, fiq: false, nmi: true });
-        assert_eq!(guest.cdia().int_id(), None, "INS-2");
-        assert_eq!(guest.cdnmia().int_id(), Some(lpi(1).into()));
+        assert_eq!(guest.acknowledge().int_id(), None, "INS-2");
+        assert_eq!(guest.acknowledge_nmi().int_id(), Some(lpi(1).into()));
         guest.gsb_ack();
         assert!(!bench.machine.virtual_signals(PE0).nmi);
         guest.cdeoi();
         bench.inject(VM, lpi(2));
-        assert_eq!(guest.cdnmia().int_id(), None, "INS-2");
-        assert_eq!(guest.cdia().int_id(), Some(lpi(2).into()));
+        assert_eq!(guest.acknowledge_nmi().int_id(), None, "INS-2");
+        assert_eq!(guest.acknowledge().int_id(), Some(lpi(2).into()));
     }
 }
 
@@ -359,7 +359,7 @@ fn a_level_interrupt_stays_until_its_source_lowers_it() {
         bench.inject(VM, spi(4));
         assert_eq!(take(&bench.guest(PE0)), Some(spi(4).into()));
         assert!(bench.virq(PE0), "nobody has lowered it");
-        let taken = bench.guest(PE0).cdia().int_id();
+        let taken = bench.guest(PE0).acknowledge().int_id();
         assert_eq!(taken, Some(spi(4).into()));
         bench.host(PE0).vdpend(VM, spi(4), false);
         bench.guest(PE0).gsb_sys();

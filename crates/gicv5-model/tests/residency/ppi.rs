@@ -12,7 +12,7 @@ fn a_virtual_ppi_is_pending_because_the_hypervisor_says_so() {
             bench.host(PE0).set_raw(SysReg::ICH_PPI_PENDR0_EL2, ppi.mask());
             assert!(bench.virq(PE0) && !bench.virq(PE1) && !bench.machine.signals(PE0).irq);
             assert_eq!(bench.host(PE0).read_raw(SysReg::ICC_PPI_SPENDR0_EL1), 0);
-            assert_eq!(bench.guest(PE0).cdia().int_id(), Some(IntId::Ppi(ppi)));
+            assert_eq!(bench.guest(PE0).acknowledge().int_id(), Some(IntId::Ppi(ppi)));
             bench.guest(PE0).gsb_ack();
             bench.guest(PE0).cdeoi();
             bench.guest(PE0).cddi(ppi.into());
@@ -134,7 +134,7 @@ fn an_injected_ppi_is_pending_while_the_physical_one_is() {
         assert!(!bench.virq(PE0), "the guest has not enabled it (PPI-8)");
         guest_enables(&bench, Ppi::CNTV, 4);
         assert!(bench.virq(PE0) && !bench.machine.signals(PE0).irq, "PPI-8");
-        assert_eq!(bench.guest(PE0).cdia().int_id(), Some(IntId::Ppi(Ppi::CNTV)));
+        assert_eq!(bench.guest(PE0).acknowledge().int_id(), Some(IntId::Ppi(Ppi::CNTV)));
         bench.guest(PE0).gsb_ack();
         bench.guest(PE0).cdeoi();
         assert_eq!(host.read_raw(SysReg::ICC_PPI_SACTIVER0_EL1), 0, "PPI-10: the physical one is not active");

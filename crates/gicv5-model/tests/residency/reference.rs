@@ -318,7 +318,7 @@ fn step(bench: &GuestBench, naive: &mut Naive, op: Op) -> Result<(), String> {
         Op::Acknowledge(n, nmi) => {
             let expected = naive.takes(n, nmi);
             let guest = bench.guest(pe(n));
-            let taken = if nmi { guest.cdnmia() } else { guest.cdia() }.int_id();
+            let taken = if nmi { guest.acknowledge_nmi() } else { guest.acknowledge() }.int_id();
             match (expected, taken) {
                 (None, None) => {}
                 (Some((priority, ids)), Some(id)) if ids.contains(&id) => naive.taken(n, priority, id),

@@ -194,6 +194,7 @@ impl ModelHost {
         self.on_pe(pe, |pe| {
             let interrupt = pe.cdia().int_id().or_else(|| pe.cdnmia().int_id())?;
             pe.gsb_ack();
+            pe.isb();
             let record = self.enter(interrupt);
             handler(Taken { interrupt, cookie: record.map(|record| record.cookie) });
             pe.cdeoi();
