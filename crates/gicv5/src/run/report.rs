@@ -3,7 +3,6 @@
 use std::io::{self, Write};
 
 use anstyle::Style;
-use gicv5_model::violation::Violation;
 use serde::Serialize;
 
 use super::engine::Ending;
@@ -44,7 +43,6 @@ pub(super) struct Document<'a> {
     violation_list: Vec<String>,
     remarks: u64,
     remark_list: Vec<String>,
-    complaint_list: Vec<ComplaintReport>,
     findings: u64,
     finding_list: Vec<String>,
     undelivered: u64,
@@ -55,22 +53,6 @@ pub(super) struct Document<'a> {
     vm_list: Vec<VmReport<'a>>,
     expectations: Vec<Verdict>,
     interrupted: bool,
-}
-
-/// What the model's checker has said.
-#[derive(Serialize)]
-struct ComplaintReport {
-    level: &'static str,
-    rule: &'static str,
-    basis: Option<String>,
-    text: String,
-}
-
-impl ComplaintReport {
-    fn of(level: &'static str, said: &Violation) -> ComplaintReport {
-        let basis = said.basis.map(|basis| basis.to_string());
-        ComplaintReport { level, rule: said.rule, basis, text: said.to_string() }
-    }
 }
 
 #[derive(Serialize)]
@@ -171,12 +153,6 @@ impl<'a> Summary<'a> {
 
     fn remarks(&self) -> u64 {
         self.ending.account.remarks.len() as u64 + self.ending.account.remarks_not_kept
-    }
-
-    fn complaints(&self) -> Vec<ComplaintReport> {
-        let account = &self.ending.account;
-        let violations = account.violations.iter().map(|said| ComplaintReport::of("violation", said));
-        violations.chain(account.remarks.iter().map(|said| ComplaintReport::of("remark", &said.0))).collect()
     }
 
     /// What the scenario expects, and what every scenario does unless it says otherwise.
@@ -375,7 +351,6 @@ impl<'a> Summary<'a> {
             violation_list: ending.account.violations.iter().map(ToString::to_string).collect(),
             remarks: self.remarks(),
             remark_list: ending.account.remarks.iter().map(ToString::to_string).collect(),
-            complaint_list: self.complaints(),
             findings: number,
             finding_list: findings.iter().map(|finding| format!("{}: {}", finding.rule, finding.what)).collect(),
             undelivered: counts.undelivered,
