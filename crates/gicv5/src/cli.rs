@@ -64,12 +64,6 @@ struct Completions {
     json: bool,
 }
 
-#[derive(serde::Serialize)]
-struct CompletionsDocument {
-    shell: String,
-    script: String,
-}
-
 /// Runs the program and gives its exit status.
 pub(crate) fn run(args: impl Iterator<Item = OsString>, out: &mut Console<'_>, err: &mut dyn Write) -> u8 {
     match execute(args, out).and_then(|outcome| Ok(out.flush().map(|()| outcome)?)) {
@@ -119,8 +113,8 @@ fn execute(args: impl Iterator<Item = OsString>, out: &mut Console<'_>) -> Resul
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "gicv5", &mut script);
             if json {
-                let script = String::from_utf8_lossy(&script).into_owned();
-                output::json(out, &CompletionsDocument { shell: shell.to_string(), script })?;
+                let script = String::from_utf8_lossy(&script);
+                output::json(out, &serde_json::json!({ "shell": shell.to_string(), "script": script }))?;
             } else {
                 out.write_all(&script)?;
             }

@@ -5,9 +5,9 @@ use std::io::Write;
 
 use anstyle::Style;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use gicv5_facts::{Basis, Note, QemuDifference, QemuKind, Question, Rule, RuleBook};
+use gicv5_facts::{Basis, Note, QemuDifference, QemuKind, Question, Rule, RuleBook, SourceName, SourceRef};
 use gicv5_model::rules::{self, OWN_RULES, OwnRule};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::failure::Failure;
 use crate::output::{self, Console, FAINT, HEADING, NAME, quote, styled};
@@ -148,49 +148,6 @@ impl Item<'_> {
     }
 }
 
-/// The JSON document.
-#[derive(Serialize)]
-struct Document<'a> {
-    count: usize,
-    rule_list: Vec<RuleReport<'a>>,
-    note_list: Vec<NoteReport<'a>>,
-}
-
-#[derive(Serialize)]
-struct RuleReport<'a> {
-    id: &'a str,
-    group: &'a str,
-    group_title: &'a str,
-    text: &'a str,
-    who: &'a str,
-    r#else: &'a str,
-    basis: &'static str,
-    model: Option<&'static str>,
-    source: &'a str,
-    source_list: Vec<SourceReport<'a>>,
-}
-
-#[derive(Serialize)]
-struct SourceReport<'a> {
-    text: &'a str,
-    name_list: Vec<NameReport<'a>>,
-}
-
-#[derive(Serialize)]
-struct NameReport<'a> {
-    tag: &'a str,
-    meaning: &'a str,
-}
-
-#[derive(Serialize)]
-struct NoteReport<'a> {
-    id: String,
-    kind: &'static str,
-    text: Cow<'a, str>,
-    assumed: Option<&'a str>,
-    switch_list: &'a [String],
-}
-
 pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<(), Failure> {
     let book = gicv5_facts::rules()?;
     let mut items = Vec::new();
@@ -326,44 +283,44 @@ fn unknown(book: &RuleBook, id: &str) -> Result<String, Failure> {
     Ok(format!("no rule, group, hazard or question {}; {hint}", quote(id)))
 }
 
-fn document<'a>(items: &'a [Item<'a>]) -> Document<'a> {
-    let mut document = Document { count: items.len(), rule_list: Vec::new(), note_list: Vec::new() };
+/// The JSON document.
+fn document(items: &[Item<'_>]) -> Value {
+    let (mut rules, mut notes) = (Vec::new(), Vec::new());
     for item in items {
         match item {
-            Item::Rule(rule) => document.rule_list.push(RuleReport {
-                id: &rule.id,
-                group: &rule.group,
-                group_title: &rule.group_title,
-                text: &rule.text,
-                who: &rule.who,
-                r#else: &rule.otherwise,
-                basis: rule.basis.name(),
-                model: level_of(&rule.id),
-                source: &rule.source,
-                source_list: rule
-                    .sources
-                    .iter()
-                    .map(|source| SourceReport {
-                        text: &source.text,
-                        name_list: source
-                            .names
-                            .iter()
-                            .map(|name| NameReport { tag: &name.tag, meaning: &name.meaning })
-                            .collect(),
-                    })
-                    .collect(),
-            }),
+            Item::Rule(rule) => rules.push(json!({
+                "id": rule.id,
+                "group": rule.group,
+                "group_title": rule.group_title,
+                "text": rule.text,
+                "who": rule.who,
+                "else": rule.otherwise,
+                "basis": rule.basis.name(),
+                "model": level_of(&rule.id),
+                "source": rule.source,
+                "source_list": rule.sources.iter().map(source).collect::<Vec<_>>(),
+            })),
             _ => {
-                let (assumed, switch_list): (_, &[String]) = match item {
+                let (assumed, switches): (_, &[String]) = match item {
                     Item::Question(question) => (Some(question.assumed.as_str()), &question.switches),
                     _ => (None, &[]),
                 };
-                let (id, kind, text) = (item.id(), item.kind().unwrap_or_default(), item.text());
-                document.note_list.push(NoteReport { id, kind, text, assumed, switch_list });
+                notes.push(json!({
+                    "id": item.id(),
+                    "kind": item.kind().unwrap_or_default(),
+                    "text": item.text(),
+                    "assumed": assumed,
+                    "switch_list": switches,
+                }));
             }
         }
     }
-    document
+    json!({ "count": items.len(), "rule_list": rules, "note_list": notes })
+}
+
+fn source(source: &SourceRef) -> Value {
+    let name = |name: &SourceName| json!({ "tag": name.tag, "meaning": name.meaning });
+    json!({ "text": source.text, "name_list": source.names.iter().map(name).collect::<Vec<_>>() })
 }
 
 fn list(items: &[Item<'_>], out: &mut dyn Write) -> std::io::Result<()> {

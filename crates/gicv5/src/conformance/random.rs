@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use serde::Serialize;
+use serde_json::json;
 
 use super::Args;
 use super::bench::{MachineKind, ModelBench, config};
@@ -20,16 +21,6 @@ struct Shown {
     digest: Option<String>,
     /// The operations and their answers, with `--trace`.
     answer_list: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct Document {
-    machine: &'static str,
-    pes: u16,
-    length: usize,
-    programs: usize,
-    program_list: Vec<Shown>,
-    interrupted: bool,
 }
 
 /// Runs random programs, and prints what they show.
@@ -71,9 +62,15 @@ pub(super) fn run(
     drop(progress);
     let interrupted = interrupted.load(Ordering::Relaxed);
     if args.json {
-        let (machine, pes, length) = (args.machine.name(), args.pes, args.length);
-        let programs = program_list.len();
-        output::json(out, &Document { machine, pes, length, programs, program_list, interrupted })?;
+        let document = json!({
+            "machine": args.machine.name(),
+            "pes": args.pes,
+            "length": args.length,
+            "programs": program_list.len(),
+            "program_list": program_list,
+            "interrupted": interrupted,
+        });
+        output::json(out, &document)?;
     } else {
         for shown in &program_list {
             match &shown.digest {

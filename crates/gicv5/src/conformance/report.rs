@@ -5,6 +5,7 @@ use std::io::{self, Write};
 
 use gicv5_conformance::Test;
 use serde::Serialize;
+use serde_json::json;
 
 use super::bench::ModelBench;
 use crate::failure::Outcome;
@@ -144,12 +145,6 @@ struct Listed {
     needs_list: Vec<String>,
 }
 
-#[derive(Serialize)]
-struct List {
-    count: usize,
-    test_list: Vec<Listed>,
-}
-
 /// Lists tests.
 pub(super) fn list(tests: &[&Test<ModelBench>], json: bool, out: &mut Console<'_>) -> io::Result<()> {
     let listed = |test: &&Test<ModelBench>| Listed {
@@ -160,7 +155,7 @@ pub(super) fn list(tests: &[&Test<ModelBench>], json: bool, out: &mut Console<'_
     };
     let test_list: Vec<Listed> = tests.iter().map(listed).collect();
     if json {
-        return output::json(out, &List { count: test_list.len(), test_list });
+        return output::json(out, &json!({ "count": test_list.len(), "test_list": test_list }));
     }
     for test in test_list {
         writeln!(out, "{}  {}", styled(NAME, test.name), styled(FAINT, format_args!("[{}]", test.rules.join(", "))))?;

@@ -3,52 +3,18 @@
 use std::io::Write;
 
 use gicv5_facts::{Location, Register, RegisterTable};
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::name::spelled;
 use crate::failure::Failure;
 use crate::output::{self, HEADING, NAME, styled};
 
-#[derive(Serialize)]
-struct List<'a> {
-    count: usize,
-    kind_list: Vec<KindReport<'a>>,
-}
-
-#[derive(Serialize)]
-struct KindReport<'a> {
-    name: String,
-    view: Option<&'a str>,
-    class: &'static str,
-    width: Option<u16>,
-    location: String,
-    purpose: &'a str,
-}
-
 const INTID: &str = "Interrupt ID: type in bits 31:29, number in bits 23:0.";
 const INSN: &str = "Instruction word: GIC, GICR, GSB, or MRS and MSR of a GICv5 register.";
 
 pub(crate) fn print(table: &RegisterTable, json: bool, out: &mut dyn Write) -> Result<(), Failure> {
-    let word = |name: &str, purpose| KindReport {
-        name: name.to_owned(),
-        view: None,
-        class: "word",
-        width: Some(32),
-        location: String::new(),
-        purpose,
-    };
-    let mut kind_list = vec![word("intid", INTID), word("insn", INSN)];
-    kind_list.extend(table.registers.iter().map(|register| KindReport {
-        name: spelled(register),
-        view: register.view.as_deref(),
-        class: register.class.name(),
-        width: register.width,
-        location: location(register),
-        purpose: &register.purpose,
-    }));
     if json {
-        output::json(out, &List { count: kind_list.len(), kind_list })?;
-        return Ok(());
+        return Ok(output::json(out, &document(table))?);
     }
     writeln!(out, "{}", styled(HEADING, "words"))?;
     for (name, purpose) in [("intid", INTID), ("insn", INSN)] {
@@ -65,6 +31,22 @@ pub(crate) fn print(table: &RegisterTable, json: bool, out: &mut dyn Write) -> R
         }
     }
     Ok(())
+}
+
+fn document(table: &RegisterTable) -> Value {
+    let word = |name: &str, purpose| json!({ "name": name, "view": null, "class": "word", "width": 32, "location": "", "purpose": purpose });
+    let mut kinds = vec![word("intid", INTID), word("insn", INSN)];
+    kinds.extend(table.registers.iter().map(|register| {
+        json!({
+            "name": spelled(register),
+            "view": register.view,
+            "class": register.class.name(),
+            "width": register.width,
+            "location": location(register),
+            "purpose": register.purpose,
+        })
+    }));
+    json!({ "count": kinds.len(), "kind_list": kinds })
 }
 
 /// Offset or encoding, short.

@@ -163,7 +163,7 @@ pub(crate) fn run(args: &Args, out: &mut Console<'_>) -> Result<Outcome, Failure
 fn list(args: &Args, out: &mut Console<'_>) -> std::io::Result<()> {
     let geometries = Geometry::all();
     let lines = |out: &mut Console<'_>| geometries.iter().try_for_each(|geometry| writeln!(out, "{geometry}"));
-    output::show(out, args.json, || report::ListDocument::new(&geometries), lines)
+    output::show(out, args.json, || report::list(&geometries), lines)
 }
 
 static PAIRS: LazyLock<Vec<Switches>> = LazyLock::new(Switches::pairs);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use anstyle::Style;
 use gicv5_hal::Coherency;
 use gicv5_model::event::Event;
-use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::case::CaseId;
 use super::geometry::{Found, Geometry, VmDescriptor};
@@ -187,41 +187,6 @@ pub(super) struct Summary {
     interrupted: bool,
 }
 
-/// The JSON document.
-#[derive(Serialize)]
-pub(super) struct Document<'a> {
-    geometries: usize,
-    settings: usize,
-    cases: u64,
-    leaks: u64,
-    violations: u64,
-    panics: u64,
-    not_reusable: u64,
-    lost: u64,
-    unexpected: u64,
-    quarantined: u64,
-    problem_list: Vec<ProblemReport<'a>>,
-    remarks: u64,
-    remark_list: Vec<RemarkReport<'a>>,
-    nanoseconds: u64,
-    interrupted: bool,
-}
-
-#[derive(Serialize)]
-struct ProblemReport<'a> {
-    case: String,
-    kind: &'static str,
-    text: &'a str,
-}
-
-#[derive(Serialize)]
-struct RemarkReport<'a> {
-    rule: &'static str,
-    count: u64,
-    case: String,
-    text: &'a str,
-}
-
 impl Summary {
     pub(super) fn new(
         geometries: usize,
@@ -239,41 +204,27 @@ impl Summary {
         Outcome::of(self.interrupted, self.tally.bad() == 0)
     }
 
-    pub(super) fn document(&self) -> Document<'_> {
-        let problems = self.tally.problems.iter();
-        Document {
-            geometries: self.geometries,
-            settings: self.settings,
-            cases: self.tally.cases,
-            leaks: self.tally.count(ProblemKind::Leak),
-            violations: self.tally.count(ProblemKind::Violation),
-            panics: self.tally.count(ProblemKind::Panic),
-            not_reusable: self.tally.count(ProblemKind::NotReusable),
-            lost: self.tally.count(ProblemKind::Lost),
-            unexpected: self.tally.count(ProblemKind::Unexpected),
-            quarantined: self.tally.quarantined,
-            problem_list: problems
-                .map(|problem| ProblemReport {
-                    case: problem.case.to_string(),
-                    kind: problem.kind.name(),
-                    text: &problem.text,
-                })
-                .collect(),
-            remarks: self.tally.remarks.values().map(|remarks| remarks.number).sum(),
-            remark_list: self
-                .tally
-                .remarks
-                .iter()
-                .map(|(rule, Remarks { number, example: (case, text) })| RemarkReport {
-                    rule,
-                    count: *number,
-                    case: case.to_string(),
-                    text,
-                })
-                .collect(),
-            nanoseconds: u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX),
-            interrupted: self.interrupted,
-        }
+    /// The JSON document.
+    pub(super) fn document(&self) -> Value {
+        let problem = |Problem { case, kind, text }: &Problem| json!({ "case": case.to_string(), "kind": kind.name(), "text": text });
+        let remark = |(rule, Remarks { number, example: (case, text) }): (&&str, &Remarks)| json!({ "rule": rule, "count": number, "case": case.to_string(), "text": text });
+        json!({
+            "geometries": self.geometries,
+            "settings": self.settings,
+            "cases": self.tally.cases,
+            "leaks": self.tally.count(ProblemKind::Leak),
+            "violations": self.tally.count(ProblemKind::Violation),
+            "panics": self.tally.count(ProblemKind::Panic),
+            "not_reusable": self.tally.count(ProblemKind::NotReusable),
+            "lost": self.tally.count(ProblemKind::Lost),
+            "unexpected": self.tally.count(ProblemKind::Unexpected),
+            "quarantined": self.tally.quarantined,
+            "problem_list": self.tally.problems.iter().map(problem).collect::<Vec<_>>(),
+            "remarks": self.tally.remarks.values().map(|remarks| remarks.number).sum::<u64>(),
+            "remark_list": self.tally.remarks.iter().map(remark).collect::<Vec<_>>(),
+            "nanoseconds": u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX),
+            "interrupted": self.interrupted,
+        })
     }
 
     pub(super) fn print(&self, out: &mut Console<'_>) -> io::Result<()> {
@@ -320,43 +271,24 @@ impl Summary {
 }
 
 /// The JSON document of `--list`.
-#[derive(Serialize)]
-pub(super) struct ListDocument {
-    count: usize,
-    geometry_list: Vec<GeometryReport>,
-}
-
-#[derive(Serialize)]
-struct GeometryReport {
-    name: String,
-    vm_table: &'static str,
-    vm_descriptor_bytes: Option<u64>,
-    vpe_descriptor_bytes: u64,
-    coherent: bool,
-    takes_over: bool,
-    vpes: Vec<u16>,
-    spis: bool,
-    lpis: bool,
-}
-
-impl ListDocument {
-    pub(super) fn new(geometries: &[Geometry]) -> ListDocument {
-        let report = |geometry: &Geometry| GeometryReport {
-            name: geometry.to_string(),
-            vm_table: geometry.table.name(),
-            vm_descriptor_bytes: match geometry.vm_descriptor {
+pub(super) fn list(geometries: &[Geometry]) -> Value {
+    let report = |geometry: &Geometry| {
+        json!({
+            "name": geometry.to_string(),
+            "vm_table": geometry.table.name(),
+            "vm_descriptor_bytes": match geometry.vm_descriptor {
                 VmDescriptor::None => None,
-                VmDescriptor::Size(size) => Some(1 << size),
+                VmDescriptor::Size(size) => Some(1_u64 << size),
             },
-            vpe_descriptor_bytes: 1 << geometry.vpe_descriptor,
-            coherent: geometry.coherency == Coherency::Coherent,
-            takes_over: geometry.found == Found::LiveTable,
-            vpes: geometry.vpes().into_iter().map(|vpe| vpe.raw_value()).collect(),
-            spis: geometry.spis,
-            lpis: geometry.lpis,
-        };
-        ListDocument { count: geometries.len(), geometry_list: geometries.iter().map(report).collect() }
-    }
+            "vpe_descriptor_bytes": 1_u64 << geometry.vpe_descriptor,
+            "coherent": geometry.coherency == Coherency::Coherent,
+            "takes_over": geometry.found == Found::LiveTable,
+            "vpes": geometry.vpes().into_iter().map(|vpe| vpe.raw_value()).collect::<Vec<_>>(),
+            "spis": geometry.spis,
+            "lpis": geometry.lpis,
+        })
+    };
+    json!({ "count": geometries.len(), "geometry_list": geometries.iter().map(report).collect::<Vec<_>>() })
 }
 
 /// All that happened in a case: under each thing that was tried the time in ticks, who, and what; then the fault points.

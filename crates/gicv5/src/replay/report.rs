@@ -6,6 +6,7 @@ use std::time::Duration;
 use anstyle::Style;
 use gicv5_trace::Line;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::engine::Engine;
 use super::tally::{Check, Count, Defect, Divergence, Lines, Place, Tally, Untold};
@@ -20,28 +21,6 @@ pub(super) struct Summary {
     files: Vec<(String, Owner)>,
     tally: Tally,
     time: Duration,
-    interrupted: bool,
-}
-
-/// The JSON document.
-#[derive(Serialize)]
-pub(super) struct Document<'a> {
-    trace: &'a str,
-    pes: usize,
-    events: u64,
-    checks: u64,
-    check_list: Vec<CheckReport>,
-    divergences: u64,
-    divergence_list: Vec<DivergenceReport>,
-    explained: u64,
-    explained_list: Vec<DefectReport>,
-    not_comparable: u64,
-    not_comparable_list: Vec<UntoldReport>,
-    ties: u64,
-    taken_over: u64,
-    file_list: Vec<FileReport>,
-    nanoseconds: u64,
-    lines_per_second: u64,
     interrupted: bool,
 }
 
@@ -61,26 +40,6 @@ struct CheckReport {
     rule: &'static str,
     count: u64,
     divergences: u64,
-}
-
-#[derive(Serialize)]
-struct DivergenceReport {
-    file: String,
-    line: u64,
-    event: String,
-    check: &'static str,
-    rule: &'static str,
-    model: String,
-    interrupt: Option<String>,
-    history_list: Vec<LineReport>,
-    suspect_list: Vec<String>,
-}
-
-#[derive(Serialize)]
-struct LineReport {
-    file: String,
-    line: u64,
-    event: String,
 }
 
 #[derive(Serialize)]
@@ -193,27 +152,28 @@ impl Summary {
             .collect()
     }
 
-    pub(super) fn document(&self) -> Document<'_> {
-        let (explained_list, not_comparable_list) = (self.explained(), self.not_comparable());
-        Document {
-            trace: &self.trace,
-            pes: self.pes,
-            events: self.tally.events,
-            checks: self.tally.checks(),
-            check_list: self.checks(),
-            divergences: self.tally.divergences,
-            divergence_list: self.tally.kept.iter().map(|found| self.divergence(found)).collect(),
-            explained: explained_list.iter().map(|report| report.seen.count).sum(),
-            explained_list,
-            not_comparable: not_comparable_list.iter().map(|report| report.seen.count).sum(),
-            not_comparable_list,
-            ties: self.tally.ties,
-            taken_over: self.tally.taken_over,
-            file_list: self.files(),
-            nanoseconds: u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX),
-            lines_per_second: self.lines_per_second(),
-            interrupted: self.interrupted,
-        }
+    /// The JSON document.
+    pub(super) fn document(&self) -> Value {
+        let (explained, untold) = (self.explained(), self.not_comparable());
+        json!({
+            "trace": self.trace,
+            "pes": self.pes,
+            "events": self.tally.events,
+            "checks": self.tally.checks(),
+            "check_list": self.checks(),
+            "divergences": self.tally.divergences,
+            "divergence_list": self.tally.kept.iter().map(|found| self.divergence(found)).collect::<Vec<_>>(),
+            "explained": explained.iter().map(|report| report.seen.count).sum::<u64>(),
+            "explained_list": explained,
+            "not_comparable": untold.iter().map(|report| report.seen.count).sum::<u64>(),
+            "not_comparable_list": untold,
+            "ties": self.tally.ties,
+            "taken_over": self.tally.taken_over,
+            "file_list": self.files(),
+            "nanoseconds": u64::try_from(self.time.as_nanos()).unwrap_or(u64::MAX),
+            "lines_per_second": self.lines_per_second(),
+            "interrupted": self.interrupted,
+        })
     }
 
     pub(super) fn print(&self, out: &mut Console<'_>) -> io::Result<()> {
@@ -270,20 +230,20 @@ impl Summary {
         writeln!(out, "  {}", styled(FAINT, format!("in {seconds:.3} s, {rate} lines/s")))
     }
 
-    fn divergence(&self, found: &Divergence) -> DivergenceReport {
+    fn divergence(&self, found: &Divergence) -> Value {
         let line =
-            |line: &Line| LineReport { file: self.file(line.file), line: line.number, event: line.event.to_string() };
-        DivergenceReport {
-            file: self.file(found.line.file),
-            line: found.line.number,
-            event: found.line.event.to_string(),
-            check: found.check.name(),
-            rule: found.check.rule(),
-            model: found.model.clone(),
-            interrupt: found.interrupt.map(|id| id.to_string()),
-            history_list: found.history.iter().map(line).collect(),
-            suspect_list: found.suspects.iter().map(|place| self.place(*place)).collect(),
-        }
+            |line: &Line| json!({ "file": self.file(line.file), "line": line.number, "event": line.event.to_string() });
+        json!({
+            "file": self.file(found.line.file),
+            "line": found.line.number,
+            "event": found.line.event.to_string(),
+            "check": found.check.name(),
+            "rule": found.check.rule(),
+            "model": found.model,
+            "interrupt": found.interrupt.map(|id| id.to_string()),
+            "history_list": found.history.iter().map(line).collect::<Vec<_>>(),
+            "suspect_list": found.suspects.iter().map(|place| self.place(*place)).collect::<Vec<_>>(),
+        })
     }
 
     fn print_divergence(&self, found: &Divergence, out: &mut Console<'_>) -> io::Result<()> {

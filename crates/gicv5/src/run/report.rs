@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use anstyle::Style;
 use serde::Serialize;
 
-use super::engine::Ending;
+use super::engine::{Ending, Failed};
 use super::scenario::{About, Claim, Counter, Ns, Quantile, Relation, Scenario};
 use super::story::time;
 use super::tally::{Tally, VmTally};
@@ -48,18 +48,11 @@ pub(super) struct Document<'a> {
     undelivered: u64,
     discarded: u64,
     errors: u64,
-    error_list: Vec<ErrorReport>,
+    error_list: &'a [Failed],
     vms: u64,
     vm_list: Vec<VmReport<'a>>,
-    expectations: Vec<Verdict>,
+    expectations: &'a [Verdict],
     interrupted: bool,
-}
-
-#[derive(Serialize)]
-struct ErrorReport {
-    ns: Ns,
-    what: String,
-    why: String,
 }
 
 #[derive(Serialize)]
@@ -356,14 +349,10 @@ impl<'a> Summary<'a> {
             undelivered: counts.undelivered,
             discarded: counts.discarded,
             errors: ending.errors.len() as u64,
-            error_list: ending
-                .errors
-                .iter()
-                .map(|error| ErrorReport { ns: error.ns, what: error.what.clone(), why: error.why.clone() })
-                .collect(),
+            error_list: &ending.errors,
             vms: self.scenario.vms.len() as u64,
             vm_list: self.vms(),
-            expectations: self.verdicts.clone(),
+            expectations: &self.verdicts,
             interrupted: ending.interrupted,
         }
     }

@@ -4,6 +4,7 @@ use std::fs::OpenOptions;
 use std::io::Write;
 
 use serde::Serialize;
+use serde_json::json;
 
 use crate::failure::Failure;
 use crate::output::{self, Console, FAINT, NAME, quote, styled};
@@ -61,19 +62,6 @@ pub(crate) struct NewArgs {
 }
 
 #[derive(Serialize)]
-struct Started<'a> {
-    path: &'a str,
-    written: bool,
-    text: &'a str,
-}
-
-#[derive(Serialize)]
-struct Listed {
-    count: usize,
-    scenario_list: Vec<Entry>,
-}
-
-#[derive(Serialize)]
 struct Entry {
     path: String,
     title: String,
@@ -92,8 +80,7 @@ pub(super) fn list(json: bool, out: &mut Console<'_>) -> Result<(), Failure> {
         .map(|shelved| Entry { path: format!("scenarios/{}", shelved.file), title: title(shelved.text) })
         .collect();
     if json {
-        output::json(out, &Listed { count: entries.len(), scenario_list: entries })?;
-        return Ok(());
+        return Ok(output::json(out, &json!({ "count": entries.len(), "scenario_list": entries }))?);
     }
     for entry in entries {
         writeln!(out, "{}  {}", styled(NAME, format!("{:<32}", entry.path)), entry.title)?;
@@ -123,8 +110,7 @@ pub(crate) fn new(args: &NewArgs, out: &mut Console<'_>) -> Result<(), Failure> 
             .map_err(|error| Failure::BadInput(format!("cannot write {}: {error}", quote(&path))))?;
     }
     if args.json {
-        output::json(out, &Started { path: &path, written: !args.print, text: &text })?;
-        return Ok(());
+        return Ok(output::json(out, &json!({ "path": path, "written": !args.print, "text": text }))?);
     }
     if args.print {
         out.write_all(text.as_bytes())?;

@@ -142,7 +142,7 @@ struct PeRun {
 }
 
 /// What did not work, and when.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, serde::Serialize)]
 pub(super) struct Failed {
     pub(super) ns: Ns,
     /// Whom it was about, and what was tried.
