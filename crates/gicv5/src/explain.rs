@@ -10,6 +10,7 @@ use gicv5_model::rules::{self, OWN_RULES, OwnRule};
 use serde_json::{Value, json};
 
 use crate::failure::Failure;
+use crate::listed::listed;
 use crate::output::{self, Console, FAINT, HEADING, NAME, quote, styled};
 use crate::suggest;
 
@@ -58,28 +59,17 @@ fn basis_parser() -> impl TypedValueParser<Value = Basis> {
     PossibleValuesParser::new(Basis::ALL.map(Basis::name)).try_map(|name| Basis::named(&name).ok_or("not a basis"))
 }
 
-/// The numbered lists beside the rules and the open questions.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum NoteKind {
-    Hazard,
-    Pitfall,
+listed! {
+    /// The numbered lists beside the rules and the open questions: what an item of each is called, and what it is.
+    NoteKind: (&'static str, &'static str) {
+        Hazard = ("hazard", "a mistake in a source that must not be copied"),
+        Pitfall = ("pitfall", "one of the rules most often got wrong"),
+    }
 }
 
 impl NoteKind {
-    const ALL: [Self; 2] = [Self::Hazard, Self::Pitfall];
-
     fn name(self) -> &'static str {
-        match self {
-            Self::Hazard => "hazard",
-            Self::Pitfall => "pitfall",
-        }
-    }
-
-    fn title(self) -> &'static str {
-        match self {
-            Self::Hazard => "a mistake in a source that must not be copied",
-            Self::Pitfall => "one of the rules most often got wrong",
-        }
+        self.words().0
     }
 
     fn notes(self, book: &RuleBook) -> &[Note] {
@@ -124,7 +114,7 @@ impl Item<'_> {
     fn title(&self) -> &str {
         match self {
             Item::Rule(rule) => &rule.group_title,
-            Item::Note(kind, _) => kind.title(),
+            Item::Note(kind, _) => kind.words().1,
             Item::Question(_) => "open question",
             Item::Own(_) => "a rule of the model's own",
             Item::Qemu(difference) => match difference.kind {

@@ -13,6 +13,7 @@ mod decode;
 mod explain;
 mod failure;
 mod faults;
+mod listed;
 mod number;
 mod output;
 mod progress;

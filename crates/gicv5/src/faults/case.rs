@@ -6,6 +6,7 @@ use std::str::FromStr;
 use gicv5_model::fault::Fault;
 
 use super::life::{LATE, Planned, TOO_LATE};
+use crate::listed::shown;
 
 /// The most faults in a case.
 pub(super) const MOST: usize = 3;
@@ -13,27 +14,25 @@ pub(super) const MOST: usize = 3;
 /// The highest number of a setting: settings drawn by chance are found by drawing.
 pub(super) const MOST_SETTINGS: u32 = 1_000_000;
 
-/// A way in which something goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Harm {
-    /// The request is refused.
-    Refused,
-    /// The command never completes, until the hardware recovers.
-    Never,
-    /// The command completes late, but in time.
-    Late,
-    /// The command completes after the library has given up.
-    TooLate,
-    /// The command completes without an effect.
-    Ignored,
-    /// The selection selects nothing.
-    Invalid,
+shown! {
+    /// A way in which something goes wrong.
+    pub(super) Harm {
+        /// The request is refused.
+        Refused = "refused",
+        /// The command never completes, until the hardware recovers.
+        Never = "never",
+        /// The command completes late, but in time.
+        Late = "late",
+        /// The command completes after the library has given up.
+        TooLate = "too-late",
+        /// The command completes without an effect.
+        Ignored = "ignored",
+        /// The selection selects nothing.
+        Invalid = "invalid",
+    }
 }
 
 impl Harm {
-    pub(super) const ALL: [Harm; 6] =
-        [Harm::Refused, Harm::Never, Harm::Late, Harm::TooLate, Harm::Ignored, Harm::Invalid];
-
     pub(super) const fn fault(self) -> Fault {
         match self {
             Harm::Refused => Fault::Refused,
@@ -42,17 +41,6 @@ impl Harm {
             Harm::TooLate => Fault::Late(TOO_LATE),
             Harm::Ignored => Fault::Ignored,
             Harm::Invalid => Fault::Invalid,
-        }
-    }
-
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            Harm::Refused => "refused",
-            Harm::Never => "never",
-            Harm::Late => "late",
-            Harm::TooLate => "too-late",
-            Harm::Ignored => "ignored",
-            Harm::Invalid => "invalid",
         }
     }
 }
@@ -72,7 +60,7 @@ impl Strike {
 
 impl fmt::Display for Strike {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.at, self.harm.name())
+        write!(f, "{}.{}", self.at, self.harm)
     }
 }
 
@@ -117,11 +105,11 @@ impl FromStr for CaseId {
             None => (place, 0),
         };
         let strikes = parts.map(|part| {
-            let harm = |name: &str| Harm::ALL.into_iter().find(|harm| harm.name() == name);
+            let harm = |name: &str| Harm::ALL.into_iter().find(|harm| harm.words() == name);
             let (at, name) = part.split_once('.').ok_or_else(|| format!("\"{part}\" is not like 12.never"))?;
             let at = at.parse().map_err(|_| format!("\"{at}\" is not the number of a fault point"))?;
             let harm = harm(name).ok_or_else(|| {
-                let names: Vec<&str> = Harm::ALL.into_iter().map(Harm::name).collect();
+                let names: Vec<&str> = Harm::ALL.into_iter().map(Harm::words).collect();
                 format!("no fault is called \"{name}\"; there are {}", names.join(", "))
             })?;
             Ok(Strike { at, harm })

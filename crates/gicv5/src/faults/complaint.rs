@@ -1,7 +1,5 @@
 //! What the library says when something fails, boiled down to what the table of expected outcomes is about.
 
-use std::fmt;
-
 use gicv5_hyp::{
     BringUpCause, BringUpError, CommandError, CommandErrorKind, DoorbellError, Fate, InitCause, InitError, IstCause,
     IstError, ProbeError, ReclaimError, ResetCause, ResetError, RunError, ShutDownError, TableError, TearDownCause,
@@ -9,118 +7,70 @@ use gicv5_hyp::{
 };
 
 use crate::failure::chain;
+use crate::listed::shown;
 
-/// What the script is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Phase {
-    Probe,
-    BringUp,
-    Init,
-    CreateIst,
-    Load,
-    Idle,
-    Wake,
-    WakeLate,
-    Put,
-    Reset,
-    RemoveIst,
-    TearDown,
-    Reclaim,
-    Reap,
-    ShutDown,
-}
-
-impl fmt::Display for Phase {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Phase::Probe => "probe the IRS",
-            Phase::BringUp => "bring the host up",
-            Phase::Init => "initialise the VM",
-            Phase::CreateIst => "create the LPI IST",
-            Phase::Load => "load a vCPU",
-            Phase::Idle => "put a vCPU to sleep",
-            Phase::Wake => "wake a vCPU by its doorbell",
-            Phase::WakeLate => "handle a doorbell that comes late",
-            Phase::Put => "put a vCPU",
-            Phase::Reset => "reset a vCPU",
-            Phase::RemoveIst => "remove the LPI IST",
-            Phase::TearDown => "tear the VM down",
-            Phase::Reclaim => "reclaim the quarantine",
-            Phase::Reap => "reap the VM without a handle",
-            Phase::ShutDown => "shut the host down",
-        })
+shown! {
+    /// What the script is doing.
+    pub(super) Phase {
+        Probe = "probe the IRS",
+        BringUp = "bring the host up",
+        Init = "initialise the VM",
+        CreateIst = "create the LPI IST",
+        Load = "load a vCPU",
+        Idle = "put a vCPU to sleep",
+        Wake = "wake a vCPU by its doorbell",
+        WakeLate = "handle a doorbell that comes late",
+        Put = "put a vCPU",
+        Reset = "reset a vCPU",
+        RemoveIst = "remove the LPI IST",
+        TearDown = "tear the VM down",
+        Reclaim = "reclaim the quarantine",
+        Reap = "reap the VM without a handle",
+        ShutDown = "shut the host down",
     }
 }
 
-/// What an error is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Cause {
-    /// No heap for the library's records.
-    Heap,
-    /// No table memory.
-    Table,
-    /// No LPI for a doorbell.
-    Lpi,
-    /// A doorbell's LPI does not come to rest.
-    LpiStays,
-    /// A command was written and did not complete in time.
-    TimedOut,
-    /// Nothing was written, because a command that timed out is under way.
-    InFlight,
-    /// A command completed and changed nothing.
-    NoEffect,
-    /// A selection completed and selected nothing.
-    NotValid,
-    /// A VPE could not be made resident.
-    Residency,
-    /// A command that timed out names what should be given back.
-    Named,
-    /// The table encloses other VMs.
-    OthersRun,
-    /// What no fault of the hardware excuses.
-    Other,
-}
-
-impl fmt::Display for Cause {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Cause::Heap => "no heap",
-            Cause::Table => "no table memory",
-            Cause::Lpi => "no LPI",
-            Cause::LpiStays => "the LPI does not come to rest",
-            Cause::TimedOut => "timed out",
-            Cause::InFlight => "a command is in flight",
-            Cause::NoEffect => "no effect",
-            Cause::NotValid => "not valid",
-            Cause::Residency => "residency fault",
-            Cause::Named => "a command in flight names it",
-            Cause::OthersRun => "other VMs run",
-            Cause::Other => "something else",
-        })
+shown! {
+    /// What an error is about.
+    pub(super) Cause {
+        /// No heap for the library's records.
+        Heap = "no heap",
+        /// No table memory.
+        Table = "no table memory",
+        /// No LPI for a doorbell.
+        Lpi = "no LPI",
+        /// A doorbell's LPI does not come to rest.
+        LpiStays = "the LPI does not come to rest",
+        /// A command was written and did not complete in time.
+        TimedOut = "timed out",
+        /// Nothing was written, because a command that timed out is under way.
+        InFlight = "a command is in flight",
+        /// A command completed and changed nothing.
+        NoEffect = "no effect",
+        /// A selection completed and selected nothing.
+        NotValid = "not valid",
+        /// A VPE could not be made resident.
+        Residency = "residency fault",
+        /// A command that timed out names what should be given back.
+        Named = "a command in flight names it",
+        /// The table encloses other VMs.
+        OthersRun = "other VMs run",
+        /// What no fault of the hardware excuses.
+        Other = "something else",
     }
 }
 
-/// What became of that which the step was about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum After {
-    /// Nothing had been done, or everything has been undone.
-    Undone,
-    /// The VM is as it was.
-    Unchanged,
-    /// The VM can only be torn down.
-    Dead,
-    /// What the hardware may still touch is held.
-    Held,
-}
-
-impl fmt::Display for After {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            After::Undone => "undone",
-            After::Unchanged => "unchanged",
-            After::Dead => "dead",
-            After::Held => "held",
-        })
+shown! {
+    /// What became of that which the step was about.
+    pub(super) After {
+        /// Nothing had been done, or everything has been undone.
+        Undone = "undone",
+        /// The VM is as it was.
+        Unchanged = "unchanged",
+        /// The VM can only be torn down.
+        Dead = "dead",
+        /// What the hardware may still touch is held.
+        Held = "held",
     }
 }
 

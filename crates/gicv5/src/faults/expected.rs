@@ -251,7 +251,7 @@ pub(super) mod tests {
     #[test]
     fn the_page_shows_the_table() {
         let row = |(step, what, harms, says): &(Phase, Target, &[Harm], Expected)| {
-            let harms: Vec<&str> = harms.iter().map(|harm| harm.name()).collect();
+            let harms: Vec<&str> = harms.iter().map(|harm| harm.words()).collect();
             format!("| {step} | {what} | {} | {says} |\n", harms.join(", "))
         };
         let rows: String = TABLE.iter().map(row).collect();

@@ -9,24 +9,17 @@ use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_hal::Coherency;
 use gicv5_model::config::MachineConfig;
 
-/// Where the entry of the VM under test is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum EntryTable {
-    /// In a linear VM table.
-    Linear,
-    /// In a level-2 table that it is the first to need.
-    First,
-    /// In a level-2 table that another VM has needed before.
-    Second,
-}
+use crate::listed::shown;
 
-impl EntryTable {
-    pub(super) const fn name(self) -> &'static str {
-        match self {
-            EntryTable::Linear => "linear",
-            EntryTable::First => "first",
-            EntryTable::Second => "second",
-        }
+shown! {
+    /// Where the entry of the VM under test is.
+    pub(super) EntryTable {
+        /// In a linear VM table.
+        Linear = "linear",
+        /// In a level-2 table that it is the first to need.
+        First = "first",
+        /// In a level-2 table that another VM has needed before.
+        Second = "second",
     }
 }
 
@@ -61,7 +54,6 @@ pub(super) struct Geometry {
     pub(super) lpis: bool,
 }
 
-const TABLES: [EntryTable; 3] = [EntryTable::Linear, EntryTable::First, EntryTable::Second];
 /// The smallest and the largest descriptor there can be.
 const DESCRIPTORS: [u8; 2] = [3, 12];
 const VM_DESCRIPTORS: [VmDescriptor; 3] =
@@ -82,7 +74,7 @@ impl Geometry {
     /// two.
     pub(super) fn all() -> Vec<Geometry> {
         let mut all = Vec::new();
-        for (t, table) in TABLES.into_iter().enumerate() {
+        for (t, table) in EntryTable::ALL.into_iter().enumerate() {
             for (d, vm_descriptor) in VM_DESCRIPTORS.into_iter().enumerate() {
                 for (v, vpe_descriptor) in DESCRIPTORS.into_iter().enumerate() {
                     for (c, coherency) in COHERENCIES.into_iter().enumerate() {
@@ -164,7 +156,7 @@ impl Geometry {
 impl fmt::Display for Geometry {
     /// Its name: `first-vmd8-vped4096-noncoherent-3cpu-spi-lpi`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.table.name())?;
+        f.write_str(self.table.words())?;
         match self.vm_descriptor {
             VmDescriptor::None => f.write_str("-novmd")?,
             VmDescriptor::Size(size) => write!(f, "-vmd{}", 1 << size)?,

@@ -14,52 +14,27 @@ use super::case::CaseId;
 use super::geometry::{Found, Geometry, VmDescriptor};
 use super::life::{Line, Scene, Verdict};
 use crate::failure::Outcome;
+use crate::listed::listed;
 use crate::output::{Console, FAINT, HEADING, NAME, PROBLEM, REMARK, count, styled};
 
 /// How many problems are kept, the first by name.
 const KEPT: usize = 50;
 
-/// What can be wrong with a case.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum ProblemKind {
-    Leak,
-    Violation,
-    Panic,
-    NotReusable,
-    Lost,
-    Unexpected,
+listed! {
+    /// What can be wrong with a case: its name, and what it counts.
+    pub(super) ProblemKind: (&'static str, &'static str) {
+        Leak = ("leaks", "blocks and LPIs that were not given back"),
+        Violation = ("violations", "rules broken"),
+        Panic = ("panics", "cases that ended in a panic"),
+        NotReusable = ("not_reusable", "cases after which something did not work again"),
+        Lost = ("lost", "cases in which the bystander lost something"),
+        Unexpected = ("unexpected", "cases in which the library did not say what it should"),
+    }
 }
 
 impl ProblemKind {
-    const ALL: [ProblemKind; 6] = [
-        ProblemKind::Leak,
-        ProblemKind::Violation,
-        ProblemKind::Panic,
-        ProblemKind::NotReusable,
-        ProblemKind::Lost,
-        ProblemKind::Unexpected,
-    ];
-
     const fn name(self) -> &'static str {
-        match self {
-            ProblemKind::Leak => "leaks",
-            ProblemKind::Violation => "violations",
-            ProblemKind::Panic => "panics",
-            ProblemKind::NotReusable => "not_reusable",
-            ProblemKind::Lost => "lost",
-            ProblemKind::Unexpected => "unexpected",
-        }
-    }
-
-    const fn meaning(self) -> &'static str {
-        match self {
-            ProblemKind::Leak => "blocks and LPIs that were not given back",
-            ProblemKind::Violation => "rules broken",
-            ProblemKind::Panic => "cases that ended in a panic",
-            ProblemKind::NotReusable => "cases after which something did not work again",
-            ProblemKind::Lost => "cases in which the bystander lost something",
-            ProblemKind::Unexpected => "cases in which the library did not say what it should",
-        }
+        self.words().0
     }
 }
 
@@ -252,7 +227,7 @@ impl Summary {
                 "  {} {}  {}",
                 styled(style, format!("{:<13}", kind.name().replace('_', " "))),
                 styled(style, format!("{number:>8}")),
-                styled(FAINT, kind.meaning())
+                styled(FAINT, kind.words().1)
             )?;
         }
         let meaning = "cases in which something was held for the hardware's sake, and came back";
@@ -275,7 +250,7 @@ pub(super) fn list(geometries: &[Geometry]) -> Value {
     let report = |geometry: &Geometry| {
         json!({
             "name": geometry.to_string(),
-            "vm_table": geometry.table.name(),
+            "vm_table": geometry.table.words(),
             "vm_descriptor_bytes": match geometry.vm_descriptor {
                 VmDescriptor::None => None,
                 VmDescriptor::Size(size) => Some(1_u64 << size),

@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use gicv5_arch::IntId;
 use gicv5_trace::{Event, Line};
 
+use crate::listed::listed;
+
 /// How many divergences are kept with their history; all are counted.
 pub(super) const KEPT: usize = 20;
 
@@ -14,31 +16,9 @@ const HISTORY: usize = 8;
 /// How many lines are remembered for that; a power of two.
 const REMEMBERED: usize = 1 << 15;
 
-/// An enumeration with words for each of its variants.
-macro_rules! listed {
-    ($(#[$doc:meta])* $name:ident: $words:ty { $($variant:ident = $value:expr,)* }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-        #[repr(u8)]
-        pub(super) enum $name {
-            $($variant,)*
-        }
-
-        impl $name {
-            pub(super) const ALL: [$name; [$($name::$variant),*].len()] = [$($name::$variant),*];
-
-            pub(super) const fn words(self) -> $words {
-                match self {
-                    $($name::$variant => $value,)*
-                }
-            }
-        }
-    };
-}
-
 listed! {
     /// What was compared: its name, and the rule to look at.
-    Check: (&'static str, &'static str) {
+    pub(super) Check: (&'static str, &'static str) {
         RegisterRead = ("register read", "GEN-9"),
         ReservedOffset = ("read of a reserved offset", "GEN-9"),
         IstShape = ("interrupt state table", "IST-28"),
@@ -70,7 +50,7 @@ impl Check {
 listed! {
     /// A known defect of QEMU 11.1, which the rule book lists among the source hazards: its id, for `gicv5 explain`, and what it
     /// is.
-    Defect: (&'static str, &'static str) {
+    pub(super) Defect: (&'static str, &'static str) {
         SpiEnable = ("hazard-1", "disabling an SPI enables it, clearing its pending state sets it"),
         ReadOfCr0 = ("hazard-2", "candidates are re-evaluated when IRS_CR0 is read, not when it is written"),
         PpiMask = ("hazard-3", "PPIs 32 to 63 do not fit the mask for active and pending"),
@@ -90,7 +70,7 @@ impl Defect {
 
 listed! {
     /// Why a line could not be compared.
-    Untold: &'static str {
+    pub(super) Untold: &'static str {
         Identification = "peripheral identification, which each implementation has its own",
         CpuRegister = "follows a write of ICC_CR0_EL1 or ICC_PCR_EL1, which is not traced",
         PpiRegister = "follows a write of a PPI register, which is not traced",

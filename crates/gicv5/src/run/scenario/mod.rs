@@ -20,6 +20,8 @@ use gicv5_hyp::VcpuIndex;
 use gicv5_model::PeIndex;
 use gicv5_model::fault::Fault;
 
+use crate::listed::shown;
+
 pub(crate) use problem::{Problem, Span};
 pub(crate) use read::{LONGEST_FILE, read};
 
@@ -222,20 +224,21 @@ pub(crate) struct FaultSpec {
     pub(crate) fails: Span,
 }
 
-/// What can be counted, about a VM or about everything.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Counter {
-    Injected,
-    Delivered,
-    Merged,
-    Spurious,
-    Doorbells,
-    Switches,
-    Leaks,
-    Violations,
-    Quarantined,
-    Undelivered,
-    Commands,
+shown! {
+    /// What can be counted, about a VM or about everything.
+    pub(crate) Counter {
+        Injected = "injected",
+        Delivered = "delivered",
+        Merged = "merged",
+        Spurious = "spurious",
+        Doorbells = "doorbells",
+        Switches = "switches",
+        Leaks = "leaks",
+        Violations = "violations",
+        Quarantined = "quarantined",
+        Undelivered = "undelivered",
+        Commands = "commands",
+    }
 }
 
 /// What a number is about.

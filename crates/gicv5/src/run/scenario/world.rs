@@ -82,20 +82,7 @@ impl World<'_> {
 
     /// Reads what shall turn out.
     pub(super) fn claim(&self, text: (&str, Span)) -> Result<Claim, Problem> {
-        const COUNTERS: [(&str, Counter); 11] = [
-            ("injected", Counter::Injected),
-            ("delivered", Counter::Delivered),
-            ("merged", Counter::Merged),
-            ("spurious", Counter::Spurious),
-            ("doorbells", Counter::Doorbells),
-            ("switches", Counter::Switches),
-            ("leaks", Counter::Leaks),
-            ("violations", Counter::Violations),
-            ("quarantined", Counter::Quarantined),
-            ("undelivered", Counter::Undelivered),
-            ("commands", Counter::Commands),
-        ];
-        let mut verbs: Vec<&'static str> = COUNTERS.iter().map(|(name, _)| *name).collect();
+        let mut verbs = Counter::ALL.map(Counter::words).to_vec();
         verbs.extend(["latency", "wake-up", "order", "error"]);
         let whole = text.clone();
         let mut words = Sentence::new(text);
@@ -148,7 +135,8 @@ impl World<'_> {
                 let about = self.about(&mut words)?;
                 let relation = words.relation()?;
                 let (number, _) = words.number("count", 0..u64::MAX)?;
-                let counter = COUNTERS.iter().find(|(name, _)| *name == verb).map_or(Counter::Injected, |(_, c)| *c);
+                let counter =
+                    Counter::ALL.into_iter().find(|counter| counter.words() == verb).unwrap_or(Counter::Injected);
                 let whole = matches!(
                     counter,
                     Counter::Leaks
