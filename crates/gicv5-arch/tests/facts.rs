@@ -69,7 +69,7 @@ fn facts() -> &'static RegisterTable {
     gicv5_facts::registers().unwrap()
 }
 
-/// What did not fit so far.
+/// What did not fit so far; at the end that is nothing.
 #[derive(Default)]
 struct Report(Vec<String>);
 
@@ -100,9 +100,12 @@ impl Report {
             }
         }
     }
+}
 
-    fn finish(self) {
-        assert!(self.0.is_empty(), "{} mismatches:\n{}", self.0.len(), self.0.join("\n"));
+impl Drop for Report {
+    fn drop(&mut self) {
+        let said = &self.0;
+        assert!(said.is_empty() || std::thread::panicking(), "{} mismatches:\n{}", said.len(), said.join("\n"));
     }
 }
 
@@ -251,7 +254,7 @@ fn every_entry_of_the_facts_has_a_type_or_a_reason_to_have_none() {
             format!("{name}: the view {view} is not in the facts any more")
         });
     }
-    report.finish();
+    drop(report);
     println!("{checked} of {} entries checked, {left_out} out of scope", facts().registers.len());
     assert_eq!((checked, left_out, facts().registers.len()), (216, 54, 270));
 }
@@ -295,7 +298,7 @@ fn every_field_has_the_name_and_the_bits_of_the_facts() {
             report.say(format!("{place}.{name}: in the types at {msb}:{lsb}, not in the facts"));
         }
     }
-    report.finish();
+    drop(report);
     let all: usize = facts().registers.iter().map(|fact| fact.fields.len()).sum();
     let left_out: usize =
         facts().registers.iter().filter(|fact| is_out_of_scope(fact)).map(|fact| fact.fields.len()).sum();
@@ -357,7 +360,6 @@ fn every_enumerated_value_has_the_number_and_the_meaning_of_the_facts() {
             format!("{register}.{field}: the exception for a number ({reason}) is not needed any more")
         });
     }
-    report.finish();
 }
 
 /// Values to try on a field: what its type must take, what it must refuse.
@@ -446,7 +448,6 @@ fn typed_accessors_touch_exactly_the_bits_that_the_facts_give() {
             report.shorten(before);
         }
     }
-    report.finish();
 }
 
 /// Checks the registers of one frame against the facts of its class.
@@ -509,7 +510,6 @@ fn registers_of_the_frames_are_where_the_facts_put_them() {
         let listed = IrsReg::ALL.iter().any(|register| register.name() == *name);
         report.same(name, "has a known offset", entry.location != Location::Unknown, listed);
     }
-    report.finish();
 }
 
 #[test]
@@ -524,7 +524,6 @@ fn identification_registers_are_those_with_an_identification_s_name() {
             report.same(name, "access of an identification register", Access::RO, register.access());
         }
     }
-    report.finish();
 }
 
 #[test]
@@ -558,7 +557,6 @@ fn a_write_is_reported_by_the_status_register_of_the_facts() {
             register.status().is_some(),
         );
     }
-    report.finish();
 }
 
 #[test]
@@ -617,7 +615,6 @@ fn system_registers_have_the_encoding_and_the_access_of_the_facts() {
     }
     let nobody = SysRegEncoding { op0: 3, op1: 7, crn: 15, crm: 15, op2: 7 };
     assert_eq!(SysReg::with_encoding(nobody), None);
-    report.finish();
 }
 
 #[test]
@@ -654,7 +651,6 @@ fn ppi_registers_are_found_by_bank_and_index() {
     for name in names.filter(|name| name.starts_with("ICC_PPI_") || name.starts_with("ICH_PPI_")) {
         report.must(found.contains(name), || format!("{name}: the facts have it, no lookup finds it"));
     }
-    report.finish();
 }
 
 #[test]
@@ -708,7 +704,7 @@ fn instructions_are_encoded_as_the_facts_say() {
             report.same(name, "op0, op1, CRn, CRm, op2 of its word", numbers, system);
         }
     }
-    report.finish();
+    drop(report);
     // NOP, `dsb sy`, `tlbi vmalle1` and the GIC space with a CRm that nobody uses.
     for word in [0xd503_201f, 0xd503_3f9f, 0xd508_871f, 0xd508_cf1f, 0, u32::MAX] {
         assert_eq!(GicInsn::of_word(word), None, "{word:#x}");
@@ -768,7 +764,6 @@ fn entries_lie_in_memory_little_endian_and_in_the_size_of_the_facts() {
     for fact in facts().named("L2_VMTE") {
         report.same("L2_VMTE", "size in bytes", fact.entry_bytes, Some(entry::L2_VMTE::BYTES as u32));
     }
-    report.finish();
 }
 
 #[test]
@@ -796,7 +791,7 @@ fn a_vm_table_entry_is_its_four_words() {
         let types = info.map(|info| (info.get)(by_accessor[index]));
         report.same(&format!("L2_VMTE.{}", field.name), "value in a sample", Some(field.extract(&words)), types);
     }
-    report.finish();
+    drop(report);
 
     let ones = u64::MAX;
     let written = [
@@ -837,7 +832,6 @@ fn architected_ppis_are_those_of_the_facts() {
         }
     }
     report.same("PPIs", "order", told, types);
-    report.finish();
 }
 
 /// A layout type that belongs to one register.
@@ -923,7 +917,6 @@ fn a_typed_register_is_the_register_of_its_name_and_keeps_every_bit() {
         };
         report.same(declared.name, "is a typed register", expected, typed.contains(declared.name));
     }
-    report.finish();
 }
 
 /// GEN-24, GEN-25: both registers have an encoding, and every bit that they have is one of those that read as one.
