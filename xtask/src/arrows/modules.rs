@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use proc_macro2::{TokenStream, TokenTree};
 use quote::ToTokens;
+use syn::parse::{ParseStream, Parser};
 use syn::visit_mut::{self, VisitMut};
-use syn::{Attribute, Item, Meta, Stmt, UseTree, Visibility};
+use syn::{Attribute, Item, Meta, UseTree, Visibility};
 
 /// The arrows of a crate.
 #[derive(Debug, Default)]
@@ -379,42 +380,24 @@ impl VisitMut for WithoutTests {
     }
 
     fn visit_item_impl_mut(&mut self, block: &mut syn::ItemImpl) {
-        block.items.retain(|item| match item {
-            syn::ImplItem::Fn(item) => holds(&item.attrs),
-            syn::ImplItem::Const(item) => holds(&item.attrs),
-            _ => true,
-        });
+        block.items.retain(is_compiled);
         visit_mut::visit_item_impl_mut(self, block);
     }
 
     fn visit_block_mut(&mut self, block: &mut syn::Block) {
-        block.stmts.retain(|statement| match statement {
-            Stmt::Item(item) => is_compiled(item),
-            Stmt::Local(local) => holds(&local.attrs),
-            Stmt::Macro(made) => holds(&made.attrs),
-            Stmt::Expr(syn::Expr::Block(block), _) => holds(&block.attrs),
-            Stmt::Expr(..) => true,
-        });
+        block.stmts.retain(is_compiled);
         visit_mut::visit_block_mut(self, block);
     }
 }
 
-fn is_compiled(item: &Item) -> bool {
-    holds(match item {
-        Item::Const(item) => &item.attrs,
-        Item::Enum(item) => &item.attrs,
-        Item::ExternCrate(item) => &item.attrs,
-        Item::Fn(item) => &item.attrs,
-        Item::Impl(item) => &item.attrs,
-        Item::Macro(item) => &item.attrs,
-        Item::Mod(item) => &item.attrs,
-        Item::Static(item) => &item.attrs,
-        Item::Struct(item) => &item.attrs,
-        Item::Trait(item) => &item.attrs,
-        Item::Type(item) => &item.attrs,
-        Item::Use(item) => &item.attrs,
-        _ => return true,
-    })
+/// Whether something is compiled, by the attributes that stand before it.
+fn is_compiled(syntax: &impl ToTokens) -> bool {
+    let attributes = |input: ParseStream<'_>| {
+        let attributes = Attribute::parse_outer(input);
+        // What follows them does not matter here.
+        input.parse::<TokenStream>().and(attributes)
+    };
+    attributes.parse2(syntax.to_token_stream()).is_ok_and(|attributes| holds(&attributes))
 }
 
 /// Whether every `cfg` of these holds where neither `test` nor `loom` is set.
