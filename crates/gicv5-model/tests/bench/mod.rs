@@ -220,7 +220,7 @@ impl Bench {
 
     /// A linear IST of 2^14 4-byte entries, valid.
     pub(crate) fn linear_ist(&self) -> ModelBlock {
-        let ist = IstGeometry::linear(14, IstSize::Bytes4).unwrap();
+        let ist = linear(14);
         let block = self.ist_block(ist);
         self.set_ist(IRS, ist, block.address());
         block
@@ -258,8 +258,7 @@ impl Bench {
     /// Enables it and makes it pending.
     pub(crate) fn pend(&self, id: IrsIntId, at: u32, target: u16) {
         self.enable(id, at, target);
-        self.host(PE0).cdpend(id, true);
-        self.host(PE0).gsb_sys();
+        self.host(PE0).set_pending(id, true);
     }
 
     /// The interrupt that ICC_HPPIR_EL1 names.
@@ -341,19 +340,28 @@ impl Bench {
     }
 }
 
-/// Writes a system register, and the write acts.
+/// What software does, with the barrier after which it counts.
 pub(crate) trait Set {
+    /// Writes a system register.
     fn set<R: Register<Reg = SysReg>>(&self, value: R) {
         self.set_raw(R::REG, value.to_bits());
     }
 
     fn set_raw(&self, register: SysReg, value: u64);
+
+    /// Makes an interrupt pending or not, and waits for that.
+    fn set_pending(&self, id: IrsIntId, pending: bool);
 }
 
 impl Set for Pe<'_, ModelPe> {
     fn set_raw(&self, register: SysReg, value: u64) {
         self.write_raw(register, value);
         self.isb();
+    }
+
+    fn set_pending(&self, id: IrsIntId, pending: bool) {
+        self.cdpend(id, pending);
+        self.gsb_sys();
     }
 }
 

@@ -6,7 +6,7 @@ use crate::Pair;
 
 /// An IST in which an entry was stored becomes valid; what software does in between.
 fn publish_by(bench: &Bench, publish: impl FnOnce(&ModelBlock)) -> Vec<Violation> {
-    let linear = IstGeometry::linear(14, IstSize::Bytes4).unwrap();
+    let linear = linear(14);
     let block = bench.ist_block(linear);
     bench.machine.store32(&block, 16, 8);
     publish(&block);
@@ -19,7 +19,7 @@ fn ist_at(offset: u64) -> Vec<Violation> {
     let bench = Bench::with(1, |config| config.memory.size = 0x1_0000);
     let block = bench.block(0x1_0000, 0x1_0000);
     let base = block.address().offset(offset).unwrap();
-    bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), base);
+    bench.set_ist(IRS, linear(14), base);
     bench.said()
 }
 
@@ -29,7 +29,7 @@ fn ist_in_memory_of_nobody(reserved: u64) -> Vec<Violation> {
     config.memory.reserved = reserved;
     let base = config.memory.base;
     let bench = Bench::started(config);
-    bench.set_ist(IRS, IstGeometry::linear(14, IstSize::Bytes4).unwrap(), base);
+    bench.set_ist(IRS, linear(14), base);
     bench.said()
 }
 
@@ -38,7 +38,7 @@ fn small_ist_in(size: u64) -> Vec<Violation> {
     let bench = Bench::non_coherent(128);
     let block = bench.machine.allocate(BlockLayout::new(size, size, PhysAddr::highest(48)).unwrap()).unwrap();
     bench.machine.publish(IRS, &block, 0..size);
-    bench.set_ist(IRS, IstGeometry::linear(4, IstSize::Bytes4).unwrap(), block.address());
+    bench.set_ist(IRS, linear(4), block.address());
     bench.said()
 }
 

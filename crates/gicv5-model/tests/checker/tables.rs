@@ -99,8 +99,7 @@ fn add_vpe(publish: bool, dirty_word: Option<u64>, free: bool) -> Vec<Violation>
     if let Some(word) = dirty_word {
         bench.store(&descriptors, word * 8, 1);
     }
-    let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(descriptors.address()).unwrap());
-    bench.store(&made.vpet.block, 8, entry.raw_value());
+    bench.name_descriptor(&made, descriptors.address());
     if publish {
         bench.map_vpe(1);
     }

@@ -14,10 +14,6 @@ fn structure(owned: StructureKind, block: &ModelBlock, offset: u64) -> Place {
     Place::Structure(block.address().offset(offset).unwrap(), Owner::domain(owned))
 }
 
-fn linear(id_bits: u32) -> IstGeometry {
-    IstGeometry::linear(id_bits, IstSize::Bytes4).unwrap()
-}
-
 #[test]
 fn gen_18_a_second_write_while_a_command_is_under_way() {
     let bench = Bench::with(1, |config| config.command_latency = 5);

@@ -136,11 +136,9 @@ fn set_pending_does_to_the_handling_mode_what_the_switch_says() {
     {
         let bench = Bench::with(1, |config| config.switches.set_pending = switch);
         bench.host(PE0).cdhm(spi(5), HandlingMode::Level);
-        bench.host(PE0).cdpend(spi(5), false);
-        bench.host(PE0).gsb_sys();
+        bench.host(PE0).set_pending(spi(5), false);
         assert_eq!(bench.state(spi(5)).hm(), HandlingMode::Level, "clearing is no edge");
-        bench.host(PE0).cdpend(spi(5), true);
-        bench.host(PE0).gsb_sys();
+        bench.host(PE0).set_pending(spi(5), true);
         assert_eq!(bench.state(spi(5)).hm(), mode);
     }
 }

@@ -407,7 +407,7 @@ fn an_spi_of_one_irs_reaches_a_pe_of_another_and_one_ist_serves_both() {
     assert_eq!(bench.candidate(PE0), Some(spi(40)));
     assert_eq!(bench.candidate(PE1), None);
 
-    let ist = IstGeometry::linear(14, IstSize::Bytes4).unwrap();
+    let ist = linear(14);
     let block = bench.ist_block(ist);
     bench.set_ist(IrsIndex(1), ist, block.address());
     assert!(bench.machine.read::<IRS_IST_BASER>(IRS).valid());
@@ -467,8 +467,7 @@ fn a_wire_makes_a_level_spi_pending_for_as_long_as_it_is_high() {
 fn a_wire_that_does_not_move_is_no_event() {
     let bench = Bench::small();
     bench.machine.set_spi_wire(wire(5), true);
-    bench.host(PE0).cdpend(spi(5), false);
-    bench.host(PE0).gsb_sys();
+    bench.host(PE0).set_pending(spi(5), false);
     bench.machine.set_spi_wire(wire(5), true);
     assert!(!bench.state(spi(5)).pending());
     bench.machine.set_spi_wire(wire(64), true);
@@ -480,20 +479,17 @@ fn a_change_of_the_trigger_mode_samples_the_wire() {
     // SPI-3.
     let bench = Bench::small();
     bench.machine.set_spi_wire(wire(5), true);
-    bench.host(PE0).cdpend(spi(5), false);
-    bench.host(PE0).gsb_sys();
+    bench.host(PE0).set_pending(spi(5), false);
     bench.trigger(5, TriggerMode::Level);
     assert!(bench.state(spi(5)).pending(), "high");
     assert_eq!(bench.state(spi(5)).hm(), HandlingMode::Level);
     bench.trigger(5, TriggerMode::Edge);
     assert!(!bench.state(spi(5)).pending(), "edge with the wire high");
 
-    bench.host(PE0).cdpend(spi(6), true);
-    bench.host(PE0).gsb_sys();
+    bench.host(PE0).set_pending(spi(6), true);
     bench.trigger(6, TriggerMode::Level);
     assert!(!bench.state(spi(6)).pending(), "low");
-    bench.host(PE0).cdpend(spi(6), true);
-    bench.host(PE0).gsb_sys();
+    bench.host(PE0).set_pending(spi(6), true);
     bench.trigger(6, TriggerMode::Edge);
     assert!(bench.state(spi(6)).pending(), "edge with the wire low: nothing");
 }
@@ -513,13 +509,11 @@ fn a_resample_looks_at_the_wire_of_the_spi_it_names() {
     bench.trigger(5, TriggerMode::Level);
     bench.select_spi(IRS, 6);
     bench.machine.set_spi_wire(wire(5), true);
-    bench.host(PE0).cdpend(spi(5), false);
-    bench.host(PE0).gsb_sys();
+    bench.host(PE0).set_pending(spi(5), false);
     bench.machine.write(IRS, IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
     assert!(bench.state(spi(5)).pending());
     bench.machine.set_spi_wire(wire(5), false);
-    bench.host(PE0).cdpend(spi(5), true);
-    bench.host(PE0).gsb_sys();
+    bench.host(PE0).set_pending(spi(5), true);
     bench.machine.write(IRS, IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
     assert!(!bench.state(spi(5)).pending());
 }
@@ -543,8 +537,7 @@ fn a_resampled_edge_spi_with_a_high_wire_does_what_the_switch_says() {
     for (switch, pending) in [(EdgeResample::Clears, false), (EdgeResample::Pends, true)] {
         let bench = Bench::with(1, |config| config.switches.edge_resample = switch);
         bench.machine.set_spi_wire(wire(5), true);
-        bench.host(PE0).cdpend(spi(5), !pending);
-        bench.host(PE0).gsb_sys();
+        bench.host(PE0).set_pending(spi(5), !pending);
         bench.machine.write(IRS, IRS_SPI_RESAMPLER::ZERO.with_spi_id(wire(5)));
         assert_eq!(bench.state(spi(5)).pending(), pending);
         // A low wire is left alone, and so is what a level SPI does.

@@ -4,10 +4,6 @@ use crate::bench::*;
 
 use arbitrary_int::{u3, u4, u5};
 
-fn ist(id_bits: u32) -> IstGeometry {
-    IstGeometry::linear(id_bits, IstSize::Bytes4).unwrap()
-}
-
 /// A machine whose IRS needs entries of this size for ISTs of 16 ID bits.
 fn needing(entry: IstSize) -> MachineConfig {
     let mut config = MachineConfig::new(1, 64);
@@ -55,7 +51,7 @@ fn lpis_are_reachable_while_an_ist_is_valid() {
     assert_eq!(bench.machine.interrupt(lpi(5)), None);
     assert_eq!(bench.machine.ist(), None);
     bench.linear_ist();
-    assert_eq!(bench.machine.ist().map(|(_, geometry)| geometry), Some(ist(14)));
+    assert_eq!(bench.machine.ist().map(|(_, geometry)| geometry), Some(linear(14)));
     bench.pend(lpi((1 << 14) - 1), 3, 0);
     assert_eq!(bench.candidate(PE0), Some(lpi((1 << 14) - 1)));
     assert_eq!(bench.machine.interrupt(lpi(1 << 14)), None);
@@ -130,7 +126,7 @@ fn two_level_ists_of_every_size_keep_each_state_in_its_place() {
 fn active_enabled_and_routed_states_may_be_preset() {
     // ISM-6, IST-22.
     let bench = Bench::eager(2);
-    let block = bench.ist_block(ist(14));
+    let block = bench.ist_block(linear(14));
     let preset = L2_ISTE::ZERO
         .with_active(true)
         .with_enable(true)
@@ -139,7 +135,7 @@ fn active_enabled_and_routed_states_may_be_preset() {
         .with_iaffid(Iaffid::new(1));
     bench.machine.store32(&block, 20, preset.raw_value());
     bench.machine.publish(IRS, &block, 0..64);
-    bench.set_ist(IRS, ist(14), block.address());
+    bench.set_ist(IRS, linear(14), block.address());
     assert_eq!(bench.state(lpi(5)), preset);
     bench.host(PE0).cdpend(lpi(5), true);
     assert_eq!(bench.candidate(PE1), None);
@@ -151,10 +147,10 @@ fn active_enabled_and_routed_states_may_be_preset() {
 fn a_preset_routing_mode_is_ignored_without_one_of_n() {
     // RTE-3.
     let bench = Bench::eager(1);
-    let block = bench.ist_block(ist(14));
+    let block = bench.ist_block(linear(14));
     bench.machine.store32(&block, 20, 1 << 4);
     bench.machine.publish(IRS, &block, 0..64);
-    bench.set_ist(IRS, ist(14), block.address());
+    bench.set_ist(IRS, linear(14), block.address());
     assert_eq!(bench.state(lpi(5)), L2_ISTE::ZERO);
 }
 
@@ -164,12 +160,12 @@ fn a_preset_pending_bit_is_noticed_when_the_switch_says() {
     let pending = L2_ISTE::ZERO.with_pending(true).with_enable(true);
     for switch in [PresetPending::NotNoticed, PresetPending::Noticed] {
         let bench = Bench::eager_with(1, |config| config.switches.preset_pending = switch);
-        let block = bench.ist_block(ist(14));
+        let block = bench.ist_block(linear(14));
         for id in [5, 6, 7, 8] {
             bench.machine.store32(&block, id * 4, pending.raw_value());
         }
         bench.machine.publish(IRS, &block, 0..64);
-        bench.set_ist(IRS, ist(14), block.address());
+        bench.set_ist(IRS, linear(14), block.address());
         assert_eq!(bench.candidate(PE0), None);
         assert_eq!(bench.state(lpi(5)), pending);
         assert_eq!(bench.candidate(PE0), None, "looking from outside is nothing that happens");
@@ -202,8 +198,8 @@ fn the_configuration_is_sampled_when_the_ist_becomes_valid_and_cannot_change_whi
     let bench = Bench::eager(1);
     let block = bench.linear_ist();
     let (cfgr, base) = (bench.machine.read::<IRS_IST_CFGR>(IRS), bench.machine.read::<IRS_IST_BASER>(IRS));
-    let other = bench.ist_block(ist(15));
-    bench.machine.write(IRS, ist(15).cfgr());
+    let other = bench.ist_block(linear(15));
+    bench.machine.write(IRS, linear(15).cfgr());
     bench.command(baser(other.address()).with_valid(true));
     assert_eq!(bench.machine.read::<IRS_IST_CFGR>(IRS), cfgr);
     assert_eq!(bench.machine.read::<IRS_IST_BASER>(IRS), base, "a write of 1 over 1 does nothing");
@@ -214,7 +210,7 @@ fn the_configuration_is_sampled_when_the_ist_becomes_valid_and_cannot_change_whi
     assert_eq!(bench.machine.read::<IRS_IST_BASER>(IRS), base.with_valid(false));
     assert_eq!(bench.machine.load32(&block, 12), L2_ISTE::ZERO.with_enable(true).raw_value());
     // Now both can.
-    bench.set_ist(IRS, ist(15), other.address());
+    bench.set_ist(IRS, linear(15), other.address());
     bench.host(PE0).cden(lpi(1 << 14));
     assert!(bench.state(lpi(1 << 14)).enable());
 }
@@ -223,8 +219,8 @@ fn the_configuration_is_sampled_when_the_ist_becomes_valid_and_cannot_change_whi
 fn a_write_of_valid_in_the_low_half_starts_the_command() {
     // GEN-9, LPI-1.
     let bench = Bench::eager(1);
-    let block = bench.ist_block(ist(14));
-    bench.machine.write(IRS, ist(14).cfgr());
+    let block = bench.ist_block(linear(14));
+    bench.machine.write(IRS, linear(14).cfgr());
     let (frame, offset) = (Frame::config(IRS), IrsReg::IRS_IST_BASER.offset());
     let value = baser(block.address()).with_valid(true).raw_value();
     bench.machine.write32(frame, offset + 4, (value >> 32) as u32);
@@ -260,7 +256,7 @@ fn an_interrupt_taken_before_its_ist_went_is_active_in_memory() {
     bench.host(PE0).cddi(lpi(1).into());
     let left = L2_ISTE::new_with_raw_value(bench.machine.load32(&block, 4));
     assert!(left.active() && !left.pending(), "the deactivation found nothing (INS-11)");
-    bench.set_ist(IRS, ist(14), block.address());
+    bench.set_ist(IRS, linear(14), block.address());
     assert!(bench.state(lpi(1)).active(), "ISM-6");
 }
 
@@ -365,8 +361,8 @@ fn an_ist_whose_withdrawal_had_no_effect_stays_whatever_is_written_then() {
     bench.clear_ist(IRS);
     assert!(bench.machine.read::<IRS_IST_BASER>(IRS).valid());
     assert_eq!(bench.candidate(PE0), Some(lpi(1)));
-    let other = bench.ist_block(ist(14));
-    bench.set_ist(IRS, ist(14), other.address());
+    let other = bench.ist_block(linear(14));
+    bench.set_ist(IRS, linear(14), other.address());
     assert_eq!(bench.state(lpi(1)).priority(), priority(3));
     bench.clear_ist(IRS);
     assert_eq!(bench.candidate(PE0), None);
@@ -468,8 +464,8 @@ fn an_unsupported_level_2_size_is_replaced_by_the_smallest_supported_one() {
 fn base_address_bits_below_the_alignment_are_taken_as_zero() {
     // IST-12, IST-13.
     let bench = Bench::eager(1);
-    let block = bench.ist_block(ist(14));
-    bench.machine.write(IRS, ist(14).cfgr());
+    let block = bench.ist_block(linear(14));
+    bench.machine.write(IRS, linear(14).cfgr());
     bench.command(baser(block.address().offset(64).unwrap()).with_valid(true));
     bench.host(PE0).cden(lpi(3));
     bench.clear_ist(IRS);
@@ -523,7 +519,7 @@ fn a_linear_ist_nowhere_is_an_error_of_code_2_by_every_way_to_an_lpi() {
     // ERR-4.
     for n in 0..3 {
         let bench = Bench::eager(1);
-        bench.set_ist(IRS, ist(14), nowhere());
+        bench.set_ist(IRS, linear(14), nowhere());
         match n {
             0 => bench.host(PE0).cdrcfg(lpi(5)),
             1 => bench.machine.write_set_lpi(IRS, IRS_SETLPIR::ZERO.with_id(Lpi::new(5).unwrap())),
@@ -624,7 +620,7 @@ fn an_error_is_recorded_by_the_irs_of_the_pe_that_met_it() {
     config.switches.effects = Effects::Early;
     let other = config.add_irs();
     let bench = Bench::started(config);
-    bench.set_ist(IRS, ist(14), nowhere());
+    bench.set_ist(IRS, linear(14), nowhere());
     bench.host(PE1).cden(lpi(5));
     assert_eq!(status(&bench), IRS_SWERR_STATUSR::ZERO);
     assert_eq!(bench.machine.read::<IRS_SWERR_STATUSR>(other), recorded(2));
@@ -648,12 +644,12 @@ fn a_coherent_irs_sees_what_a_barrier_has_published() {
     // COH-1, COH-3.
     for barrier in [true, false] {
         let bench = memory(Coherency::Coherent, Eagerness::Strict);
-        let block = bench.ist_block(ist(14));
+        let block = bench.ist_block(linear(14));
         bench.machine.store32(&block, 20, ENABLED.raw_value());
         if barrier {
             bench.machine.barrier();
         }
-        bench.set_ist(IRS, ist(14), block.address());
+        bench.set_ist(IRS, linear(14), block.address());
         assert_eq!(bench.state(lpi(5)).enable(), barrier);
         assert_eq!(bench.said().len(), usize::from(!barrier));
     }
@@ -662,10 +658,10 @@ fn a_coherent_irs_sees_what_a_barrier_has_published() {
 #[test]
 fn a_dsb_of_a_pe_is_a_barrier_of_memory() {
     let bench = memory(Coherency::Coherent, Eagerness::Strict);
-    let block = bench.ist_block(ist(14));
+    let block = bench.ist_block(linear(14));
     bench.machine.store32(&block, 20, ENABLED.raw_value());
     bench.host(PE0).dsb();
-    bench.set_ist(IRS, ist(14), block.address());
+    bench.set_ist(IRS, linear(14), block.address());
     assert!(bench.state(lpi(5)).enable(), "COH-1");
 }
 
@@ -674,7 +670,7 @@ fn an_irs_that_is_not_coherent_sees_what_was_cleaned_to_memory_only() {
     // COH-2, COH-3: barrier, clean, barrier.
     for (clean, barrier, seen) in [(true, true, true), (false, true, false), (true, false, false)] {
         let bench = memory(Coherency::NonCoherent, Eagerness::Strict);
-        let block = bench.ist_block(ist(14));
+        let block = bench.ist_block(linear(14));
         bench.machine.store32(&block, 20, ENABLED.raw_value());
         bench.machine.barrier();
         if clean {
@@ -683,7 +679,7 @@ fn an_irs_that_is_not_coherent_sees_what_was_cleaned_to_memory_only() {
         if barrier {
             bench.machine.barrier();
         }
-        bench.set_ist(IRS, ist(14), block.address());
+        bench.set_ist(IRS, linear(14), block.address());
         assert_eq!(bench.state(lpi(5)).enable(), seen, "clean {clean}, barrier {barrier}");
         assert_eq!(bench.said().len(), usize::from(!seen));
     }

@@ -340,8 +340,7 @@ fn a_vm_taken_away_from_under_a_vpe_leaves_a_pe_that_knows_nothing_of_it() {
         bench.broken_at("RES-23", Place::Vm(VM));
         assert!(bench.host(PE0).read::<ICH_CONTEXTR_EL2>().v(), "V is stale");
         assert_eq!((bench.machine.resident(PE0), bench.virq(PE0)), (None, false));
-        bench.guest(PE0).cdpend(lpi(8), true);
-        bench.guest(PE0).gsb_sys();
+        bench.guest(PE0).set_pending(lpi(8), true);
         bench.put(PE0, Some(31));
         assert!(!bench.rang(VM, VPE0));
     }

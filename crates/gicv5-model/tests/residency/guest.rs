@@ -13,15 +13,13 @@ fn a_guest_works_on_the_interrupts_of_its_own_vm_and_on_no_others() {
         guest.cdpri(lpi(3), priority(4));
         guest.cdaff(lpi(3), affinity(VPE3));
         guest.cdhm(lpi(3), HandlingMode::Level);
-        guest.cdpend(lpi(3), true);
-        guest.gsb_sys();
+        guest.set_pending(lpi(3), true);
         let state = bench.state_in(VM, lpi(3));
         assert!(!state.enable() && state.pending());
         assert_eq!((state.priority(), state.iaffid(), state.hm()), (priority(4), affinity(VPE3), HandlingMode::Level));
         assert_eq!((bench.machine.interrupt(lpi(3)), bench.state_in(OTHER, lpi(3))), (physical, others), "INJ-10");
         guest.cden(lpi(3));
-        guest.cdpend(lpi(3), false);
-        guest.gsb_sys();
+        guest.set_pending(lpi(3), false);
         assert!(bench.state_in(VM, lpi(3)).enable() && !bench.state_in(VM, lpi(3)).pending());
     }
 }
@@ -127,8 +125,7 @@ fn entering_and_leaving_a_guest_lets_what_was_written_act_and_the_outputs_show_i
     let (host, guest) = (bench.host(PE0), bench.guest(PE0));
     host.cdpri(lpi(5), priority(3));
     host.cden(lpi(5));
-    host.cdpend(lpi(5), true);
-    host.gsb_sys();
+    host.set_pending(lpi(5), true);
     assert!(bench.load(PE0, VM, VPE0));
     bench.inject(VM, lpi(1));
     host.write(ICC_CR0_EL1::ZERO);
@@ -332,8 +329,7 @@ fn priority_0_is_an_nmi_to_a_guest_that_wants_it_so() {
     for bench in both_running(1) {
         let guest = bench.guest(PE0);
         guest.cdpri(lpi(1), priority(0));
-        guest.cdpend(lpi(1), true);
-        guest.gsb_sys();
+        guest.set_pending(lpi(1), true);
         assert_eq!(bench.machine.virtual_signals(PE0), Signals { irq: true, fiq: false, nmi: false });
         bench.machine.set_nmi(PE0, true);
         assert!(!bench.machine.virtual_signals(PE0).nmi, "that is the host's");

@@ -92,12 +92,10 @@ fn an_lpi_that_is_a_doorbell_is_no_ipi_and_no_message() {
         let (bench, ..) = VmBench::ready(setting);
         bench.ask(0, 77);
         let send = |id| {
-            bench.host(PE0).cdpend(lpi(id), true);
-            bench.host(PE0).gsb_sys();
+            bench.host(PE0).set_pending(lpi(id), true);
         };
         send(78);
-        bench.host(PE0).cdpend(lpi(77), false);
-        bench.host(PE0).gsb_sys();
+        bench.host(PE0).set_pending(lpi(77), false);
         bench.clean();
         send(77);
         bench.broken_at("DB-14", Place::Insn(PE0, GicInsn::GIC_CDPEND));

@@ -145,12 +145,7 @@ fn descriptors_that_are_not_zero_are_reported() {
     for setting in settings(|_| {}) {
         let mut bench = VmBench::new(setting);
         let made = bench.make_vm(&[0]);
-        let dirty = bench.block(128, 128);
-        bench.store(&dirty, 64, 0xbad);
-        let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(dirty.address()).unwrap());
-        bench.store(&made.vpet.block, 8, entry.raw_value());
-        bench.clean();
-        bench.map_vpe(1);
+        bench.make_dirty_vpe(&made, Some(64));
         bench.broken(&["VPE-8"]);
     }
 }

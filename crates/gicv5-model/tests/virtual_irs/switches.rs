@@ -97,12 +97,10 @@ fn a_doorbell_that_merges_or_is_lost_uses_the_request_up_or_not() {
         let pe = bench.host(PE0);
         bench.select(3);
         // The LPI is pending already (DB-15).
-        pe.cdpend(Lpi::new(77).unwrap().into(), true);
-        pe.gsb_sys();
+        pe.set_pending(Lpi::new(77).unwrap().into(), true);
         bench.command(bench.doorbell(77, true));
         bench.vdpend(lpi(1), true);
-        pe.cdpend(Lpi::new(77).unwrap().into(), false);
-        pe.gsb_sys();
+        pe.set_pending(Lpi::new(77).unwrap().into(), false);
         bench.vdpend(lpi(2), true);
         assert_eq!(bench.rang(77), keeps, "DB-15 {setting:?}");
         // The LPI cannot be reached (DB-16).
@@ -299,11 +297,7 @@ fn a_vpe_whose_descriptor_was_not_zero_has_candidates_or_never_and_its_configura
         }) {
             let mut bench = VmBench::new(setting);
             let made = bench.make_vm(&[3]);
-            let dirty = bench.block(128, 128);
-            bench.store(&dirty, 64, 0xbad);
-            let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(dirty.address()).unwrap());
-            bench.store(&made.vpet.block, 8, entry.raw_value());
-            bench.map_vpe(1);
+            bench.make_dirty_vpe(&made, Some(64));
             bench.broken(&["VPE-8"]);
             let enabled = L2_ISTE::ZERO.with_enable(true).with_iaffid(Iaffid::new(1));
             bench.make_lpi_ist(&[enabled; 4]);
@@ -397,10 +391,7 @@ fn an_interrupt_for_a_vpe_that_is_not_valid_waits_or_is_overlooked_or_is_lost() 
         bench.vdpend(lpi(0), true);
         bench.vdpend(lpi(2), true);
         assert_eq!(bench.candidate_of(3), Some(2), "that of a valid VPE counts");
-        let descriptor = bench.block(128, 128);
-        let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(descriptor.address()).unwrap());
-        bench.store(&made.vpet.block, 8, entry.raw_value());
-        bench.map_vpe(1);
+        bench.make_dirty_vpe(&made, None);
         let waits = switch == InvalidTarget::Waits;
         assert_eq!(bench.candidate_of(1), waits.then_some(0), "VPE-20, INJ-8 {setting:?}");
         bench.map_ist(IrsIntType::Lpi, MapAction::MakeInvalid);
@@ -420,10 +411,7 @@ fn an_overlooked_interrupt_is_noticed_when_it_is_named_again() {
         bench.make_lpi_ist(&[L2_ISTE::ZERO.with_enable(true).with_iaffid(Iaffid::new(1))]);
         bench.vdpend(lpi(0), true);
         bench.save();
-        let descriptor = bench.block(128, 128);
-        let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(descriptor.address()).unwrap());
-        bench.store(&made.vpet.block, 8, entry.raw_value());
-        bench.map_vpe(1);
+        bench.make_dirty_vpe(&made, None);
         assert_eq!(bench.candidate_of(1), None);
         bench.vdpend(lpi(0), true);
         assert_eq!(bench.candidate_of(1), Some(0), "SAVE-10 {setting:?}");
@@ -504,7 +492,7 @@ fn too_many_or_too_few_id_bits_are_clamped_or_the_ist_is_refused() {
                 config.irses[0].idr2 = idr2.with_id_bits(u5::new(16)).with_min_lpi_id_bits(u4::new(10));
             });
             bench.make_vm(&[0]);
-            let geometry = IstGeometry::linear(asked, IstSize::Bytes4).unwrap();
+            let geometry = linear(asked);
             let ist = bench.block(0x80000, 0x80000);
             let word = geometry.vmte_word(ist.address()).unwrap();
             bench.store_vmte_word(2, word.raw_value());

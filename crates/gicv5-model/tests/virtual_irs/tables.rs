@@ -286,7 +286,7 @@ fn software_copies_the_ists_of_a_saved_vm_as_long_as_nothing_changes() {
     for setting in settings(|_| {}) {
         let (mut bench, _, lpis) = VmBench::ready(setting);
         let enabled = L2_ISTE::ZERO.with_enable(true);
-        let spis = bench.make_ist(IrsIntType::Spi, IstGeometry::linear(5, IstSize::Bytes4).unwrap(), &[enabled; 8]);
+        let spis = bench.make_ist(IrsIntType::Spi, linear(5), &[enabled; 8]);
         bench.vdpend(lpi(1), true);
         let spi = IrsIntId::Spi(Spi::new(6).unwrap());
         bench.vdpend(spi, true);
@@ -425,8 +425,7 @@ fn a_command_can_be_written_in_halves_the_one_that_acts_last() {
         assert!(bench.select(0), "M acts when it is written and not again");
         // An ID in each half.
         let descriptor = bench.block(128, 128);
-        let entry = VPETE::ZERO.with_vped_addr(Addr55_3::new(descriptor.address()).unwrap());
-        bench.store(&made.vpet.block, 8, entry.raw_value());
+        bench.name_descriptor(&made, descriptor.address());
         half(&bench, vper, 1);
         assert!(!bench.select(1));
         half(&bench, vper + 4, 1 << 31 | vm);
