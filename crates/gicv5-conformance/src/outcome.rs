@@ -39,29 +39,17 @@ impl From<bool> for Value {
     }
 }
 
-impl From<u8> for Value {
-    fn from(value: u8) -> Value {
-        Value::Number(value.into())
-    }
+macro_rules! numbers {
+    ($($number:ty),*) => {$(
+        impl From<$number> for Value {
+            fn from(value: $number) -> Value {
+                Value::Number(value.into())
+            }
+        }
+    )*};
 }
 
-impl From<u16> for Value {
-    fn from(value: u16) -> Value {
-        Value::Number(value.into())
-    }
-}
-
-impl From<u32> for Value {
-    fn from(value: u32) -> Value {
-        Value::Number(value.into())
-    }
-}
-
-impl From<u64> for Value {
-    fn from(value: u64) -> Value {
-        Value::Number(value)
-    }
-}
+numbers!(u8, u16, u32, u64);
 
 impl From<Option<IntId>> for Value {
     fn from(value: Option<IntId>) -> Value {
