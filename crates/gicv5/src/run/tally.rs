@@ -6,7 +6,7 @@ use gicv5_arch::{IntId, IrsIntId};
 use gicv5_hyp::VcpuIndex;
 
 use super::index::{VcpuAt, VmAt};
-use super::scenario::{About, Counter, Ns, Quantile, Vms};
+use super::scenario::{About, Counter, Ns, Quantile};
 
 /// What is counted of a VM.
 #[derive(Clone, Debug, Default)]
@@ -201,84 +201,56 @@ impl Tally {
         self.vms.iter().map(of).sum()
     }
 
-    fn range(&self, vms: &Vms) -> &[VmTally] {
-        self.vms.get(vms.clone()).unwrap_or(&[])
+    /// The VMs that something is about.
+    fn vms_of(&self, about: &About) -> &[VmTally] {
+        match about {
+            About::Everything => &self.vms,
+            About::Vms(vms) | About::Interrupt(vms, _) | About::Vcpu(vms, _) => {
+                self.vms.get(vms.clone()).unwrap_or(&[])
+            }
+        }
     }
 
     /// A count, if it is one that is counted here.
     pub(super) fn count(&self, counter: Counter, about: &About) -> Option<u64> {
-        let of_vm = |vm: &VmTally| {
-            Some(match counter {
-                Counter::Injected => vm.injected,
-                Counter::Delivered => vm.delivered,
-                Counter::Merged => vm.merged(),
-                Counter::Spurious => vm.spurious,
-                Counter::Doorbells => vm.doorbells,
-                Counter::Switches => vm.switches,
-                _ => return None,
-            })
+        let of_vm = |vm: &VmTally| match (about, counter) {
+            (About::Interrupt(_, id), _) => vm.interrupts.get(id).map_or(Some(0), |interrupt| match counter {
+                Counter::Injected => Some(interrupt.injected),
+                Counter::Delivered => Some(interrupt.delivered),
+                Counter::Merged => Some(interrupt.merged),
+                _ => None,
+            }),
+            (About::Vcpu(_, vcpu), _) => vm.vcpus.get(vcpu).map_or(Some(0), |vcpu| match counter {
+                Counter::Delivered => Some(vcpu.delivered),
+                Counter::Doorbells => Some(vcpu.doorbells),
+                _ => None,
+            }),
+            (_, Counter::Injected) => Some(vm.injected),
+            (_, Counter::Delivered) => Some(vm.delivered),
+            (_, Counter::Merged) => Some(vm.merged()),
+            (_, Counter::Spurious) => Some(vm.spurious),
+            (_, Counter::Doorbells) => Some(vm.doorbells),
+            (_, Counter::Switches) => Some(vm.switches),
+            _ => None,
         };
-        match about {
-            About::Everything => self.vms.iter().map(of_vm).sum(),
-            About::Vms(vms) => self.range(vms).iter().map(of_vm).sum(),
-            About::Interrupt(vms, id) => {
-                let found = self.range(vms).iter().filter_map(|vm| vm.interrupts.get(id));
-                found
-                    .map(|interrupt| match counter {
-                        Counter::Injected => Some(interrupt.injected),
-                        Counter::Delivered => Some(interrupt.delivered),
-                        Counter::Merged => Some(interrupt.merged),
-                        _ => None,
-                    })
-                    .sum()
-            }
-            About::Vcpu(vms, vcpu) => {
-                let found = self.range(vms).iter().filter_map(|vm| vm.vcpus.get(vcpu));
-                found
-                    .map(|vcpu| match counter {
-                        Counter::Delivered => Some(vcpu.delivered),
-                        Counter::Doorbells => Some(vcpu.doorbells),
-                        _ => None,
-                    })
-                    .sum()
-            }
-        }
+        self.vms_of(about).iter().map(of_vm).sum()
     }
 
     /// A point of the distribution of latencies; `None` if nothing was taken.
     pub(super) fn latency(&self, about: &About, quantile: Quantile) -> Option<Ns> {
-        let mut all = Vec::new();
-        match about {
-            About::Interrupt(vms, id) => {
-                for vm in self.range(vms) {
-                    all.extend(vm.interrupts.get(id).iter().flat_map(|interrupt| &interrupt.latencies));
-                }
-            }
-            About::Vms(vms) | About::Vcpu(vms, _) => {
-                for vm in self.range(vms) {
-                    all.extend(vm.interrupts.values().flat_map(|interrupt| &interrupt.latencies));
-                }
-            }
-            About::Everything => {
-                for vm in &self.vms {
-                    all.extend(vm.interrupts.values().flat_map(|interrupt| &interrupt.latencies));
-                }
-            }
-        }
-        point(all, quantile)
+        let is_meant = |id: &IrsIntId| !matches!(about, About::Interrupt(_, other) if other != id);
+        let interrupts = self.vms_of(about).iter().flat_map(|vm| &vm.interrupts).filter(|(id, _)| is_meant(id));
+        point(interrupts.flat_map(|(_, interrupt)| interrupt.latencies.clone()).collect(), quantile)
     }
 
     /// A point of the distribution of the times from a doorbell to residency; `None` if none rang.
     pub(super) fn wake_up(&self, about: &About, quantile: Quantile) -> Option<Ns> {
+        let vms = self.vms_of(about).iter();
         let all = match about {
-            About::Vcpu(vms, vcpu) => {
-                let vcpus = self.range(vms).iter().filter_map(|vm| vm.vcpus.get(vcpu));
-                vcpus.flat_map(|vcpu| vcpu.wake_ups.clone()).collect()
+            About::Vcpu(_, vcpu) => {
+                vms.filter_map(|vm| vm.vcpus.get(vcpu)).flat_map(|vcpu| vcpu.wake_ups.clone()).collect()
             }
-            About::Vms(vms) | About::Interrupt(vms, _) => {
-                self.range(vms).iter().flat_map(|vm| vm.wake_ups.clone()).collect()
-            }
-            About::Everything => self.vms.iter().flat_map(|vm| vm.wake_ups.clone()).collect(),
+            _ => vms.flat_map(|vm| vm.wake_ups.clone()).collect(),
         };
         point(all, quantile)
     }
