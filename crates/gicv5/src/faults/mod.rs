@@ -11,6 +11,8 @@ mod complaint;
 mod expected;
 mod geometry;
 mod life;
+#[cfg(test)]
+mod mistakes;
 mod report;
 #[cfg(test)]
 mod tests;
@@ -21,8 +23,6 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError};
 use std::time::Instant;
 
-use gicv5_hyp::WithLpis;
-use gicv5_model::ModelHost;
 use gicv5_model::config::{DoorbellMask, Switches};
 use gicv5_model::fault::FaultPoint;
 use gicv5_random::Rng;
@@ -35,9 +35,6 @@ use complaint::Phase;
 use geometry::Geometry;
 use life::{Setting, Verdict};
 use report::Tally;
-
-/// The hypervisor that the library is a part of here: the model's host, whose heap may have nothing left, and its LPIs.
-type Board = WithLpis<ModelHost, ModelHost>;
 
 /// The most settings that are drawn by chance in a run.
 const MOST_DRAWN: i64 = 10_000;

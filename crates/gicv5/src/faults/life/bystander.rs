@@ -1,10 +1,9 @@
 //! The bystander: a VM beside the one under test, which must not lose anything.
 
 use gicv5_arch::{IrsIntId, Spi, VpeId};
-use gicv5_hyp::{Host, VcpuIndex, Vm, VmSpec};
+use gicv5_hyp::{Host, Hypervisor, VcpuIndex, Vm, VmSpec};
 
 use super::{Abandoned, Life, PES, Scene};
-use crate::faults::Board;
 
 const BYSTANDER: [VpeId; 1] = [VpeId::new(7)];
 
@@ -12,9 +11,9 @@ fn bystander_spis() -> [Option<IrsIntId>; 2] {
     [1, 2].map(|n| Spi::new(n).ok().map(IrsIntId::Spi))
 }
 
-impl Life<'_> {
+impl<B: Hypervisor + Clone> Life<'_, B> {
     /// A VM that minds its own business. One of its interrupts is pending for the whole time.
-    pub(super) fn bystander<'h>(&mut self, host: &'h Host<Board>) -> Result<Vm<'h, Board>, Abandoned> {
+    pub(super) fn bystander<'h>(&mut self, host: &'h Host<B>) -> Result<Vm<'h, B>, Abandoned> {
         self.at(Scene::Bystander);
         let mut vm = host.new_vm();
         let spec = VmSpec { spis: 32, ..VmSpec::new(&BYSTANDER) };
@@ -37,7 +36,7 @@ impl Life<'_> {
     }
 
     /// While the hardware is stuck with a command, the bystander runs as if nothing was.
-    pub(super) fn look_after(&mut self, host: &Host<Board>, bystander: Option<&Vm<'_, Board>>) {
+    pub(super) fn look_after(&mut self, host: &Host<B>, bystander: Option<&Vm<'_, B>>) {
         if let (true, Some(vm), Some((_, scene))) = (self.stuck, bystander, self.scenes.last().copied()) {
             self.at(Scene::Bystander);
             let lost = self.bystander_runs(host, vm);
@@ -48,7 +47,7 @@ impl Life<'_> {
 
     /// The bystander has its interrupt, can sleep, and is woken by another; and has the first again in the end. What went
     /// wrong, if anything.
-    pub(super) fn bystander_runs(&mut self, host: &Host<Board>, vm: &Vm<'_, Board>) -> Option<String> {
+    pub(super) fn bystander_runs(&mut self, host: &Host<B>, vm: &Vm<'_, B>) -> Option<String> {
         let (pe, vcpu) = (PES[1], VcpuIndex(0));
         let [Some(held), Some(later)] = bystander_spis() else { return None };
         let load = |life: &Self| match life.on(pe, |pe| vm.load(pe, vcpu)) {

@@ -17,6 +17,7 @@ use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_IDR0, IRS_VMT_BASER};
 use gicv5_arch::sysreg::{ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2};
 use gicv5_hal::{Block, BlockLayout, Cookie, IrsExt, IrsIndex, TableMemory};
+use gicv5_hyp::{Hypervisor, WithLpis};
 use gicv5_model::PeIndex;
 use gicv5_model::clock::Tick;
 use gicv5_model::config::Switches;
@@ -29,7 +30,7 @@ use crate::faults::complaint::{After, Cause, Complaint, Phase};
 use crate::faults::geometry::{Found, Geometry};
 
 /// How long the library waits for the IRS, in microseconds, which are ticks of the model.
-const TIMEOUT: u64 = 40;
+pub(super) const TIMEOUT: u64 = 40;
 /// A command that is this late comes in time.
 pub(super) const LATE: u64 = 10;
 /// One that is this late comes after the library has given up.
@@ -118,8 +119,19 @@ impl From<Abandoned> for CutShort {
     }
 }
 
-/// Runs the script with these faults.
+/// Runs the script with these faults. The library is part of a hypervisor that is the model's host, whose heap may have nothing
+/// left, and its LPIs.
 pub(super) fn live(setting: &Setting, faults: &[Planned], tell: bool) -> Result<Verdict, String> {
+    live_on(setting, faults, tell, |model| WithLpis { platform: model.clone(), lpis: model.clone() })
+}
+
+/// The same on a board over the model's host.
+pub(super) fn live_on<B: Hypervisor + Clone>(
+    setting: &Setting,
+    faults: &[Planned],
+    tell: bool,
+    board: impl FnOnce(&ModelHost) -> B,
+) -> Result<Verdict, String> {
     let Setting { geometry, seed, switches } = setting;
     let mut config = geometry.machine(*seed);
     config.switches = *switches;
@@ -150,6 +162,7 @@ pub(super) fn live(setting: &Setting, faults: &[Planned], tell: bool) -> Result<
         setting,
         machine: &machine,
         model: &model,
+        board: board(&model),
         start,
         tell,
         scenes: Vec::new(),
@@ -205,10 +218,11 @@ impl From<Phase> for Scene {
     }
 }
 
-struct Life<'a> {
+struct Life<'a, B> {
     setting: &'a Setting,
     machine: &'a Machine,
     model: &'a ModelHost,
+    board: B,
     start: u64,
     tell: bool,
     /// From which fault point on the script is about what.
@@ -220,7 +234,7 @@ struct Life<'a> {
     verdict: Verdict,
 }
 
-impl Life<'_> {
+impl<B: Hypervisor + Clone> Life<'_, B> {
     fn at(&mut self, scene: impl Into<Scene>) {
         let scene = scene.into();
         let index = self.machine.fault_points_passed() - self.start;

@@ -2,17 +2,15 @@
 
 use gicv5_arch::{IrsIntId, Lpi, Spi, VpeId};
 use gicv5_hal::IrsIndex;
-use gicv5_hyp::{Config, Host, LiveTable, VcpuIndex, Vm, VmSpec};
+use gicv5_hyp::{Config, Host, Hypervisor, LiveTable, VcpuIndex, Vm, VmSpec};
 
 use super::vcpu::self_load;
 use super::{ATTEMPTS, Abandoned, CutShort, Life, PES, Scene, TIMEOUT};
-use crate::faults::Board;
 use crate::faults::complaint::{After, Complaint, Phase};
 use crate::faults::geometry::{EntryTable, Found, Geometry};
 
-impl Life<'_> {
+impl<B: Hypervisor + Clone> Life<'_, B> {
     pub(super) fn all(&mut self) -> Result<(), Abandoned> {
-        let board = Board { platform: self.model.clone(), lpis: self.model.clone() };
         let config = Config {
             contiguous_bytes: self.setting.geometry.contiguous_bytes(),
             timeout: std::time::Duration::from_micros(TIMEOUT),
@@ -24,6 +22,7 @@ impl Life<'_> {
             ..Config::new(IrsIndex(0), 300, 64)
         };
         self.at(Phase::Probe);
+        let board = self.board.clone();
         let host = self.insist(Phase::Probe, || Host::new(board.clone(), &config))?;
         self.at(Phase::BringUp);
         self.insist(Phase::BringUp, || host.bring_up())?;
@@ -37,7 +36,7 @@ impl Life<'_> {
         Ok(())
     }
 
-    pub(super) fn vms(&mut self, host: &Host<Board>) -> Result<(), Abandoned> {
+    pub(super) fn vms(&mut self, host: &Host<B>) -> Result<(), Abandoned> {
         let mut bystander = None;
         if self.setting.geometry.table != EntryTable::First {
             bystander = Some(self.bystander(host)?);
@@ -75,7 +74,7 @@ impl Life<'_> {
     }
 
     /// Empties the quarantine.
-    pub(super) fn settle(&mut self, host: &Host<Board>) -> Result<(), Abandoned> {
+    pub(super) fn settle(&mut self, host: &Host<B>) -> Result<(), Abandoned> {
         self.verdict.quarantined |= {
             let held = host.holdings();
             held.quarantined > 0 || held.quarantined_bytes > 0
@@ -92,10 +91,10 @@ impl Life<'_> {
     /// Everything that happens to the VM under test, from its init to its teardown.
     pub(super) fn under_test<'h>(
         &mut self,
-        host: &'h Host<Board>,
-        vm: &mut Vm<'h, Board>,
+        host: &'h Host<B>,
+        vm: &mut Vm<'h, B>,
         spec: &VmSpec<'_>,
-        bystander: &mut Option<Vm<'h, Board>>,
+        bystander: &mut Option<Vm<'h, B>>,
     ) -> Result<(), Abandoned> {
         for _ in 0..ATTEMPTS {
             self.at(Phase::Init);
@@ -121,12 +120,7 @@ impl Life<'_> {
     }
 
     /// What a VM lives through between its init and its teardown.
-    fn lifetime(
-        &mut self,
-        host: &Host<Board>,
-        vm: &mut Vm<'_, Board>,
-        bystander: &Option<Vm<'_, Board>>,
-    ) -> Result<(), CutShort> {
+    fn lifetime(&mut self, host: &Host<B>, vm: &mut Vm<'_, B>, bystander: &Option<Vm<'_, B>>) -> Result<(), CutShort> {
         let lpis = self.setting.geometry.lpis;
         if lpis {
             self.alive(host, vm, bystander, Phase::CreateIst, |vm| vm.create_lpi_ist(14))?;
@@ -140,9 +134,9 @@ impl Life<'_> {
 
     pub(super) fn end(
         &mut self,
-        host: &Host<Board>,
-        vm: &mut Vm<'_, Board>,
-        bystander: &Option<Vm<'_, Board>>,
+        host: &Host<B>,
+        vm: &mut Vm<'_, B>,
+        bystander: &Option<Vm<'_, B>>,
     ) -> Result<(), Abandoned> {
         self.at(Phase::TearDown);
         match vm.tear_down() {
@@ -159,7 +153,7 @@ impl Life<'_> {
 
     /// The doorbells of a VM that is gone are heard once more, and those of earlier sleeps of the bystander: they wake nobody, not
     /// even a VM that has the ID and the LPIs now (DB-17).
-    pub(super) fn ring_too_late(&mut self, host: &Host<Board>) {
+    pub(super) fn ring_too_late(&mut self, host: &Host<B>) {
         for cookie in self.cookies.clone() {
             if let Some(wake) = host.doorbell(cookie) {
                 self.verdict.not_reusable.push(format!("a doorbell of long ago woke {wake:?}"));
@@ -170,11 +164,11 @@ impl Life<'_> {
     /// Does something with a live VM until it works, or until the VM dies of it and has been torn down.
     pub(super) fn alive<E: Into<Complaint>>(
         &mut self,
-        host: &Host<Board>,
-        vm: &mut Vm<'_, Board>,
-        bystander: &Option<Vm<'_, Board>>,
+        host: &Host<B>,
+        vm: &mut Vm<'_, B>,
+        bystander: &Option<Vm<'_, B>>,
         step: Phase,
-        ask: impl Fn(&Vm<'_, Board>) -> Result<(), E>,
+        ask: impl Fn(&Vm<'_, B>) -> Result<(), E>,
     ) -> Result<(), CutShort> {
         self.at(step);
         for _ in 0..ATTEMPTS {
@@ -199,9 +193,9 @@ impl Life<'_> {
     /// A vCPU runs, sleeps, is woken, and runs again; sleeps again and goes on before its doorbell is handled; and is reset.
     pub(super) fn guest(
         &mut self,
-        host: &Host<Board>,
-        vm: &mut Vm<'_, Board>,
-        bystander: &Option<Vm<'_, Board>>,
+        host: &Host<B>,
+        vm: &mut Vm<'_, B>,
+        bystander: &Option<Vm<'_, B>>,
     ) -> Result<(), CutShort> {
         let Geometry { vcpus, spis, lpis, .. } = self.setting.geometry;
         let vcpu = VcpuIndex(vcpus - 1);
@@ -213,7 +207,7 @@ impl Life<'_> {
             (false, false) => None,
         };
         let model = self.model;
-        let load = move |vm: &Vm<'_, Board>| self_load(model, vm, here, vcpu);
+        let load = move |vm: &Vm<'_, B>| self_load(model, vm, here, vcpu);
         self.alive(host, vm, bystander, Phase::Load, load)?;
         self.open(here, interrupt.into_iter(), vpe);
         self.at(Phase::Idle);

@@ -5,13 +5,12 @@ use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IntId, IrsIntId, Priority, VpeId};
 use gicv5_hal::Pe;
-use gicv5_hyp::{Host, Idle, Pending, VcpuIndex, Vm, Wake};
+use gicv5_hyp::{Host, Hypervisor, Idle, Pending, VcpuIndex, Vm, Wake};
 use gicv5_model::{ModelHost, PeIndex};
 
 use super::{Abandoned, Life, PES};
-use crate::faults::Board;
 
-impl Life<'_> {
+impl<B: Hypervisor + Clone> Life<'_, B> {
     /// Does what no fault makes fail. What went wrong, if anything, ends the script.
     pub(super) fn hold(&mut self, act: impl FnOnce(&mut Self) -> Option<String>) -> Result<(), Abandoned> {
         match act(self) {
@@ -42,21 +41,21 @@ impl Life<'_> {
     }
 
     /// A vCPU with nothing to do goes to sleep. What went wrong, if anything.
-    pub(super) fn sleep(&self, vm: &Vm<'_, Board>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
+    pub(super) fn sleep(&self, vm: &Vm<'_, B>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
         match self.on(pe, |pe| vm.idle(pe, vcpu)) {
             Some(Ok(Idle::Sleep)) => None,
             other => Some(format!("a vCPU with nothing to do was told {other:?} by idle")),
         }
     }
 
-    pub(super) fn put(&self, vm: &Vm<'_, Board>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
+    pub(super) fn put(&self, vm: &Vm<'_, B>, pe: PeIndex, vcpu: VcpuIndex) -> Option<String> {
         match self.on(pe, |pe| vm.put(pe, vcpu)) {
             Some(Ok(())) => None,
             other => Some(format!("a vCPU could not be put: {other:?}")),
         }
     }
 
-    pub(super) fn inject(&self, vm: &Vm<'_, Board>, pe: PeIndex, interrupt: IrsIntId) -> Option<String> {
+    pub(super) fn inject(&self, vm: &Vm<'_, B>, pe: PeIndex, interrupt: IrsIntId) -> Option<String> {
         let injected = self.on(pe, |pe| vm.inject(pe, interrupt.into(), Pending::Set));
         match injected {
             Some(Ok(())) => None,
@@ -65,7 +64,7 @@ impl Life<'_> {
     }
 
     /// The doorbells that are pending anywhere are taken. Whom they wake.
-    pub(super) fn doorbells(&mut self, host: &Host<Board>) -> Vec<Wake> {
+    pub(super) fn doorbells(&mut self, host: &Host<B>) -> Vec<Wake> {
         let (mut cookies, mut woken) = (Vec::new(), Vec::new());
         for pe in PES {
             self.model.take_interrupts(pe, |taken| {
@@ -80,8 +79,8 @@ impl Life<'_> {
     /// After an interrupt was injected into a VM whose vCPU sleeps, its doorbell wakes it. What went wrong, if anything.
     pub(super) fn wake(
         &mut self,
-        host: &Host<Board>,
-        vm: &Vm<'_, Board>,
+        host: &Host<B>,
+        vm: &Vm<'_, B>,
         vcpu: VcpuIndex,
         interrupt: IrsIntId,
     ) -> Option<String> {
@@ -112,9 +111,9 @@ impl Life<'_> {
     }
 }
 
-pub(super) fn self_load(
+pub(super) fn self_load<B: Hypervisor>(
     model: &ModelHost,
-    vm: &Vm<'_, Board>,
+    vm: &Vm<'_, B>,
     pe: PeIndex,
     vcpu: VcpuIndex,
 ) -> Result<(), gicv5_hyp::RunError> {
