@@ -157,6 +157,18 @@ pub trait Bench: Platform {
         let _ = (pe, work);
     }
 
+    /// Whether the bench can execute something [as the kernel of the host](Bench::as_kernel).
+    fn has_kernel(&self) -> bool {
+        false
+    }
+
+    /// Executes one instruction or access as the kernel of an nVHE host on the PE it is called on: at EL1, with HCR_EL2.IMO=0.
+    /// Returns whether it executed: false if it was UNDEFINED or trapped, and then it has done nothing.
+    fn as_kernel(&self, pe: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) -> bool {
+        let _ = (pe, work);
+        false
+    }
+
     /// The virtual interrupt inputs of the PE it is called on: what a guest sees in ISR_EL1.
     fn virtual_signals(&self, pe: &BenchPe<'_, Self>) -> Signals {
         let _ = pe;

@@ -47,6 +47,8 @@ pub struct Features {
     pub virt: bool,
     /// Whether the bench runs guests.
     pub guests: bool,
+    /// Whether the bench runs a host's kernel at EL1.
+    pub kernel: bool,
 }
 
 impl Features {
@@ -73,6 +75,7 @@ impl Features {
             nmi: bench.has_nmi(),
             virt,
             guests: virt && bench.has_guests(),
+            kernel: bench.has_kernel(),
         }
     }
 
@@ -169,6 +172,8 @@ pub enum Need {
     TwoLevelVmTable,
     /// Guests that the bench runs, which implies [`Need::Virt`].
     Guests,
+    /// A host's kernel at EL1 that the bench runs beside guests, which implies [`Need::Guests`].
+    Kernel,
 }
 
 impl Need {
@@ -196,6 +201,7 @@ impl Need {
             Need::Virt => features.virt,
             Need::TwoLevelVmTable => features.virt && features.two_level_vm_table().is_some(),
             Need::Guests => features.guests,
+            Need::Kernel => features.guests && features.kernel,
         }
     }
 }
@@ -222,6 +228,7 @@ impl fmt::Display for Need {
             Need::Virt => f.write_str("virtualisation and LPIs (IRS_IDR0.VIRT, IRS_IDR2.LPI) at EL2"),
             Need::TwoLevelVmTable => f.write_str("two-level VM tables (IRS_IDR3.VMT_LEVELS)"),
             Need::Guests => f.write_str("guests that the bench runs"),
+            Need::Kernel => f.write_str("a host's kernel at EL1 that the bench runs"),
         }
     }
 }

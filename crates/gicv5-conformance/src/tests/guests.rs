@@ -173,6 +173,23 @@ group! { "guests";
         lab.expect_vd_pending(vlpi(9), false)
     }
 
+    /// The kernel of an nVHE host, at EL1 with HCR_EL2.IMO=0, acts on the physical domain and has nothing of EL2.
+    fn kernel_of_the_host_has_nothing_of_el2(lab) rules["GEN-5", "GEN-6"] needs[Need::Kernel] {
+        lab.resident()?;
+        expect("VDPEND executes", false, lab.as_kernel(|kernel| kernel.vdpend(VM, vspi(7), true))?)?;
+        lab.sync();
+        lab.expect_vd_pending(vspi(7), false)?;
+        let context = lab.sysreg(SysReg::ICH_CONTEXTR_EL2);
+        let write = lab.as_kernel(|kernel| kernel.write_raw(SysReg::ICH_CONTEXTR_EL2, 0))?;
+        expect("a write of ICH_CONTEXTR_EL2 executes", false, write)?;
+        expect("ICH_CONTEXTR_EL2", context, lab.sysreg(SysReg::ICH_CONTEXTR_EL2))?;
+        let physical = lab.lpi(5)?;
+        expect("CDPEND executes", true, lab.as_kernel(|kernel| kernel.cdpend(physical.into(), true))?)?;
+        lab.on(0, |pe| { pe.gsb_sys(); 0 })?;
+        lab.expect_vd_pending(vlpi(5), false)?;
+        lab.expect_pending(physical, true)
+    }
+
     /// A guest interrupts another VPE of its VM, which is resident on another PE.
     fn guest_interrupts_another_vpe(lab) rules["INJ-9", "RTE-7", "INS-7"] needs[Need::Guests, Need::Pes(2)] {
         lab.resident()?;

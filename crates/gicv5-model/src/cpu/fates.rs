@@ -12,7 +12,7 @@ impl Cpu {
     #[inline]
     pub(crate) fn readable(&self, level: Level, name: SysReg) -> Result<Register, Fate> {
         match self.register(level, name) {
-            Ok(register) if level == Level::Guest && self.el2().is_some_and(|virt| virt.traps_read(register)) => {
+            Ok(register) if level != Level::Host && self.el2().is_some_and(|virt| virt.traps_read(register)) => {
                 Err(Fate::Traps)
             }
             Ok(register) => Ok(register),
@@ -26,7 +26,7 @@ impl Cpu {
         match self.register(level, name) {
             // Nobody but the hardware writes these.
             Ok(_) if name.info().access == Access::RO => Err(Fate::Undefined),
-            Ok(register) if level == Level::Guest && self.el2().is_some_and(|virt| virt.traps_write(register)) => {
+            Ok(register) if level != Level::Host && self.el2().is_some_and(|virt| virt.traps_write(register)) => {
                 Err(Fate::Traps)
             }
             Ok(register) => Ok(register),
@@ -50,9 +50,13 @@ impl Cpu {
         use gicv5_arch::insn::MinEl;
         match (level, insn.info().min_el) {
             (Level::Host, MinEl::EL1) => Fate::Executes,
-            (_, MinEl::EL3) | (Level::Guest, MinEl::EL2) => Fate::Undefined,
+            (_, MinEl::EL3) | (Level::Kernel | Level::Guest, MinEl::EL2) => Fate::Undefined,
             (Level::Host, MinEl::EL2) if self.virt.is_none() => Fate::Undefined,
             (Level::Host, MinEl::EL2) => Fate::Executes,
+            (Level::Kernel, MinEl::EL1) => match self.el2() {
+                Some(virt) if virt.traps_insn(insn) => Fate::Traps,
+                _ => Fate::Executes,
+            },
             (Level::Guest, MinEl::EL1) => match self.el2() {
                 None => Fate::Undefined,
                 // A barrier is neither native nor legacy.
@@ -68,6 +72,10 @@ impl Cpu {
     pub(crate) fn register(&self, level: Level, name: SysReg) -> Result<Register, Undefined> {
         let register = Register::named(level, name).ok_or(Undefined)?;
         let needs_el2 = level == Level::Guest || register.belongs_to_el2();
+        // ICC_SRE_EL1 is there with EL2, and not EL2's.
+        if level == Level::Kernel && register.belongs_to_el2() && register != Register::Sre1 {
+            return Err(Undefined);
+        }
         match self.el2() {
             None if needs_el2 => Err(Undefined),
             // A legacy guest has no native register (INS-21). The feature register is no register of the interface, and

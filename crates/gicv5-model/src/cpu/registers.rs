@@ -89,7 +89,7 @@ impl Register {
     pub(crate) fn named(level: Level, name: SysReg) -> Option<Register> {
         let [host, guest] = &*NAMED;
         let table = match level {
-            Level::Host => host,
+            Level::Host | Level::Kernel => host,
             Level::Guest => guest,
         };
         table.get(name as usize).copied().flatten()
@@ -101,8 +101,8 @@ impl Register {
             (Level::Guest, Reached::Via(twin)) => (twin, Side::Virtual, View::Guest),
             (Level::Guest, _) => (name, Side::Virtual, View::Guest),
             // The name leads there only from a guest.
-            (Level::Host, Reached::Via(_)) => return None,
-            (Level::Host, _) => (name, Side::Physical, View::Physical),
+            (Level::Host | Level::Kernel, Reached::Via(_)) => return None,
+            (Level::Host | Level::Kernel, _) => (name, Side::Physical, View::Physical),
         };
         Some(match name {
             SysReg::ICC_APR_EL1 => Register::Apr(side),

@@ -27,7 +27,7 @@ impl MachineState {
         let info = insn.info();
         let xt = if info.form == Form::Operand { xt } else { 0 };
         let result = match self.fate_of_insn(pe, level, insn) {
-            Fate::Executes if level == Level::Host && info.min_el == MinEl::EL1 => {
+            Fate::Executes if level != Level::Guest && info.min_el == MinEl::EL1 => {
                 self.issue(pe, level, Acted::Physical, insn, xt)
             }
             Fate::Executes => {
@@ -315,7 +315,7 @@ impl MachineState {
             None => ICC_ICSR_EL1::ZERO.with_f(true),
         };
         let asker = match (by, on) {
-            (Level::Host, _) => Some(Asker::Host),
+            (Level::Host | Level::Kernel, _) => Some(Asker::Host),
             (Level::Guest, Acted::Virtual(Some((vm, vpe)))) => Some(Asker::Vpe(vm, vpe)),
             (Level::Guest, _) => None,
         };

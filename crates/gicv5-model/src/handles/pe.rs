@@ -10,9 +10,10 @@ use crate::words::cpu::{Fate, Level};
 use crate::words::event::{Barrier, Event};
 use crate::words::ids::PeIndex;
 
-/// Whoever executes on one PE of a machine: the host at EL2 ([`Machine::pe`]), or a guest at EL1 ([`ModelPe::guest`]).
+/// Whoever executes on one PE of a machine: the host at EL2 ([`Machine::pe`]), its kernel at EL1 ([`ModelPe::kernel`]), or a guest
+/// at EL1 ([`ModelPe::guest`]).
 ///
-/// When the other one executes next, that is an exception entry or return: it synchronises the context as an ISB does, and
+/// When another one executes next, that is an exception entry or return: it synchronises the context as an ISB does, and
 /// completes no effect of an instruction but that of a deactivated PPI.
 #[derive(Clone, Debug)]
 pub struct ModelPe {
@@ -56,6 +57,14 @@ impl ModelPe {
     #[must_use]
     pub fn guest(&self) -> ModelPe {
         ModelPe { level: Level::Guest, ..self.clone() }
+    }
+
+    /// The kernel of the host on this PE, at EL1 with HCR_EL2.IMO=0 under a hypervisor that is alone at EL2 (nVHE): it has the
+    /// physical interface as the host has it, and nothing of EL2 (GEN-5, GEN-6). What traps or is UNDEFINED is not executed, as
+    /// for [`guest`](Self::guest).
+    #[must_use]
+    pub fn kernel(&self) -> ModelPe {
+        ModelPe { level: Level::Kernel, ..self.clone() }
     }
 
     /// What becomes of a read of a register.

@@ -156,7 +156,7 @@ impl Now {
             Event::Level { pe, level: Level::Guest } => {
                 self.in_guest.insert(pe);
             }
-            Event::Level { pe, level: Level::Host } => {
+            Event::Level { pe, level: Level::Host | Level::Kernel } => {
                 self.in_guest.remove(&pe);
             }
             _ => {}

@@ -47,6 +47,9 @@ impl CpuConfig {
 pub enum Level {
     /// The host, at EL2: its current domain is the physical one (GEN-5).
     Host,
+    /// The kernel of a host whose hypervisor alone is at EL2 (nVHE), at EL1 with HCR_EL2.IMO=0: its current domain is the
+    /// physical one too (GEN-5), but nothing of EL2 is in its reach (GEN-6).
+    Kernel,
     /// A guest, at EL1 with HCR_EL2.IMO=1: its current domain is the virtual one, unless ICH_VCTLR_EL2.V3=1 (GEN-5).
     Guest,
 }

@@ -204,7 +204,7 @@ fn a_question_about_nobody_fails_or_leaves_the_old_answer() {
         let old = ICC_ICSR_EL1::ZERO.with_enabled(true).with_priority(priority(9));
         for level in [Level::Host, Level::Guest] {
             let (pe, insn) = match level {
-                Level::Host => (bench.host(PE0), GicInsn::GIC_VDRCFG),
+                Level::Host | Level::Kernel => (bench.host(PE0), GicInsn::GIC_VDRCFG),
                 Level::Guest => (bench.guest(PE0), GicInsn::GIC_CDRCFG),
             };
             pe.set(old);
@@ -605,4 +605,55 @@ fn when_a_guest_s_instructions_act_is_a_chance_that_nobody_else_has_a_part_in() 
         assert!(alone.contains(&both), "{both:?} happens");
     }
     assert_eq!(alone, early(true));
+}
+
+#[test]
+fn the_kernel_of_an_nvhe_host_has_the_physical_interface_and_nothing_of_el2() {
+    // GEN-5, GEN-6: at EL1 with HCR_EL2.IMO=0.
+    let bench = GuestBench::running(config(1));
+    let host = bench.machine.pe(PE0).unwrap();
+    let kernel = host.kernel();
+    for register in SysReg::ALL {
+        let of_el2 = register.name().ends_with("_EL2");
+        let expected = |fate| if of_el2 { Fate::Undefined } else { fate };
+        assert_eq!(kernel.fate_of_read(*register), expected(host.fate_of_read(*register)), "a read of {register}");
+        assert_eq!(kernel.fate_of_write(*register), expected(host.fate_of_write(*register)), "a write of {register}");
+    }
+    for insn in GicInsn::ALL {
+        let expected = match insn.info().min_el {
+            gicv5_arch::insn::MinEl::EL1 => Fate::Executes,
+            _ => Fate::Undefined,
+        };
+        assert_eq!(kernel.fate_of_insn(*insn), expected, "{insn}");
+    }
+    let pe = Pe::new(&kernel);
+    // Its domain is the physical one, although a VPE is resident.
+    pe.cdpend(spi(5), true);
+    pe.gsb_sys();
+    assert!(bench.machine.interrupt(spi(5)).unwrap().pending());
+    assert!(!bench.machine.virtual_interrupt(VM, spi(5)).unwrap().pending());
+    bench.clean();
+    // What is not defined there is reported and does nothing.
+    pe.vdpend(VM, spi(6), true);
+    pe.gsb_sys();
+    bench.broken(&["CPU-1"]);
+    assert!(!bench.machine.virtual_interrupt(VM, spi(6)).unwrap().pending());
+    let context = host.read_sysreg(SysReg::ICH_CONTEXTR_EL2);
+    pe.write_raw(SysReg::ICH_CONTEXTR_EL2, 0);
+    pe.isb();
+    bench.broken(&["CPU-1"]);
+    assert_eq!(host.read_sysreg(SysReg::ICH_CONTEXTR_EL2), context);
+}
+
+#[test]
+fn what_the_hypervisor_has_trapped_traps_from_its_own_kernel_too() {
+    // INS-20: Linux lets nothing trap before it leaves EL2.
+    let bench = GuestBench::new(config(1));
+    let kernel = bench.machine.pe(PE0).unwrap().kernel();
+    bench.host(PE0).set(ICH_HFGITR_EL2::ZERO);
+    bench.host(PE0).set(ICH_HFGRTR_EL2::ZERO);
+    bench.host(PE0).set(ICH_HFGWTR_EL2::ZERO);
+    assert_eq!(kernel.fate_of_insn(GicInsn::GIC_CDPEND), Fate::Traps);
+    assert_eq!(kernel.fate_of_read(SysReg::ICC_CR0_EL1), Fate::Traps);
+    assert_eq!(kernel.fate_of_write(SysReg::ICC_CR0_EL1), Fate::Traps);
 }

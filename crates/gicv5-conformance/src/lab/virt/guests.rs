@@ -20,6 +20,28 @@ impl<B: Bench> Lab<'_, B> {
     /// [`Failure::Stopped`](crate::Failure::Stopped).
     pub fn as_guest(&self, pe: usize, work: impl Fn(&BenchPe<'_, B>) -> u64 + Sync) -> Result<u64, Failure> {
         let bench = self.bench();
+        self.let_nothing_trap(pe)?;
+        self.on(pe, |pe| {
+            let mut answer = 0;
+            bench.as_guest(pe, &mut |guest| answer = work(guest));
+            answer
+        })
+    }
+
+    /// Executes one instruction or access as the kernel of an nVHE host on PE 0, where nothing traps. Returns whether it
+    /// executed.
+    ///
+    /// # Errors
+    ///
+    /// As for [`as_guest`](Self::as_guest).
+    pub fn as_kernel(&self, work: impl Fn(&BenchPe<'_, B>) + Sync) -> Result<bool, Failure> {
+        let bench = self.bench();
+        self.let_nothing_trap(0)?;
+        self.on(0, |pe| u64::from(bench.as_kernel(pe, &mut |kernel| work(kernel)))).map(|executed| executed != 0)
+    }
+
+    /// Lets EL1 do on a PE whatever it may do by itself.
+    fn let_nothing_trap(&self, pe: usize) -> Result<(), Failure> {
         self.run_on(pe, |pe| {
             pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
             pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
@@ -34,11 +56,7 @@ impl<B: Bench> Lab<'_, B> {
             let mask = fields_mask(fields);
             expect("what does not trap", mask, self.on(pe, |pe| pe.read_raw(register))? & mask)?;
         }
-        self.on(pe, |pe| {
-            let mut answer = 0;
-            bench.as_guest(pe, &mut |guest| answer = work(guest));
-            answer
-        })
+        Ok(())
     }
 
     /// Has the guest on a PE acknowledge, and wants it to get this.

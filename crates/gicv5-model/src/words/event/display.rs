@@ -226,6 +226,7 @@ impl fmt::Display for Event {
                 write!(f, "{} {outcome}", command(*irs, *register, *value))
             }
             Event::Level { pe, level: Level::Guest } => write!(f, "{pe} enters its guest"),
+            Event::Level { pe, level: Level::Kernel } => write!(f, "{pe} enters the kernel of its host"),
             Event::Level { pe, level: Level::Host } => write!(f, "{pe} returns to the host"),
             Event::ResidencyFailed { pe, vm, vpe } => {
                 write!(f, "{vm} {vpe} cannot become resident on {pe}, which has no resident VPE now")
@@ -429,6 +430,7 @@ mod tests {
             (signal(Signal::VirtualIrq, false), "vIRQ of PE 2 is deasserted"),
             (signal(Signal::VirtualNmi, false), "vNMI of PE 2 is deasserted"),
             (Event::Level { pe: PE, level: Level::Guest }, "PE 2 enters its guest"),
+            (Event::Level { pe: PE, level: Level::Kernel }, "PE 2 enters the kernel of its host"),
             (Event::Level { pe: PE, level: Level::Host }, "PE 2 returns to the host"),
             (resident(true), "VM 3 VPE 4 becomes resident on PE 2"),
             (resident(false), "VM 3 VPE 4 leaves PE 2"),
