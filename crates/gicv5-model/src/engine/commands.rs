@@ -229,6 +229,7 @@ impl MachineState {
             wire.kept = state;
         }
         wire.vm = vm;
+        wire.left = false;
         if vm.is_none() {
             let kept = std::mem::take(&mut wire.kept);
             let _ = self.update(spi.into(), |_| kept);

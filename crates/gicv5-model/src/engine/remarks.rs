@@ -1,7 +1,7 @@
 //! What is legal and almost surely wrong: the checker remarks on it, and no rule is broken.
 
 use gicv5_arch::insn::{GicInsn, IntIdOperand, VmPendingOperand};
-use gicv5_arch::{Iaffid, IrsIntId, Lpi, VpeId};
+use gicv5_arch::{Iaffid, IrsIntId, Lpi, VmId, VpeId};
 
 use crate::engine::pe_state::Effect;
 use crate::engine::state::MachineState;
@@ -35,6 +35,22 @@ impl MachineState {
         let routed = if matches!(insn, GicInsn::GIC_CDEN | GicInsn::GIC_VDEN) { "enabled with" } else { "routed to" };
         self.report
             .remark(rules::RTE_4, place, 0, 0, || format!("{id} is {routed} a target that is missing: {missing}"));
+    }
+
+    /// A VM becomes invalid: what is assigned to it outlives it from now on.
+    pub(super) fn leave_spis(&mut self, vm: VmId) {
+        self.wires.iter_mut().filter(|wire| wire.vm == Some(vm)).for_each(|wire| wire.left = true);
+    }
+
+    /// Looks for an SPI that was assigned to an earlier VM with the ID of a new one (SPI-13).
+    pub(super) fn judge_spis(&mut self, vm: VmId) {
+        if let Some(spi) = self.wires.iter().position(|wire| wire.vm == Some(vm) && wire.left) {
+            self.report.remark(rules::SPI_13, Place::Vm(vm), 0, 0, || {
+                format!(
+                    "the VM is made valid while SPI {spi}, which was assigned to an earlier one with its ID, still is"
+                )
+            });
+        }
     }
 
     /// Looks for an instruction under way on any PE that names what is taken away or given anew (LIFE-26).

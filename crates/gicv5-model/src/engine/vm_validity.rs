@@ -51,6 +51,7 @@ impl MachineState {
         let (state, vmte) = Vm::adopt(&mut side, (virt.table?, entry), vm, irs, &config.switches, rng)?;
         let entries = state.vpe_entries();
         virt.vms.insert(vm, state);
+        self.judge_spis(vm);
         self.judge_under_way(Place::Vm(vm), "the VM is made valid", |space, _| space == Space::Vm(vm));
         // What the entry says is valid already becomes valid with the VM (IST-3, VM-7, VM-8).
         for int_type in INT_TYPES.into_iter().filter(|int_type| vmte.ist(*int_type).ist_valid()) {
@@ -68,6 +69,7 @@ impl MachineState {
     /// A VM becomes invalid: its state goes back to memory, its VPEs are resident nowhere, its memory is software's
     /// (VM-2, VM-6, VM-7).
     pub(super) fn withdraw_vm(&mut self, vm: VmId) {
+        self.leave_spis(vm);
         self.judge_under_way(Place::Vm(vm), "the VM is made invalid", |space, _| space == Space::Vm(vm));
         let switches = self.config.switches.vm;
         for int_type in INT_TYPES {

@@ -124,6 +124,7 @@ rules! {
     LIFE_26 "LIFE-26",
     RTE_4 "RTE-4",
     SPI_11 "SPI-11",
+    SPI_13 "SPI-13",
 }
 
 /// A rule of the model's own: the architecture does not know it.

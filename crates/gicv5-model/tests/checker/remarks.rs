@@ -22,6 +22,23 @@ fn give_spi(enabled: bool) -> Vec<Violation> {
     remarks(&bench.machine)
 }
 
+/// An SPI is given to a VM, which is made invalid; whether the SPI is taken back or not, a VM with its ID is made.
+fn next_vm(take_back: bool) -> Vec<Violation> {
+    let bench = GuestBench::new(config(2));
+    bench.select_spi(IRS, 5);
+    bench.command(IRS_SPI_VMR::ZERO.with_virt(true).with_vm_id(VM));
+    bench.host(PE0).vdpend(VM, spi(5), false);
+    bench.host(PE0).gsb_sys();
+    bench.map_vm(VM, MapAction::MakeInvalid);
+    if take_back {
+        bench.command(IRS_SPI_VMR::ZERO);
+    }
+    bench.map_vm(VM, MapAction::MakeValid);
+    // The descriptors of its VPEs are as the IRS has left them (VPE-8).
+    let _ = bench.machine.take_violations();
+    remarks(&bench.machine)
+}
+
 /// An SPI is routed to a PE.
 fn route(target: impl FnOnce(&Bench) -> Iaffid) -> Vec<Violation> {
     let bench = Bench::with(2, |_| {});
@@ -52,6 +69,11 @@ pub(crate) const PAIRS: &[Pair] = &[
         rule: "SPI-11",
         breaks: ("an SPI is given to a VM while it is enabled", || give_spi(true)),
         nearly: ("an SPI is given to a VM while it is pending", || give_spi(false)),
+    },
+    Pair {
+        rule: "SPI-13",
+        breaks: ("a VM gets the ID of one whose SPI was not taken back", || next_vm(false)),
+        nearly: ("a VM gets the ID of one whose SPI was taken back", || next_vm(true)),
     },
     Pair {
         rule: "RTE-4",
