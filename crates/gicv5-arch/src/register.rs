@@ -77,8 +77,9 @@ macro_rules! frame {
 
         $(#[$fmeta])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[repr(u16)]
         pub enum $frame {
-            $($(#[$meta])* $name,)*
+            $($(#[$meta])* $name = $offset,)*
         }
 
         impl $frame {
@@ -107,14 +108,19 @@ macro_rules! frame {
 
             /// Byte offset from the start of the frame.
             #[must_use]
+            #[inline]
             pub const fn offset(self) -> u16 {
-                self.info().offset
+                self as u16
             }
 
             /// Width in bits, 32 or 64.
             #[must_use]
+            #[inline]
             pub const fn width(self) -> u8 {
-                self.info().width
+                // Not through the description, whose names a driver need not link.
+                match self {
+                    $($frame::$name => $raw::BITS as u8,)*
+                }
             }
 
             /// How software may access it.

@@ -83,16 +83,19 @@ pub trait Irs: Sync {
 /// Access to the registers by type and by name.
 pub trait IrsExt: Irs {
     /// Reads a register of the configuration frame.
+    #[inline]
     fn read<R: Register<Reg = IrsReg>>(&self, irs: IrsIndex) -> R {
         R::from_bits(self.read_raw(irs, R::REG))
     }
 
     /// Writes a register of the configuration frame.
+    #[inline]
     fn write<R: Register<Reg = IrsReg>>(&self, irs: IrsIndex, value: R) {
         self.write_raw(irs, R::REG, value.to_bits());
     }
 
     /// Reads a register of the configuration frame by its name; 32-bit registers fill the low half.
+    #[inline]
     fn read_raw(&self, irs: IrsIndex, register: IrsReg) -> u64 {
         match register.width() {
             64 => self.read64(Frame::config(irs), register.offset()),
@@ -101,6 +104,7 @@ pub trait IrsExt: Irs {
     }
 
     /// Writes a register of the configuration frame by its name; 32-bit registers take the low half.
+    #[inline]
     fn write_raw(&self, irs: IrsIndex, register: IrsReg, value: u64) {
         match register.width() {
             64 => self.write64(Frame::config(irs), register.offset(), value),
@@ -117,6 +121,7 @@ pub trait IrsExt: Irs {
     /// write that takes time (GEN-18); [`IrsReg::status`] tells which register to ask.
     ///
     /// Returns the whole register too, for its other bits and for error messages.
+    #[inline]
     fn is_idle(&self, irs: IrsIndex, status: Status) -> (bool, u64) {
         let value = self.read_raw(irs, status.register);
         (value & u64::from(status.idle) != 0, value)
