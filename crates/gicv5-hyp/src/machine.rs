@@ -1,6 +1,7 @@
 //! What stays the same from the probe to the end, and the way to the IRSs.
 
 use alloc::boxed::Box;
+use core::sync::atomic::AtomicBool;
 
 use gicv5_hal::IrsIndex;
 
@@ -20,6 +21,9 @@ pub(crate) struct Machine<H: Hypervisor> {
     /// The other IRSs of the domain.
     pub(crate) others: Box<[IrsIndex]>,
     pub(crate) ports: Ports<H::Locks>,
+    /// The VPE that is selected may be valid and have no doorbell yet, because its settings were not finished: a selection that
+    /// has no effect would look as if it had one. The owner of the port of VPEs changes it.
+    pub(crate) fresh_vpe_selected: AtomicBool,
     pub(crate) limits: Limits,
     pub(crate) contiguous_bytes: u64,
     pub(crate) live_table: LiveTable,

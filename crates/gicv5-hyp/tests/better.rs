@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{IRS, Lab, SHAPES, SPEC, Shape, VPES, assert_clean, live, selects_nothing, vpes};
+use common::{IRS, Lab, SHAPES, SPEC, Shape, VPES, assert_clean, live, vpes};
 use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_arch::irs::{IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg};
 use gicv5_arch::values::Structure;
@@ -17,7 +17,7 @@ use gicv5_hyp::{
     ProbeError, ReclaimError, ShutDownError, TearDownCause, TearDownError, VcpuIndex, VmSpec, VmState,
 };
 use gicv5_model::PeIndex;
-use gicv5_model::fault::{Fault, Request};
+use gicv5_model::fault::{Fault, FaultPoint, Request};
 
 const TWO_LEVEL: Shape = SHAPES[1];
 
@@ -62,10 +62,8 @@ fn a_failed_init_cleans_up_by_itself_and_may_be_tried_again() {
         let of_init = points.iter().rposition(|point| command(IrsReg::IRS_VMAP_VISTR)(&point.request)).unwrap();
         for point in &points[..=of_init] {
             for fault in [Fault::Refused, Fault::Ignored, Fault::Invalid] {
-                // A selection of nothing that selects nothing does what it should.
-                let harmless = command(IrsReg::IRS_VPE_CR0)(&point.request)
-                    || fault == Fault::Invalid && selects_nothing(&point.request);
-                if !point.request.kind().can_have(fault) || harmless {
+                // Without 1-of-N routing IRS_VPE_CR0 means nothing.
+                if !point.request.kind().can_have(fault) || command(IrsReg::IRS_VPE_CR0)(&point.request) {
                     continue;
                 }
                 lab.machine.plan_fault(lab.machine.fault_points_passed() + point.index - start, fault);
@@ -567,7 +565,7 @@ fn a_command_that_is_slow_but_in_time_is_waited_for_and_counted() {
     let after = host.counters();
     assert!(after.longest_wait >= Duration::from_micros(100), "{after:?}");
     assert_eq!((before.timed_out, after.timed_out), (0, 0));
-    assert_eq!(after.commands - before.commands, 1 + 3 * 5 + 1, "VMAP_VMR, five for each VPE, VMAP_VISTR");
+    assert_eq!(after.commands - before.commands, 1 + 3 * 4 + 1, "VMAP_VMR, four for each VPE, VMAP_VISTR");
     lab.machine.fault_next(Fault::Late(250));
     vm.tear_down().unwrap_err();
     assert_eq!(host.counters().timed_out, 1);
@@ -588,14 +586,14 @@ fn a_vm_costs_no_more_register_accesses_than_the_hardware_asks_for() {
     let vcpus = VPES.len() as u64;
     let of_init = accesses(&mut || vm.init(&SPEC).unwrap());
     let expected = [
-        // Before the VMAP_VMR, each VMAP_VPER and the VMAP_VISTR; and after.
-        (IrsReg::IRS_VMT_STATUSR, 2 * (1 + vcpus + 1), 0),
-        // Nothing is selected first, so that V is about the selection that follows.
-        (IrsReg::IRS_VPE_SELR, 0, 2 * vcpus),
-        (IrsReg::IRS_VPE_DBR, vcpus, vcpus),
+        // Before the VMAP_VMR and the VMAP_VISTR; and after them and each VMAP_VPER.
+        (IrsReg::IRS_VMT_STATUSR, 2 + 2 + vcpus, 0),
+        (IrsReg::IRS_VPE_SELR, 0, vcpus),
+        // That the VPE selected is the fresh one, and that it has its doorbell.
+        (IrsReg::IRS_VPE_DBR, 2 * vcpus, vcpus),
         // Read back only where 1-of-N gives it a meaning.
         (IrsReg::IRS_VPE_CR0, 0, vcpus),
-        (IrsReg::IRS_VPE_STATUSR, 5 * vcpus, 0),
+        (IrsReg::IRS_VPE_STATUSR, 4 * vcpus, 0),
         (IrsReg::IRS_VMAP_VMR, 0, 1),
         (IrsReg::IRS_VMAP_VISTR, 0, 1),
         (IrsReg::IRS_VMAP_VPER, 0, vcpus),
@@ -603,4 +601,31 @@ fn a_vm_costs_no_more_register_accesses_than_the_hardware_asks_for() {
     assert_eq!(of_init, expected);
     let of_teardown = accesses(&mut || vm.tear_down().unwrap());
     assert_eq!(of_teardown, [(IrsReg::IRS_VMT_STATUSR, 2, 0), (IrsReg::IRS_VMAP_VMR, 0, 1)]);
+}
+
+/// VPE-7, VPE-21.
+#[test]
+fn vpe_descriptors_lie_side_by_side_in_as_few_blocks_as_the_host_can_give() {
+    // Descriptors of 256 bytes.
+    let shape = SHAPES[3];
+    for (vcpus, contiguous_bytes, blocks) in
+        [(1, 4096, 1), (16, 4096, 1), (17, 4096, 2), (33, 4096, 3), (33, 0x1_0000, 1), (300, 0x1_0000, 2)]
+    {
+        let lab = shape.lab();
+        let host = Host::new(lab.clone(), &Config { contiguous_bytes, ..shape.host_config() }).unwrap();
+        host.bring_up().unwrap();
+        let vpes: Vec<_> = (0..vcpus).map(|n| VpeId::new(3 * n)).collect();
+        let mut vm = host.new_vm();
+        vm.init(&VmSpec::new(&vpes)).unwrap();
+        vm.tear_down().unwrap();
+        lab.machine.record_fault_points();
+        vm.init(&VmSpec::new(&vpes)).unwrap();
+        let tables = |point: &FaultPoint| matches!(point.request, Request::Table { .. });
+        let tables = lab.machine.take_fault_points().iter().filter(|point| tables(point)).count();
+        assert_eq!(tables, 2 + blocks, "the VM descriptor, the VPE table and {vcpus} VPE descriptors");
+        vm.tear_down().unwrap();
+        drop(vm);
+        host.shut_down().unwrap();
+        lab.assert_no_violations();
+    }
 }

@@ -10,8 +10,14 @@ use std::task::{Context, Poll, Waker};
 use std::thread;
 
 use common::{Lab, SHAPES, SPEC, VPES, assert_clean, drive, end, live};
+use gicv5_arch::irs::{IRS_VPE_DBR, IRS_VPE_SELR, IrsReg};
+use gicv5_hal::IrsExt;
 use gicv5_hyp::{Host, Phase, VmSpec, VmState};
-use gicv5_model::fault::Fault;
+use gicv5_model::fault::{Fault, Request};
+
+fn is_selection(request: &Request) -> bool {
+    matches!(request, Request::Command { register: IrsReg::IRS_VPE_SELR, .. })
+}
 
 /// How many polls a future takes.
 fn polls<T>(lab: &Lab, future: impl Future<Output = T>) -> usize {
@@ -83,6 +89,43 @@ fn an_init_that_is_dropped_half_way_leaves_nothing_that_teardown_or_another_init
             }
         }
     }
+}
+
+/// GEN-17, VPE-12: whatever VPE of the first VM is selected then, and whether it has its doorbell already.
+#[test]
+fn after_an_init_that_was_dropped_half_way_no_vcpu_of_another_vm_is_left_without_a_doorbell() {
+    let shape = SHAPES[0];
+    let (lab, host) = shape.slow(4);
+    host.bring_up().unwrap();
+    let most = polls(&lab, host.new_vm().start_init(&SPEC));
+    let mut noticed = 0;
+    for n in 1..most {
+        for ignored in 0.. {
+            let (lab, host) = shape.slow(4);
+            host.bring_up().unwrap();
+            let (mut dropped, mut vm) = (host.new_vm(), host.new_vm());
+            assert!(drive(&lab.machine, n, pin!(dropped.start_init(&SPEC))).is_none());
+            lab.machine.advance(10);
+            let first = lab.machine.fault_points_passed();
+            lab.machine.plan_fault(first + ignored, Fault::Ignored);
+            lab.machine.record_fault_points();
+            let outcome = vm.init(&SPEC);
+            let struck = lab.machine.take_struck_faults();
+            let points = lab.machine.take_fault_points();
+            let Some(point) = points.get(ignored as usize) else { break };
+            if struck.is_empty() || !is_selection(&point.request) {
+                continue;
+            }
+            noticed += u32::from(outcome.is_err());
+            for vpe in VPES.into_iter().filter(|_| vm.state() == Some(VmState::Live)) {
+                let select = IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm.id().unwrap()).with_vpe_id(vpe);
+                lab.host.command(select).unwrap();
+                let found: IRS_VPE_DBR = lab.machine.read(common::IRS);
+                assert!(found.dbv(), "dropped after {n} polls, then {} without effect: {vpe}", point.request);
+            }
+        }
+    }
+    assert!(noticed > 100, "{noticed}");
 }
 
 #[test]

@@ -6,7 +6,7 @@ mod common;
 
 use std::error::Error;
 
-use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, end, selects_nothing, vpes};
+use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, end, vpes};
 use gicv5_arch::irs::IrsReg;
 use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
 use gicv5_model::config::Eagerness;
@@ -57,10 +57,12 @@ fn cannot_be_noticed(point: &FaultPoint, fault: Fault, points: &[FaultPoint]) ->
     let Request::Command { register, value, selected, .. } = point.request else { return false };
     let earlier = |like: &dyn Fn(&Request) -> bool| points.iter().any(|p| p.index < point.index && like(&p.request));
     match (register, fault) {
-        // What selects nothing may find nothing, and need not do anything where nothing was selected.
-        (IrsReg::IRS_VPE_SELR, Fault::Invalid) => selects_nothing(&point.request),
+        // What is selected already need not be selected.
         (IrsReg::IRS_VPE_SELR, Fault::Ignored) => {
-            !earlier(&|request| matches!(request, Request::Command { register: IrsReg::IRS_VPE_SELR, .. }))
+            let selections = |p: &&FaultPoint| {
+                p.index < point.index && matches!(p.request, Request::Command { register: IrsReg::IRS_VPE_SELR, .. })
+            };
+            points.iter().rfind(selections).is_some_and(|before| before.request == point.request)
         }
         // Without 1-of-N routing IRS_VPE_CR0 means nothing.
         (IrsReg::IRS_VPE_CR0, Fault::Ignored) => true,

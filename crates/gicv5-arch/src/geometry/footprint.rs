@@ -44,7 +44,13 @@ impl Footprint {
     /// where an allocator wants the size to be a multiple of the alignment.
     #[must_use]
     pub const fn stride(self) -> u64 {
-        (self.size + (self.alignment - 1)) & !(self.alignment - 1)
+        self.size.saturating_add(self.alignment - 1) & !(self.alignment - 1)
+    }
+
+    /// So many of them side by side, a [stride](Self::stride) apart.
+    #[must_use]
+    pub const fn array(self, count: u64) -> Footprint {
+        Footprint { size: self.stride().saturating_mul(count), ..self }
     }
 
     /// The same structure in whole cache lines of its own (COH-6, VPE-21): size and alignment are rounded up to the line.
@@ -60,9 +66,8 @@ impl Footprint {
         if !line.is_power_of_two() {
             return Err(GeometryError::CacheLine { bytes: line });
         }
-        // A size is below 2^30 and a line at most 2^63, so that the sum fits.
         Ok(Footprint {
-            size: (self.size + (line - 1)) & !(line - 1),
+            size: self.size.saturating_add(line - 1) & !(line - 1),
             alignment: if line > self.alignment { line } else { self.alignment },
             address_bits: self.address_bits,
         })
@@ -81,7 +86,7 @@ impl Footprint {
         if !address.is_aligned_to(self.alignment) {
             return Err(AddressError::Misaligned { address: address.raw(), alignment: self.alignment });
         }
-        let last = address.raw() + (self.size - 1);
+        let last = address.raw().saturating_add(self.size - 1);
         if last >> self.address_bits != 0 {
             return Err(AddressError::TooHigh { address: last, msb: self.address_bits - 1 });
         }

@@ -1,6 +1,7 @@
 //! What all VMs share.
 
 use alloc::vec::Vec;
+use core::sync::atomic::AtomicBool;
 
 use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_hal::{CurrentPe, Lock};
@@ -64,6 +65,7 @@ impl<H: Hypervisor> Host<H> {
             irs: config.irs,
             others,
             ports: Ports::default(),
+            fresh_vpe_selected: AtomicBool::new(false),
             limits,
             contiguous_bytes: config.contiguous_bytes,
             live_table: config.live_table,

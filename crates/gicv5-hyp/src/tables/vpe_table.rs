@@ -2,19 +2,24 @@
 
 use alloc::boxed::Box;
 
-use gicv5_arch::AddressError;
-use gicv5_arch::VpeId;
 use gicv5_arch::entry::{L2_VMTE, L2_VMTE_VMD, VPETE};
-use gicv5_arch::geometry::VpeTableGeometry;
+use gicv5_arch::geometry::{Footprint, VpeTableGeometry};
+use gicv5_arch::{AddressError, PhysAddr, VpeId};
 use gicv5_hal::{Block, IrsIndex, TableMemory};
 
+use crate::Hypervisor;
 use crate::ids::VmKey;
+use crate::machine::Machine;
 use crate::probe::Limits;
-use gicv5_irs::heap::Heap;
-use gicv5_irs::lease::{Structure, TableError, allocate, allocate_many};
+use gicv5_irs::lease::{Structure, TableError, allocate_many};
 
 /// A VPE that no VM has: selecting it selects nothing (VPE-12).
 pub(crate) const NO_VPE: VpeId = VpeId::new(u16::MAX);
+
+/// How many VPE descriptors each of so many blocks has room for.
+const fn in_each(vpes: usize, blocks: usize) -> usize {
+    vpes.div_ceil(if blocks == 0 { 1 } else { blocks })
+}
 
 /// What the IRS needs of memory for a VM, ISTs apart.
 pub(crate) struct Tables<B> {
@@ -23,7 +28,8 @@ pub(crate) struct Tables<B> {
     descriptor: Option<B>,
     vpet: B,
     geometry: VpeTableGeometry,
-    /// The VPE descriptors. Each is a block of its own: they may be large, and their VPE IDs sparse.
+    /// The VPE descriptors side by side, in the order of the VPEs and not by their IDs, which may be sparse (VPE-21): in one
+    /// block, or in several alike where the host has none so large.
     vpe_descriptors: Box<[B]>,
 }
 
@@ -48,20 +54,19 @@ impl<B: Block> Tables<B> {
     ///
     /// The table is filled before the VM becomes valid, while no IRS looks at it: its entries share cache lines with each
     /// other, and need no care about what the IRS writes there meanwhile (COH-7).
-    pub(crate) fn allocate<M: TableMemory<Block = B>>(
-        heap: Heap<'_>,
-        memory: &M,
-        irs: IrsIndex,
-        limits: &Limits,
+    pub(crate) fn allocate<H: Hypervisor<Memory: TableMemory<Block = B>>>(
+        machine: &Machine<H>,
         key: VmKey,
         geometry: VpeTableGeometry,
         vpes: impl ExactSizeIterator<Item = VpeId>,
     ) -> Result<Tables<B>, TableError> {
+        let (domain, limits) = (&machine.domain, &machine.limits);
+        let memory = domain.memory();
         let descriptor = match limits.vm_table.descriptor() {
-            Some(descriptor) => Some(allocate(memory, descriptor.footprint(), limits.highest)?),
+            Some(descriptor) => Some(domain.allocate(descriptor.footprint())?),
             None => None,
         };
-        let vpet = match allocate(memory, geometry.footprint(), limits.highest) {
+        let vpet = match domain.allocate(geometry.footprint()) {
             Ok(vpet) => vpet,
             Err(error) => {
                 descriptor.into_iter().for_each(|block| memory.free(block));
@@ -69,7 +74,10 @@ impl<B: Block> Tables<B> {
             }
         };
         let piece = limits.vpe_table.descriptor().footprint();
-        let vpe_descriptors = match allocate_many(heap, memory, piece, limits.highest, vpes.len()) {
+        let most = usize::try_from(machine.contiguous_bytes / piece.stride()).unwrap_or(usize::MAX).max(1);
+        let blocks = vpes.len().div_ceil(most);
+        let array = piece.array(in_each(vpes.len(), blocks) as u64);
+        let vpe_descriptors = match allocate_many(&domain.heap(), memory, array, domain.highest, blocks) {
             Ok(blocks) => blocks,
             Err(error) => {
                 descriptor.into_iter().chain([vpet]).for_each(|block| memory.free(block));
@@ -77,7 +85,7 @@ impl<B: Block> Tables<B> {
             }
         };
         let tables = Tables { key, descriptor, vpet, geometry, vpe_descriptors };
-        match tables.fill(memory, irs, limits, vpes) {
+        match tables.fill(memory, domain.publish_for, piece, vpes) {
             Ok(()) => Ok(tables),
             Err(error) => {
                 tables.free(memory);
@@ -90,13 +98,16 @@ impl<B: Block> Tables<B> {
         &self,
         memory: &M,
         irs: IrsIndex,
-        limits: &Limits,
-        vpes: impl Iterator<Item = VpeId>,
+        piece: Footprint,
+        vpes: impl ExactSizeIterator<Item = VpeId>,
     ) -> Result<(), AddressError> {
-        let piece = limits.vpe_table.descriptor().footprint();
+        let in_each = in_each(vpes.len(), self.vpe_descriptors.len()) as u64;
+        let offsets = || (0..in_each).map(|n| n * piece.stride());
+        let descriptors =
+            self.vpe_descriptors.iter().flat_map(|block| offsets().map(|at| PhysAddr::new(block.address().raw() + at)));
         let (mut first, mut last) = (u64::MAX, 0);
-        for (vpe, descriptor) in vpes.zip(&self.vpe_descriptors) {
-            let entry = VPETE::ZERO.with_vped_addr(piece.place(descriptor.address())?);
+        for (vpe, descriptor) in vpes.zip(descriptors) {
+            let entry = VPETE::ZERO.with_vped_addr(piece.place(descriptor?)?);
             // The table was sized by the highest of them.
             let Ok(slot) = self.geometry.index(vpe) else { continue };
             memory.store64(&self.vpet, slot.offset, entry.raw_value());

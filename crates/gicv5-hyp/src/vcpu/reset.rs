@@ -6,6 +6,7 @@ use crate::Hypervisor;
 use crate::error::{Fate, fated};
 use crate::ids::VcpuIndex;
 use crate::vm::handle::Vm;
+use crate::vm::make_valid::Settings;
 use crate::vm::record::{Record, Vcpu};
 use gicv5_irs::command::{CommandError, Fault};
 
@@ -86,7 +87,7 @@ impl<H: Hypervisor> Vm<'_, H> {
         let lpi = host.doorbells.lpi(host.machine.domain.platform.lpis(), doorbell);
         // The commands may end the request for the doorbell (open question 8), also if the future is dropped half-way.
         context.stop_waiting();
-        match host.machine.configure_vpe(vm, *vpe, lpi, host.doorbells.mask).await {
+        match host.machine.configure_vpe(vm, *vpe, lpi, host.doorbells.mask, Settings::Unknown).await {
             Ok(proof) => {
                 context.reset(&host.ppis, record.priorities(vcpu));
                 host.doorbells.enable(host.machine.domain.platform.lpis(), doorbell, &proof);

@@ -14,6 +14,7 @@ use crate::tables::vpe_table::{NO_VPE, Tables};
 use crate::vcpu::ppi::{PpiMask, SOFTWARE_PPI};
 use crate::vm::handle::Vm;
 use crate::vm::ist::IstCause;
+use crate::vm::make_valid::Settings;
 use crate::vm::record::{Parked, Record};
 use crate::vm::state::VmState;
 use crate::vm::tear_down::TearDownError;
@@ -301,22 +302,12 @@ impl<H: Hypervisor> Host<H> {
         }
         self.table.make_reachable(&self.machine, vm).await?;
         let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
-        let memory = self.machine.domain.platform.memory();
-        let tables = Tables::allocate(
-            &self.machine.domain.heap(),
-            memory,
-            self.machine.domain.publish_for,
-            &self.machine.limits,
-            record.key(),
-            plan.vpe_table,
-            vpes,
-        )?;
-        record.tables = Part::Draft(tables);
+        record.tables = Part::Draft(Tables::allocate(&self.machine, record.key(), plan.vpe_table, vpes)?);
         self.table.make_vm_valid(&self.machine, record).await?;
         for vcpu in &record.vcpus {
             let Some(doorbell) = &vcpu.doorbell else { continue };
             let lpi = self.doorbells.lpi(lpis, doorbell);
-            let proof = self.machine.make_vpe_valid(vm, vcpu.vpe, lpi, self.doorbells.mask).await?;
+            let proof = self.machine.configure_vpe(vm, vcpu.vpe, lpi, self.doorbells.mask, Settings::None).await?;
             self.doorbells.enable(lpis, doorbell, &proof);
         }
         if let Some(id_bits) = plan.spi_id_bits {

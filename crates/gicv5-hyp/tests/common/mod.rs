@@ -13,14 +13,13 @@ use std::time::Duration;
 
 use arbitrary_int::{u4, u5, u6};
 use gicv5_arch::VpeId;
-use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IRS_VPE_SELR, IrsReg};
+use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IrsReg};
 use gicv5_arch::values::{BitsMinusOne, Levels};
 use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, IrsIndex, Platform, TableMemory};
 use gicv5_hyp::{Config, Host, Hypervisor, Vm, VmSpec};
 use gicv5_model::account::Snapshot;
 use gicv5_model::config::Eagerness;
 use gicv5_model::config::{Effects, MachineConfig};
-use gicv5_model::fault::Request;
 use gicv5_model::memory::ModelBlock;
 use gicv5_model::{Machine, ModelHost};
 
@@ -151,12 +150,6 @@ impl Lab {
     pub fn assert_no_violations(&self) {
         board::assert_no_violations(&self.machine);
     }
-}
-
-/// Selects a VPE that no VM has, so that none is selected.
-pub fn selects_nothing(request: &Request) -> bool {
-    matches!(request, Request::Command { register: IrsReg::IRS_VPE_SELR, value, .. }
-        if IRS_VPE_SELR::new_with_raw_value(*value).vpe_id() == VpeId::new(u16::MAX))
 }
 
 /// The shapes of machine that most tests run on.
