@@ -132,6 +132,7 @@ macro_rules! frame {
             /// The register that starts at this offset; `None` for a reserved offset and for the upper half of a
             /// 64-bit register.
             #[must_use]
+            #[inline]
             pub const fn at(offset: u16) -> Option<$frame> {
                 match offset {
                     $($offset => Some($frame::$name),)*

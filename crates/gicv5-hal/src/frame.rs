@@ -123,7 +123,8 @@ pub trait IrsExt: Irs {
     /// Returns the whole register too, for its other bits and for error messages.
     #[inline]
     fn is_idle(&self, irs: IrsIndex, status: Status) -> (bool, u64) {
-        let value = self.read_raw(irs, status.register);
+        // Status registers have 32 bits.
+        let value = u64::from(self.read32(Frame::config(irs), status.register.offset()));
         (value & u64::from(status.idle) != 0, value)
     }
 }

@@ -36,7 +36,11 @@ impl<H: Hypervisor> Machine<H> {
     }
 
     /// Takes a port at the IRS that commands go through.
-    pub(crate) async fn port(&self, kind: PortKind, command: Command) -> Result<Port<'_, H>, CommandError> {
-        self.domain.port(&self.ports, kind, self.irs, command).await
+    pub(crate) fn port(
+        &self,
+        kind: PortKind,
+        command: Command,
+    ) -> impl Future<Output = Result<Port<'_, H>, CommandError>> {
+        self.domain.port(&self.ports, kind, self.irs, command)
     }
 }

@@ -7,7 +7,8 @@ mod common;
 use std::error::Error;
 
 use common::{Lab, SHAPES, SPEC, Shape, VPES, assert_clean, end, vpes};
-use gicv5_arch::irs::IrsReg;
+use gicv5_arch::VpeId;
+use gicv5_arch::irs::{IRS_VPE_SELR, IrsReg};
 use gicv5_hyp::{Fate, Host, InitCause, Phase, VmSpec, VmState};
 use gicv5_model::config::Eagerness;
 use gicv5_model::config::Switches;
@@ -57,6 +58,10 @@ fn cannot_be_noticed(point: &FaultPoint, fault: Fault, points: &[FaultPoint]) ->
     let Request::Command { register, value, selected, .. } = point.request else { return false };
     let earlier = |like: &dyn Fn(&Request) -> bool| points.iter().any(|p| p.index < point.index && like(&p.request));
     match (register, fault) {
+        // Reset selects a VPE that no VM has. What selects nothing may find nothing.
+        (IrsReg::IRS_VPE_SELR, Fault::Invalid) => {
+            IRS_VPE_SELR::new_with_raw_value(value).vpe_id() == VpeId::new(u16::MAX)
+        }
         // What is selected already need not be selected.
         (IrsReg::IRS_VPE_SELR, Fault::Ignored) => {
             let selections = |p: &&FaultPoint| {

@@ -22,7 +22,7 @@ use gicv5_hal::{IrsExt, IrsIndex, Lock, Locks, Platform, Wait};
 use crate::command::{Command, CommandError, CommandErrorKind, Place};
 use crate::domain::{Domain, MutexOf};
 use crate::drive::look_again;
-use crate::turn::{MyTurn, Turn};
+use crate::turn::{Acted, MyTurn, Turn};
 
 /// The ports of an IRS.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -165,28 +165,12 @@ impl<P: Platform> Domain<P> {
         command: Command,
     ) -> Result<Port<'d, P>, CommandError> {
         let status = kind.status();
-        let place = Place::Register(status.register);
         let state = ports.state(kind);
-        let PortState { turn, unknown } = state;
-        let patience = self.timeout.saturating_mul(kind.most_waits(self.irss));
-        let turn = match turn.take(self.platform.wait(), patience).await {
-            Ok(turn) => turn,
-            Err(stalled) => {
-                // Its owner is not driven, and the time of its last command is over.
-                let last = state.under_way(stalled.is_pending());
-                let (idle, value) = self.platform.irs().is_idle(last.map_or(irs, |last| last.irs), status);
-                let (kind, value) = match last {
-                    Some(UnderWay { command: in_flight, .. }) if !idle => {
-                        (CommandErrorKind::InFlight { in_flight }, value)
-                    }
-                    _ => (CommandErrorKind::Contended { waited: stalled.waited }, 0),
-                };
-                // An owner between two commands may be at the entries of a table, and is not waiting for the IRS: it stays.
-                let taken_over = if idle { turn.take_over(&stalled) } else { None };
-                taken_over.ok_or(CommandError { irs, command, place, value, kind })?
-            }
+        let turn = match state.turn.try_take() {
+            Some(turn) => turn,
+            None => self.wait_for_turn(state, kind, irs, command).await?,
         };
-        let mut port = Port { domain: self, unknown, status, irs, turn };
+        let mut port = Port { domain: self, unknown: &state.unknown, status, irs, turn };
         // What an earlier owner has left is remembered until it has ended.
         let left = state.under_way(port.turn.is_pending());
         if let Some(UnderWay { command: in_flight, irs: there, deadline }) = left {
@@ -195,10 +179,36 @@ impl<P: Platform> Domain<P> {
             idle.map_err(|value| port.error(command, value, CommandErrorKind::InFlight { in_flight }))?;
             port.end(command)?;
             port.turn_to(irs, command).await?;
-        } else {
+        } else if !port.look().0 {
             port.await_idle(command).await?;
         }
         Ok(port)
+    }
+
+    /// Waits for the turn on a port that another has, and takes it over from an owner that is not driven.
+    async fn wait_for_turn<'d>(
+        &self,
+        state: &'d PortState<P::Locks>,
+        kind: PortKind,
+        irs: IrsIndex,
+        command: Command,
+    ) -> Result<MyTurn<'d>, CommandError> {
+        let status = kind.status();
+        let patience = self.timeout.saturating_mul(kind.most_waits(self.irss));
+        let stalled = match state.turn.take(self.platform.wait(), patience).await {
+            Ok(turn) => return Ok(turn),
+            Err(stalled) => stalled,
+        };
+        // Its owner is not driven, and the time of its last command is over.
+        let last = state.under_way(stalled.is_pending());
+        let (idle, value) = self.platform.irs().is_idle(last.map_or(irs, |last| last.irs), status);
+        let (kind, value) = match last {
+            Some(UnderWay { command: in_flight, .. }) if !idle => (CommandErrorKind::InFlight { in_flight }, value),
+            _ => (CommandErrorKind::Contended { waited: stalled.waited }, 0),
+        };
+        // An owner between two commands may be at the entries of a table, and is not waiting for the IRS: it stays.
+        let taken_over = if idle { state.turn.take_over(&stalled) } else { None };
+        taken_over.ok_or(CommandError { irs, command, place: Place::Register(status.register), value, kind })
     }
 
     /// The command on a port that was given up and is still under way.
@@ -251,15 +261,20 @@ impl<P: Platform> Port<'_, P> {
         if self.turn.end() { Ok(()) } else { Err(self.error(command, 0, CommandErrorKind::TakenOver)) }
     }
 
-    /// Polls the status register until then. Returns its value and when it was read; as an error if it has not become
-    /// idle.
-    async fn idle_by(&self, deadline: Duration) -> Result<(u64, Duration), u64> {
+    /// Looks at the status register: whether the IRS is idle, and what it reads.
+    #[inline]
+    fn look(&self) -> (bool, u64) {
+        self.domain.platform.irs().is_idle(self.irs, self.status)
+    }
+
+    /// Polls the status register until then. Returns its value, as an error if it has not become idle.
+    async fn idle_by(&self, deadline: Duration) -> Result<u64, u64> {
         loop {
             // The clock is read first, so that the last look at the register comes after the deadline: a future that
             // was not driven for long gets the answer that is there.
             let now = self.domain.platform.wait().now();
-            match self.domain.platform.irs().is_idle(self.irs, self.status) {
-                (true, value) => return Ok((value, now)),
+            match self.look() {
+                (true, value) => return Ok(value),
                 (false, value) if now >= deadline => return Err(value),
                 (false, _) => look_again().await,
             }
@@ -270,10 +285,8 @@ impl<P: Platform> Port<'_, P> {
     async fn await_idle(&self, command: Command) -> Result<(), CommandError> {
         let waited = self.domain.timeout;
         let deadline = self.domain.platform.wait().now().saturating_add(waited);
-        match self.idle_by(deadline).await {
-            Ok(_) => Ok(()),
-            Err(value) => Err(self.error(command, value, CommandErrorKind::NotIdle { waited })),
-        }
+        let idle = self.idle_by(deadline).await;
+        idle.map(drop).map_err(|value| self.error(command, value, CommandErrorKind::NotIdle { waited }))
     }
 
     /// What follows goes to this IRS. Its registers are as good as another's of the domain; the port is the same.
@@ -290,32 +303,12 @@ impl<P: Platform> Port<'_, P> {
     /// # Errors
     ///
     /// [`CommandError`]; nothing more may be issued after it, and the port is to be returned.
-    pub async fn issue<R: Register<Reg = IrsReg>>(&mut self, command: Command, value: R) -> Result<u64, CommandError> {
-        let (domain, irs, waited) = (self.domain, self.irs, self.domain.timeout);
-        domain.commands.fetch_add(1, Ordering::Relaxed);
-        let start = domain.platform.wait().now();
-        let deadline = start.saturating_add(waited);
-        // The port cannot be taken over between the check of its owner and the write.
-        let written = self.turn.begin(|| {
-            self.unknown.with(|state| *state = Some(UnderWay { command, irs, deadline }));
-            domain.platform.irs().write(irs, value);
-        });
-        if written.is_none() {
-            return Err(self.error(command, 0, CommandErrorKind::TakenOver));
-        }
-        match self.idle_by(deadline).await {
-            Ok((value, now)) => {
-                // If another has the port, this has ended, but so may have what came after it.
-                self.end(command)?;
-                let nanoseconds = now.saturating_sub(start).as_nanos().try_into().unwrap_or(u64::MAX);
-                domain.longest_wait_ns.fetch_max(nanoseconds, Ordering::Relaxed);
-                Ok(value)
-            }
-            Err(value) => {
-                domain.timed_out.fetch_add(1, Ordering::Relaxed);
-                Err(self.error(command, value, CommandErrorKind::TimedOut { waited }))
-            }
-        }
+    pub fn issue<R: Register<Reg = IrsReg>>(
+        &mut self,
+        command: Command,
+        value: R,
+    ) -> impl Future<Output = Result<u64, CommandError>> {
+        self.issue_about(command, value, None)
     }
 
     /// As [`issue`](Self::issue), for writes about an object: the IRS must say that it is valid (GEN-17).
@@ -323,15 +316,53 @@ impl<P: Platform> Port<'_, P> {
     /// # Errors
     ///
     /// As [`issue`](Self::issue), and if the object is not valid.
-    pub async fn issue_valid<R: Register<Reg = IrsReg>>(
+    pub fn issue_valid<R: Register<Reg = IrsReg>>(
         &mut self,
         command: Command,
         value: R,
-    ) -> Result<(), CommandError> {
-        let value = self.issue(command, value).await?;
-        match self.status.valid {
-            Some(_) if !self.is_valid(value) => Err(self.error(command, value, CommandErrorKind::NotValid)),
-            _ => Ok(()),
+    ) -> impl Future<Output = Result<u64, CommandError>> {
+        let valid = self.status.valid;
+        self.issue_about(command, value, valid)
+    }
+
+    /// As [`issue`](Self::issue); the status register must have this bit set at the end, if it is given.
+    async fn issue_about<R: Register<Reg = IrsReg>>(
+        &mut self,
+        command: Command,
+        value: R,
+        valid: Option<u32>,
+    ) -> Result<u64, CommandError> {
+        let (domain, irs, waited) = (self.domain, self.irs, self.domain.timeout);
+        domain.commands.fetch_add(1, Ordering::Relaxed);
+        let (mut start, mut deadline) = (Duration::ZERO, Duration::ZERO);
+        // The port cannot be taken over between the check of its owner and the write. Most commands are over at the first look:
+        // then nothing has to be remembered, and the clock is not worth its price.
+        let written = self.turn.act(|| {
+            domain.platform.irs().write(irs, value);
+            if let (true, value) = domain.platform.irs().is_idle(irs, self.status) {
+                return Some(value);
+            }
+            start = domain.platform.wait().now();
+            deadline = start.saturating_add(waited);
+            self.unknown.with(|state| *state = Some(UnderWay { command, irs, deadline }));
+            None
+        });
+        let value = match written {
+            Acted::Over(value) => value,
+            Acted::Begun => {
+                look_again().await;
+                let ended = self.idle_by(deadline).await;
+                domain.waited(domain.platform.wait().now().saturating_sub(start), ended.is_ok());
+                let value = ended.map_err(|value| self.error(command, value, CommandErrorKind::TimedOut { waited }))?;
+                // If another has the port, this has ended, but so may have what came after it.
+                self.end(command)?;
+                value
+            }
+            Acted::Lost => return Err(self.error(command, 0, CommandErrorKind::TakenOver)),
+        };
+        match valid {
+            Some(valid) if value & u64::from(valid) == 0 => Err(self.error(command, value, CommandErrorKind::NotValid)),
+            _ => Ok(value),
         }
     }
 

@@ -72,6 +72,15 @@ impl<P: Platform> Domain<P> {
         block_on(self.platform.wait(), future)
     }
 
+    /// A command was waited for, and has ended or not.
+    pub(crate) fn waited(&self, time: Duration, ended: bool) {
+        let nanoseconds = time.as_nanos().try_into().unwrap_or(u64::MAX);
+        match ended {
+            true => self.longest_wait_ns.fetch_max(nanoseconds, Ordering::Relaxed),
+            false => self.timed_out.fetch_add(1, Ordering::Relaxed),
+        };
+    }
+
     /// Commands started, commands that timed out, the longest wait for one that did not.
     pub fn counts(&self) -> (u64, u64, Duration) {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);

@@ -20,7 +20,7 @@ pub struct Turn(AtomicU64);
 /// The owner is just doing something: no turn is taken over meanwhile, however long it takes.
 const ACTING: u64 = 1 << 63;
 
-/// Something has [begun](MyTurn::begin) and not been seen to end. Stays when the turn is returned.
+/// Something has [begun](MyTurn::act) and not been seen to end. Stays when the turn is returned.
 const PENDING: u64 = 1 << 62;
 
 /// Proof of having the turn, or of having had it until another took it over. Dropping it returns the turn.
@@ -29,6 +29,17 @@ pub struct MyTurn<'a> {
     turn: &'a Turn,
     /// What the word is while this owner has the turn.
     word: u64,
+}
+
+/// What came of something that only the owner of a turn may do.
+#[derive(Debug)]
+pub enum Acted<R> {
+    /// It is over.
+    Over(R),
+    /// It has begun, and [ends](MyTurn::end) later.
+    Begun,
+    /// Another has taken the turn over, and nothing was done.
+    Lost,
 }
 
 /// An owner has kept the turn for longer than the caller waits.
@@ -117,17 +128,21 @@ impl MyTurn<'_> {
         self.word & PENDING != 0
     }
 
-    /// Begins something that only the owner may, unless another has taken the turn over; the turn cannot be taken over
-    /// meanwhile. Callers that wait see that the owner gets on. `begin` does not wait.
-    pub fn begin<R>(&mut self, begin: impl FnOnce() -> R) -> Option<R> {
+    /// Does something that only the owner may, unless another has taken the turn over; the turn cannot be taken over
+    /// meanwhile. `act` does not wait; it returns `None` if it has begun something that has not ended. Callers that wait see
+    /// that the owner gets on.
+    pub fn act<R>(&mut self, act: impl FnOnce() -> Option<R>) -> Acted<R> {
         let word = &self.turn.0;
-        let after = self.word.wrapping_add(2) | PENDING;
+        let next = self.word.wrapping_add(2);
         // Acquire: after what earlier owners did. Release, at the end: before what later ones do.
-        word.compare_exchange(self.word, after | ACTING, Ordering::Acquire, Ordering::Relaxed).ok()?;
-        let result = begin();
-        word.store(after, Ordering::Release);
-        self.word = after;
-        Some(result)
+        let mine = word.compare_exchange(self.word, next | ACTING, Ordering::Acquire, Ordering::Relaxed);
+        if mine.is_err() {
+            return Acted::Lost;
+        }
+        let result = act();
+        self.word = if result.is_none() { next | PENDING } else { next };
+        word.store(self.word, Ordering::Release);
+        result.map_or(Acted::Begun, Acted::Over)
     }
 
     /// It has ended. False if another has taken the turn over: then it may have ended long ago, and something else begun.
