@@ -73,8 +73,8 @@ enum Expected {
     Nothing,
     /// This, and this has become of it.
     This(Cause, After),
-    /// Nothing or this: what was there before decides whether the fault makes a difference.
-    AtMost(Cause, After),
+    /// One of these: what was there before decides how it shows.
+    Either(Cause, Cause, After),
 }
 
 impl fmt::Display for Expected {
@@ -82,7 +82,7 @@ impl fmt::Display for Expected {
         match self {
             Expected::Nothing => f.write_str("nothing"),
             Expected::This(cause, after) => write!(f, "{cause}; {after}"),
-            Expected::AtMost(cause, after) => write!(f, "nothing, or {cause}; {after}"),
+            Expected::Either(cause, other, after) => write!(f, "{cause}, or {other}; {after}"),
         }
     }
 }
@@ -122,16 +122,14 @@ const TABLE: &[(Phase, Target, &[Harm], Expected)] = &[
     // them (GEN-16: another status register).
     (Phase::Init, Target::Register(IRS_VPE_SELR), UNKNOWN, Expected::This(Cause::TimedOut, After::Held)),
     // Nothing is selected then.
+    (Phase::Init, Target::Register(IRS_VPE_SELR), &[Harm::Invalid], Expected::This(Cause::NotValid, After::Undone)),
+    // What was selected before is selected still: a VPE that has its doorbell (VPE-9), or none.
     (
         Phase::Init,
         Target::Register(IRS_VPE_SELR),
-        &[Harm::Invalid, Harm::Ignored],
-        Expected::This(Cause::NotValid, After::Undone),
+        &[Harm::Ignored],
+        Expected::Either(Cause::NoEffect, Cause::NotValid, After::Undone),
     ),
-    (Phase::Init, Target::SelectNothing, UNKNOWN, Expected::This(Cause::TimedOut, After::Held)),
-    (Phase::Init, Target::SelectNothing, &[Harm::Invalid], Expected::Nothing),
-    // What was selected before is selected still, if anything was.
-    (Phase::Init, Target::SelectNothing, &[Harm::Ignored], Expected::AtMost(Cause::NoEffect, After::Undone)),
     (Phase::Init, Target::Register(IRS_VPE_CR0), UNKNOWN, Expected::This(Cause::TimedOut, After::Held)),
     // It means nothing without 1-of-N routing, which the model has not.
     (Phase::Init, Target::Register(IRS_VPE_CR0), &[Harm::Ignored], Expected::Nothing),
@@ -208,8 +206,11 @@ pub(super) fn judge(step: Phase, point: &FaultPoint, harm: Harm, verdict: &Verdi
         [(at, complaint), further @ ..] => (Some((*at, complaint.cause, complaint.after)), further),
     };
     let as_said = match (says, found) {
-        (Expected::Nothing | Expected::AtMost(..), None) => true,
-        (Expected::This(cause, after) | Expected::AtMost(cause, after), Some(found)) => found == (step, cause, after),
+        (Expected::Nothing, None) => true,
+        (Expected::This(cause, after), Some(found)) => found == (step, cause, after),
+        (Expected::Either(cause, other, after), Some(found)) => {
+            found == (step, cause, after) || found == (step, other, after)
+        }
         _ => false,
     };
     // Whoever asks again while the hardware is stuck is told so at once (GEN-18), and nothing else is ever said.
