@@ -34,21 +34,22 @@ const fn workload(
 
 const OFTEN: [u64; 2] = [10_000, 1_000];
 /// Of a VM with one vCPU.
-const LIFE: [u64; 2] = [9_000, 60_000];
+const LIFE: [u64; 2] = [6_000, 60_000];
 
-const WORKLOADS: [Workload; 12] = [
+const WORKLOADS: [Workload; 13] = [
     workload("init and teardown, 1 vCPU", ["life", "1"], OFTEN, LIFE, 1),
-    workload("init and teardown, 8 vCPUs", ["life", "8"], [1_000, 100], [35_000, 260_000], 1),
-    workload("init and teardown, 512 vCPUs", ["life", "512"], [10, 2], [1_950_000, 16_000_000], 1),
+    workload("init and teardown, 8 vCPUs", ["life", "8"], [1_000, 100], [15_500, 210_000], 1),
+    workload("init and teardown, 512 vCPUs", ["life", "512"], [10, 2], [700_000, 12_500_000], 1),
     workload("init and teardown, 1 vCPU, among 10 other VMs", ["crowd", "10"], OFTEN, LIFE, 1),
     workload("init and teardown, 1 vCPU, among 4 096 other VMs", ["crowd", "4096"], OFTEN, LIFE, 1),
     workload("each of 16 VMs made and unmade", ["everybody", "16"], [100, 10], LIFE, 16),
     workload("each of 65 536 VMs made and unmade", ["everybody", "65536"], [1, 1], LIFE, 65_536),
-    workload("load", ["load", "1"], OFTEN, [350, 20_000], 1),
-    workload("put", ["put", "1"], OFTEN, [500, 14_000], 1),
-    workload("put to sleep", ["idle", "1"], OFTEN, [750, 14_000], 1),
+    workload("load", ["load", "1"], OFTEN, [280, 16_000], 1),
+    workload("put", ["put", "1"], OFTEN, [240, 8_000], 1),
+    workload("put to sleep", ["idle", "1"], OFTEN, [450, 9_000], 1),
     workload("doorbell to whom to wake", ["doorbell", "1"], OFTEN, [80, 80], 1),
-    workload("inject", ["inject", "1"], OFTEN, [80, 2_500], 1),
+    workload("inject", ["inject", "1"], OFTEN, [56, 2_500], 1),
+    workload("and its completion", ["complete", "1"], OFTEN, [20, 500], 1),
 ];
 
 /// vCPUs of the VMs with which everything is done that takes a lock.

@@ -118,6 +118,7 @@ macro_rules! names_irs_interrupt {
         impl $name {
             /// The operand that names this interrupt; every other field is zero.
             #[must_use]
+            #[inline]
             pub const fn naming(int_id: IrsIntId) -> $name {
                 $name::ZERO.with_int_type(int_id.int_type()).with_id(int_id.id_field())
             }

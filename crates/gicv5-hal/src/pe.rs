@@ -180,6 +180,7 @@ impl<'a, P: PeOps + ?Sized> Pe<'a, P> {
     }
 
     /// `GIC VDPEND`: sets or clears Pending of a VM's interrupt, resident or not (INS-15).
+    #[inline]
     pub fn vdpend(&self, vm: VmId, int_id: IrsIntId, pending: bool) {
         let operand = VmPendingOperand::naming(int_id).with_vm(vm).with_pending(pending);
         self.ops.gic(GicInsn::GIC_VDPEND, operand.raw_value());

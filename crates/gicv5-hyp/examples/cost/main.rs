@@ -12,6 +12,7 @@
 //! | `load N`, `put N`, `idle N` | of one vCPU of a VM with N |
 //! | `doorbell N` | its doorbell rings: whom to wake |
 //! | `inject N` | make an LPI of the VM pending |
+//! | `complete N` | complete that |
 //!
 //! Three print what they find: `cost nothing heap N` how many bytes of heap N VMs with one vCPU take, `cost model accesses N`
 //! the register accesses that making and unmaking a VM with N vCPUs takes, and `cost HARDWARE locks N`, which does everything that
@@ -207,7 +208,7 @@ fn run<S: Stage>(host: &Host<S>, workload: &str, n: u64, count: u64) -> Outcome<
         }
         let mut injecting = vm.injecting(&pe);
         measured_if(workload == "inject", || injecting.inject(IntId::Lpi(lpi), Pending::Set))?;
-        drop(injecting);
+        measured_if(workload == "complete", || drop(injecting));
         let cookie = host.hypervisor().take_doorbell().ok_or("no doorbell rings")?;
         if measured_if(workload == "doorbell", || host.doorbell(cookie)).is_none() {
             return Err("the doorbell wakes nobody".into());
@@ -288,7 +289,7 @@ fn perform<S: Stage>(stage: S, workload: &str, n: u64, count: Option<u64>) -> Ou
     let host = host(stage)?;
     match (workload, count) {
         ("life" | "crowd" | "everybody", Some(count)) => make(&host, workload, n, count)?,
-        ("load" | "put" | "idle" | "doorbell" | "inject", Some(count)) => run(&host, workload, n, count)?,
+        ("load" | "put" | "idle" | "doorbell" | "inject" | "complete", Some(count)) => run(&host, workload, n, count)?,
         ("locks", None) => locks(&host, n)?,
         _ => return Err(USAGE.into()),
     }
@@ -301,7 +302,7 @@ fn perform<S: Stage>(stage: S, workload: &str, n: u64, count: Option<u64>) -> Ou
     Ok(())
 }
 
-const USAGE: &str = "usage: cost nothing|model life|crowd|everybody|load|put|idle|doorbell|inject N COUNT | cost \
+const USAGE: &str = "usage: cost nothing|model life|crowd|everybody|load|put|idle|doorbell|inject|complete N COUNT | cost \
                      nothing|model locks N | cost nothing heap N | cost model accesses N";
 
 fn main() -> Outcome<()> {

@@ -368,6 +368,7 @@ impl<H: Hypervisor, P: PeOps + ?Sized> Injecting<'_, H, P> {
     /// # Errors
     ///
     /// [`InjectError`]; nothing has changed then.
+    #[inline]
     pub fn inject(&mut self, interrupt: IntId, pending: Pending) -> Result<(), InjectError> {
         let id = match interrupt {
             IntId::Ppi(ppi) => return Err(InjectError::Ppi(ppi)),

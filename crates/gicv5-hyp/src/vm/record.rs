@@ -137,6 +137,7 @@ impl<H: Hypervisor> Record<H> {
     }
 
     /// How far the VM is.
+    #[inline]
     pub(crate) fn state(&self) -> VmState {
         self.life.state()
     }

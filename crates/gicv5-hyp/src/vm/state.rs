@@ -25,6 +25,7 @@ impl Life {
     }
 
     /// How far the VM is.
+    #[inline]
     pub(crate) fn state(&self) -> VmState {
         match self.0.load(Ordering::Relaxed) {
             0 => VmState::Initialising,
