@@ -5,8 +5,8 @@ use gicv5_arch::{VmId, VpeId};
 use crate::Hypervisor;
 use crate::error::{Fate, fated};
 use crate::ids::VcpuIndex;
+use crate::vm::configure::Settings;
 use crate::vm::handle::Vm;
-use crate::vm::make_valid::Settings;
 use crate::vm::record::{Record, Vcpu};
 use gicv5_irs::command::{CommandError, Fault};
 

@@ -1,5 +1,6 @@
 //! A VM: what is known of it, how it comes up, how it goes.
 
+pub(crate) mod configure;
 pub(crate) mod handle;
 pub(crate) mod init;
 pub(crate) mod ist;
