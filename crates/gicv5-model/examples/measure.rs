@@ -10,15 +10,16 @@
 //! leads up to them.
 #![allow(clippy::print_stdout, reason = "a measurement is for whoever runs it")]
 
+mod counting;
 #[path = "../tests/hand/mod.rs"]
 mod hand;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
+use counting::LIVE;
 use gicv5_arch::geometry::IstGeometry;
 use gicv5_arch::values::IstSize;
 use gicv5_arch::{IntId, Lpi, Priority, VmId};
@@ -26,30 +27,6 @@ use gicv5_hal::{Cookie, HostLpis, Pe};
 use gicv5_model::config::{Effects, MachineConfig};
 use gicv5_model::{Machine, ModelHost, ModelPe, PeIndex};
 use hand::{Farm, doorbell};
-
-/// Counts what is allocated.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes on to the system's allocator unchanged.
-#[allow(unsafe_code)]
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as for the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as for the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 /// A machine with an IST, switched on.
 fn machine(pes: u16) -> Result<(Machine, ModelPe), Box<dyn Error>> {

@@ -19,19 +19,21 @@
 //! takes a lock with VMs of N vCPUs, how many times one was taken.
 #![allow(clippy::print_stdout, reason = "a measurement is for whoever runs it")]
 
+#[path = "../../../gicv5-model/examples/counting/mod.rs"]
+mod counting;
 mod model;
 mod nothing;
 
-use std::alloc::{GlobalAlloc, Layout, System};
 use std::error::Error;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 use gicv5_arch::{IntId, IrsIntId, Lpi, VpeId};
 use gicv5_hal::{Cookie, IrsIndex, Lock, Locks, Pe, PeOps};
 use gicv5_hyp::{Config, Host, Hypervisor, Idle, Pending, VcpuIndex, Vm, VmSpec};
 
+use counting::LIVE;
 use model::Model;
 use nothing::Nothing;
 
@@ -109,29 +111,6 @@ impl<T: Send> Lock<T> for WatchedLock<T> {
         result
     }
 }
-
-/// Counts what is allocated.
-struct Counting;
-
-static LIVE: AtomicUsize = AtomicUsize::new(0);
-
-// SAFETY: every call goes on to the system's allocator unchanged.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        // SAFETY: as for the caller.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: as for the caller.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
 
 fn host<S: Stage>(stage: S) -> Outcome<Host<S>> {
     // Small contiguous blocks, so that a VM table for so many has two levels.

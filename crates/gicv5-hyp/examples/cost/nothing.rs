@@ -43,21 +43,6 @@ impl Nothing {
     }
 }
 
-// The registers it knows, by offset, which is all that costs it anything.
-const IDR0: u16 = IrsReg::IRS_IDR0.offset();
-const IDR2: u16 = IrsReg::IRS_IDR2.offset();
-const IDR3: u16 = IrsReg::IRS_IDR3.offset();
-const IDR4: u16 = IrsReg::IRS_IDR4.offset();
-const AIDR: u16 = IrsReg::IRS_AIDR.offset();
-const VMT_BASER: u16 = IrsReg::IRS_VMT_BASER.offset();
-const VMT_CFGR: u16 = IrsReg::IRS_VMT_CFGR.offset();
-const VMAP_VMR: u16 = IrsReg::IRS_VMAP_VMR.offset();
-const VMAP_VISTR: u16 = IrsReg::IRS_VMAP_VISTR.offset();
-const VMAP_L2_VMTR: u16 = IrsReg::IRS_VMAP_L2_VMTR.offset();
-const VPE_SELR: u16 = IrsReg::IRS_VPE_SELR.offset();
-const VPE_DBR: u16 = IrsReg::IRS_VPE_DBR.offset();
-const VPE_STATUSR: u16 = IrsReg::IRS_VPE_STATUSR.offset();
-
 fn get(value: &AtomicU64) -> u64 {
     value.load(Ordering::Relaxed)
 }
@@ -68,48 +53,51 @@ fn put(value: &AtomicU64, new: u64) {
 
 impl Irs for Nothing {
     fn read32(&self, _: Frame, offset: u16) -> u32 {
-        match offset {
-            VPE_STATUSR => get(&self.vpe_status) as u32,
+        let at = |register: IrsReg| register.offset() == offset;
+        match () {
+            () if at(IrsReg::IRS_VPE_STATUSR) => get(&self.vpe_status) as u32,
             // 48 address bits, virtualisation, Non-secure.
-            IDR0 => 5 << 2 | 1 << 6 | 1,
+            () if at(IrsReg::IRS_IDR0) => 5 << 2 | 1 << 6 | 1,
             // 24 ID bits, LPIs, two levels of 4 KiB.
-            IDR2 => 1 << 11 | 1 << 10 | 1 << 5 | 24,
+            () if at(IrsReg::IRS_IDR2) => 1 << 11 | 1 << 10 | 1 << 5 | 24,
             // 16 VM ID bits, two levels, no VM descriptor.
-            IDR3 => 1 << 10 | 16 << 5,
+            () if at(IrsReg::IRS_IDR3) => 1 << 10 | 16 << 5,
             // 16 VPE ID bits, descriptors of 128 bytes.
-            IDR4 => 15 << 6 | 7,
-            VMT_CFGR => get(&self.cfgr) as u32,
-            AIDR => 0,
-            _ => 0b11,
+            () if at(IrsReg::IRS_IDR4) => 15 << 6 | 7,
+            () if at(IrsReg::IRS_VMT_CFGR) => get(&self.cfgr) as u32,
+            () if at(IrsReg::IRS_AIDR) => 0,
+            () => 0b11,
         }
     }
 
     fn write32(&self, _: Frame, offset: u16, value: u32) {
-        if offset == VMT_CFGR {
+        if offset == IrsReg::IRS_VMT_CFGR.offset() {
             put(&self.cfgr, value.into());
         }
     }
 
     fn read64(&self, _: Frame, offset: u16) -> u64 {
-        match offset {
-            VPE_DBR => get(&self.dbr),
-            VMT_BASER => get(&self.baser),
-            _ => 0,
+        let at = |register: IrsReg| register.offset() == offset;
+        match () {
+            () if at(IrsReg::IRS_VPE_DBR) => get(&self.dbr),
+            () if at(IrsReg::IRS_VMT_BASER) => get(&self.baser),
+            () => 0,
         }
     }
 
     fn write64(&self, _: Frame, offset: u16, value: u64) {
-        match offset {
-            VPE_DBR => put(&self.dbr, value),
-            VPE_SELR => {
+        let at = |register: IrsReg| register.offset() == offset;
+        match () {
+            () if at(IrsReg::IRS_VPE_DBR) => put(&self.dbr, value),
+            () if at(IrsReg::IRS_VPE_SELR) => {
                 put(&self.dbr, 0);
                 // There is no VPE 65535.
                 put(&self.vpe_status, if value >> 32 & 0xffff == 0xffff { 0b01 } else { 0b11 });
             }
-            VMAP_VMR | VMAP_VISTR => put(&self.valid, !value >> 62 & 1),
-            VMAP_L2_VMTR => put(&self.valid, 1),
-            VMT_BASER => put(&self.baser, value),
-            _ => {}
+            () if at(IrsReg::IRS_VMAP_VMR) || at(IrsReg::IRS_VMAP_VISTR) => put(&self.valid, !value >> 62 & 1),
+            () if at(IrsReg::IRS_VMAP_L2_VMTR) => put(&self.valid, 1),
+            () if at(IrsReg::IRS_VMT_BASER) => put(&self.baser, value),
+            () => {}
         }
     }
 }

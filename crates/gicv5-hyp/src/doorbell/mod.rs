@@ -313,6 +313,15 @@ mod tests {
         doorbell
     }
 
+    /// One whose vCPU was put to sleep.
+    fn requested(doorbells: &Doorbells<StdLocks>, lpis: &Supply) -> Doorbell<Lpi> {
+        let doorbell = enabled(doorbells, lpis);
+        doorbells.claim(doorbell.id()).unwrap();
+        doorbells.request(doorbell.id());
+        doorbells.away(doorbell.id());
+        doorbell
+    }
+
     #[test]
     fn a_doorbell_wakes_its_vcpu_once_for_each_request() {
         let (doorbells, lpis) = (doorbells(8), Supply::default());
@@ -332,11 +341,8 @@ mod tests {
     #[test]
     fn a_load_ends_the_wait_and_a_late_doorbell_is_spurious() {
         let (doorbells, lpis) = (doorbells(8), Supply::default());
-        let doorbell = enabled(&doorbells, &lpis);
+        let doorbell = requested(&doorbells, &lpis);
         let id = doorbell.id();
-        doorbells.claim(id).unwrap();
-        doorbells.request(id);
-        doorbells.away(id);
         doorbells.claim(id).unwrap();
         assert_eq!(doorbells.ring(id.cookie()), None);
         doorbells.away(id);
@@ -346,11 +352,8 @@ mod tests {
     #[test]
     fn a_doorbell_that_is_being_torn_down_wakes_nobody() {
         let (doorbells, lpis) = (doorbells(8), Supply::default());
-        let doorbell = enabled(&doorbells, &lpis);
+        let doorbell = requested(&doorbells, &lpis);
         let id = doorbell.id();
-        doorbells.claim(id).unwrap();
-        doorbells.request(id);
-        doorbells.away(id);
         assert!(doorbells.die(&doorbell));
         assert_eq!(doorbells.ring(id.cookie()), None);
     }

@@ -201,30 +201,28 @@ mod exhaustive {
         }
     }
 
+    /// Releases it while a handler is at it, and does something more.
+    fn release_against_a_handler(then: impl Fn(&Taken)) -> Arc<Taken> {
+        let taken = Taken::new();
+        let handler = thread::spawn({
+            let taken = taken.clone();
+            move || taken.handle()
+        });
+        taken.release();
+        then(&taken);
+        handler.join().unwrap();
+        taken
+    }
+
     #[test]
     fn the_owner_has_everything_back_when_release_returns() {
-        loom::model(|| {
-            let taken = Taken::new();
-            let handler = thread::spawn({
-                let taken = taken.clone();
-                move || taken.handle()
-            });
-            taken.release();
-            handler.join().unwrap();
-        });
+        loom::model(|| drop(release_against_a_handler(|_| ())));
     }
 
     #[test]
     fn a_slow_handler_does_not_get_the_cookie_of_the_next_owner() {
         loom::model(|| {
-            let taken = Taken::new();
-            let handler = thread::spawn({
-                let taken = taken.clone();
-                move || taken.handle()
-            });
-            taken.release();
-            taken.gate.open(Owner::Host, Cookie(2));
-            handler.join().unwrap();
+            let taken = release_against_a_handler(|taken| taken.gate.open(Owner::Host, Cookie(2)));
             assert_eq!(taken.gate.enter(), Some((Owner::Host, Cookie(2))));
         });
     }
