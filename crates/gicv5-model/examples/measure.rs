@@ -68,6 +68,7 @@ fn events(pending: u32, pes: u16, count: u32) -> Result<(), Box<dyn Error>> {
             return Err(format!("acknowledged {taken:?}").into());
         }
         pe.gsb_ack();
+        pe.isb();
         pe.cdeoi();
         pe.cddi(lpi.into());
         Ok(())
