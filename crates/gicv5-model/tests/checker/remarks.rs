@@ -91,6 +91,14 @@ pub(crate) const PAIRS: &[Pair] = &[
     },
 ];
 
+/// SPI-13.
+#[test]
+fn an_spi_that_outlives_its_vm_is_remarked_on_when_another_vm_gets_the_id() {
+    let said = |taken_back| next_vm(taken_back).iter().map(|said| said.rule).collect::<Vec<_>>();
+    assert_eq!(said(false), ["SPI-13"]);
+    assert_eq!(said(true), [""; 0]);
+}
+
 #[test]
 fn whatever_name_is_taken_away_or_given_anew_under_an_instruction_is_remarked_on() {
     // LIFE-26.
