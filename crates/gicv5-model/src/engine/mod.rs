@@ -5,10 +5,10 @@
 
 mod commands;
 mod doorbells;
+mod el2_mistakes;
 mod instructions;
 mod irs_frame;
 mod ists;
-mod judge;
 mod names;
 pub(crate) mod pe_state;
 mod physical;
@@ -21,5 +21,5 @@ pub(crate) mod state;
 mod time;
 mod virtual_interrupts;
 mod vm_table;
-mod vm_validity;
+mod vmap;
 mod wires;

@@ -16,10 +16,10 @@
 //! After the scenario's time no source interrupts any more and programs end where they are; what is under way goes on until
 //! no PE has anything to do. Then the judge is told that all is quiet, and everything is torn down.
 
+mod actions;
 mod clock;
 mod cost;
 mod guest;
-mod host_work;
 mod life;
 mod observe;
 mod scheduler;
