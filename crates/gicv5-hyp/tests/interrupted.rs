@@ -13,10 +13,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{Board, Watch};
-use common::{IRS, Lab, SHAPES, SPEC, VPES, assert_clean, live, poll};
+use common::{IRS, Lab, SHAPES, SPEC, VPES, assert_clean, live, open_traps, poll};
 use gicv5_arch::Spi;
 use gicv5_arch::insn::GicInsn;
-use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, ICH_VMCR_EL2, SysReg};
+use gicv5_arch::sysreg::{ICC_ICSR_EL1, ICH_VMCR_EL2, SysReg};
 use gicv5_hal::{Pe, PeOps, Platform};
 use gicv5_hyp::{CommandErrorKind, Host, InitCause, Pending, ShutDownError, TearDownCause, Vm, WithLpis};
 
@@ -48,10 +48,7 @@ fn a_guest_reads_the_answer_to_its_own_question_although_the_host_has_asked_anot
     host.bring_up().unwrap();
     let mut vm = host.new_vm();
     vm.init(&SPEC).unwrap();
-    pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
-    pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
-    pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
-    pe.isb();
+    open_traps(&pe);
     vm.load(&pe, FIRST).unwrap();
     let guest = cpu.guest();
     let guest = Pe::new(&guest);

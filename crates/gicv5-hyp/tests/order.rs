@@ -8,7 +8,7 @@ mod guest;
 
 use std::cell::RefCell;
 
-use common::{IRS, Lab, SHAPES, SPEC, VPES};
+use common::{IRS, Lab, SHAPES, VPES, live};
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::irs::{IRS_VPE_CR0, IRS_VPE_SELR};
 use gicv5_arch::sysreg::{ICH_CONTEXTR_EL2, SysReg};
@@ -92,8 +92,7 @@ fn no_vpe_takes_part_in_1_of_n_selection() {
     let lab = Lab::new(config);
     let host = Host::new(lab.clone(), &SHAPES[0].host_config()).unwrap();
     host.bring_up().unwrap();
-    let mut vm = host.new_vm();
-    vm.init(&SPEC).unwrap();
+    let vm = live(&host);
     for vpe in VPES {
         lab.host.command(IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm.id().unwrap()).with_vpe_id(vpe)).unwrap();
         assert!(lab.machine.read::<IRS_VPE_CR0>(IRS).dps(), "{vpe}");
@@ -104,8 +103,7 @@ fn no_vpe_takes_part_in_1_of_n_selection() {
 #[test]
 fn what_load_restores_is_there_before_the_vpe_becomes_resident() {
     let (lab, host) = SHAPES[0].up();
-    let mut vm = host.new_vm();
-    vm.init(&SPEC).unwrap();
+    let vm = live(&host);
     running(&lab, &vm);
     lab.put(PE0, &vm, FIRST).unwrap();
     let pe = Noting::new(&lab, &|_| ());
@@ -121,8 +119,7 @@ fn what_load_restores_is_there_before_the_vpe_becomes_resident() {
 #[test]
 fn a_doorbell_that_rings_as_early_as_it_can_finds_the_request() {
     let (lab, host) = SHAPES[0].up();
-    let mut vm = host.new_vm();
-    vm.init(&SPEC).unwrap();
+    let vm = live(&host);
     running(&lab, &vm);
     let rung = RefCell::new(Vec::new());
     let look = |step: Step| {
@@ -143,8 +140,7 @@ fn a_doorbell_that_rings_as_early_as_it_can_finds_the_request() {
 #[test]
 fn no_other_pe_has_the_vcpu_before_its_vpe_is_resident_no_more() {
     let (lab, host) = SHAPES[0].up();
-    let mut vm = host.new_vm();
-    vm.init(&SPEC).unwrap();
+    let vm = live(&host);
     running(&lab, &vm);
     let refused = RefCell::new(0);
     let look = |_: Step| match lab.load(PE1, &vm, FIRST) {

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use common::board::{Board, Watch};
-use common::{IRS, SHAPES, SPEC, VPES, assert_clean};
-use gicv5_arch::sysreg::{ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, SysReg};
+use common::{IRS, SHAPES, SPEC, VPES, assert_clean, open_traps};
+use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
 use gicv5_arch::{IntId, Lpi};
 use gicv5_hal::{Pe, Platform};
 use gicv5_hyp::{Host, Idle, Pending, VcpuIndex, Wake, WithLpis};
@@ -49,10 +49,7 @@ fn a_vm_sleeps_and_is_woken_through_the_physical_driver() {
 
         // The guest enables its interface and an LPI, and has nothing to do.
         let lpi = Lpi::new(7).unwrap();
-        pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
-        pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
-        pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
-        pe.isb();
+        open_traps(&pe);
         vm.load(&pe, vcpu).unwrap();
         let guest = cpu.guest();
         let guest = Pe::new(&guest);

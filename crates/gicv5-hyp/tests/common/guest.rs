@@ -1,9 +1,7 @@
 //! What guests and their hypervisor do on a PE, in one call.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-use gicv5_arch::sysreg::{
-    ICC_CR0_EL1, ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2, PPI_ENABLER, PPI_PRIORITYR, PpiSet, SysReg,
-};
+use gicv5_arch::sysreg::{ICC_CR0_EL1, PPI_ENABLER, PPI_PRIORITYR, PpiSet, SysReg};
 use gicv5_arch::{IntId, IrsIntId, Lpi, Ppi, PpiBank, Priority, Spi, VpeId};
 use gicv5_hal::Pe;
 use gicv5_hyp::{Host, Idle, RunError, VcpuIndex, Vm, Wake};
@@ -11,6 +9,7 @@ use gicv5_model::ModelPe;
 use gicv5_model::PeIndex;
 
 use super::Lab;
+use super::common::open_traps;
 
 pub const PE0: PeIndex = PeIndex(0);
 pub const PE1: PeIndex = PeIndex(1);
@@ -38,12 +37,7 @@ impl Lab {
     /// Lets guests reach everything: what traps is the hypervisor's decision, not the library's.
     pub fn open_traps(&self) {
         for n in 0..self.machine.pe_count() {
-            self.on(PeIndex(n), |pe| {
-                pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
-                pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
-                pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
-                pe.isb();
-            });
+            self.on(PeIndex(n), open_traps);
         }
     }
 

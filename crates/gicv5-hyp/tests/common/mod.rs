@@ -14,8 +14,9 @@ use std::time::Duration;
 use arbitrary_int::{u4, u5, u6};
 use gicv5_arch::VpeId;
 use gicv5_arch::irs::{IRS_IDR3, IRS_IDR4, IrsReg};
+use gicv5_arch::sysreg::{ICH_HFGITR_EL2, ICH_HFGRTR_EL2, ICH_HFGWTR_EL2};
 use gicv5_arch::values::{BitsMinusOne, Levels};
-use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, IrsIndex, Platform, TableMemory};
+use gicv5_hal::{AllocError, Block, BlockLayout, Coherency, Frame, IrsIndex, Pe, PeOps, Platform, TableMemory};
 use gicv5_hyp::{Config, Host, Hypervisor, Vm, VmSpec};
 use gicv5_model::account::Snapshot;
 use gicv5_model::config::Eagerness;
@@ -150,6 +151,14 @@ impl Lab {
     pub fn assert_no_violations(&self) {
         board::assert_no_violations(&self.machine);
     }
+}
+
+/// Lets guests reach everything: what traps is the hypervisor's decision, not the library's.
+pub fn open_traps<P: PeOps + ?Sized>(pe: &Pe<'_, P>) {
+    pe.write(ICH_HFGRTR_EL2::new_with_raw_value(u64::MAX));
+    pe.write(ICH_HFGWTR_EL2::new_with_raw_value(u64::MAX));
+    pe.write(ICH_HFGITR_EL2::new_with_raw_value(u64::MAX));
+    pe.isb();
 }
 
 /// The shapes of machine that most tests run on.

@@ -211,14 +211,13 @@ impl MachineState {
             Some(vm) => self.peek_virtual(vm, spi.into()),
             None => self.interrupts.peek(spi.into(), &mut self.memory).ok(),
         };
+        let place = Place::Register(frame(irs), IrsReg::IRS_SPI_VMR.offset());
         if before.is_some_and(|before| before.enable()) {
-            let place = Place::Register(frame(irs), IrsReg::IRS_SPI_VMR.offset());
             self.report.remark(rules::SPI_11, place, 0, spi_vmr.raw_value(), || {
                 format!("{spi} changes hands while it is enabled")
             });
         }
         let owner = self.assigned(spi).map_or(Space::Physical, Space::Vm);
-        let place = Place::Register(frame(irs), IrsReg::IRS_SPI_VMR.offset());
         let names = |space, id| (space, id) == (owner, spi.into());
         self.judge_under_way(place, "an SPI changes hands", names);
         // It stops being a physical interrupt; what it has been waits for its return, or is gone.

@@ -45,14 +45,21 @@ fn release_doorbell(dbv: bool) -> Vec<Violation> {
     machine.take_violations()
 }
 
-/// An SPI is taken: what follows the acknowledge, and then the drop.
-fn take(follows: impl FnOnce(&Pe<'_, ModelPe>)) -> Vec<Violation> {
+/// A PE has acknowledged an SPI.
+fn acknowledged() -> Bench {
     let bench = Bench::small();
     let pe = bench.host(PE0);
     pe.cden(spi(5));
     pe.cdpend(spi(5), true);
     pe.gsb_sys();
     assert!(pe.cdnmia().int_id().or_else(|| pe.cdia().int_id()).is_some());
+    bench
+}
+
+/// An SPI is taken: what follows the acknowledge, and then the drop.
+fn take(follows: impl FnOnce(&Pe<'_, ModelPe>)) -> Vec<Violation> {
+    let bench = acknowledged();
+    let pe = bench.host(PE0);
     follows(&pe);
     pe.cdeoi();
     pe.cddi(spi(5).into());
@@ -172,12 +179,8 @@ fn each_barrier_after_an_acknowledge_counts_and_a_deactivation_needs_them_too() 
         });
         assert_eq!(said.len(), usize::from(!(gsb && isb)), "GSB ACK {gsb}, ISB {isb}");
     }
-    let bench = Bench::small();
+    let bench = acknowledged();
     let pe = bench.host(PE0);
-    pe.cden(spi(5));
-    pe.cdpend(spi(5), true);
-    pe.gsb_sys();
-    assert!(pe.cdnmia().int_id().or_else(|| pe.cdia().int_id()).is_some());
     pe.cddi(spi(5).into());
     bench.broken_at("SYN-3", Place::Insn(PE0, GicInsn::GIC_CDDI));
     pe.cdeoi();
