@@ -4,13 +4,14 @@ use core::fmt::{self, Write};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use gicv5_bare_metal::pe;
 use gicv5_conformance::Stopped;
 use semihosting::sys::arm_compat::sys_writec;
 use smccc::psci::system_off;
 use smccc::{Hvc, Smc};
 
+use crate::guard;
 use crate::platform::Console;
-use crate::{guard, pe};
 
 /// Ends the machine: everything passed.
 pub(crate) const ALL_PASSED: u8 = 0;

@@ -6,9 +6,10 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use aarch64_rt::{ExceptionHandlers, RegisterStateRef, exception_handlers};
+use gicv5_bare_metal::pe;
 use gicv5_conformance::{MAX_PES, Stopped};
 
-use crate::{guest, pe};
+use crate::guest;
 
 exception_handlers!(Exceptions);
 

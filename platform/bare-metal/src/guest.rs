@@ -24,9 +24,10 @@ use core::ffi::c_void;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use aarch64_rt::{DEFAULT_MAIR, DEFAULT_SCTLR, DEFAULT_TCR_EL1, Stack};
+use gicv5_bare_metal::pe;
 use gicv5_conformance::MAX_PES;
 
-use crate::{guard, pe};
+use crate::guard;
 
 /// `hvc` of a guest that has ended.
 const ENDED: u16 = 0;
@@ -68,8 +69,17 @@ unsafe extern "C" {
     static guest_vectors: u8;
 }
 
-/// Prepares EL1 of a PE that runs at EL2, where nothing runs yet.
+/// Prepares a PE that has just started: interrupts come to the exception level that the image runs at, and a lower one is
+/// ready for guests.
 pub(crate) fn prepare() {
+    pe::unmask_irqs(false);
+    if pe::exception_level() == 2 {
+        prepare_el1();
+    }
+}
+
+/// Prepares EL1 of a PE that runs at EL2, where nothing runs yet.
+fn prepare_el1() {
     // EL1 is AArch64 (RW); physical IRQs, FIQs and SErrors come to EL2 (IMO, FMO, AMO). EL1 exists (TGE is 0), with registers of
     // its own names (E2H is 0) and without stage 2 (VM is 0).
     const HCR: u64 = 1 << 31 | 7 << 3;

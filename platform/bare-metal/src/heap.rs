@@ -19,7 +19,7 @@ unsafe impl Sync for Memory {}
 static MEMORY: Memory = Memory(UnsafeCell::new([0; BYTES]));
 
 /// Gives the allocator its memory. To be called once, on PE 0, before anything allocates.
-pub(crate) fn init() {
+pub fn init() {
     // SAFETY: the static is the allocator's alone from here on, and this is the only call.
     unsafe { HEAP.lock().init(MEMORY.0.get() as usize, BYTES) }
 }

@@ -16,9 +16,9 @@
 //!
 //! # What is unsafe, and where
 //!
-//! [`pe`] executes instructions, [`memory`] and [`platform`] access memory and registers by address, [`guard`], [`guest`] and
-//! [`pes`] leave frames behind, enter EL1 and pass work to other PEs, [`watchdog`] passes a name, [`heap`] hands a static to the
-//! allocator, [`boot`] reads the device tree, [`ending`] writes to the UART, [`provoked`] keeps a word over a reset, and
+//! The package's library ([`gicv5_bare_metal`]) executes instructions and accesses memory and registers by address. Here,
+//! [`guard`], [`guest`] and [`pes`] leave frames behind, enter EL1 and pass work to other PEs, [`watchdog`] passes a name,
+//! [`platform`] takes hold of the UART, [`boot`] reads the device tree, [`ending`] writes to the UART, [`provoked`] keeps a word over a reset, and
 //! [`rehearsal`] sets up a GICv3.
 //! Everything above them is safe code.
 #![no_std]
@@ -31,9 +31,6 @@ mod boot;
 mod ending;
 mod guard;
 mod guest;
-mod heap;
-mod memory;
-mod pe;
 mod pes;
 mod platform;
 mod provoked;
@@ -44,6 +41,9 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarch64_rt::entry;
+use gicv5_bare_metal::frames::Frames;
+use gicv5_bare_metal::memory::Pool;
+use gicv5_bare_metal::{heap, pe};
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Profile, Stopped, Test, Verdict};
 use gicv5_conformance_drivers::DriverError;
@@ -52,8 +52,7 @@ use gicv5_hal::Pe;
 use board::Conduit;
 use boot::{GIB, affinity, device_tree, image_begin, image_end};
 use ending::{ALL_PASSED, BROKEN, SOME_FAILED, UART, UNSUITABLE, USE_PSCI, USE_SMC, end, refuse, say_without_console};
-use memory::Pool;
-use platform::{Board, Console, Frames};
+use platform::{Board, Console};
 use provoked::{provoke, rehearse, reset_once};
 
 /// How long a test may take, in seconds, unless the arguments say otherwise. Those who start the machine and look on have more patience.
@@ -65,7 +64,7 @@ const TABLE_BYTES: u64 = 4 << 20;
 entry!(main);
 fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     guard::set_index(0);
-    pe::prepare();
+    guest::prepare();
     let (tree, range) = device_tree(tree);
     let Some(tree) = tree else {
         say_without_console(format_args!("cannot run: there is no device tree at the address in x0\n"));
@@ -115,7 +114,7 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     let pes = start_pes();
     let wire = Board::wire(&console, found.uart);
     // SAFETY: the device tree names an IRS there; the suite gives it no memory but the pool's.
-    let frames = unsafe { Frames::new(irs) };
+    let frames = unsafe { Frames::new(irs.config, irs.set_lpi) };
     let board = Board { frames, pool, console, wire, pes };
     let wire = wire.map_or(-1, |spi| i64::from(spi.id()));
     board.console.print(format_args!(

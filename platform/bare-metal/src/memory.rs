@@ -13,7 +13,7 @@ const PAGE: u64 = 4096;
 const PAGES: usize = 2048;
 
 /// A block of the pool.
-pub(crate) struct PoolBlock {
+pub struct PoolBlock {
     address: u64,
     size: u64,
 }
@@ -29,7 +29,7 @@ impl Block for PoolBlock {
 }
 
 /// RAM that only tables use, identity-mapped, write-back cacheable and inner shareable.
-pub(crate) struct Pool {
+pub struct Pool {
     base: u64,
     pages: usize,
     coherency: Coherency,
@@ -44,7 +44,7 @@ impl Pool {
     /// # Safety
     ///
     /// The range is RAM, mapped one to one with normal memory attributes, and nobody else ever accesses it.
-    pub(crate) unsafe fn new(ram: Range<u64>, coherency: Coherency) -> Pool {
+    pub unsafe fn new(ram: Range<u64>, coherency: Coherency) -> Pool {
         let base = ram.start.next_multiple_of(PAGE);
         let pages = ((ram.end.saturating_sub(base) / PAGE) as usize).min(PAGES);
         let ctr: u64;
@@ -63,7 +63,7 @@ impl Pool {
     }
 
     /// How many bytes there are.
-    pub(crate) fn size(&self) -> u64 {
+    pub fn size(&self) -> u64 {
         self.pages as u64 * PAGE
     }
 

@@ -10,15 +10,14 @@ use gicv5_arch::sysreg::SysReg;
 use gicv5_conformance::Signals;
 use gicv5_hal::{CurrentPe, Pe, PeOps};
 
-use crate::guest;
-
 /// The PE that the code runs on.
-pub(crate) struct ThisPe;
+pub struct ThisPe;
 
 /// The registers that this image reaches, each with a read and a write of its own: the number of a register is part of the
 /// instruction.
 macro_rules! registers {
     ($($name:ident)*) => {
+        #[inline]
         fn read(register: SysReg) -> u64 {
             let value: u64;
             match register {
@@ -33,6 +32,7 @@ macro_rules! registers {
             value
         }
 
+        #[inline]
         fn write(register: SysReg, value: u64) {
             match register {
                 $(SysReg::$name => {
@@ -79,6 +79,7 @@ const fn encoded(register: SysReg, write: bool) -> u32 {
 
 macro_rules! instructions {
     ($($name:ident)*) => {
+        #[inline]
         fn execute(insn: GicInsn, xt: u64) -> u64 {
             let mut value = xt;
             match insn {
@@ -101,23 +102,28 @@ instructions! {
 }
 
 impl PeOps for ThisPe {
+    #[inline]
     fn read_sysreg(&self, register: SysReg) -> u64 {
         read(register)
     }
 
+    #[inline]
     fn write_sysreg(&self, register: SysReg, value: u64) {
         write(register, value);
     }
 
+    #[inline]
     fn gic(&self, insn: GicInsn, xt: u64) -> u64 {
         execute(insn, xt)
     }
 
+    #[inline]
     fn isb(&self) {
         // SAFETY: a barrier.
         unsafe { asm!("isb", options(nostack)) }
     }
 
+    #[inline]
     fn dsb(&self) {
         // SAFETY: a barrier.
         unsafe { asm!("dsb sy", options(nostack)) }
@@ -134,7 +140,7 @@ impl CurrentPe for ThisPe {
 }
 
 /// What is pending at the interrupt inputs: ISR_EL1, in which the masks play no part.
-pub(crate) fn signals() -> Signals {
+pub fn signals() -> Signals {
     let isr: u64;
     // SAFETY: a read without an effect.
     unsafe { asm!("mrs {isr}, isr_el1", isr = out(reg) isr, options(nomem, nostack)) }
@@ -142,7 +148,7 @@ pub(crate) fn signals() -> Signals {
 }
 
 /// Lets IRQs in, or keeps them out.
-pub(crate) fn unmask_irqs(unmask: bool) {
+pub fn unmask_irqs(unmask: bool) {
     // SAFETY: the handler of an IRQ notes it and masks it again, and touches nothing else.
     unsafe {
         if unmask {
@@ -154,13 +160,13 @@ pub(crate) fn unmask_irqs(unmask: bool) {
 }
 
 /// PSTATE.ALLINT as SPSR_ELx and the register ALLINT have it.
-pub(crate) const ALLINT: u64 = 1 << 13;
+pub const ALLINT: u64 = 1 << 13;
 
 /// SCTLR_ELx.NMI.
-pub(crate) const NMI: u64 = 1 << 61;
+pub const NMI: u64 = 1 << 61;
 
 /// Whether the PE has NMIs (ID_AA64PFR1_EL1.NMI).
-pub(crate) fn has_nmi() -> bool {
+pub fn has_nmi() -> bool {
     let features: u64;
     // SAFETY: a read without an effect.
     unsafe { asm!("mrs {features}, id_aa64pfr1_el1", features = out(reg) features, options(nomem, nostack)) }
@@ -168,7 +174,7 @@ pub(crate) fn has_nmi() -> bool {
 }
 
 /// Whether interrupts of priority 0 are NMIs at the exception level that the code runs at.
-pub(crate) fn is_nmi_on() -> bool {
+pub fn is_nmi_on() -> bool {
     let control: u64;
     // SAFETY: reads without an effect.
     unsafe {
@@ -182,7 +188,7 @@ pub(crate) fn is_nmi_on() -> bool {
 }
 
 /// Makes interrupts of priority 0 NMIs, which are masked, or ordinary ones.
-pub(crate) fn switch_nmi(on: bool) {
+pub fn switch_nmi(on: bool) {
     if !has_nmi() {
         return;
     }
@@ -203,14 +209,14 @@ pub(crate) fn switch_nmi(on: bool) {
 }
 
 /// Sets or clears PSTATE.ALLINT, which masks NMIs and everything else; to be used on a PE that has NMIs.
-pub(crate) fn mask_all(mask: bool) {
+pub fn mask_all(mask: bool) {
     let value = if mask { ALLINT } else { 0 };
     // SAFETY: what is let in is an IRQ, whose handler notes it and masks it again. The register ALLINT, by number.
     unsafe { asm!("msr s3_0_c4_c3_0, {value}", "isb", value = in(reg) value, options(nostack)) }
 }
 
 /// Makes a timer's condition true or false at once: enabled with a compare value of 0, or off.
-pub(crate) fn drive_timer(timer: Ppi, high: bool) {
+pub fn drive_timer(timer: Ppi, high: bool) {
     let control = u64::from(high);
     // SAFETY: nobody else uses these timers; they change no memory.
     unsafe {
@@ -227,24 +233,15 @@ pub(crate) fn drive_timer(timer: Ppi, high: bool) {
 }
 
 /// The exception level, 1 to 3.
-pub(crate) fn exception_level() -> u64 {
+pub fn exception_level() -> u64 {
     let level: u64;
     // SAFETY: a read without an effect.
     unsafe { asm!("mrs {level}, currentel", level = out(reg) level, options(nomem, nostack)) }
     level >> 2 & 3
 }
 
-/// Prepares a PE that has just started: interrupts come to the exception level that the image runs at, and a lower one is
-/// ready for guests.
-pub(crate) fn prepare() {
-    unmask_irqs(false);
-    if exception_level() == 2 {
-        guest::prepare();
-    }
-}
-
 /// ESR and FAR of the last exception of the exception level that the image runs at.
-pub(crate) fn syndrome() -> (u64, u64) {
+pub fn syndrome() -> (u64, u64) {
     let (esr, far): (u64, u64);
     // SAFETY: reads without an effect.
     unsafe {
@@ -257,14 +254,14 @@ pub(crate) fn syndrome() -> (u64, u64) {
 }
 
 /// Whether the PE has a GICv5 CPU interface (ID_AA64PFR2_EL1.GCIE).
-pub(crate) fn has_gicv5() -> bool {
+pub fn has_gicv5() -> bool {
     read(SysReg::ID_AA64PFR2_EL1) >> 12 & 0xf != 0
 }
 
 /// Switches the physical CPU interface off, so that no interrupt is signalled, and returns what it was.
 ///
 /// Where the interrupt controller is a GICv3, which no test runs on, that is ICC_IGRPEN1_EL1.
-pub(crate) fn switch_interface_off() -> u64 {
+pub fn switch_interface_off() -> u64 {
     let before;
     if has_gicv5() {
         before = read(SysReg::ICC_CR0_EL1);
@@ -283,7 +280,7 @@ pub(crate) fn switch_interface_off() -> u64 {
 }
 
 /// Makes the physical CPU interface what it was.
-pub(crate) fn switch_interface_on(before: u64) {
+pub fn switch_interface_on(before: u64) {
     if has_gicv5() {
         write(SysReg::ICC_CR0_EL1, before);
     } else {
@@ -294,7 +291,7 @@ pub(crate) fn switch_interface_on(before: u64) {
 }
 
 /// Time since start, in nanoseconds.
-pub(crate) fn nanoseconds() -> u64 {
+pub fn nanoseconds() -> u64 {
     let (count, frequency): (u64, u64);
     // SAFETY: reads without an effect; the barrier keeps the count in its place in the program.
     unsafe {
@@ -309,19 +306,19 @@ pub(crate) fn nanoseconds() -> u64 {
 }
 
 /// Waits a moment.
-pub(crate) fn relax() {
+pub fn relax() {
     // SAFETY: a hint. An emulator that runs one PE at a time takes it to run another one.
     unsafe { asm!("yield", options(nomem, nostack, preserves_flags)) }
 }
 
 /// Waits until another PE has something to say; may return without that.
-pub(crate) fn wait_for_event() {
+pub fn wait_for_event() {
     // SAFETY: a hint.
     unsafe { asm!("wfe", options(nostack)) }
 }
 
 /// Has the counter wake this PE from [`wait_for_event`] every now and then, so that it can look at the time.
-pub(crate) fn stream_events() {
+pub fn stream_events() {
     // An event whenever bit 15 of the counter changes: EVNTI is 15, EVNTEN is 1.
     const EVENTS: u64 = 15 << 4 | 1 << 2;
     // SAFETY: events wake a PE from WFE, and nothing else follows from them. At EL2 the register of EL1 would do nothing.
@@ -336,19 +333,19 @@ pub(crate) fn stream_events() {
 }
 
 /// Makes the other PEs look, after all stores before it.
-pub(crate) fn send_event() {
+pub fn send_event() {
     // SAFETY: a barrier and a hint.
     unsafe { asm!("dsb ish", "sev", options(nostack)) }
 }
 
 /// Executes an instruction that does not exist.
-pub(crate) fn undefined() {
+pub fn undefined() {
     // SAFETY: it changes nothing but that an exception follows.
     unsafe { asm!("udf #0", options(nostack)) }
 }
 
 /// Cleans a line of the cache to memory.
-pub(crate) fn clean(address: u64) {
+pub fn clean(address: u64) {
     // SAFETY: changes nothing that memory holds.
     unsafe { asm!("dc civac, {address}", "dsb sy", address = in(reg) address, options(nostack)) }
 }

@@ -4,14 +4,14 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aarch64_rt::{Stack, start_core};
+use gicv5_bare_metal::pe::{self, ThisPe};
 use gicv5_conformance::{BenchPe, MAX_PES, Stopped};
 use gicv5_hal::Pe;
 use smccc::{Hvc, Smc};
 
 use crate::board::Conduit;
-use crate::pe::{self, ThisPe};
 use crate::platform::Board;
-use crate::{guard, watchdog};
+use crate::{guard, guest, watchdog};
 
 /// What work is.
 type Work = dyn Fn(&BenchPe<'_, Board>) + Sync;
@@ -84,7 +84,7 @@ pub(crate) fn start(index: usize, mpidr: u64, conduit: Conduit) -> bool {
 /// What a PE does until the end.
 fn serve(index: usize) {
     guard::set_index(index);
-    pe::prepare();
+    guest::prepare();
     pe::stream_events();
     let Some(mailbox) = MAILBOXES.get(index) else { return };
     mailbox.state.store(WAITING, Ordering::Release);

@@ -6,102 +6,16 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use arm_pl011_uart::{Interrupts, PL011Registers, Uart, UniqueMmioPointer};
-use gicv5_arch::irs::FRAME_BYTES;
 use gicv5_arch::{Ppi, Spi};
+use gicv5_bare_metal::frames::Frames;
+use gicv5_bare_metal::host::{Counter, SpinLocks};
+use gicv5_bare_metal::memory::Pool;
+use gicv5_bare_metal::pe::{self, ThisPe};
 use gicv5_conformance::{Bench, BenchPe, Masked, Signals, Stopped};
-use gicv5_hal::{Frame, FrameKind, Irs, IrsIndex, Lock, Locks, Pe, Platform, Wait};
+use gicv5_hal::{Pe, Platform};
 
 use crate::board;
-use crate::memory::Pool;
-use crate::pe::{self, ThisPe};
 use crate::{guard, guest, pes};
-
-/// The frames of the IRS.
-pub(crate) struct Frames(board::Irs);
-
-impl Frames {
-    /// Takes hold of the frames.
-    ///
-    /// # Safety
-    ///
-    /// They are mapped as device memory, they are those of an IRS, and nobody else accesses them. Whoever writes their
-    /// registers gives the IRS no address but of memory that is nobody else's.
-    pub(crate) unsafe fn new(irs: board::Irs) -> Frames {
-        Frames(irs)
-    }
-
-    /// The pointer to a register, if the frame exists and the access lies in it.
-    fn at<T>(&self, frame: Frame, offset: u16) -> Option<*mut T> {
-        let base = match (frame.irs, frame.kind) {
-            (IrsIndex(0), FrameKind::Config) => self.0.config,
-            (IrsIndex(0), FrameKind::SetLpi) => self.0.set_lpi?,
-            _ => return None,
-        };
-        let bytes = size_of::<T>() as u64;
-        let inside = u64::from(offset).is_multiple_of(bytes) && u64::from(offset) + bytes <= FRAME_BYTES;
-        inside.then_some((base + u64::from(offset)) as *mut T)
-    }
-}
-
-// Single loads and stores of one register, which is what an emulator that traps them can decode.
-impl Irs for Frames {
-    fn read32(&self, frame: Frame, offset: u16) -> u32 {
-        // SAFETY: a register of a frame, by the promise made to `new`.
-        self.at(frame, offset).map_or(0, |at| u32::from_le(unsafe { core::ptr::read_volatile(at) }))
-    }
-
-    fn write32(&self, frame: Frame, offset: u16, value: u32) {
-        if let Some(at) = self.at(frame, offset) {
-            // SAFETY: as above.
-            unsafe { core::ptr::write_volatile(at, value.to_le()) }
-        }
-    }
-
-    fn read64(&self, frame: Frame, offset: u16) -> u64 {
-        // SAFETY: as above.
-        self.at(frame, offset).map_or(0, |at| u64::from_le(unsafe { core::ptr::read_volatile(at) }))
-    }
-
-    fn write64(&self, frame: Frame, offset: u16, value: u64) {
-        if let Some(at) = self.at(frame, offset) {
-            // SAFETY: as above.
-            unsafe { core::ptr::write_volatile(at, value.to_le()) }
-        }
-    }
-}
-
-/// Time from the architected counter.
-pub(crate) struct Counter;
-
-impl Wait for Counter {
-    fn relax(&self) {
-        pe::relax();
-    }
-
-    fn now(&self) -> Duration {
-        Duration::from_nanos(pe::nanoseconds())
-    }
-}
-
-/// Spin locks. Interrupts are masked wherever one is held, and the handler of interrupts takes none.
-pub(crate) struct SpinLocks;
-
-/// A value behind a spin lock.
-pub(crate) struct SpinLock<T>(spin::Mutex<T>);
-
-impl Locks for SpinLocks {
-    type Mutex<T: Send> = SpinLock<T>;
-}
-
-impl<T: Send> Lock<T> for SpinLock<T> {
-    fn new(value: T) -> SpinLock<T> {
-        SpinLock(spin::Mutex::new(value))
-    }
-
-    fn with<R>(&self, f: impl FnOnce(&mut T) -> R) -> R {
-        f(&mut self.0.lock())
-    }
-}
 
 /// The console.
 pub(crate) struct Console(Option<RefCell<Uart<'static>>>);

@@ -3,6 +3,7 @@
 use core::ops::Range;
 use core::sync::atomic::Ordering;
 
+use gicv5_bare_metal::pe;
 use gicv5_conformance::Bench;
 use gicv5_hal::Pe;
 use smccc::psci::system_reset;
@@ -11,7 +12,7 @@ use smccc::{Hvc, Smc};
 use crate::boot::MAPPED;
 use crate::ending::{ALL_PASSED, BROKEN, USE_SMC, end, refuse};
 use crate::platform::{Board, Console};
-use crate::{board, guest, pe, rehearsal, watchdog};
+use crate::{board, guest, rehearsal, watchdog};
 
 /// Runs guests as no test does, on every PE, and ends.
 pub(crate) fn rehearse(console: &Console, pes: usize, older: Option<board::GicV3>, what: &str) -> ! {

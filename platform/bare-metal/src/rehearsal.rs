@@ -8,11 +8,12 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use gicv5_arch::Ppi;
 use gicv5_arch::sysreg::SysReg;
+use gicv5_bare_metal::pe;
 use gicv5_conformance::Stopped;
 use gicv5_hal::Pe;
 
 use crate::board::GicV3;
-use crate::{guard, guest, pe, pes, watchdog};
+use crate::{guard, guest, pes, watchdog};
 
 /// How often each PE enters a guest that ends well, before and after those that do not.
 const TIMES: u64 = 1_000;

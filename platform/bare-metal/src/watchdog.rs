@@ -6,7 +6,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
-use crate::pe;
+use gicv5_bare_metal::pe;
 
 /// What runs, as a pointer and a length: a name that lives for ever.
 static NAME: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
