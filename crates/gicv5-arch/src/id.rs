@@ -517,6 +517,7 @@ macro_rules! reports_interrupt {
         impl $name {
             /// The interrupt; `None` if there is none or the bits name no interrupt.
             #[must_use]
+            #[inline]
             pub const fn int_id(self) -> Option<crate::IntId> {
                 match (self.$valid(), self.int_type()) {
                     (true, Ok(int_type)) => crate::IntId::from_parts(int_type, self.id()),
@@ -526,6 +527,7 @@ macro_rules! reports_interrupt {
 
             /// The value that reports this interrupt, or none.
             #[must_use]
+            #[inline]
             pub const fn reporting(int_id: Option<crate::IntId>) -> $name {
                 match int_id {
                     Some(int_id) => {

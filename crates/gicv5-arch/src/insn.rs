@@ -126,6 +126,7 @@ macro_rules! names_irs_interrupt {
             /// The interrupt it names; `None` if the type is reserved or PPI, which makes the instruction ignore it
             /// (GEN-1, INS-8).
             #[must_use]
+            #[inline]
             pub const fn int_id(self) -> Option<IrsIntId> {
                 match self.int_type() {
                     Ok(int_type) => Some(IrsIntId::from_parts(int_type, self.id())),
@@ -148,12 +149,14 @@ names_irs_interrupt!(
 impl DeactivateOperand {
     /// The operand that names this interrupt.
     #[must_use]
+    #[inline]
     pub const fn naming(int_id: IntId) -> DeactivateOperand {
         DeactivateOperand::ZERO.with_int_type(int_id.int_type()).with_id(int_id.id_field())
     }
 
     /// The interrupt it names; `None` if there is no such interrupt, which makes the instruction ignore it.
     #[must_use]
+    #[inline]
     pub const fn int_id(self) -> Option<IntId> {
         match self.int_type() {
             Ok(int_type) => IntId::from_parts(int_type, self.id()),

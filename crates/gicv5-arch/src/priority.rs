@@ -41,6 +41,7 @@ impl Priority {
     /// # Errors
     ///
     /// [`PriorityOutOfRange`] above 31.
+    #[inline]
     pub const fn new(number: u32) -> Result<Priority, PriorityOutOfRange> {
         if number > 31 {
             return Err(PriorityOutOfRange(number));
@@ -50,30 +51,35 @@ impl Priority {
 
     /// Makes a priority from the bits of a field.
     #[must_use]
+    #[inline]
     pub const fn new_with_raw_value(bits: u5) -> Priority {
         Priority(bits)
     }
 
     /// The bits as they stand in a field.
     #[must_use]
+    #[inline]
     pub const fn raw_value(self) -> u5 {
         self.0
     }
 
     /// The number, 0 to 31.
     #[must_use]
+    #[inline]
     pub const fn number(self) -> u8 {
         self.0.value()
     }
 
     /// How urgent the priority is; greater is more urgent.
     #[must_use]
+    #[inline]
     pub const fn urgency(self) -> Urgency {
         Urgency(31 - self.0.value())
     }
 
     /// True if this priority is strictly more urgent than the other.
     #[must_use]
+    #[inline]
     pub const fn is_more_urgent_than(self, other: Priority) -> bool {
         self.0.value() < other.0.value()
     }
@@ -81,6 +87,7 @@ impl Priority {
     /// True if an interrupt of this priority passes the mask. A mask lets through its own priority (PRI-3), and so does
     /// the mask of a doorbell (DB-9).
     #[must_use]
+    #[inline]
     pub const fn passes(self, mask: Priority) -> bool {
         self.0.value() <= mask.0.value()
     }
@@ -88,6 +95,7 @@ impl Priority {
     /// True if an interrupt of this priority may preempt what is running. An equally urgent one may not (PRI-4);
     /// `None` means that nothing is active.
     #[must_use]
+    #[inline]
     pub const fn preempts(self, running: Option<Priority>) -> bool {
         match running {
             Some(running) => self.is_more_urgent_than(running),
@@ -98,6 +106,7 @@ impl Priority {
     /// The priority as an implementation with fewer bits keeps it: the high-order bits stay, the rest read as zero
     /// (PRI-2). `bits` is the number of implemented bits; 5 and above keep everything, 0 keeps nothing.
     #[must_use]
+    #[inline]
     pub const fn keep_high_bits(self, bits: u32) -> Priority {
         if bits >= 5 {
             return self;
@@ -124,18 +133,21 @@ pub struct ActivePriorities(u32);
 impl ActivePriorities {
     /// Makes the set from the bits of a field.
     #[must_use]
+    #[inline]
     pub const fn new_with_raw_value(bits: u32) -> ActivePriorities {
         ActivePriorities(bits)
     }
 
     /// The bits as they stand in a field.
     #[must_use]
+    #[inline]
     pub const fn raw_value(self) -> u32 {
         self.0
     }
 
     /// The running priority: the most urgent active one, `None` when idle (PRI-5).
     #[must_use]
+    #[inline]
     pub const fn running(self) -> Option<Priority> {
         match self.0.trailing_zeros() {
             32 => None,
@@ -145,12 +157,14 @@ impl ActivePriorities {
 
     /// The set after an acknowledge of an interrupt of this priority (PRI-6).
     #[must_use]
+    #[inline]
     pub const fn activate(self, priority: Priority) -> ActivePriorities {
         ActivePriorities(self.0 | 1 << priority.number())
     }
 
     /// The set after a priority drop: the most urgent active priority goes; nothing happens when idle (PRI-6).
     #[must_use]
+    #[inline]
     pub const fn drop_running(self) -> ActivePriorities {
         ActivePriorities(self.0 & self.0.wrapping_sub(1))
     }

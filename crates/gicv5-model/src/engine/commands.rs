@@ -62,11 +62,16 @@ impl MachineState {
     }
 
     /// Completes the commands that are due.
+    #[inline]
     pub(super) fn complete_commands(&mut self) {
         let now = self.report.now();
-        if now < self.next_command {
-            return;
+        if now >= self.next_command {
+            self.complete_due_commands(now);
         }
+    }
+
+    #[cold]
+    fn complete_due_commands(&mut self, now: Tick) {
         for irs in 0..self.irses.len() {
             while let Some(state) = self.irses.get_mut(irs)
                 && let Some(n) = state.in_flight.iter().position(|command| command.due <= now)

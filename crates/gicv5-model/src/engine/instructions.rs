@@ -45,7 +45,8 @@ impl MachineState {
 
     #[inline]
     pub(crate) fn fate_of_insn(&self, pe: PeIndex, level: Level, insn: GicInsn) -> Fate {
-        self.pes.get(usize::from(pe.0)).map_or(Fate::Undefined, |pe| pe.cpu.fate_of_insn(level, insn))
+        let Some(state) = self.pes.get(usize::from(pe.0)) else { return Fate::Undefined };
+        state.cpu.fate_of_insn(level, insn)
     }
 
     /// Reports what its author should have known not to execute.

@@ -60,6 +60,10 @@ impl MachineState {
 
     /// Tells what has changed about an interrupt.
     pub(super) fn tell(&mut self, space: Space, id: IrsIntId, Change { before, after, .. }: Change) {
+        // This is on the path of every event, and mostly nobody observes.
+        if !self.report.log.is_observed() {
+            return;
+        }
         let mut tell = |change: Option<Changed>| {
             if let Some(change) = change {
                 let interrupt = IntId::from(id);

@@ -130,17 +130,23 @@ impl MachineState {
     }
 
     /// Lets everything happen that is due.
+    #[inline]
     pub(super) fn advance_to_now(&mut self) {
         let now = self.report.now();
         if now >= self.next_effect {
-            self.next_effect = Tick::NEVER;
-            for pe in 0..self.pes.len() {
-                self.complete_effects(pe, |due| due <= now);
-                if let Some((due, _)) = self.pes.get(pe).and_then(|state| state.effects.front()) {
-                    self.next_effect = self.next_effect.min(*due);
-                }
-            }
+            self.complete_due_effects(now);
         }
         self.complete_commands();
+    }
+
+    #[cold]
+    fn complete_due_effects(&mut self, now: Tick) {
+        self.next_effect = Tick::NEVER;
+        for pe in 0..self.pes.len() {
+            self.complete_effects(pe, |due| due <= now);
+            if let Some((due, _)) = self.pes.get(pe).and_then(|state| state.effects.front()) {
+                self.next_effect = self.next_effect.min(*due);
+            }
+        }
     }
 }
