@@ -29,7 +29,6 @@ use gicv5_arch::irs::IrsReg;
 
 use crate::handles::machine::Machine;
 use crate::memory::{Accounts, Counters};
-use crate::parts::access_log::AccessLog;
 pub use crate::parts::access_log::Accesses;
 use crate::parts::lpi_books::LpiRecord;
 use crate::words::report::Report;
@@ -41,7 +40,7 @@ use crate::words::violation::{Place, Remark, Violation};
 pub struct Snapshot {
     blocks: Accounts,
     lpis: BTreeMap<Lpi, LpiRecord>,
-    accesses: AccessLog,
+    accesses: BTreeMap<IrsReg, Accesses>,
     memory: Counters,
 }
 
@@ -80,7 +79,7 @@ impl Machine {
         Snapshot {
             blocks: state.memory.accounts(),
             lpis: state.lpis.live().clone(),
-            accesses: state.accesses.clone(),
+            accesses: state.accesses.by_register(),
             memory: state.memory.counters(),
         }
     }
@@ -110,10 +109,10 @@ impl Machine {
                 });
             }
         }
-        let earlier = |register| since.accesses.0.get(register).copied().unwrap_or_default();
-        let accesses = state.accesses.0.iter().filter_map(|(register, now)| {
-            let (reads, writes) = (now.reads - earlier(register).reads, now.writes - earlier(register).writes);
-            (reads + writes > 0).then_some((*register, Accesses { reads, writes }))
+        let accesses = state.accesses.by_register().into_iter().filter_map(|(register, now)| {
+            let before = since.accesses.get(&register).copied().unwrap_or_default();
+            let (reads, writes) = (now.reads - before.reads, now.writes - before.writes);
+            (reads + writes > 0).then_some((register, Accesses { reads, writes }))
         });
         Account {
             accesses: accesses.collect(),
