@@ -7,7 +7,7 @@ use gicv5_hal::{AllocError, Block, BlockLayout};
 
 use super::heap::{Accounts, BlockRecord, ModelBlock};
 use super::names::Holder;
-use super::units::{GRANULES, Halves};
+use super::units::GRANULES;
 use super::{Memory, Part, parts};
 use crate::words::event::{Event, Width};
 use crate::words::owner::Owner;
@@ -63,20 +63,8 @@ impl Memory {
         }
         self.overwritten.retain(|offset| !bytes.contains(offset));
         for Part { page, granules } in parts(bytes) {
-            let Some(page) = self.page_mut(page) else {
-                continue;
-            };
-            if granules == (0..GRANULES) && !page.is_in_use() {
-                continue;
-            }
-            for granule in granules {
-                if !page.claims.get(granule).is_owned() {
-                    page.set(granule, Halves::BOTH, 0);
-                }
-                if let Some(cached) = &mut page.cached {
-                    cached.set(granule, Halves::BOTH, 0);
-                    cached.set_clean(granule);
-                }
+            if let Some(page) = self.page_mut(page) {
+                page.zero(granules);
             }
         }
     }

@@ -30,14 +30,18 @@ impl StoreBuffer {
         self.words.is_empty()
     }
 
-    /// Where the first word at or after this offset is.
+    /// Where the first word at or after this offset is: mostly at the end, or the last.
+    #[inline]
     fn index(&self, offset: u64) -> usize {
         match self.words.last() {
+            None => 0,
             Some(last) if last.offset < offset => self.words.len(),
-            _ => self.words.partition_point(|word| word.offset < offset),
+            Some(last) if last.offset == offset => self.words.len() - 1,
+            Some(_) => self.words.partition_point(|word| word.offset < offset),
         }
     }
 
+    #[inline]
     pub(super) fn store(&mut self, offset: u64, halves: Halves, value: u64) {
         let index = self.index(offset);
         match self.words.get_mut(index) {
@@ -45,7 +49,8 @@ impl StoreBuffer {
                 word.halves = word.halves.union(halves);
                 word.value = halves.merge(word.value, value);
             }
-            _ => self.words.insert(index, Waiting { offset, halves, value }),
+            None => self.words.push(Waiting { offset, halves, value }),
+            Some(_) => self.words.insert(index, Waiting { offset, halves, value }),
         }
     }
 

@@ -117,10 +117,10 @@ impl Claims {
             Claims::All(all) => spread(all, GRANULES),
             Claims::Each(each) => each,
         };
-        for old in each.codes.get_mut(granules).unwrap_or_default() {
-            each.used = each.used + usize::from(!code.is_free()) - usize::from(!old.is_free());
-            *old = code;
-        }
+        let codes = each.codes.get_mut(granules).unwrap_or_default();
+        each.used -= codes.iter().filter(|code| !code.is_free()).count();
+        codes.fill(code);
+        each.used += if code.is_free() { 0 } else { codes.len() };
         if each.used != 0 {
             *self = Claims::Each(each);
         }
@@ -135,10 +135,19 @@ impl Claims {
     }
 
     /// The first granule of these that is claimed, and the claim.
-    pub(super) fn first(&self, mut granules: core::ops::Range<usize>) -> Option<(usize, Claim)> {
-        match self {
-            Claims::Free => None,
-            _ => granules.find_map(|granule| Some((granule, self.get(granule).claim()?))),
-        }
+    pub(super) fn first(&self, granules: core::ops::Range<usize>) -> Option<(usize, Claim)> {
+        let (granule, code) = match self {
+            Claims::Free => return None,
+            Claims::All(code) => (granules.start, code),
+            Claims::Each(each) => {
+                let codes = each.codes.get(granules.clone())?;
+                // Mostly all are free, and are looked at together.
+                if codes.iter().fold(0, |bits, code| bits | code.0) == 0 {
+                    return None;
+                }
+                (granules.start..).zip(codes).find(|(_, code)| !code.is_free())?
+            }
+        };
+        Some((granule, code.claim()?))
     }
 }

@@ -22,15 +22,8 @@ impl Memory {
 
     #[inline]
     fn irs_load(&self, irs: IrsIndex, offset: u64) -> u64 {
-        let granule = (offset % PAGE) as usize / 8;
         let Some(page) = self.page(offset / PAGE) else { return 0 };
-        let memory = page.get(granule);
-        match &page.cached {
-            Some(cached) if self.snoops(irs) && !page.claims.get(granule).is_owned() => {
-                cached.dirty(granule).merge(memory, cached.get(granule))
-            }
-            _ => memory,
-        }
+        page.seen_by_irs((offset % PAGE) as usize / 8, self.snoops(irs))
     }
 
     /// The first word in a range, as an IRS sees it, that has a bit of its mask set: the masks of the words that follow each
@@ -43,13 +36,14 @@ impl Memory {
         masks: &[u64],
     ) -> Option<(PhysAddr, u64, u64)> {
         let bytes = self.range(address, size)?;
-        let first = bytes.start / 8;
-        parts(bytes).find_map(|Part { page, granules }| {
+        let (first, snoops) = (bytes.start / 8, self.snoops(irs));
+        parts(bytes).find_map(|Part { page, mut granules }| {
             // Memory in which nothing was stored is zero.
-            self.page(page)?;
-            granules.map(|granule| page * GRANULES as u64 + granule as u64).find_map(|word| {
+            let contents = self.page(page).filter(|page| !page.is_zero(granules.clone()))?;
+            granules.find_map(|granule| {
+                let word = page * GRANULES as u64 + granule as u64;
                 let mask = masks.get((word - first) as usize % masks.len())?;
-                let value = self.irs_load(irs, word * 8);
+                let value = contents.seen_by_irs(granule, snoops);
                 (value & mask != 0).then(|| (self.address(word * 8), value, value & mask))
             })
         })

@@ -327,13 +327,23 @@ impl Memory {
 #[inline]
 fn make_page(chunks: &mut Vec<Option<Box<Chunk>>>, page: u64) -> Option<&mut Page> {
     let chunk = page as usize / CHUNK;
+    if !matches!(chunks.get(chunk), Some(Some(_))) {
+        make_chunk(chunks, chunk);
+    }
+    page_mut(chunks, page)
+}
+
+#[cold]
+fn make_chunk(chunks: &mut Vec<Option<Box<Chunk>>>, chunk: usize) {
     if chunks.len() <= chunk {
         chunks.resize_with(chunk + 1, || None);
     }
-    let chunk = chunks.get_mut(chunk)?.get_or_insert_with(|| Box::new(core::array::from_fn(|_| Page::default())));
-    chunk.get_mut(page as usize % CHUNK)
+    if let Some(chunk) = chunks.get_mut(chunk) {
+        *chunk = Some(Box::new(core::array::from_fn(|_| Page::default())));
+    }
 }
 
+#[inline]
 fn page_mut(chunks: &mut [Option<Box<Chunk>>], page: u64) -> Option<&mut Page> {
     chunks.get_mut(page as usize / CHUNK)?.as_deref_mut()?.get_mut(page as usize % CHUNK)
 }

@@ -99,6 +99,17 @@ impl Page {
         self.memory.as_ref().and_then(|memory| memory.get(granule)).copied().unwrap_or_default()
     }
 
+    /// What an IRS loads, that looks into the cache of the PEs or does not. What it owns it has itself.
+    #[inline]
+    pub(super) fn seen_by_irs(&self, granule: usize, snoops: bool) -> u64 {
+        match &self.cached {
+            Some(cached) if snoops && !self.claims.get(granule).is_owned() => {
+                cached.dirty(granule).merge(self.get(granule), cached.get(granule))
+            }
+            _ => self.get(granule),
+        }
+    }
+
     #[inline]
     pub(super) fn set(&mut self, granule: usize, halves: Halves, value: u64) {
         let memory = match &mut self.memory {
@@ -108,6 +119,26 @@ impl Page {
         };
         if let Some(word) = memory.get_mut(granule) {
             *word = halves.merge(*word, value);
+        }
+    }
+
+    /// Makes words zero on both sides, except in memory those that are the IRS's.
+    pub(super) fn zero(&mut self, granules: core::ops::Range<usize>) {
+        if let Some(memory) = &mut self.memory {
+            match self.claims.first(granules.clone()) {
+                None => memory.get_mut(granules.clone()).unwrap_or_default().fill(0),
+                Some(_) => {
+                    for granule in granules.clone().filter(|granule| !self.claims.get(*granule).is_owned()) {
+                        memory.get_mut(granule).into_iter().for_each(|word| *word = 0);
+                    }
+                }
+            }
+        }
+        if let Some(cached) = &mut self.cached {
+            for granule in granules {
+                cached.set(granule, Halves::BOTH, 0);
+                cached.set_clean(granule);
+            }
         }
     }
 
@@ -130,9 +161,10 @@ impl Page {
         }
     }
 
-    /// Whether there is anything in it.
-    pub(super) fn is_in_use(&self) -> bool {
-        self.memory.is_some() || self.cached.is_some()
+    /// Whether words are zero for certain, whoever looks: mostly they are, and are looked at together.
+    pub(super) fn is_zero(&self, granules: core::ops::Range<usize>) -> bool {
+        let words = self.memory.as_ref().and_then(|memory| memory.get(granules)).unwrap_or_default();
+        self.cached.is_none() && words.iter().fold(0, |bits, word| bits | word) == 0
     }
 
     /// Whether it takes memory of the host.

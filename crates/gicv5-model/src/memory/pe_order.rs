@@ -20,6 +20,9 @@ impl PeOrder {
     /// Nothing is outstanding any more for a range of bytes.
     pub(super) fn forget(&mut self, bytes: &Range<u64>) {
         self.buffer.take(bytes).for_each(drop);
+        if self.read_early.is_empty() {
+            return;
+        }
         while let Some((&offset, _)) = self.read_early.range(bytes.clone()).next() {
             self.read_early.remove(&offset);
         }

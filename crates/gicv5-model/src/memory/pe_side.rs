@@ -97,7 +97,9 @@ impl Memory {
         if width == Width::W64 && !self.overwritten.is_empty() {
             self.overwritten.remove(&offset);
         }
-        if let Some(order) = self.order_mut(pe) {
+        if let Some(order) = self.order_mut(pe)
+            && !order.read_early.is_empty()
+        {
             // A PE sees its own stores.
             order.read_early.remove(&(offset & !7));
         }

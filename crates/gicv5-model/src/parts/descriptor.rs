@@ -30,18 +30,10 @@ impl LeftBehind {
         rule: RuleId,
         owner: Owner,
     ) -> Option<LeftBehind> {
-        let mut left = LeftBehind(0);
-        let survives = switches.vm.vpe_state == VpeState::Survives;
-        for offset in (0..size).step_by(8) {
-            let Ok(word) = address.offset(offset) else { break };
-            let value = side.load64(word).unwrap_or(0);
-            if value == 0 {
-                continue;
-            }
-            if survives && offset == 0 && value & 0xff << 24 == LeftBehind::MARK {
-                left = LeftBehind(value);
-                continue;
-            }
+        let first = side.load64(address).unwrap_or(0);
+        let survives = switches.vm.vpe_state == VpeState::Survives && first & 0xff << 24 == LeftBehind::MARK;
+        let (left, others) = if survives { (LeftBehind(first), 8) } else { (LeftBehind(0), 0) };
+        if let Some((word, value)) = side.first_set(address.offset(others).ok()?, size.saturating_sub(others)) {
             side.report.violate(rule, Place::Structure(word, owner), value, 0, || {
                 format!("{owner} is not zero when it becomes the IRS's")
             });

@@ -99,6 +99,12 @@ impl IrsSide<'_> {
         self.report.violate(rule, place, 0, value, || what.into());
     }
 
+    /// The first word in a range that is not zero, and what is there.
+    pub(crate) fn first_set(&self, address: PhysAddr, size: u64) -> Option<(PhysAddr, u64)> {
+        let (word, value, _) = self.memory.irs_find(self.irs, address, size, &[u64::MAX])?;
+        Some((word, value))
+    }
+
     /// The IRS takes memory into its ownership.
     #[inline]
     pub(crate) fn own(&mut self, address: PhysAddr, size: u64, owner: Owner) {
