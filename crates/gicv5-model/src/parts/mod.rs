@@ -3,6 +3,7 @@
 //! Each owns its state. What a change of it demands of other parts it returns, and the [engine](crate::engine) acts on that.
 
 pub(crate) mod access_log;
+pub(crate) mod candidates;
 pub(crate) mod descriptor;
 pub(crate) mod doorbells;
 pub(crate) mod fault_plan;
@@ -13,6 +14,7 @@ pub(crate) mod irs_side;
 pub(crate) mod ist;
 pub(crate) mod lpi_books;
 pub(crate) mod software_errors;
+pub(crate) mod states;
 pub(crate) mod vm;
 pub(crate) mod vm_table;
 pub(crate) mod vms;
