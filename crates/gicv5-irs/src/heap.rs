@@ -27,16 +27,45 @@ pub fn reserve<T>(heap: Heap<'_>, values: &mut Vec<T>, more: usize) -> Result<()
     }
 }
 
+/// Appends a value where [`reserve`] has made room. `Vec::push` alone would be compiled with a growth that aborts.
+///
+/// # Errors
+///
+/// The value, if there is no room.
+pub fn push<T>(values: &mut Vec<T>, value: T) -> Result<(), T> {
+    if values.len() == values.capacity() {
+        return Err(value);
+    }
+    values.push(value);
+    Ok(())
+}
+
+/// The values as a slice, where they fill the room that [`reserve`] has made. `Vec::into_boxed_slice` alone would be compiled
+/// with a reallocation that aborts.
+///
+/// # Errors
+///
+/// The values, if there is room for more.
+pub fn boxed<T>(values: Vec<T>) -> Result<Box<[T]>, Vec<T>> {
+    // Values without a size have room without end.
+    match values.len() == values.capacity() || size_of::<T>() == 0 {
+        true => Ok(values.into_boxed_slice()),
+        false => Err(values),
+    }
+}
+
 /// A boxed slice of `len` values.
 ///
 /// # Errors
 ///
 /// [`OutOfMemory`].
-pub fn boxed_slice<T>(heap: Heap<'_>, len: usize, value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
+pub fn boxed_slice<T>(heap: Heap<'_>, len: usize, mut value: impl FnMut() -> T) -> Result<Box<[T]>, OutOfMemory> {
     let mut values = Vec::new();
     reserve(heap, &mut values, len)?;
-    values.resize_with(len, value);
-    Ok(values.into_boxed_slice())
+    for _ in 0..len {
+        push(&mut values, value()).map_err(|_| OutOfMemory)?;
+    }
+    boxed(values).map_err(|_| OutOfMemory)
 }
 
 /// A box. `Box::new` aborts where there is no memory; an array of one does not have to.

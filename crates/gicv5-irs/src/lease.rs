@@ -12,7 +12,7 @@ use gicv5_arch::{AddressError, PhysAddr};
 use gicv5_hal::{AllocError, Block, BlockLayout, BlockLayoutError, TableMemory};
 
 use crate::command::Fault;
-use crate::heap::{Heap, OutOfMemory, reserve};
+use crate::heap::{Heap, OutOfMemory, boxed, push, reserve};
 
 /// There is no memory for a table, or none that fits.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,18 +74,21 @@ pub fn allocate_many<M: TableMemory>(
 ) -> Result<Box<[M::Block]>, TableError> {
     let mut blocks = Vec::new();
     reserve(heap, &mut blocks, count)?;
-    for _ in 0..count {
-        match allocate(memory, piece, highest) {
-            Ok(block) => blocks.push(block),
-            Err(error) => {
-                for block in blocks {
-                    memory.free(block);
-                }
-                return Err(error);
-            }
-        }
-    }
-    Ok(blocks.into_boxed_slice())
+    let filled = (0..count).try_for_each(|_| {
+        push(&mut blocks, allocate(memory, piece, highest)?).map_err(|block| {
+            memory.free(block);
+            OutOfMemory.into()
+        })
+    });
+    let (blocks, error) = match filled {
+        Err(error) => (blocks, error),
+        Ok(()) => match boxed(blocks) {
+            Ok(blocks) => return Ok(blocks),
+            Err(blocks) => (blocks, OutOfMemory.into()),
+        },
+    };
+    blocks.into_iter().for_each(|block| memory.free(block));
+    Err(error)
 }
 
 /// Something made of table memory, which names what it belongs to.

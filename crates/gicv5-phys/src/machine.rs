@@ -1,6 +1,6 @@
 //! What stays the same from probe to the end.
 
-use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::ops::Range;
 use core::time::Duration;
 
@@ -29,7 +29,7 @@ pub(crate) struct IrsUnit<H: Platform> {
 
 /// What the domain as a whole can do, and what was chosen from it.
 pub(crate) struct Found<H: Platform> {
-    pub(crate) irss: Box<[IrsUnit<H>]>,
+    pub(crate) irss: Vec<IrsUnit<H>>,
     /// The IST; `None` if no LPIs are wanted.
     pub(crate) ist: Option<IstGeometry>,
     /// The LPIs to hand out, IPIs included.

@@ -14,7 +14,7 @@ use crate::config::{Config, memory_attributes};
 use crate::machine::{Found, IrsUnit};
 use gicv5_irs::command::Fault;
 use gicv5_irs::command_port::Ports;
-use gicv5_irs::heap::{Heap, OutOfMemory, reserve};
+use gicv5_irs::heap::{Heap, OutOfMemory, push, reserve};
 use gicv5_irs::probe::{WrongRegister, identify};
 
 /// The hardware is not what the driver can drive.
@@ -224,7 +224,7 @@ pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Found<
         for other in &irss {
             irs.agree(other)?;
         }
-        irss.push(irs);
+        push(&mut irss, irs).map_err(|_| OutOfMemory)?;
     }
     let first = irss.first().ok_or(ProbeError::NoIrs)?;
 
@@ -244,7 +244,7 @@ pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Found<
     let mut units: Vec<IrsUnit<H>> = Vec::new();
     reserve(heap, &mut units, irss.len())?;
     for irs in irss {
-        units.push(IrsUnit {
+        let unit = IrsUnit {
             index: irs.index,
             ports: Ports::default(),
             spis: irs.spis,
@@ -252,9 +252,10 @@ pub(crate) fn probe<H: Platform>(host: &H, config: &Config<'_>) -> Result<Found<
             one_n: irs.idr0.one_n(),
             iaffid_bits: irs.idr1.iaffid_bits().count(),
             attributes: config.attributes.unwrap_or(memory_attributes(host.memory().coherency(irs.index))),
-        });
+        };
+        push(&mut units, unit).map_err(|_| OutOfMemory)?;
     }
-    Ok(Found { irss: units.into_boxed_slice(), ist: chosen, lpis, ipis, priority_bits, pes, highest, publish_for })
+    Ok(Found { irss: units, ist: chosen, lpis, ipis, priority_bits, pes, highest, publish_for })
 }
 
 /// Chooses the one IST that all IRSs share (GEN-13): its width suits all of them, and each supports its shape.

@@ -18,7 +18,7 @@ use crate::values::{IstSize, L2Size, Structure};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct IstGeometry {
     // At most MAX_BITS, which is what keeps the arithmetic in range.
-    pub(super) id_bits: u8,
+    pub(super) id_bits: u5,
     pub(super) entry: IstSize,
     pub(super) l2_size: Option<L2Size>,
 }
@@ -55,7 +55,7 @@ impl IstGeometry {
         if id_bits > max {
             return Err(GeometryError::OutOfRange { field: "ID_BITS", value: id_bits, min: 0, max, rule: "GEN-1" });
         }
-        Ok(IstGeometry { id_bits: id_bits as u8, entry, l2_size })
+        Ok(IstGeometry { id_bits: u5::extract_u32(id_bits, 0), entry, l2_size })
     }
 
     /// The physical IST that a configuration register describes.
@@ -105,7 +105,7 @@ impl IstGeometry {
             .with_structure(self.structure())
             .with_istsz(self.entry)
             .with_l2sz(self.l2sz())
-            .with_lpi_id_bits(u5::new(self.id_bits))
+            .with_lpi_id_bits(self.id_bits)
     }
 
     /// The word of a VM table entry that describes this IST with its [base](Self::base) at this address. IST_VALID is 0,
@@ -117,7 +117,7 @@ impl IstGeometry {
     pub const fn vmte_word(self, base: PhysAddr) -> Result<L2_VMTE_IST, AddressError> {
         match self.base().place(base) {
             Ok(address) => Ok(L2_VMTE_IST::ZERO
-                .with_id_bits(u5::new(self.id_bits))
+                .with_id_bits(self.id_bits)
                 .with_structure(self.structure())
                 .with_istsz(self.entry)
                 .with_ist_addr(address)
@@ -151,7 +151,7 @@ impl IstGeometry {
     /// The number of ID bits, 0 to 24.
     #[must_use]
     pub const fn id_bits(self) -> u32 {
-        self.id_bits as u32
+        self.id_bits.value() as u32
     }
 
     /// The size of an entry. Only its first 4 bytes are architected (IST-11).

@@ -1,5 +1,7 @@
 //! Which ISTs an IRS supports.
 
+use arbitrary_int::u5;
+
 use super::shape::bit_length;
 use super::{GeometryError, IstGeometry};
 use crate::id::IrsIntType;
@@ -173,7 +175,7 @@ impl IstLimits {
             {
                 continue;
             }
-            let geometry = IstGeometry { id_bits: id_bits as u8, entry, l2_size: *l2_size };
+            let geometry = IstGeometry { id_bits: u5::extract_u32(id_bits, 0), entry, l2_size: *l2_size };
             if !geometry.shape().is_worthwhile() {
                 continue;
             }

@@ -94,12 +94,12 @@ impl VmTableLimits {
         if let Err(error) = check_vm_id_bits(vm_id_bits, self.vm_id_bits()) {
             return Err(error);
         }
-        let linear = VmTableGeometry { vm_id_bits: vm_id_bits as u8, structure: Structure::Linear };
+        let linear = VmTableGeometry { vm_id_bits: u5::extract_u32(vm_id_bits, 0), structure: Structure::Linear };
         let mut needed_bytes = linear.shape().largest_piece();
         if needed_bytes <= contiguous_bytes {
             return Ok(linear);
         }
-        let two_level = VmTableGeometry { vm_id_bits: vm_id_bits as u8, structure: Structure::TwoLevel };
+        let two_level = VmTableGeometry { vm_id_bits: u5::extract_u32(vm_id_bits, 0), structure: Structure::TwoLevel };
         if matches!(self.levels, Levels::TwoLevel) && two_level.shape().is_worthwhile() {
             // Never more than the linear table: it is 4 KiB, the linear one twice that at least.
             needed_bytes = two_level.shape().largest_piece();
@@ -139,7 +139,8 @@ const fn check_vm_id_bits(value: u32, max: u32) -> Result<(), GeometryError> {
 /// that they are meant to be possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VmTableGeometry {
-    vm_id_bits: u8,
+    // At most MAX_BITS.
+    vm_id_bits: u5,
     structure: Structure,
 }
 
@@ -169,7 +170,7 @@ impl VmTableGeometry {
 
     const fn new(vm_id_bits: u32, structure: Structure) -> Result<VmTableGeometry, GeometryError> {
         match check_vm_id_bits(vm_id_bits, VmTableGeometry::MAX_BITS) {
-            Ok(()) => Ok(VmTableGeometry { vm_id_bits: vm_id_bits as u8, structure }),
+            Ok(()) => Ok(VmTableGeometry { vm_id_bits: u5::extract_u32(vm_id_bits, 0), structure }),
             Err(error) => Err(error),
         }
     }
@@ -186,7 +187,7 @@ impl VmTableGeometry {
     /// What to write to IRS_VMT_CFGR before the table becomes valid (VMT-1).
     #[must_use]
     pub const fn cfgr(self) -> IRS_VMT_CFGR {
-        IRS_VMT_CFGR::ZERO.with_structure(self.structure).with_vm_id_bits(u5::new(self.vm_id_bits))
+        IRS_VMT_CFGR::ZERO.with_structure(self.structure).with_vm_id_bits(self.vm_id_bits)
     }
 
     const fn shape(self) -> Shape {
@@ -207,7 +208,7 @@ impl VmTableGeometry {
     /// The number of VM ID bits, 0 to 16.
     #[must_use]
     pub const fn vm_id_bits(self) -> u32 {
-        self.vm_id_bits as u32
+        self.vm_id_bits.value() as u32
     }
 
     /// The shape.

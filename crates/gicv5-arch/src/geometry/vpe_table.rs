@@ -77,7 +77,8 @@ const fn check_vpe_id_bits(value: u32, max: u32, rule: &'static str) -> Result<(
 /// A VPE table: `2^VPE_ID_BITS` entries of 8 bytes (VPE-1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct VpeTableGeometry {
-    vpe_id_bits: u8,
+    // At most MAX_BITS.
+    vpe_id_bits: u5,
 }
 
 impl VpeTableGeometry {
@@ -95,7 +96,7 @@ impl VpeTableGeometry {
     /// [`GeometryError::OutOfRange`] outside 1 to 16 (VPE-3).
     pub const fn new(vpe_id_bits: u32) -> Result<VpeTableGeometry, GeometryError> {
         match check_vpe_id_bits(vpe_id_bits, VpeTableGeometry::MAX_BITS, "VPE-3") {
-            Ok(()) => Ok(VpeTableGeometry { vpe_id_bits: vpe_id_bits as u8 }),
+            Ok(()) => Ok(VpeTableGeometry { vpe_id_bits: u5::extract_u32(vpe_id_bits, 0) }),
             Err(error) => Err(error),
         }
     }
@@ -104,20 +105,21 @@ impl VpeTableGeometry {
     /// there are (VPE-2).
     #[must_use]
     pub const fn for_highest(highest: VpeId) -> VpeTableGeometry {
-        let bits = bit_length(highest.raw_value() as u32) as u8;
-        VpeTableGeometry { vpe_id_bits: if bits == 0 { 1 } else { bits } }
+        let bits = bit_length(highest.raw_value() as u32);
+        let bits = if bits == 0 { VpeTableGeometry::MIN_BITS } else { bits };
+        VpeTableGeometry { vpe_id_bits: u5::extract_u32(bits, 0) }
     }
 
     /// The number of VPE ID bits, 1 to 16.
     #[must_use]
     pub const fn vpe_id_bits(self) -> u32 {
-        self.vpe_id_bits as u32
+        self.vpe_id_bits.value() as u32
     }
 
     /// The number of entries, 2 to 65536.
     #[must_use]
     pub const fn entries(self) -> u32 {
-        1 << self.vpe_id_bits
+        1 << self.vpe_id_bits.value()
     }
 
     /// The table: aligned to its size.
@@ -134,7 +136,7 @@ impl VpeTableGeometry {
     /// [`AddressError`] if the table cannot lie there.
     pub const fn vmte_word(self, address: PhysAddr) -> Result<L2_VMTE_VPET, AddressError> {
         match self.footprint().place(address) {
-            Ok(address) => Ok(L2_VMTE_VPET::ZERO.with_vpe_id_bits(u5::new(self.vpe_id_bits)).with_vpet_addr(address)),
+            Ok(address) => Ok(L2_VMTE_VPET::ZERO.with_vpe_id_bits(self.vpe_id_bits).with_vpet_addr(address)),
             Err(error) => Err(error),
         }
     }
@@ -155,7 +157,7 @@ impl VpeTableGeometry {
     /// [`GeometryError::Unreachable`] if the VPE ID is not below `2^VPE_ID_BITS` (VPE-4).
     pub const fn index(self, vpe: VpeId) -> Result<Slot, GeometryError> {
         let index = vpe.raw_value() as u32;
-        if index >> self.vpe_id_bits != 0 {
+        if index >> self.vpe_id_bits.value() != 0 {
             let id_bits = self.vpe_id_bits();
             return Err(GeometryError::Unreachable { kind: "VPE", id: index, id_bits, rule: "VPE-4" });
         }

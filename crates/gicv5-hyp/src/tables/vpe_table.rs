@@ -74,7 +74,8 @@ impl<B: Block> Tables<B> {
             }
         };
         let piece = limits.vpe_table.descriptor().footprint();
-        let most = usize::try_from(machine.contiguous_bytes / piece.stride()).unwrap_or(usize::MAX).max(1);
+        let most = machine.contiguous_bytes.checked_div(piece.stride()).unwrap_or(0);
+        let most = usize::try_from(most).unwrap_or(usize::MAX).max(1);
         let blocks = vpes.len().div_ceil(most);
         let array = piece.array(in_each(vpes.len(), blocks) as u64);
         let vpe_descriptors = match allocate_many(&domain.heap(), memory, array, domain.highest, blocks) {

@@ -71,7 +71,9 @@ impl<'h, H: Hypervisor> Vm<'h, H> {
         loop {
             let noted = host.books.with(|books| {
                 let references = &mut books.references;
-                if references.len() == references.capacity() && references.len() < room.capacity() {
+                // Looked at as `append` looks at it, which then is compiled without a growth.
+                let fits = references.len() <= room.capacity().wrapping_sub(room.len());
+                if references.len() == references.capacity() && references.len() < room.capacity() && fits {
                     room.append(references);
                     core::mem::swap(references, &mut room);
                 }
