@@ -101,7 +101,7 @@
 //!
 //! **Commands** take time, and are futures inside: each operation that gives some has a form that is driven step by step
 //! (`start_init`, ...), whose polls look once at a status register and never wait for it, and a blocking one that pauses with
-//! [`gicv5_hal::Wait`] in between. A command sequence owns the registers of its status register by a token; no lock is held
+//! [`gicv5_hal::Wait`] in between. A future that has completed is pending if it is polled again. A command sequence owns the registers of its status register by a token; no lock is held
 //! and interrupts need not be off. A future may be dropped or forgotten anywhere; a command that it had given has the rest of its
 //! time all the same, in which the next operation waits for it, and takes its port over if the future never returns it.
 //!

@@ -4,15 +4,17 @@
 
 mod common;
 
+use std::fs;
 use std::future::Future;
+use std::path::Path;
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::thread;
 
-use common::{Lab, SHAPES, SPEC, VPES, assert_clean, drive, end, live};
+use common::{Lab, SHAPES, SPEC, VPES, assert_clean, drive, end, live, poll};
 use gicv5_arch::irs::{IRS_VPE_DBR, IRS_VPE_SELR, IrsReg};
 use gicv5_hal::IrsExt;
-use gicv5_hyp::{Host, Phase, VmSpec, VmState};
+use gicv5_hyp::{Host, Phase, VcpuIndex, VmSpec, VmState};
 use gicv5_model::fault::{Fault, Request};
 
 fn is_selection(request: &Request) -> bool {
@@ -235,4 +237,57 @@ fn vms_are_made_and_unmade_from_many_threads() {
         host.shut_down().unwrap();
         assert_clean(&lab.machine, &before, "");
     }
+}
+
+/// Drives a future to its end, and polls it twice more.
+#[track_caller]
+fn ends_and_stays_pending<T>(lab: &Lab, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    let value = drive(&lab.machine, 10_000, future.as_mut()).expect("it ends");
+    for _ in 0..2 {
+        assert!(poll(future.as_mut()).is_none(), "a future that has completed completes again");
+    }
+    value
+}
+
+#[test]
+fn a_future_that_has_completed_is_pending_when_it_is_polled_again() {
+    let (lab, host) = SHAPES[1].slow(4);
+    let before = lab.machine.snapshot();
+    let mut vm = host.new_vm();
+    // What is refused at the first poll completes too.
+    ends_and_stays_pending(&lab, vm.start_create_lpi_ist(4)).unwrap_err();
+    ends_and_stays_pending(&lab, vm.start_reset_vcpu(VcpuIndex(0))).unwrap_err();
+    ends_and_stays_pending(&lab, host.start_bring_up()).unwrap();
+    ends_and_stays_pending(&lab, host.start_bring_up()).unwrap_err();
+    ends_and_stays_pending(&lab, vm.start_init(&SPEC)).unwrap();
+    ends_and_stays_pending(&lab, vm.start_create_lpi_ist(4)).unwrap();
+    ends_and_stays_pending(&lab, vm.start_reset_vcpu(VcpuIndex(0))).unwrap();
+    ends_and_stays_pending(&lab, vm.start_remove_lpi_ist()).unwrap();
+    ends_and_stays_pending(&lab, vm.start_tear_down()).unwrap();
+    drop(vm);
+    ends_and_stays_pending(&lab, host.start_reap()).unwrap();
+    ends_and_stays_pending(&lab, host.start_reclaim()).unwrap();
+    ends_and_stays_pending(&lab, host.start_shut_down()).unwrap();
+    assert_clean(&lab.machine, &before, "futures");
+}
+
+#[test]
+fn neither_driver_gives_away_the_future_of_an_async_fn() {
+    // That future panics when it is polled after its end; `fused` is what is given away instead.
+    fn look(folder: &Path, found: &mut Vec<String>) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                look(&path, found);
+            } else if fs::read_to_string(&path).unwrap().contains("pub async fn") {
+                found.push(path.display().to_string());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for driver in ["gicv5-hyp", "gicv5-phys"] {
+        look(&Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(driver).join("src"), &mut found);
+    }
+    assert!(found.is_empty(), "{found:?}");
 }

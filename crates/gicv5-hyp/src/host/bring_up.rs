@@ -17,6 +17,7 @@ use crate::vm::make_invalid::TableWithdrawn;
 use crate::vm::tear_down::TearDownCause;
 use gicv5_irs::command::{Command, CommandError, Fault};
 use gicv5_irs::command_port::PortKind;
+use gicv5_irs::drive::fused;
 use gicv5_irs::lease::{Part, Structure, TableError};
 
 /// Why the host could not come up.
@@ -175,7 +176,11 @@ impl<H: Hypervisor> Host<H> {
     /// # Errors
     ///
     /// As [`bring_up`](Self::bring_up).
-    pub async fn start_bring_up(&self) -> Result<(), BringUpError> {
+    pub fn start_bring_up(&self) -> impl Future<Output = Result<(), BringUpError>> {
+        fused(self.bring_up_steps())
+    }
+
+    async fn bring_up_steps(&self) -> Result<(), BringUpError> {
         let undone = |cause| BringUpError { cause, cleanup: Ok(()) };
         let (mut change, mut batch) = self.books.with(|books| match books.phase {
             Phase::Up => Err(undone(BringUpCause::AlreadyUp)),
@@ -259,7 +264,11 @@ impl<H: Hypervisor> Host<H> {
     /// # Errors
     ///
     /// As [`shut_down`](Self::shut_down).
-    pub async fn start_shut_down(&self) -> Result<(), ShutDownError> {
+    pub fn start_shut_down(&self) -> impl Future<Output = Result<(), ShutDownError>> {
+        fused(self.shut_down_steps())
+    }
+
+    async fn shut_down_steps(&self) -> Result<(), ShutDownError> {
         // Of a VM with a handle, the host knows the ID alone.
         let (mut change, mut batch) = self.books.with(|books| {
             let vms = books.ids.in_use() - books.parked.len();

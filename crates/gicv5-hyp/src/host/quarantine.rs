@@ -10,6 +10,7 @@ use crate::vm::record::{Parked, Record, Records};
 use crate::vm::tear_down::TearDownCause;
 use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault};
 use gicv5_irs::command_port::PortKind;
+use gicv5_irs::drive::fused;
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Part;
 
@@ -174,7 +175,11 @@ impl<H: Hypervisor> Host<H> {
     /// # Errors
     ///
     /// As [`reap`](Self::reap).
-    pub async fn start_reap(&self) -> Result<(), ReclaimError> {
+    pub fn start_reap(&self) -> impl Future<Output = Result<(), ReclaimError>> {
+        fused(self.reap_steps())
+    }
+
+    async fn reap_steps(&self) -> Result<(), ReclaimError> {
         let (left, outcome) = self.settle_parked(Parked::Orphan).await;
         outcome.map_err(|unsettled| ReclaimError { left, cause: unsettled.first })
     }
@@ -200,7 +205,11 @@ impl<H: Hypervisor> Host<H> {
     /// # Errors
     ///
     /// As [`reclaim`](Self::reclaim).
-    pub async fn start_reclaim(&self) -> Result<(), ReclaimError> {
+    pub fn start_reclaim(&self) -> impl Future<Output = Result<(), ReclaimError>> {
+        fused(self.reclaim_steps())
+    }
+
+    pub(crate) async fn reclaim_steps(&self) -> Result<(), ReclaimError> {
         match self.settle_parked(Parked::Quarantine).await {
             (_, Err(Unsettled { ignored: true, .. })) => self.make_table_anew().await,
             (left, outcome) => outcome.map_err(|unsettled| ReclaimError { left, cause: unsettled.first }),

@@ -9,6 +9,7 @@ use crate::vm::configure::Settings;
 use crate::vm::handle::Vm;
 use crate::vm::record::{Record, Vcpu};
 use gicv5_irs::command::{CommandError, Fault};
+use gicv5_irs::drive::fused;
 
 /// Why a vCPU could not be reset.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -73,7 +74,11 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// # Errors
     ///
     /// As [`reset_vcpu`](Self::reset_vcpu).
-    pub async fn start_reset_vcpu(&self, vcpu: VcpuIndex) -> Result<(), ResetError> {
+    pub fn start_reset_vcpu(&self, vcpu: VcpuIndex) -> impl Future<Output = Result<(), ResetError>> {
+        fused(self.reset_vcpu_steps(vcpu))
+    }
+
+    async fn reset_vcpu_steps(&self, vcpu: VcpuIndex) -> Result<(), ResetError> {
         let unchanged = |cause| ResetError { cause, fate: Fate::Unchanged };
         let (record, Vcpu { vpe, doorbell: Some(doorbell), context }) =
             self.live(vcpu).ok_or(unchanged(ResetCause::NotLive))?

@@ -19,6 +19,7 @@ use crate::vm::record::{Parked, Record};
 use crate::vm::state::VmState;
 use crate::vm::tear_down::TearDownError;
 use gicv5_irs::command::{CommandError, Fault};
+use gicv5_irs::drive::fused;
 use gicv5_irs::heap::OutOfMemory;
 use gicv5_irs::lease::{Part, TableError};
 use gicv5_irs::levels::ReachError;
@@ -195,7 +196,11 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// # Errors
     ///
     /// As [`init`](Self::init).
-    pub async fn start_init(&mut self, spec: &VmSpec<'_>) -> Result<(), InitError> {
+    pub fn start_init(&mut self, spec: &VmSpec<'_>) -> impl Future<Output = Result<(), InitError>> {
+        fused(self.init_steps(spec))
+    }
+
+    async fn init_steps(&mut self, spec: &VmSpec<'_>) -> Result<(), InitError> {
         let host = self.host;
         if self.state().is_some_and(|state| state != VmState::Initialising) {
             return Err(InitError::unchanged(InitCause::AlreadyInitialised));
@@ -204,14 +209,14 @@ impl<H: Hypervisor> Vm<'_, H> {
         // What an earlier init has left half-way goes first.
         let mut fate = Fate::Unchanged;
         if self.record.is_some() {
-            if let Err(TearDownError { cause, fate }) = self.start_tear_down().await {
+            if let Err(TearDownError { cause, fate }) = self.tear_down_steps().await {
                 return Err(InitError { cause: InitCause::NotSettled(cause), fate });
             }
             fate = Fate::TornDown;
         }
         if host.holdings_in_quarantine() {
             // If it fails the hardware still does not answer, and this init will see for itself.
-            let _ = host.start_reclaim().await;
+            let _ = host.reclaim_steps().await;
         }
         let key = host.take_id().map_err(|cause| InitError { cause, fate })?;
         let record = match Record::new(

@@ -13,6 +13,7 @@ use crate::vm::record::Record;
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault};
 use gicv5_irs::command_port::{Port, PortKind};
+use gicv5_irs::drive::fused;
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::{Part, Spare, Structure, TableError};
 use gicv5_irs::levels::Levels;
@@ -106,7 +107,11 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// # Errors
     ///
     /// As [`create_lpi_ist`](Self::create_lpi_ist).
-    pub async fn start_create_lpi_ist(&self, id_bits: u32) -> Result<(), IstError> {
+    pub fn start_create_lpi_ist(&self, id_bits: u32) -> impl Future<Output = Result<(), IstError>> {
+        fused(self.create_lpi_ist_steps(id_bits))
+    }
+
+    async fn create_lpi_ist_steps(&self, id_bits: u32) -> Result<(), IstError> {
         let not_live = IstError { cause: IstCause::NotLive, fate: Fate::Unchanged };
         let record = self.live_record().ok_or(not_live)?;
         settled(record, self.host.make_ist(record, IrsIntType::Lpi, id_bits).await)
@@ -128,7 +133,11 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// # Errors
     ///
     /// As [`remove_lpi_ist`](Self::remove_lpi_ist).
-    pub async fn start_remove_lpi_ist(&self) -> Result<(), IstError> {
+    pub fn start_remove_lpi_ist(&self) -> impl Future<Output = Result<(), IstError>> {
+        fused(self.remove_lpi_ist_steps())
+    }
+
+    async fn remove_lpi_ist_steps(&self) -> Result<(), IstError> {
         let not_live = IstError { cause: IstCause::NotLive, fate: Fate::Unchanged };
         let record = self.live_record().ok_or(not_live)?;
         settled(record, self.host.remove_ist(record, IrsIntType::Lpi).await)

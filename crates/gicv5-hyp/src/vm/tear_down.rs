@@ -20,6 +20,7 @@ use crate::vm::state::VmState;
 use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::{Command, CommandError, Fault};
 use gicv5_irs::command_port::PortKind;
+use gicv5_irs::drive::fused;
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::Structure;
 
@@ -124,7 +125,11 @@ impl<H: Hypervisor> Vm<'_, H> {
     /// # Errors
     ///
     /// As [`tear_down`](Self::tear_down).
-    pub async fn start_tear_down(&mut self) -> Result<(), TearDownError> {
+    pub fn start_tear_down(&mut self) -> impl Future<Output = Result<(), TearDownError>> {
+        fused(self.tear_down_steps())
+    }
+
+    pub(crate) async fn tear_down_steps(&mut self) -> Result<(), TearDownError> {
         let Some(record) = &mut self.record else { return Ok(()) };
         let before = record.state();
         match self.host.tear_down_record(record, None).await {
