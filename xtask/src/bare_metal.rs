@@ -7,7 +7,7 @@
 //! which takes a compiler and the library source of the same version, both from the distribution: that is how a machine
 //! gets by that cannot download a rustup component.
 
-use crate::workspace;
+use crate::{bare_metal_panics, workspace};
 use anyhow::{Result, bail, ensure};
 use std::path::{Path, PathBuf};
 use xshell::{Cmd, Shell, cmd};
@@ -24,6 +24,12 @@ const PACKAGES: &[&str] = &[
     "gicv5-phys",
 ];
 
+/// The image of the conformance suite.
+pub(crate) const CONFORMANCE: &str = "conformance";
+
+/// The image of both drivers, which is looked at and not run.
+const DRIVERS: &str = "drivers";
+
 /// EL2 code that leaves the floating-point registers alone.
 const TARGET: &str = "aarch64-unknown-none-softfloat";
 
@@ -36,18 +42,23 @@ const DISTRIBUTION_LINKER: &str = "aarch64-linux-gnu-ld";
 /// The linter that belongs to that compiler: another one's reads no `core` of this one.
 const DISTRIBUTION_CLIPPY: &str = "/usr/bin/cargo-clippy";
 
-/// The manifest of the conformance image, which is a workspace of its own.
+/// The manifest of the images, which are a workspace of their own.
 const IMAGE: &str = "platform/bare-metal/Cargo.toml";
 
-/// Build the no_std libraries for bare-metal AArch64; with --lint, check the form and lint the code of the image instead
+/// Build the no_std libraries for bare-metal AArch64; with --lint, check the form and lint the code of the images instead; with
+/// --panics, list the panics in an image of both drivers
 #[derive(clap::Args)]
 #[command(after_help = "Examples:
   cargo xtask bare-metal
-  cargo xtask bare-metal --lint")]
+  cargo xtask bare-metal --lint
+  cargo xtask bare-metal --panics")]
 pub(crate) struct Args {
     /// Check the form of platform/bare-metal, which nothing on the host can compile, and lint it
-    #[arg(long)]
+    #[arg(long, conflicts_with = "panics")]
     lint: bool,
+    /// Link an image of both drivers, list the panics in it with their callers and reasons, and print the sizes of its sections
+    #[arg(long)]
+    panics: bool,
 }
 
 /// Where `core` for the target comes from.
@@ -64,6 +75,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if args.lint {
         return lint(&shell, &core);
     }
+    if args.panics {
+        return bare_metal_panics::check(&workspace::root()?, &build_image(&shell, DRIVERS)?);
+    }
     let build = build_command(&shell, &core, "build");
     build.args(PACKAGES.iter().flat_map(|package| ["--package", package])).run()?;
     println!("bare metal: {} build for {TARGET}", PACKAGES.join(", "));
@@ -79,14 +93,14 @@ fn lint(shell: &Shell, core: &Core) -> Result<()> {
         );
     }
     build_command(shell, core, "clippy").args(["--manifest-path", IMAGE, "--", "--deny", "warnings"]).run()?;
-    println!("bare metal: the image's code is clean");
+    println!("bare metal: the images' code is clean");
     Ok(())
 }
 
-/// Builds the conformance image, and returns the executable.
-pub(crate) fn build_image(shell: &Shell) -> Result<PathBuf> {
+/// Builds an image, and returns the executable.
+pub(crate) fn build_image(shell: &Shell, name: &str) -> Result<PathBuf> {
     let core = find_core(shell)?;
-    let mut build = build_command(shell, &core, "build").args(["--release", "--manifest-path", IMAGE]);
+    let mut build = build_command(shell, &core, "build").args(["--release", "--manifest-path", IMAGE, "--bin", name]);
     if let Core::FromSource(_) = core {
         // The distribution's compiler has no linker of its own for this target.
         ensure!(
@@ -98,7 +112,7 @@ pub(crate) fn build_image(shell: &Shell) -> Result<PathBuf> {
         build = build.env(format!("CARGO_TARGET_{target}_RUSTFLAGS"), flags);
     }
     build.run()?;
-    Ok(workspace::root()?.join("target/bare-metal").join(TARGET).join("release/conformance"))
+    Ok(workspace::root()?.join("target/bare-metal").join(TARGET).join("release").join(name))
 }
 
 fn find_core(shell: &Shell) -> Result<Core> {

@@ -5,6 +5,7 @@
 
 mod arrows;
 mod bare_metal;
+mod bare_metal_panics;
 mod bench;
 mod bench_hyp;
 mod bench_run;

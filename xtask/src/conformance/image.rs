@@ -36,7 +36,7 @@ pub(super) struct Ended {
 
 /// Builds the image: the bytes from the load address on.
 pub(super) fn build(shell: &Shell) -> Result<Vec<u8>> {
-    let elf = bare_metal::build_image(shell)?;
+    let elf = bare_metal::build_image(shell, bare_metal::CONFORMANCE)?;
     let bytes = std::fs::read(&elf).with_context(|| format!("cannot read {}", elf.display()))?;
     raw(&bytes).with_context(|| format!("{} is no image", elf.display()))
 }
