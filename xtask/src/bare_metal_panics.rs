@@ -17,6 +17,11 @@
 //! A panic and its caller. One exception: the compiler puts a panic into the state machine of every `async fn`, for one that is
 //! polled after its end. What keeps all of them from being reached is one thing (`gicv5_irs::drive`), so that they are one entry,
 //! whose caller is `async fn`; the number of their callers is printed.
+//!
+//! # Names
+//!
+//! The drivers do not need the descriptions of registers, by name and field by field, which a tool prints. A register's name in the
+//! image that is not the beginning of an error's words, `IRS_IDR2.ID_BITS` say, shows that a description is linked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -73,7 +78,16 @@ pub(crate) fn check(root: &Path, elf: &Path) -> Result<()> {
         let functions = if *functions > 1 { format!(" ({functions} functions)") } else { String::new() };
         println!("{symbol}\n    called by {caller}{functions}\n    {reason}");
     }
-    let findings = compare(&found, &list);
+    let mut findings = compare(&found, &list);
+    let registers = gicv5_facts::registers()?.registers.iter().filter(|register| register.name.starts_with('I'));
+    let named: BTreeSet<&str> = registers.map(|register| &*register.name).filter(|name| image.names(name)).collect();
+    if !named.is_empty() {
+        let named: Vec<&str> = named.into_iter().collect();
+        findings.push(format!(
+            "the image holds names of registers, which only their descriptions do: {}",
+            named.join(", ")
+        ));
+    }
     if !findings.is_empty() {
         bail!("{}", findings.join("\n"));
     }
@@ -128,17 +142,21 @@ struct Image {
     sizes: Vec<(String, u64)>,
     /// What could be an address in memory.
     words: BTreeSet<u64>,
+    /// What is in memory when the image starts.
+    memory: Vec<u8>,
 }
 
 impl Image {
     fn read(elf: &[u8]) -> Result<Image> {
         let file = object::File::parse(elf)?;
-        let mut image = Image { functions: BTreeMap::new(), sizes: Vec::new(), words: BTreeSet::new() };
+        let mut image =
+            Image { functions: BTreeMap::new(), sizes: Vec::new(), words: BTreeSet::new(), memory: Vec::new() };
         for name in [".text", ".rodata", ".data", ".bss"] {
             let section = file.section_by_name(name).with_context(|| format!("the image has no {name}"))?;
             image.sizes.push((name.into(), section.size()));
             let is_memory = matches!(section.kind(), SectionKind::Data | SectionKind::ReadOnlyData);
             let bytes = if is_memory { section.data()? } else { &[] };
+            image.memory.extend(bytes);
             image.words.extend(bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)));
         }
         let text = file.section_by_name(".text").context("the image has no .text")?;
@@ -192,6 +210,15 @@ impl Image {
             *found.entry((self.name(*address), IN_MEMORY.into())).or_default() += 1;
         }
         Ok(found)
+    }
+
+    /// Whether a register's name is in memory, other than before the name of a field. What follows it may be anything: strings
+    /// lie side by side.
+    fn names(&self, name: &str) -> bool {
+        let mut windows = self.memory.windows(name.len() + 1);
+        windows.any(
+            |window| matches!(window.split_last(), Some((last, start)) if start == name.as_bytes() && *last != b'.'),
+        )
     }
 
     fn name(&self, address: u64) -> String {
@@ -278,7 +305,7 @@ mod tests {
             let code: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
             (8 * n as u64, decode((*name).into(), 8 * n as u64, &code))
         });
-        Image { functions: functions.collect(), sizes: Vec::new(), words: BTreeSet::new() }
+        Image { functions: functions.collect(), sizes: Vec::new(), words: BTreeSet::new(), memory: Vec::new() }
     }
 
     fn found(image: &Image) -> Vec<(String, String, usize)> {
@@ -319,6 +346,16 @@ mod tests {
         ]);
         let expected = [(ASYNC_FN, 2), ("driver::poll", 1)].map(|(caller, n)| (RESUMED.into(), caller.into(), n));
         assert_eq!(found(&image), expected);
+    }
+
+    #[test]
+    fn the_name_of_a_register_is_found_unless_it_begins_the_words_of_an_error() {
+        let mut image = image(&[]);
+        image.memory = b"ISTSZIRS_IDR2.ID_BITSIRS_CR0IRS_CR1\0".to_vec();
+        assert_eq!(
+            ["IRS_IDR2", "IRS_CR0", "IRS_CR1", "IRS_CR2"].map(|name| image.names(name)),
+            [false, true, true, false]
+        );
     }
 
     #[test]

@@ -155,3 +155,22 @@ macro_rules! frame {
     };
 }
 pub(crate) use frame;
+
+#[cfg(test)]
+mod tests {
+    use crate::irs::{IrsReg, SetLpiReg};
+
+    #[test]
+    fn what_is_known_without_the_description_is_what_the_description_says() {
+        for register in IrsReg::ALL {
+            let info = register.info();
+            assert_eq!((register.offset(), register.width()), (info.offset, info.width), "{register}");
+            assert_eq!(IrsReg::at(info.offset), Some(*register));
+        }
+        for register in SetLpiReg::ALL {
+            let info = register.info();
+            assert_eq!((register.offset(), register.width()), (info.offset, info.width), "{register}");
+            assert_eq!(SetLpiReg::at(info.offset), Some(*register));
+        }
+    }
+}
