@@ -348,6 +348,39 @@ mod tests {
         assert_eq!(found(&image), expected);
     }
 
+    /// What a host asks an error; the image throws errors away.
+    const OF_ERRORS: [&str; 2] = ["fault", "fate"];
+
+    fn public_functions(folder: &Path, names: &mut BTreeSet<String>) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                public_functions(&path, names);
+                continue;
+            }
+            for line in std::fs::read_to_string(&path).unwrap().lines() {
+                let line = line.trim_start();
+                let rest = ["pub fn ", "pub const fn "].iter().find_map(|start| line.strip_prefix(start));
+                let name = rest.and_then(|rest| rest.split(['(', '<']).next());
+                names.extend(name.map(String::from));
+            }
+        }
+    }
+
+    #[test]
+    fn the_image_calls_every_public_function_of_both_drivers() {
+        let root = crate::workspace::root().unwrap();
+        let image = std::fs::read_to_string(root.join("platform/bare-metal/src/drivers.rs")).unwrap();
+        let mut names = BTreeSet::new();
+        for driver in ["gicv5-hyp", "gicv5-phys"] {
+            public_functions(&root.join("crates").join(driver).join("src"), &mut names);
+        }
+        assert!(names.contains("bring_up_pe") && names.contains("start_init"));
+        let calls = |name: &str| [".", ":", "("].iter().any(|before| image.contains(&format!("{before}{name}(")));
+        let missing: Vec<_> = names.iter().filter(|name| !calls(name) && !OF_ERRORS.contains(&&***name)).collect();
+        assert!(missing.is_empty(), "platform/bare-metal/src/drivers.rs does not call {missing:?}");
+    }
+
     #[test]
     fn the_name_of_a_register_is_found_unless_it_begins_the_words_of_an_error() {
         let mut image = image(&[]);

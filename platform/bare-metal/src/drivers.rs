@@ -19,7 +19,7 @@ use gicv5_bare_metal::memory::Pool;
 use gicv5_bare_metal::pe::{self, ThisPe};
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsIndex, Pe, Platform, Route};
 use gicv5_hyp::{Host, Pending, PpiMask, VcpuIndex, Vm, VmSpec, WithLpis};
-use gicv5_phys::{Acknowledged, IpiKind, PeIndex, Phys, ppi};
+use gicv5_phys::{Acknowledged, IpiKind, PeIndex, Phys, memory_attributes, ppi};
 
 struct Board {
     frames: Frames,
@@ -75,7 +75,9 @@ fn step(future: impl Future) {
 /// gicv5-phys from its making to its end. What fails ends it.
 fn physical(board: &Board, pe: &Pe<'_, ThisPe>, number: u64) -> Option<()> {
     let irss = [IrsIndex(0), IrsIndex(1)];
-    let config = gicv5_phys::Config { ipi_kinds: number as u8, ..gicv5_phys::Config::new(&irss, number as u32) };
+    let attributes = Some(memory_attributes(Coherency::NonCoherent));
+    let config =
+        gicv5_phys::Config { ipi_kinds: number as u8, attributes, ..gicv5_phys::Config::new(&irss, number as u32) };
     let phys = Phys::new(board, &config).ok()?;
     phys.bring_up().ok()?;
     let index = phys.bring_up_pe(pe).ok()?;
@@ -120,7 +122,7 @@ fn own_interrupts(phys: &Phys<&Board>, pe: &Pe<'_, ThisPe>, index: PeIndex, numb
     phys.enable(&owned);
     phys.route(&owned, Route::To(Iaffid::new(number as u16)));
     let _ = phys.set_pending(pe, phys.lpi(&owned));
-    let _ = phys.send_ipi(pe, index, IpiKind(number as u8));
+    let _ = (index.number(), phys.send_ipi(pe, index, IpiKind(number as u8)));
     let _ = phys.send_ipis(pe, [index, index], IpiKind(number as u8));
     phys.take_interrupts(pe, number, |_, active| Some(active));
     phys.take_nmis(pe, number, |_, active| Some(active));
@@ -155,7 +157,7 @@ fn virtualise<'b>(board: &'b Board, phys: &Phys<&'b Board>, pe: &Pe<'_, ThisPe>,
     step_by_step(&host, &mut vm, &spec, number);
     drop(vm);
     let _ = (host.reap(), host.reclaim());
-    let _ = (host.holdings(), host.counters(), host.phase(), host.vm_limit(), host.vm_table());
+    let _ = (host.holdings(), host.counters(), host.phase(), host.vm_limit(), host.vm_table(), host.hypervisor());
     host.shut_down().ok()
 }
 
@@ -180,10 +182,11 @@ fn run(
     let _ = (injecting.inject(spi.into(), Pending::Set), injecting.inject(lpi.into(), Pending::Clear));
     drop(injecting);
     let _ = (vm.put(pe, vcpu), vm.reset_vcpu(vcpu), vm.move_doorbells(pe, iaffid));
-    let _ = (vm.pe_is_gone(iaffid, |_| {}), host.evict(pe), vm.state(), vm.id(), vm.vmm_ppis());
+    let _ = (vm.pe_is_gone(iaffid, |_| {}), host.evict(pe), vm.state(), vm.id());
     host.pe_is_gone(iaffid);
-    let reference = vm.refer();
-    drop(reference.ok()?);
+    let reference = vm.refer().ok()?;
+    let _ = (reference.vm(), vm.vmm_ppis()?.and(PpiMask::EMPTY).contains(ppi));
+    drop(reference);
     Some(())
 }
 
