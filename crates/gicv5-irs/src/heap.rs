@@ -111,3 +111,26 @@ impl<T> DerefMut for Boxed<T> {
         value
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRANTED: Heap<'static> = &|_| true;
+
+    #[test]
+    fn values_go_only_where_room_was_made_and_are_a_slice_when_they_fill_it() {
+        let mut values = Vec::new();
+        assert_eq!(push(&mut values, 1), Err(1));
+        assert_eq!(values.capacity(), 0);
+        reserve(GRANTED, &mut values, 2).unwrap();
+        push(&mut values, 1).unwrap();
+        let mut values = boxed(values).unwrap_err();
+        push(&mut values, 2).unwrap();
+        assert_eq!(push(&mut values, 3), Err(3));
+        assert_eq!(*boxed(values).unwrap(), [1, 2]);
+        // Of what takes no memory, as much as is wanted.
+        assert_eq!(boxed_slice(GRANTED, 3, || ()).unwrap().len(), 3);
+        assert_eq!(boxed_slice(&|_| false, 1, || 1), Err(OutOfMemory));
+    }
+}
