@@ -103,7 +103,8 @@
 //! (`start_init`, ...), whose polls look once at a status register and never wait for it, and a blocking one that pauses with
 //! [`gicv5_hal::Wait`] in between. A future that has completed is pending if it is polled again. A command sequence owns the registers of its status register by a token; no lock is held
 //! and interrupts need not be off. A future may be dropped or forgotten anywhere; a command that it had given has the rest of its
-//! time all the same, in which the next operation waits for it, and takes its port over if the future never returns it.
+//! time all the same, in which the next operation waits for it, and takes its port over if the future never returns it. What brings
+//! the host up, shuts it down or tears down VMs without a handle goes on with the next caller in the same way.
 //!
 //! **A command that has not finished in time is unknown**, not failed (LIFE-10). Until the hardware says that it is idle,
 //! operations that need the same status register fail at once, with an error that names the command in flight; vCPUs are

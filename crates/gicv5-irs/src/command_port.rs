@@ -93,7 +93,7 @@ impl PortKind {
     }
 }
 
-/// A command that was started and has not been seen to end.
+/// A command that was started, or waits for the IRS to be idle first, and has not been seen to end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 struct UnderWay {
     command: Command,
@@ -185,6 +185,11 @@ impl<P: Platform> Domain<P> {
         Ok(port)
     }
 
+    /// How long an owner of a port may keep it without getting on.
+    pub fn patience(&self, kind: PortKind) -> Duration {
+        self.timeout.saturating_mul(kind.most_waits(self.irss))
+    }
+
     /// Waits for the turn on a port that another has, and takes it over from an owner that is not driven.
     async fn wait_for_turn<'d>(
         &self,
@@ -194,8 +199,7 @@ impl<P: Platform> Domain<P> {
         command: Command,
     ) -> Result<MyTurn<'d>, CommandError> {
         let status = kind.status();
-        let patience = self.timeout.saturating_mul(kind.most_waits(self.irss));
-        let stalled = match state.turn.take(self.platform.wait(), patience).await {
+        let stalled = match state.turn.take(self.platform.wait(), self.patience(kind)).await {
             Ok(turn) => return Ok(turn),
             Err(stalled) => stalled,
         };
@@ -206,7 +210,7 @@ impl<P: Platform> Domain<P> {
             Some(UnderWay { command: in_flight, .. }) if !idle => (CommandErrorKind::InFlight { in_flight }, value),
             _ => (CommandErrorKind::Contended { waited: stalled.waited }, 0),
         };
-        // An owner between two commands may be at the entries of a table, and is not waiting for the IRS: it stays.
+        // An owner between two commands is at the entries of a table, and not in a future that waits: it stays.
         let taken_over = if idle { state.turn.take_over(&stalled) } else { None };
         taken_over.ok_or(CommandError { irs, command, place: Place::Register(status.register), value, kind })
     }
@@ -281,11 +285,20 @@ impl<P: Platform> Port<'_, P> {
         }
     }
 
-    /// Waits for what other software has written, so that the next access can be a write (GEN-18).
-    async fn await_idle(&self, command: Command) -> Result<(), CommandError> {
-        let waited = self.domain.timeout;
+    /// Waits for what other software has written, so that the next access can be a write (GEN-18). Until then it counts as the
+    /// beginning of this command, so that the port can be taken over if nobody drives the future.
+    async fn await_idle(&mut self, command: Command) -> Result<(), CommandError> {
+        let (irs, waited) = (self.irs, self.domain.timeout);
         let deadline = self.domain.platform.wait().now().saturating_add(waited);
+        let waits = self.turn.act(|| -> Option<()> {
+            self.unknown.with(|state| *state = Some(UnderWay { command, irs, deadline }));
+            None
+        });
+        if let Acted::Lost = waits {
+            return Err(self.error(command, 0, CommandErrorKind::TakenOver));
+        }
         let idle = self.idle_by(deadline).await;
+        self.end(command)?;
         idle.map(drop).map_err(|value| self.error(command, value, CommandErrorKind::NotIdle { waited }))
     }
 

@@ -6,15 +6,17 @@ use core::fmt;
 use gicv5_arch::irs::{IRS_CR0, IRS_VMT_BASER};
 use gicv5_hal::{IrsExt, IrsIndex, Lock};
 
-use crate::Hypervisor;
 use crate::config::LiveTable;
 use crate::host::books::Phase;
+use crate::host::change::Change;
 use crate::host::holdings::Holdings;
 use crate::host::host::Host;
-use crate::host::quarantine::{Batch, Change};
+use crate::host::quarantine::WithoutHandle;
 use crate::tables::vm_table::VmTable;
 use crate::vm::make_invalid::TableWithdrawn;
-use crate::vm::tear_down::TearDownCause;
+use crate::vm::record::Record;
+use crate::vm::tear_down::{Held, TearDownCause};
+use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::{Command, CommandError, Fault};
 use gicv5_irs::command_port::PortKind;
 use gicv5_irs::drive::fused;
@@ -27,7 +29,8 @@ pub enum BringUpCause {
     /// It is up already.
     #[error("the host is up already")]
     AlreadyUp,
-    /// Somebody else is bringing it up or shutting it down.
+    /// Somebody else is bringing it up or shutting it down, or has gone on with that in this caller's place, which was not driven
+    /// for long.
     #[error("somebody else is bringing the host up or shutting it down")]
     Contended,
     /// What an earlier attempt left behind is still not settled.
@@ -182,43 +185,35 @@ impl<H: Hypervisor> Host<H> {
 
     async fn bring_up_steps(&self) -> Result<(), BringUpError> {
         let undone = |cause| BringUpError { cause, cleanup: Ok(()) };
-        let (mut change, mut batch) = self.books.with(|books| match books.phase {
+        let change = self.begin(|books| match books.phase {
             Phase::Up => Err(undone(BringUpCause::AlreadyUp)),
             Phase::Changing => Err(undone(BringUpCause::Contended)),
             // Somebody is tearing down a VM that an earlier attempt has left.
-            _ if books.ids.in_use() != books.parked.len() => Err(undone(BringUpCause::Contended)),
-            Phase::Down | Phase::Partial => Ok(self.begin(books)),
+            _ if books.with_handle() > 0 => Err(undone(BringUpCause::Contended)),
+            Phase::Down | Phase::Partial => Ok(()),
         })?;
         // What an earlier attempt has left is behind the old table: nothing is known of it once there is another.
-        if let Err(cause) = self.take_down(&mut change, &mut batch).await {
+        if let Err(cause) = self.take_down(&change, |_| true).await {
             return Err(BringUpError { cause: BringUpCause::NotSettled(cause), cleanup: Err(cause) });
         }
-        drop(batch);
-        change.then = self.rest();
-        match self.build(&mut change).await {
-            Ok(()) => {
-                change.then = Phase::Up;
-                Ok(())
-            }
-            Err(cause) => {
-                let mut none = Batch::empty(self);
-                let cleanup = self.take_down(&mut change, &mut none).await.map(|_| ());
-                if cleanup.is_ok() {
-                    change.then = self.rest();
-                }
-                Err(BringUpError { cause, cleanup })
-            }
-        }
+        let cause = match self.build(&change).await {
+            Ok(()) => return Ok(()),
+            Err(cause) => cause,
+        };
+        let cleanup = self.take_down(&change, |_| false).await.map(|_| ());
+        Err(BringUpError { cause, cleanup })
     }
 
-    async fn build(&self, change: &mut Change<'_, H>) -> Result<(), BringUpCause> {
+    async fn build(&self, change: &Change<'_, H>) -> Result<(), BringUpCause> {
         for irs in self.machine.irss() {
             let found: IRS_CR0 = self.machine.domain.platform.irs().read(irs);
             if !found.irsen() {
                 return Err(BringUpCause::PhysicalSideDown { irs, value: found.raw_value().into() });
             }
         }
+        let lost = |_| BringUpCause::Contended;
         let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
+        change.goes_on().map_err(lost)?;
         let live = self.machine.irss().find_map(|irs| {
             let found: IRS_VMT_BASER = self.machine.domain.platform.irs().read(irs);
             found.valid().then_some(BringUpCause::LiveTable { irs, value: found.raw_value() })
@@ -232,14 +227,12 @@ impl<H: Hypervisor> Host<H> {
         }
         drop(port);
         let table = VmTable::allocate(&self.machine.domain, self.table.geometry)?;
-        self.table.part.with(|part| *part = Part::Draft(table));
-        change.then = Phase::Partial;
-        Ok(self.table.make_valid(&self.machine).await?)
-    }
-
-    /// The phase of a host without a VM table: partial if it still holds VM IDs and doorbells.
-    fn rest(&self) -> Phase {
-        self.books.with(|books| if books.ids.in_use() == 0 { Phase::Down } else { Phase::Partial })
+        self.draft_table(change, table).map_err(lost)?;
+        change.leads_to(Phase::Partial).map_err(lost)?;
+        let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
+        change.goes_on().map_err(lost)?;
+        self.table.make_valid(&self.machine, &mut port).await?;
+        change.leads_to(Phase::Up).map_err(lost)
     }
 
     /// Shuts the host down: the VM table is withdrawn, which makes everything behind it invalid, and everything goes back.
@@ -270,56 +263,88 @@ impl<H: Hypervisor> Host<H> {
 
     async fn shut_down_steps(&self) -> Result<(), ShutDownError> {
         // Of a VM with a handle, the host knows the ID alone.
-        let (mut change, mut batch) = self.books.with(|books| {
-            let vms = books.ids.in_use() - books.parked.len();
-            match books.phase {
-                Phase::Changing => Err(ShutDownError::Contended),
-                // Another caller is tearing down VMs without a handle: this caller does not hold them.
-                _ if books.settling.vms() > 0 => Err(ShutDownError::Contended),
-                _ if vms > 0 => Err(ShutDownError::VmsLeft { vms }),
-                Phase::Down | Phase::Partial | Phase::Up => Ok(self.begin(books)),
-            }
+        let change = self.begin(|books| match (books.phase, books.with_handle()) {
+            (Phase::Changing, _) => Err(ShutDownError::Contended),
+            (Phase::Down | Phase::Partial | Phase::Up, 0) => Ok(()),
+            (_, vms) => Err(ShutDownError::VmsLeft { vms }),
         })?;
-        let outcome = self.take_down(&mut change, &mut batch).await;
-        drop(batch);
-        if outcome.is_ok() {
-            change.then = self.rest();
-        }
+        let outcome = self.take_down(&change, |_| true).await;
         drop(change);
         match outcome {
+            // Another caller is just ending the teardown of a VM.
+            Ok(Ok(())) if self.phase() == Phase::Partial => Err(ShutDownError::Contended),
             Ok(Ok(())) => Ok(()),
             Ok(Err(cause)) => Err(ShutDownError::Left { cause, held: self.holdings() }),
             Err(TearDownCause::Command(cause)) => Err(ShutDownError::Command { cause, held: self.holdings() }),
+            Err(TearDownCause::OthersRun) => Err(ShutDownError::Contended),
             Err(cause) => Err(ShutDownError::Vm(cause)),
         }
     }
 
-    /// Takes the VM table back, if there is one, and by that whatever the VMs of the batch have lent. Returns what is left of
-    /// them: VM IDs and doorbells.
+    /// Takes the VM table back, if there is one, and by that whatever VMs without a handle have lent. Returns what is left of
+    /// those: VM IDs and doorbells.
     async fn take_down(
         &self,
-        change: &mut Change<'_, H>,
-        batch: &mut Batch<'_, H>,
+        change: &Change<'_, H>,
+        those: impl Fn(&Record<H>) -> bool,
     ) -> Result<Result<(), TearDownCause>, TearDownCause> {
-        if let Some(cause) = batch.todo.iter().find_map(|record| self.cannot_go(record)) {
-            return Err(cause);
-        }
+        self.all_can_go()?;
         let proof = match self.table.part.with(|part| part.is_lent()) {
             true => Some(self.withdraw(change).await?),
             false => None,
         };
-        let settled = self.settle(batch, proof.as_ref()).await;
-        self.free_table(proof.as_ref());
+        let settled = self.settle(those, || change.goes_on()).await;
+        if let Some(table) = self.take_table(change, proof.as_ref())? {
+            table.free(self.machine.domain.memory());
+        }
+        change.leads_to_rest()?;
         Ok(settled.map_err(|unsettled| unsettled.first))
     }
 
-    fn free_table(&self, proof: Option<&TableWithdrawn>) {
-        let table = self.table.part.with(|part| match proof {
-            Some(proof) => part.end(proof),
-            None => part.take_draft(),
+    /// Whether VMs without a handle can be torn down, hardware apart.
+    pub(crate) fn all_can_go(&self) -> Result<(), TearDownCause> {
+        let mut last = None;
+        while let Some(key) = self.books.with(|books| books.parked.next(last, |_| true)) {
+            last = Some(key);
+            if let Some(Some(cause)) = WithoutHandle(key).with(self, |record| self.cannot_go(record)) {
+                return Err(cause);
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn withdraw(&self, change: &Change<'_, H>) -> Result<TableWithdrawn, TearDownCause> {
+        let mut port = self.machine.port(PortKind::Vmt, Command::WithdrawTable).await?;
+        // Up to here nothing was written, and everything is as it was.
+        change.leads_to(Phase::Partial)?;
+        Ok(self.table.withdraw(&self.machine, &mut port).await?)
+    }
+
+    /// The VM table, if no IRS has it any more.
+    pub(crate) fn take_table(
+        &self,
+        change: &Change<'_, H>,
+        proof: Option<&TableWithdrawn>,
+    ) -> Result<Option<VmTable<BlockOf<H>>>, TearDownCause> {
+        let taken = change.with(|_| {
+            self.table.part.with(|part| match proof {
+                Some(proof) => part.end(proof),
+                None => part.take_draft(),
+            })
         });
-        if let Some(table) = table {
-            table.free(self.machine.domain.platform.memory());
+        taken.ok_or(TearDownCause::OthersRun)
+    }
+
+    /// A VM table that an IRS may be given.
+    pub(crate) fn draft_table(&self, change: &Change<'_, H>, table: VmTable<BlockOf<H>>) -> Result<(), TearDownCause> {
+        let mut table = Some(table);
+        change.with(|_| self.table.part.with(|part| *part = table.take().map_or(Part::Absent, Part::Draft)));
+        match table {
+            None => Ok(()),
+            Some(table) => {
+                table.free(self.machine.domain.memory());
+                Err(TearDownCause::OthersRun)
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use gicv5_hal::{CurrentPe, Lock};
 
 use crate::config::Config;
 use crate::doorbell::Doorbells;
-use crate::host::books::{Books, Phase, Settling};
+use crate::host::books::{Books, Changing, Phase, Settling};
 use crate::machine::Machine;
 use crate::probe::{self, ProbeError};
 use crate::tables::vm_table::SharedVmTable;
@@ -72,6 +72,7 @@ impl<H: Hypervisor> Host<H> {
         };
         let books = Books {
             phase: Phase::Down,
+            changing: Changing::NONE,
             ids,
             parked: Records::EMPTY,
             settling: Settling::default(),

@@ -3,16 +3,16 @@
 use gicv5_hal::Lock;
 
 use crate::Hypervisor;
-use crate::host::books::{Books, Phase, Settling};
+use crate::host::books::{Phase, Settling};
+use crate::host::change::Change;
 use crate::host::host::Host;
-use crate::vm::make_invalid::TableWithdrawn;
-use crate::vm::record::{Parked, Record, Records};
-use crate::vm::tear_down::TearDownCause;
+use crate::ids::VmKey;
+use crate::vm::record::{Parked, Record};
+use crate::vm::tear_down::{Held, TearDownCause};
 use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault};
 use gicv5_irs::command_port::PortKind;
 use gicv5_irs::drive::fused;
 use gicv5_irs::heap::Boxed;
-use gicv5_irs::lease::Part;
 
 /// Some VMs without a handle could not be torn down yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,127 +33,108 @@ impl ReclaimError {
     }
 }
 
-/// The host is changing; whoever has this does it.
-pub(crate) struct Change<'h, H: Hypervisor> {
-    host: &'h Host<H>,
-    /// How far it is if this is dropped now.
-    pub(crate) then: Phase,
-}
-
-impl<H: Hypervisor> Drop for Change<'_, H> {
-    fn drop(&mut self) {
-        self.host.books.with(|books| books.phase = self.then);
-    }
-}
-
-/// Why not all records of a batch are done with.
+/// Why not all VMs are done with.
 pub(crate) struct Unsettled {
+    /// How many are left.
+    left: u32,
     /// Why, for the first of them.
     pub(crate) first: TearDownCause,
     /// The IRS is idle and does not make one of these VMs invalid: only the VM table helps.
     ignored: bool,
 }
 
-/// Records taken from the host's list. They go back when this is dropped, wherever in the batch they are.
-pub(crate) struct Batch<'h, H: Hypervisor> {
+impl From<Unsettled> for ReclaimError {
+    fn from(unsettled: Unsettled) -> ReclaimError {
+        ReclaimError { left: unsettled.left, cause: unsettled.first }
+    }
+}
+
+/// A VM without a handle.
+pub(crate) struct WithoutHandle(pub(crate) VmKey);
+
+/// A record that is out of the host's list for a step, and goes back when this is dropped.
+struct Out<'h, H: Hypervisor> {
     host: &'h Host<H>,
-    /// Those that are still to be tried.
-    pub(crate) todo: Records<H>,
-    in_hand: Option<Boxed<Record<H>>>,
-    /// Those that were tried, and of which something is left.
-    left: Records<H>,
-    /// What the host's books have for all of them.
+    record: Option<Boxed<Record<H>>>,
     noted: Settling,
 }
 
-impl<H: Hypervisor> Drop for Batch<'_, H> {
+impl<H: Hypervisor> Drop for Out<'_, H> {
     fn drop(&mut self) {
         self.host.books.with(|books| {
             books.settling.subtract(self.noted);
-            while let Some(record) = self.in_hand.take().or_else(|| self.todo.pop()).or_else(|| self.left.pop()) {
-                books.parked.push(record);
-            }
+            self.record.take().into_iter().for_each(|record| books.parked.push(record));
         });
     }
 }
 
-impl<'h, H: Hypervisor> Batch<'h, H> {
-    /// A batch of records that come out of the host's list.
-    pub(crate) fn new(host: &'h Host<H>, books: &mut Books<H>, todo: Records<H>) -> Batch<'h, H> {
-        let mut noted = Settling::default();
-        todo.iter().for_each(|record| noted.add(Settling::of(record)));
-        books.settling.add(noted);
-        Batch { host, todo, in_hand: None, left: Records::EMPTY, noted }
+impl<H: Hypervisor> Held<H> for WithoutHandle {
+    fn key(&self) -> VmKey {
+        self.0
     }
 
-    /// A batch of no records.
-    pub(crate) fn empty(host: &'h Host<H>) -> Batch<'h, H> {
-        Batch { host, todo: Records::EMPTY, in_hand: None, left: Records::EMPTY, noted: Settling::default() }
+    fn with<R>(&mut self, host: &Host<H>, step: impl FnOnce(&mut Record<H>) -> R) -> Option<R> {
+        let mut out = host.books.with(|books| {
+            let record = books.parked.remove(self.0)?;
+            let noted = Settling::of(&record);
+            books.settling.add(noted);
+            Some(Out { host, record: Some(record), noted })
+        })?;
+        // Memory comes back in a step, and doorbells are waited for: not under the lock.
+        out.record.as_deref_mut().map(step)
     }
 
-    /// What a record adds to the books was `before`.
-    fn note(&mut self, before: Settling, now: Settling) {
-        self.noted.subtract(before);
-        self.noted.add(now);
-        self.host.books.with(|books| {
-            books.settling.subtract(before);
-            books.settling.add(now);
+    fn end(&mut self, host: &Host<H>) {
+        let gone = host.books.with(|books| {
+            let record = books.parked.remove(self.0)?;
+            books.ids.give(self.0.vm().raw_value().into());
+            Some(record)
         });
+        drop(gone);
     }
 }
 
 impl<H: Hypervisor> Host<H> {
-    /// From here on nobody else brings the host up, shuts it down or makes the table anew, and no VM gets an ID. Returns all
-    /// VMs without a handle.
-    pub(crate) fn begin(&self, books: &mut Books<H>) -> (Change<'_, H>, Batch<'_, H>) {
-        let then = core::mem::replace(&mut books.phase, Phase::Changing);
-        let todo = books.parked.take(|_| true);
-        let batch = Batch::new(self, books, todo);
-        (Change { host: self, then }, batch)
-    }
-
-    pub(crate) async fn withdraw(&self, change: &mut Change<'_, H>) -> Result<TableWithdrawn, CommandError> {
-        let mut port = self.machine.port(PortKind::Vmt, Command::WithdrawTable).await?;
-        // Up to here nothing was written, and everything is as it was.
-        change.then = Phase::Partial;
-        self.table.withdraw(&self.machine, &mut port).await
-    }
-
-    /// Runs the one teardown on records without a handle. What cannot be finished stays in the batch.
+    /// Runs the one teardown on records without a handle. What cannot be finished stays in the list.
     pub(crate) async fn settle(
         &self,
-        batch: &mut Batch<'_, H>,
-        proof: Option<&TableWithdrawn>,
+        those: impl Fn(&Record<H>) -> bool,
+        goes_on: impl Fn() -> Result<(), TearDownCause>,
     ) -> Result<(), Unsettled> {
         let mut unsettled: Option<Unsettled> = None;
-        let mut port_is_busy = false;
-        loop {
-            batch.in_hand = batch.todo.pop();
-            let Some(record) = &mut batch.in_hand else { break };
-            let before = Settling::of(record);
-            // It is the same for all others that need the port; not for those that have only a doorbell left.
-            let outcome = match port_is_busy && proof.is_none() && record.tables.is_lent() {
-                true => None,
-                false => Some(self.tear_down_record(record, proof).await),
-            };
-            let record = batch.in_hand.take();
-            match outcome {
-                Some(Ok(())) => batch.note(before, Settling::default()),
-                None => record.into_iter().for_each(|record| batch.left.push(record)),
-                Some(Err(cause)) => {
-                    if let Some(mut record) = record {
-                        if cause.may_be_in_use() {
-                            record.parked = Parked::Quarantine;
-                        }
-                        batch.note(before, Settling::of(&record));
-                        batch.left.push(record);
-                    }
-                    port_is_busy |= matches!(cause, TearDownCause::Command(error) if error.nothing_was_written());
-                    let unsettled = unsettled.get_or_insert(Unsettled { first: cause, ignored: false });
-                    unsettled.ignored |=
-                        matches!(cause, TearDownCause::Command(CommandError { kind: CommandErrorKind::NoEffect, .. }));
-                }
+        let (mut last, mut port_is_busy) = (None, false);
+        while let Some(key) = self.books.with(|books| books.parked.next(last, &those)) {
+            last = Some(key);
+            let mut held = WithoutHandle(key);
+            if let Err(lost) = goes_on() {
+                return Err(Unsettled {
+                    left: self.books.with(|books| books.parked.len()),
+                    first: lost,
+                    ignored: false,
+                });
             }
+            // It is the same for all others that need the port; not for those that have only a doorbell left.
+            let failed = match port_is_busy && held.with(self, |record| record.tables.is_lent()) == Some(true) {
+                true => None,
+                false => match self.tear_down_record(&mut held).await {
+                    Ok(()) => continue,
+                    Err(cause) => Some(cause),
+                },
+            };
+            let in_use = failed.is_some_and(|cause| cause.may_be_in_use());
+            let left =
+                held.with(self, |record| record.parked = if in_use { Parked::Quarantine } else { record.parked });
+            if left.is_none() {
+                // Another caller has gone on with it.
+                continue;
+            }
+            if let Some(cause) = failed {
+                let unsettled = unsettled.get_or_insert(Unsettled { left: 0, first: cause, ignored: false });
+                port_is_busy |= matches!(cause, TearDownCause::Command(error) if error.nothing_was_written());
+                unsettled.ignored |=
+                    matches!(cause, TearDownCause::Command(CommandError { kind: CommandErrorKind::NoEffect, .. }));
+            }
+            unsettled.iter_mut().for_each(|unsettled| unsettled.left += 1);
         }
         unsettled.map_or(Ok(()), Err)
     }
@@ -180,8 +161,7 @@ impl<H: Hypervisor> Host<H> {
     }
 
     async fn reap_steps(&self) -> Result<(), ReclaimError> {
-        let (left, outcome) = self.settle_parked(Parked::Orphan).await;
-        outcome.map_err(|unsettled| ReclaimError { left, cause: unsettled.first })
+        Ok(self.settle_parked(Parked::Orphan).await?)
     }
 
     /// Finishes the teardown of the VMs in quarantine, if the hardware has answered by now. A command that timed out is not
@@ -211,50 +191,48 @@ impl<H: Hypervisor> Host<H> {
 
     pub(crate) async fn reclaim_steps(&self) -> Result<(), ReclaimError> {
         match self.settle_parked(Parked::Quarantine).await {
-            (_, Err(Unsettled { ignored: true, .. })) => self.make_table_anew().await,
-            (left, outcome) => outcome.map_err(|unsettled| ReclaimError { left, cause: unsettled.first }),
+            Err(Unsettled { ignored: true, .. }) => self.make_table_anew().await,
+            outcome => Ok(outcome?),
         }
     }
 
-    /// Runs the one teardown on the records that are parked for this reason. Returns how many are left, and why.
-    async fn settle_parked(&self, why: Parked) -> (u32, Result<(), Unsettled>) {
-        let mut batch = self.books.with(|books| {
-            let todo = books.parked.take(|record| record.parked == why);
-            Batch::new(self, books, todo)
-        });
-        let outcome = self.settle(&mut batch, None).await;
-        (batch.left.len(), outcome)
+    /// Runs the one teardown on the records that are parked for this reason.
+    async fn settle_parked(&self, why: Parked) -> Result<(), Unsettled> {
+        self.settle(|record| record.parked == why, || Ok(())).await
     }
 
     /// The way out when a VM cannot be made invalid: the table that encloses all of them, with no VM running.
     async fn make_table_anew(&self) -> Result<(), ReclaimError> {
-        let begun = self.books.with(|books| {
+        let begun = self.begin(|books| {
             // Somebody else may have settled it meanwhile.
             if !books.parked.iter().any(|record| record.parked == Parked::Quarantine) {
-                return Ok(None);
+                return Err(Ok(()));
             }
-            let alone = books.ids.in_use() == books.parked.len();
-            if books.phase == Phase::Up && alone { Ok(Some(self.begin(books))) } else { Err(books.parked.len()) }
+            if books.phase == Phase::Up && books.with_handle() == 0 {
+                Ok(())
+            } else {
+                Err(Err(TearDownCause::OthersRun))
+            }
         });
-        let begun = begun.map_err(|left| ReclaimError { left, cause: TearDownCause::OthersRun })?;
-        let Some((mut change, mut batch)) = begun else { return Ok(()) };
-        let anew = async {
-            if let Some(cause) = batch.todo.iter().find_map(|record| self.cannot_go(record)) {
-                return Err(cause);
-            }
-            let proof = self.withdraw(&mut change).await?;
-            let outcome = self.settle(&mut batch, Some(&proof)).await;
-            let table = self.table.part.with(|part| part.end(&proof));
-            if let Some(mut table) = table {
-                table.clear(self.machine.domain.platform.memory(), self.machine.domain.publish_for);
-                self.table.part.with(|part| *part = Part::Draft(table));
-            }
-            self.table.make_valid(&self.machine).await?;
-            change.then = Phase::Up;
-            outcome.map_err(|unsettled| unsettled.first)
+        let outcome = match begun {
+            Ok(change) => self.make_table_anew_as(&change).await,
+            Err(outcome) => outcome,
         };
-        let outcome = anew.await;
-        let left = batch.todo.len() + batch.left.len();
-        outcome.map_err(|cause| ReclaimError { left, cause })
+        outcome.map_err(|cause| ReclaimError { left: self.books.with(|books| books.parked.len()), cause })
+    }
+
+    async fn make_table_anew_as(&self, change: &Change<'_, H>) -> Result<(), TearDownCause> {
+        self.all_can_go()?;
+        let proof = self.withdraw(change).await?;
+        let settled = self.settle(|_| true, || change.goes_on()).await;
+        if let Some(mut table) = self.take_table(change, Some(&proof))? {
+            table.clear(self.machine.domain.memory(), self.machine.domain.publish_for);
+            self.draft_table(change, table)?;
+        }
+        let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
+        change.goes_on()?;
+        self.table.make_valid(&self.machine, &mut port).await?;
+        change.leads_to(Phase::Up)?;
+        settled.map_err(|unsettled| unsettled.first)
     }
 }

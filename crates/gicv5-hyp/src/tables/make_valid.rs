@@ -7,16 +7,15 @@ use crate::Hypervisor;
 use crate::machine::Machine;
 use crate::tables::vm_table::{SharedVmTable, registers};
 use gicv5_irs::command::{Command, CommandError, Place};
-use gicv5_irs::command_port::{Port, PortKind};
+use gicv5_irs::command_port::Port;
 
 impl<H: Hypervisor> SharedVmTable<H> {
     /// Gives the IRSs the table that has been drafted (VMT-1).
     ///
     /// One IRS is told of it. Whether the others know then is not said for certain (GEN-14, open question 13); their
     /// IRS_VMT_BASER tells. One that does not is given the same table: they share it (GEN-13).
-    pub(crate) async fn make_valid(&self, machine: &Machine<H>) -> Result<(), CommandError> {
+    pub(crate) async fn make_valid(&self, machine: &Machine<H>, port: &mut Port<'_, H>) -> Result<(), CommandError> {
         let command = Command::MakeTableValid;
-        let mut port = machine.port(PortKind::Vmt, command).await?;
         let found: IRS_VMT_BASER = port.read();
         let registers = self.part.with(|part| {
             // A table that is valid already would be kept (VMT-5).
@@ -25,12 +24,12 @@ impl<H: Hypervisor> SharedVmTable<H> {
         let Some((cfgr, baser)) = registers else {
             return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
         };
-        SharedVmTable::make_valid_in(&mut port, cfgr, baser).await?;
+        SharedVmTable::make_valid_in(port, cfgr, baser).await?;
         for irs in &machine.others {
             port.turn_to(*irs, command).await?;
             let found: IRS_VMT_BASER = port.read();
             if found != baser {
-                SharedVmTable::make_valid_in(&mut port, cfgr, baser).await?;
+                SharedVmTable::make_valid_in(port, cfgr, baser).await?;
             }
         }
         Ok(())

@@ -45,12 +45,19 @@ pub(crate) struct SharedVmTable<H: Hypervisor> {
     pub(crate) part: MutexOf<H, Part<VmTable<BlockOf<H>>>>,
     /// The generation of the next VM.
     next_generation: AtomicU64,
+    /// VMs of earlier generations went with the table when it was withdrawn.
+    pub(crate) withdrawn_before: AtomicU64,
 }
 
 impl<H: Hypervisor> SharedVmTable<H> {
     /// There is no table yet.
     pub(crate) fn new(geometry: VmTableGeometry) -> SharedVmTable<H> {
-        SharedVmTable { geometry, part: Lock::new(Part::Absent), next_generation: AtomicU64::new(0) }
+        SharedVmTable {
+            geometry,
+            part: Lock::new(Part::Absent),
+            next_generation: AtomicU64::new(0),
+            withdrawn_before: AtomicU64::new(0),
+        }
     }
 
     /// Names a VM that is to become valid. No other VM gets the same name.

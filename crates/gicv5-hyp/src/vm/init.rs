@@ -2,7 +2,7 @@
 
 use gicv5_arch::geometry::GeometryError;
 use gicv5_arch::{IrsIntType, VmId, VpeId};
-use gicv5_hal::{Lock, LpiError};
+use gicv5_hal::{Lock, LpiError, Wait};
 
 use crate::Hypervisor;
 use crate::doorbell::error::DoorbellError;
@@ -237,7 +237,7 @@ impl<H: Hypervisor> Vm<'_, H> {
                 record.life.begin();
                 Ok(())
             }
-            Err(cause) => match host.tear_down_record(record, None).await {
+            Err(cause) => match host.tear_down_record(&mut **record).await {
                 Ok(()) => {
                     self.record = None;
                     Err(InitError { cause, fate: Fate::TornDown })
@@ -287,7 +287,9 @@ impl<H: Hypervisor> Host<H> {
 
     /// Takes the lowest free VM ID.
     fn take_id(&self) -> Result<VmKey, InitCause> {
+        let now = self.machine.domain.platform.wait().now();
         self.books.with(|books| {
+            books.end_forgotten_change(now);
             if books.phase != Phase::Up {
                 return Err(InitCause::HostNotUp(books.phase));
             }

@@ -11,6 +11,7 @@
 //! (COH-7, VMT-21).
 
 use core::marker::PhantomData;
+use core::sync::atomic::Ordering;
 
 use gicv5_arch::IrsIntType;
 use gicv5_arch::entry::L2_VMTE;
@@ -54,17 +55,7 @@ impl<B> Proof<Boxed<Ist<B>>> for IstInvalid<'_> {
 }
 
 /// Proof that the VM table is invalid, and everything behind it (VMT-6, VMT-7).
-pub(crate) struct TableWithdrawn {
-    /// VMs of this generation and later may have become valid since.
-    before: u64,
-}
-
-impl TableWithdrawn {
-    /// What it proves about a VM.
-    pub(crate) fn about(&self, key: VmKey) -> Option<VmInvalid> {
-        if key.generation() < self.before { Some(VmInvalid(key)) } else { None }
-    }
-}
+pub(crate) struct TableWithdrawn(());
 
 impl<B> Proof<VmTable<B>> for TableWithdrawn {
     fn covers(&self, _: &VmTable<B>) -> bool {
@@ -131,6 +122,13 @@ impl<H: Hypervisor> SharedVmTable<H> {
                 return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VMT_BASER), found.raw_value()));
             }
         }
-        Ok(TableWithdrawn { before: self.next_generation() })
+        // VMs of this generation and later may become valid again.
+        self.withdrawn_before.store(self.next_generation(), Ordering::Release);
+        Ok(TableWithdrawn(()))
+    }
+
+    /// Proof that a VM is invalid, if the table has been withdrawn since the VM was named.
+    pub(crate) fn went_with_table(&self, key: VmKey) -> Option<VmInvalid> {
+        if key.generation() < self.withdrawn_before.load(Ordering::Acquire) { Some(VmInvalid(key)) } else { None }
     }
 }

@@ -125,7 +125,7 @@ impl<H: Hypervisor> Record<H> {
     }
 
     /// What leases and proofs name it by.
-    pub(crate) fn key(&self) -> VmKey {
+    pub(crate) const fn key(&self) -> VmKey {
         self.key
     }
 
@@ -179,17 +179,22 @@ impl<H: Hypervisor> Records<H> {
         Some(record)
     }
 
-    /// Takes those out for which `wanted` holds.
-    pub(crate) fn take(&mut self, wanted: impl Fn(&Record<H>) -> bool) -> Records<H> {
-        let (mut taken, mut left) = (Records::EMPTY, Records::EMPTY);
-        while let Some(record) = self.pop() {
-            match wanted(&record) {
-                true => taken.push(record),
-                false => left.push(record),
-            }
+    /// Takes one out.
+    pub(crate) fn remove(&mut self, key: VmKey) -> Option<Boxed<Record<H>>> {
+        let mut link = &mut self.head;
+        while link.as_ref()?.key != key {
+            link = &mut link.as_mut()?.next;
         }
-        core::mem::swap(self, &mut left);
-        taken
+        let mut record = link.take()?;
+        *link = record.next.take();
+        self.len -= 1;
+        Some(record)
+    }
+
+    /// The first one made after another for which `wanted` holds.
+    pub(crate) fn next(&self, after: Option<VmKey>, wanted: impl Fn(&Record<H>) -> bool) -> Option<VmKey> {
+        let later = |key: &VmKey| after.is_none_or(|after| key.generation() > after.generation());
+        self.iter().filter(|record| wanted(record)).map(Record::key).filter(later).min_by_key(|key| key.generation())
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Record<H>> {

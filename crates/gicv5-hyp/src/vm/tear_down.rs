@@ -4,6 +4,9 @@
 //! any partial state and any number of times: what is done is gone from the record, so that the next run goes on with
 //! what is left. It allocates nothing.
 //!
+//! Between two steps the record is where it belongs, with the handle or in the host's list, so that nothing of it is lost if the
+//! future that does it is forgotten, and another goes on from there.
+//!
 //! The order (LIFE-7): no vCPU resident, and none can become so any more; the VM invalid, seen to be, and its entry zero; VPE
 //! entries cleared; ISTs, descriptors and tables given back; doorbells drained and given back; the VM ID last.
 
@@ -12,9 +15,10 @@ use gicv5_hal::Lock;
 
 use crate::error::{Fate, fated};
 use crate::host::host::Host;
+use crate::ids::VmKey;
 use crate::tables::ist::Ist;
 use crate::vm::handle::Vm;
-use crate::vm::make_invalid::TableWithdrawn;
+use crate::vm::make_invalid::VmInvalid;
 use crate::vm::record::Record;
 use crate::vm::state::VmState;
 use crate::{BlockOf, Hypervisor};
@@ -63,7 +67,7 @@ pub enum TearDownCause {
         vpe: VpeId,
     },
     /// The IRS is idle and yet does not make the VM invalid, and the VM table cannot be made anew while other VMs are
-    /// initialised or being torn down, nor while the host is not up.
+    /// initialised, nor while the host is not up. Or another caller has gone on in this one's place, which was not driven for long.
     #[error("the VM table cannot be made anew while it encloses other VMs or is changing")]
     OthersRun,
 }
@@ -132,7 +136,7 @@ impl<H: Hypervisor> Vm<'_, H> {
     pub(crate) async fn tear_down_steps(&mut self) -> Result<(), TearDownError> {
         let Some(record) = &mut self.record else { return Ok(()) };
         let before = record.state();
-        match self.host.tear_down_record(record, None).await {
+        match self.host.tear_down_record(&mut **record).await {
             Ok(()) => {
                 self.record = None;
                 Ok(())
@@ -166,50 +170,65 @@ impl<H: Hypervisor> Host<H> {
         Some(TearDownCause::Resident { vm: record.vm(), vpe: resident.vpe })
     }
 
-    /// Tears a VM down. With `Ok` the record holds nothing any more, not even the VM ID.
-    ///
-    /// `proof` takes the place of making the VM invalid, if the whole VM table has been withdrawn.
-    pub(crate) async fn tear_down_record(
-        &self,
-        record: &mut Record<H>,
-        proof: Option<&TableWithdrawn>,
-    ) -> Result<(), TearDownCause> {
-        let vm = record.vm();
-        if let Some(cause) = self.cannot_go(record) {
-            return Err(cause);
+    /// Tears a VM down. With `Ok` the record holds nothing any more, not even the VM ID, or another caller is tearing it down.
+    pub(crate) async fn tear_down_record(&self, held: &mut impl Held<H>) -> Result<(), TearDownCause> {
+        match self.try_tear_down(held).await {
+            Err(Stop::Cause(cause)) => Err(cause),
+            Ok(()) | Err(Stop::Elsewhere) => Ok(()),
         }
-        let memory = self.machine.domain.platform.memory();
-        if record.tables.is_lent() {
-            let invalid = match proof.and_then(|proof| proof.about(record.key())) {
-                Some(invalid) => {
-                    self.end_vcpus(record)?;
-                    invalid
-                }
-                None => {
-                    let mut port = self.machine.port(PortKind::Vmt, Command::MakeVmInvalid(vm)).await?;
-                    self.end_vcpus(record)?;
-                    self.table.make_vm_invalid(&self.machine, &mut port, record.key()).await?
-                }
-            };
-            let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
-            if let Some(tables) = record.tables.end(&invalid) {
-                tables.clear(memory, self.machine.domain.publish_for, vpes);
-                tables.free(memory);
+    }
+
+    async fn try_tear_down(&self, held: &mut impl Held<H>) -> Result<(), Stop> {
+        let key = held.key();
+        let is_valid = |record: &Record<H>| record.tables.is_lent() && self.table.went_with_table(key).is_none();
+        if self.step(held, |record| self.cannot_go(record).map_or(Ok(is_valid(record)), Err))? {
+            let mut port = self.machine.port(PortKind::Vmt, Command::MakeVmInvalid(key.vm())).await?;
+            // Whoever had the port until now may have been here.
+            if self.step(held, |record| self.end_vcpus(record).map(|()| is_valid(record)))? {
+                let invalid = self.table.make_vm_invalid(&self.machine, &mut port, key).await?;
+                self.step(held, |record| {
+                    self.take_back(record, &invalid);
+                    Ok(())
+                })?;
             }
-            let ists = record
-                .ists
-                .with(|ists| [IrsIntType::Lpi, IrsIntType::Spi].map(|int_type| ists.part_mut(int_type).end(&invalid)));
-            free_all(self, ists);
-        } else {
-            // No IRS has heard of the VM, or the VM is invalid already.
+        }
+        self.step(held, |record| {
             self.end_vcpus(record)?;
-            if let Some(tables) = record.tables.take_draft() {
-                tables.free(memory);
+            if let Some(invalid) = self.table.went_with_table(key) {
+                self.take_back(record, &invalid);
             }
-        }
-        self.release_doorbells(record).await?;
-        self.books.with(|books| books.ids.give(vm.raw_value().into()));
+            // No IRS has heard of these.
+            if let Some(tables) = record.tables.take_draft() {
+                tables.free(self.machine.domain.memory());
+            }
+            Ok(())
+        })?;
+        let named = self.machine.domain.unknown_of(&self.machine.ports, PortKind::Vpe, key.vm()).await;
+        self.step(held, |record| self.release_doorbells(record, named))?;
+        held.end(self);
         Ok(())
+    }
+
+    fn step<R>(
+        &self,
+        held: &mut impl Held<H>,
+        step: impl FnOnce(&mut Record<H>) -> Result<R, TearDownCause>,
+    ) -> Result<R, Stop> {
+        Ok(held.with(self, step).ok_or(Stop::Elsewhere)??)
+    }
+
+    /// The VM is invalid: gives back what its record has lent.
+    fn take_back(&self, record: &mut Record<H>, invalid: &VmInvalid) {
+        let memory = self.machine.domain.memory();
+        let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
+        if let Some(tables) = record.tables.end(invalid) {
+            tables.clear(memory, self.machine.domain.publish_for, vpes);
+            tables.free(memory);
+        }
+        let ists = record
+            .ists
+            .with(|ists| [IrsIntType::Lpi, IrsIntType::Spi].map(|int_type| ists.part_mut(int_type).end(invalid)));
+        free_all(self, ists);
     }
 
     /// From here on no vCPU can be loaded, and none is resident.
@@ -231,9 +250,8 @@ impl<H: Hypervisor> Host<H> {
     ///
     /// A command on the settings of a VPE that has not ended is not stopped by the VM being invalid now: when it ends, another
     /// VM of this ID would have its doorbell. So the ID stays, and so does the doorbell that the command names.
-    async fn release_doorbells(&self, record: &mut Record<H>) -> Result<(), TearDownCause> {
+    fn release_doorbells(&self, record: &mut Record<H>, named: Option<Command>) -> Result<(), TearDownCause> {
         let vm = record.vm();
-        let named = self.machine.domain.unknown_of(&self.machine.ports, PortKind::Vpe, vm).await;
         let mut outcome = match named {
             Some(command) => Err(TearDownCause::Named { command }),
             None => Ok(()),
@@ -249,6 +267,46 @@ impl<H: Hypervisor> Host<H> {
             }
         }
         outcome
+    }
+}
+
+/// Why a teardown goes no further.
+enum Stop {
+    /// Another caller has the record.
+    Elsewhere,
+    /// It cannot.
+    Cause(TearDownCause),
+}
+
+impl<E: Into<TearDownCause>> From<E> for Stop {
+    fn from(cause: E) -> Stop {
+        Stop::Cause(cause.into())
+    }
+}
+
+/// A record that is being torn down, by whoever has it.
+pub(crate) trait Held<H: Hypervisor> {
+    /// What leases and proofs name it by.
+    fn key(&self) -> VmKey;
+
+    /// Does a step with it, without waiting for the IRS. `None` if another caller has it just now, or has ended it.
+    fn with<R>(&mut self, host: &Host<H>, step: impl FnOnce(&mut Record<H>) -> R) -> Option<R>;
+
+    /// It holds nothing any more but its VM ID, which goes back.
+    fn end(&mut self, host: &Host<H>);
+}
+
+impl<H: Hypervisor> Held<H> for Record<H> {
+    fn key(&self) -> VmKey {
+        Record::key(self)
+    }
+
+    fn with<R>(&mut self, _: &Host<H>, step: impl FnOnce(&mut Record<H>) -> R) -> Option<R> {
+        Some(step(self))
+    }
+
+    fn end(&mut self, host: &Host<H>) {
+        host.books.with(|books| books.ids.give(self.vm().raw_value().into()));
     }
 }
 
