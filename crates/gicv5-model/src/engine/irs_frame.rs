@@ -262,8 +262,9 @@ impl MachineState {
         let virt = self.config.irses.get(irs).is_some_and(|irs| irs.idr0.virt());
         let Some(state) = self.irses.get_mut(irs) else { return };
         match register {
-            // What the attributes mean is beyond this model; they take effect while nothing is valid (GEN-20).
-            IrsReg::IRS_CR1 => state.cr1 = IRS_CR1::new_with_raw_value(value as u32 & fields(register) as u32),
+            IrsReg::IRS_CR1 => {
+                self.write_attributes(irs, IRS_CR1::new_with_raw_value(value as u32 & fields(register) as u32));
+            }
             // Sampled when the IST becomes valid, ignored while it is (LPI-1).
             IrsReg::IRS_IST_CFGR if !self.ist.baser.valid() => {
                 self.ist.cfgr = IRS_IST_CFGR::new_with_raw_value(value as u32 & fields(register) as u32);

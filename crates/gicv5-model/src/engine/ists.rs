@@ -52,6 +52,7 @@ impl MachineState {
         if let Some(ist) = self.adopt_ist(irs, IrsIndex(irs as u16), asked) {
             self.interrupts.adopt(IrsIntType::Lpi, ist);
             self.judge_lpis("the LPIs get a new IST");
+            self.judge_attributes("an IST");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Each file is one subject: what happens to all parts when something of that subject happens. What the parts know by
 //! themselves is a floor below.
 
+mod attributes;
 mod commands;
 mod doorbells;
 mod el2_mistakes;

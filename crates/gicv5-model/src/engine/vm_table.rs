@@ -72,6 +72,7 @@ impl MachineState {
         }
         self.virt.table = Some(table);
         self.adopted(irs, true);
+        self.judge_attributes("a VM table");
         match table.own(&mut self.side(table.irs())) {
             Some(entries) => self.revalidate(0..entries),
             None => {

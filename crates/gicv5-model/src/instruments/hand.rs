@@ -148,6 +148,7 @@ impl ModelHost {
     /// [`HostError`] if the register cannot hold the address, or the command does not complete.
     pub fn give_vm_table(&self, table: &Table<VmTableGeometry>) -> Result<(), HostError> {
         let base = IRS_VMT_BASER::ZERO.with_addr(table.shape.base().place(table.address())?).with_valid(true);
+        self.set_attributes();
         self.machine().write(IRS, table.shape.cfgr());
         self.command(base)?;
         Ok(())

@@ -65,7 +65,10 @@ pub(crate) struct IrsState {
     pub(crate) enabled: bool,
     /// IRSEN as last written.
     pub(crate) cr0: IRS_CR0,
+    /// IRS_CR1 as last written.
     pub(crate) cr1: IRS_CR1,
+    /// IRS_CR1 as it counts: as last written while no table was valid (GEN-20).
+    pub(crate) attributes: IRS_CR1,
     pub(crate) spi_selr: IRS_SPI_SELR,
     /// The SPI that is selected, if the last selection that took effect was of one that this IRS manages.
     pub(crate) spi: Option<Spi>,
@@ -90,6 +93,7 @@ impl IrsState {
             enabled: false,
             cr0: IRS_CR0::ZERO,
             cr1: IRS_CR1::ZERO,
+            attributes: IRS_CR1::ZERO,
             spi_selr: IRS_SPI_SELR::ZERO,
             spi: None,
             pe_selr: IRS_PE_SELR::ZERO,

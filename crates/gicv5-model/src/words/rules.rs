@@ -121,6 +121,8 @@ rules! {
 rules! {
     /// Every rule in view of which the checker remarks on something.
     REMARKS: RemarkId,
+    COH_11 "COH-11",
+    GEN_20 "GEN-20",
     LIFE_26 "LIFE-26",
     RTE_4 "RTE-4",
     SPI_11 "SPI-11",

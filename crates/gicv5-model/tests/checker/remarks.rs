@@ -39,6 +39,96 @@ fn next_vm(take_back: bool) -> Vec<Violation> {
     remarks(&bench.machine)
 }
 
+/// Attributes for an IRS that sees the caches of the PEs.
+fn cached() -> IRS_CR1 {
+    let written = Cacheability::WriteThrough;
+    IRS_CR1::ZERO.with_ic(written).with_oc(written).with_sh(Shareability::Inner)
+}
+
+/// Two IRSs, and an IST that becomes valid while the second has these attributes.
+fn with_ist(coherency: Coherency, attributes: IRS_CR1) -> Bench {
+    let bench = Bench::with(1, |config| {
+        config.add_irs();
+        config.memory.coherency = coherency;
+    });
+    let fits = match coherency {
+        Coherency::Coherent => cached(),
+        Coherency::NonCoherent => IRS_CR1::ZERO,
+    };
+    bench.machine.write(IRS, fits);
+    bench.machine.write(IrsIndex(1), attributes);
+    bench.linear_ist();
+    bench
+}
+
+fn attributes(coherency: Coherency, attributes: IRS_CR1) -> Vec<Violation> {
+    remarks(&with_ist(coherency, attributes).machine)
+}
+
+/// An IST becomes valid, and then the attributes of an IRS are written.
+fn late(attributes: IRS_CR1) -> Vec<Violation> {
+    let bench = with_ist(Coherency::Coherent, cached());
+    bench.machine.write(IrsIndex(1), attributes);
+    remarks(&bench.machine)
+}
+
+#[test]
+fn attributes_that_contradict_the_memory_are_remarked_on_when_a_table_becomes_valid() {
+    // COH-11; Linux writes the first of each kind.
+    let back = |sh| IRS_CR1::ZERO.with_ic(Cacheability::WriteBack).with_oc(Cacheability::WriteBack).with_sh(sh);
+    let half = cached().with_ic(Cacheability::NonCacheable);
+    let cases = [
+        (Coherency::Coherent, back(Shareability::Inner), None),
+        (Coherency::Coherent, back(Shareability::Outer), None),
+        (Coherency::Coherent, back(Shareability::NonShareable), Some("not shared")),
+        (Coherency::Coherent, half, Some("not cached")),
+        (Coherency::NonCoherent, IRS_CR1::ZERO, None),
+        (Coherency::NonCoherent, IRS_CR1::ZERO.with_sh(Shareability::Inner), None),
+        (Coherency::NonCoherent, half, Some("are cached")),
+        (Coherency::NonCoherent, cached(), Some("are cached")),
+    ];
+    for (coherency, written, expected) in cases {
+        let said = attributes(coherency, written);
+        let rules: Vec<_> = said.iter().map(|said| said.rule).collect();
+        assert_eq!(rules, expected.map_or(vec![], |_| vec!["COH-11"]), "{coherency:?} {written:?}");
+        assert!(said.iter().all(|said| said.what.contains(expected.unwrap_or_default())), "{said:?}");
+    }
+}
+
+#[test]
+fn attributes_that_were_written_too_late_do_not_count_for_the_next_table_either() {
+    // GEN-20, COH-11.
+    let bench = with_ist(Coherency::Coherent, IRS_CR1::ZERO);
+    bench.machine.write(IrsIndex(1), cached());
+    assert_eq!(bench.machine.read::<IRS_CR1>(IrsIndex(1)), cached());
+    let rules = || remarks(&bench.machine).iter().map(|said| said.rule).collect::<Vec<_>>();
+    assert_eq!(rules(), ["COH-11", "GEN-20"]);
+    bench.command(IRS_IST_BASER::ZERO);
+    bench.linear_ist();
+    assert_eq!(rules(), ["COH-11"]);
+    bench.command(IRS_IST_BASER::ZERO);
+    bench.machine.write(IrsIndex(1), cached());
+    bench.linear_ist();
+    assert_eq!(rules(), [""; 0]);
+}
+
+#[test]
+fn a_vm_table_under_attributes_that_contradict_the_memory_is_remarked_on() {
+    // COH-11.
+    for (attributes, expected) in [(cached(), vec![]), (IRS_CR1::ZERO, vec!["COH-11"])] {
+        let machine = Machine::new(MachineConfig::new(1, 0).with_virtualisation()).unwrap();
+        let host = ModelHost::on(&machine);
+        let shape = VmTableGeometry::linear(4).unwrap();
+        let table = host.table(shape).unwrap();
+        machine.write(IRS, attributes);
+        machine.write(IRS, shape.cfgr());
+        let address = shape.base().place(table.block.address()).unwrap();
+        host.command(IRS_VMT_BASER::ZERO.with_addr(address).with_valid(true)).unwrap();
+        let rules: Vec<_> = remarks(&machine).iter().map(|said| said.rule).collect();
+        assert_eq!(rules, expected);
+    }
+}
+
 /// An SPI is routed to a PE.
 fn route(target: impl FnOnce(&Bench) -> Iaffid) -> Vec<Violation> {
     let bench = Bench::with(2, |_| {});
@@ -69,6 +159,20 @@ pub(crate) const PAIRS: &[Pair] = &[
         rule: "SPI-11",
         breaks: ("an SPI is given to a VM while it is enabled", || give_spi(true)),
         nearly: ("an SPI is given to a VM while it is pending", || give_spi(false)),
+    },
+    Pair {
+        rule: "COH-11",
+        breaks: ("a coherent IRS is given a table and told that memory is not cached", || {
+            attributes(Coherency::Coherent, IRS_CR1::ZERO)
+        }),
+        nearly: ("a coherent IRS is given a table and told that memory is written through", || {
+            attributes(Coherency::Coherent, cached())
+        }),
+    },
+    Pair {
+        rule: "GEN-20",
+        breaks: ("the attributes change while an IST is valid", || late(cached().with_sh(Shareability::Outer))),
+        nearly: ("the attributes are written as they are while an IST is valid", || late(cached())),
     },
     Pair {
         rule: "SPI-13",

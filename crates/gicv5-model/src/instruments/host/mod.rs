@@ -23,12 +23,14 @@ mod std_locks;
 use std::ops::Range;
 
 use gicv5_arch::geometry::{GeometryError, IstGeometry, IstLimits};
-use gicv5_arch::irs::{IRS_CR0, IRS_IDR0, IRS_IDR2, IRS_IST_BASER, IrsReg};
+use gicv5_arch::irs::{IRS_CR0, IRS_CR1, IRS_IDR0, IRS_IDR2, IRS_IST_BASER, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::register::Register;
 use gicv5_arch::sysreg::{ICC_CR0_EL1, SysReg};
+use gicv5_arch::values::{Cacheability, Shareability};
 use gicv5_arch::{AddressError, IntId};
 use gicv5_hal::{
-    AllocError, Block, BlockLayout, BlockLayoutError, Cookie, CurrentPe, IrsExt, IrsIndex, Pe, Platform, TableMemory,
+    AllocError, Block, BlockLayout, BlockLayoutError, Coherency, Cookie, CurrentPe, IrsExt, IrsIndex, Pe, Platform,
+    TableMemory,
 };
 
 use crate::handles::here::here;
@@ -132,9 +134,27 @@ impl ModelHost {
         let highest = self.machine.read::<IRS_IDR0>(FIRST).pa_range().map_or(56, |range| range.bits());
         let layout = BlockLayout::for_footprint(ist.base(), gicv5_arch::PhysAddr::highest(highest))?;
         let block = self.machine.allocate(layout)?;
+        self.set_attributes();
         self.machine.write(FIRST, ist.cfgr());
         self.command(IRS_IST_BASER::ZERO.with_addr(ist.base().place(block.address())?).with_valid(true))?;
         Ok(())
+    }
+
+    /// Makes every IRS access tables as the PEs do, if no table is valid yet (COH-11, GEN-20).
+    pub(crate) fn set_attributes(&self) {
+        if self.machine.read::<IRS_IST_BASER>(FIRST).valid() || self.machine.read::<IRS_VMT_BASER>(FIRST).valid() {
+            return;
+        }
+        for irs in (0..self.machine.irs_count()).map(IrsIndex) {
+            let attributes = match self.machine.coherency(irs) {
+                Coherency::Coherent => IRS_CR1::ZERO
+                    .with_ic(Cacheability::WriteBack)
+                    .with_oc(Cacheability::WriteBack)
+                    .with_sh(Shareability::Inner),
+                Coherency::NonCoherent => IRS_CR1::ZERO.with_sh(Shareability::Outer),
+            };
+            self.machine.write(irs, attributes);
+        }
     }
 
     /// Switches all IRSs and all CPU interfaces on, with no mask.
