@@ -59,7 +59,7 @@
 //! - *To put a library on it that is written over `gicv5-hal`*: [`ModelHost`] is its
 //!   [`Platform`](gicv5_hal::Platform) and its supply of LPIs. [`Machine`], a handle that is cheap to clone, is its registers,
 //!   its memory and its clock; [`ModelPe`] is what it executes instructions on.
-//! - *To see what it did wrong*: [`Machine::take_violations`]. To see whether it cleaned up: [`account`]. To see all that
+//! - *To see what it did wrong*: [`Machine::take_violations`]; [`Machine::listen`] tells at once. To see whether it cleaned up: [`account`]. To see all that
 //!   happened: [`Machine::observe`], and [`event`].
 //! - *To let something go wrong*: [`fault`].
 //! - *To be sure of other hardware too*: [`config`] has what the ID registers report, the memory's coherency and how early it

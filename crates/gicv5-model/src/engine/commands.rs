@@ -35,7 +35,8 @@ impl MachineState {
         let entry = if due > self.report.now() { self.start_naming(irs, register, value) } else { None };
         if let Some(state) = self.irses.get_mut(irs) {
             state.commands += 1;
-            state.in_flight.push(InFlight { register, value, due, without_fault, fault, entry });
+            let pe = self.report.actor;
+            state.in_flight.push(InFlight { pe, register, value, due, without_fault, fault, entry });
         }
         self.next_command = self.next_command.min(due);
         self.report.event(|| Event::CommandStarted { irs: IrsIndex(irs as u16), register, value, due });
@@ -72,12 +73,14 @@ impl MachineState {
 
     #[cold]
     fn complete_due_commands(&mut self, now: Tick) {
+        let actor = self.report.actor;
         for irs in 0..self.irses.len() {
             while let Some(state) = self.irses.get_mut(irs)
                 && let Some(n) = state.in_flight.iter().position(|command| command.due <= now)
             {
                 let command = state.in_flight.remove(n);
-                let InFlight { register, value, fault, entry, .. } = command;
+                let InFlight { pe, register, value, fault, entry, .. } = command;
+                self.report.actor = pe;
                 self.end_naming(irs, register);
                 let outcome = match fault {
                     Some(Fault::Ignored) => {
@@ -98,6 +101,7 @@ impl MachineState {
                 self.report.event(|| Event::CommandDone { irs: IrsIndex(irs as u16), register, value, outcome });
             }
         }
+        self.report.actor = actor;
         let in_flight = self.irses.iter().flat_map(|irs| &irs.in_flight);
         self.next_command = in_flight.map(|command| command.due).min().unwrap_or(Tick::NEVER);
     }

@@ -21,18 +21,19 @@ use gicv5_hal::{Frame, FrameKind, IrsIndex};
 use crate::engine::state::MachineState;
 use crate::words::config::{DpsWithoutOneOfN, EmptySelection, SetLpi, VmTableProgramming};
 use crate::words::event::{Event, Space, Width};
+use crate::words::ids::PeIndex;
 use crate::words::rules;
 use crate::words::violation::Place;
 
 impl MachineState {
-    pub(crate) fn read32(&mut self, frame: Frame, offset: u16) -> u32 {
+    pub(crate) fn read32(&mut self, pe: PeIndex, frame: Frame, offset: u16) -> u32 {
         self.accesses.read(frame, offset);
         let value = self.read_half(frame, offset) as u32;
-        self.report.event(|| Event::FrameRead { frame, offset, width: Width::W32, value: u64::from(value) });
+        self.report.event(|| Event::FrameRead { pe, frame, offset, width: Width::W32, value: u64::from(value) });
         value
     }
 
-    pub(crate) fn read64(&mut self, frame: Frame, offset: u16) -> u64 {
+    pub(crate) fn read64(&mut self, pe: PeIndex, frame: Frame, offset: u16) -> u64 {
         self.accesses.read(frame, offset);
         self.advance_to_now();
         // Only a 64-bit register takes an access of 64 bits.
@@ -42,13 +43,13 @@ impl MachineState {
             }
             _ => 0,
         };
-        self.report.event(|| Event::FrameRead { frame, offset, width: Width::W64, value });
+        self.report.event(|| Event::FrameRead { pe, frame, offset, width: Width::W64, value });
         value
     }
 
-    pub(crate) fn write32(&mut self, frame: Frame, offset: u16, value: u32) {
+    pub(crate) fn write32(&mut self, pe: PeIndex, frame: Frame, offset: u16, value: u32) {
         self.accesses.write(frame, offset);
-        self.report.event(|| Event::FrameWrite { frame, offset, width: Width::W32, value: u64::from(value) });
+        self.report.event(|| Event::FrameWrite { pe, frame, offset, width: Width::W32, value: u64::from(value) });
         self.advance_to_now();
         let irs = usize::from(frame.irs.0);
         if irs >= self.irses.len() {
@@ -76,9 +77,9 @@ impl MachineState {
         }
     }
 
-    pub(crate) fn write64(&mut self, frame: Frame, offset: u16, value: u64) {
+    pub(crate) fn write64(&mut self, pe: PeIndex, frame: Frame, offset: u16, value: u64) {
         self.accesses.write(frame, offset);
-        self.report.event(|| Event::FrameWrite { frame, offset, width: Width::W64, value });
+        self.report.event(|| Event::FrameWrite { pe, frame, offset, width: Width::W64, value });
         self.advance_to_now();
         let irs = usize::from(frame.irs.0);
         if irs < self.irses.len()

@@ -141,12 +141,15 @@ impl MachineState {
 
     #[cold]
     fn complete_due_effects(&mut self, now: Tick) {
+        let actor = self.report.actor;
         self.next_effect = Tick::NEVER;
         for pe in 0..self.pes.len() {
+            self.report.actor = Some(PeIndex(pe as u16));
             self.complete_effects(pe, |due| due <= now);
             if let Some((due, _)) = self.pes.get(pe).and_then(|state| state.effects.front()) {
                 self.next_effect = self.next_effect.min(*due);
             }
         }
+        self.report.actor = actor;
     }
 }

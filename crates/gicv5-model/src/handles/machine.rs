@@ -20,6 +20,7 @@ use gicv5_hal::{Frame, Wait};
 
 use crate::cpu::Side;
 use crate::handles::here::here;
+use crate::handles::locked::{Kept, Locked};
 use crate::parts::interrupts::Backing;
 use crate::parts::irs_registers::IrsState;
 use crate::words::clock::Tick;
@@ -31,7 +32,7 @@ use crate::words::violation::{Remark, Violation};
 
 /// A machine. Clones are handles of the same one.
 #[derive(Clone, Debug)]
-pub struct Machine(Arc<Mutex<MachineState>>);
+pub struct Machine(Arc<Mutex<Kept>>);
 
 impl Machine {
     /// Builds a machine at reset.
@@ -40,11 +41,33 @@ impl Machine {
     ///
     /// [`ConfigError`] if the configuration is of no hardware that could exist, or that the model cannot be.
     pub fn new(config: MachineConfig) -> Result<Machine, ConfigError> {
-        Ok(Machine(Arc::new(Mutex::new(MachineState::new(config)?))))
+        Ok(Machine(Arc::new(Mutex::new(Kept::new(MachineState::new(config)?)))))
     }
 
-    /// The state. Nothing in the model panics while it holds the lock; if an observer did, the state is still whole.
-    pub(crate) fn state(&self) -> MutexGuard<'_, MachineState> {
+    /// The state, for what no PE does.
+    #[inline]
+    pub(crate) fn state(&self) -> Locked<'_> {
+        let mut locked = self.lock();
+        locked.report.actor = None;
+        locked
+    }
+
+    /// The state, for what a PE does.
+    #[inline]
+    pub(crate) fn state_on(&self, pe: PeIndex) -> Locked<'_> {
+        let mut locked = self.lock();
+        locked.report.actor = Some(pe);
+        locked
+    }
+
+    #[inline]
+    fn lock(&self) -> Locked<'_> {
+        Locked::new(self)
+    }
+
+    /// What the lock protects. Nothing in the model panics while it holds the lock; if an observer did, the state is still whole.
+    #[inline]
+    pub(super) fn kept(&self) -> MutexGuard<'_, Kept> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -60,15 +83,19 @@ impl Machine {
         self.state().irses.len() as u16
     }
 
-    /// Copies the whole state.
+    /// Copies the whole state. Who [listens](Self::listen) is no part of it.
     #[must_use]
     pub fn save(&self) -> MachineState {
-        self.state().clone()
+        let mut state = self.state().clone();
+        state.report.checker.set_listened(false);
+        state
     }
 
     /// Puts a state back, of this machine or of another.
     pub fn restore(&self, state: MachineState) {
-        *self.state() = state;
+        let mut kept = self.kept();
+        kept.state = state;
+        kept.follow_listener();
     }
 
     /// The time.
@@ -251,19 +278,19 @@ impl Machine {
 
 impl gicv5_hal::Irs for Machine {
     fn read32(&self, frame: Frame, offset: u16) -> u32 {
-        self.state().read32(frame, offset)
+        self.state_on(here()).read32(here(), frame, offset)
     }
 
     fn write32(&self, frame: Frame, offset: u16, value: u32) {
-        self.state().write32(frame, offset, value);
+        self.state_on(here()).write32(here(), frame, offset, value);
     }
 
     fn read64(&self, frame: Frame, offset: u16) -> u64 {
-        self.state().read64(frame, offset)
+        self.state_on(here()).read64(here(), frame, offset)
     }
 
     fn write64(&self, frame: Frame, offset: u16, value: u64) {
-        self.state().write64(frame, offset, value);
+        self.state_on(here()).write64(here(), frame, offset, value);
     }
 }
 

@@ -3,6 +3,7 @@
 //! A handle locks the state, lets the engine do one thing, and keeps nothing itself.
 
 pub(crate) mod here;
+pub(crate) mod locked;
 pub(crate) mod machine;
 pub(crate) mod pe;
 mod table_memory;

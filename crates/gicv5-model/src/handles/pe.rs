@@ -96,23 +96,23 @@ impl ModelPe {
 
 impl PeOps for ModelPe {
     fn read_sysreg(&self, register: SysReg) -> u64 {
-        self.machine.state().read_sysreg(self.pe, self.level, register)
+        self.machine.state_on(self.pe).read_sysreg(self.pe, self.level, register)
     }
 
     fn write_sysreg(&self, register: SysReg, value: u64) {
-        self.machine.state().write_sysreg(self.pe, self.level, register, value);
+        self.machine.state_on(self.pe).write_sysreg(self.pe, self.level, register, value);
     }
 
     fn gic(&self, insn: GicInsn, xt: u64) -> u64 {
-        self.machine.state().gic(self.pe, self.level, insn, xt)
+        self.machine.state_on(self.pe).gic(self.pe, self.level, insn, xt)
     }
 
     fn isb(&self) {
-        self.machine.state().isb(self.pe, self.level);
+        self.machine.state_on(self.pe).isb(self.pe, self.level);
     }
 
     fn dsb(&self) {
-        let state = &mut *self.machine.state();
+        let state = &mut *self.machine.state_on(self.pe);
         state.enter(self.pe, self.level);
         state.report.event(|| Event::Barrier { pe: self.pe, barrier: Barrier::Dsb });
         state.memory.barrier(&mut state.report, self.pe);

@@ -19,7 +19,7 @@ unsafe impl TableMemory for Machine {
     type Block = ModelBlock;
 
     fn allocate(&self, layout: BlockLayout) -> Result<ModelBlock, AllocError> {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         let (size, alignment) = (layout.size(), layout.alignment());
         if state.faults.pass(&mut state.report, Request::Table { size, alignment }).is_some() {
             state.report.event(|| Event::AllocationFailed { size, alignment });
@@ -29,12 +29,12 @@ unsafe impl TableMemory for Machine {
     }
 
     fn free(&self, block: ModelBlock) {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         state.memory.free(&mut state.report, block);
     }
 
     fn load32(&self, block: &ModelBlock, offset: u64) -> u32 {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         match state.memory.in_block(&mut state.report, block, offset, Width::W32) {
             Some(address) => state.memory.load32(&mut state.report, here(), address),
             None => 0,
@@ -42,14 +42,14 @@ unsafe impl TableMemory for Machine {
     }
 
     fn store32(&self, block: &ModelBlock, offset: u64, value: u32) {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         if let Some(address) = state.memory.in_block(&mut state.report, block, offset, Width::W32) {
             state.memory.store32(&mut state.report, here(), address, value);
         }
     }
 
     fn load64(&self, block: &ModelBlock, offset: u64) -> u64 {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         match state.memory.in_block(&mut state.report, block, offset, Width::W64) {
             Some(address) => state.memory.load64(&mut state.report, here(), address),
             None => 0,
@@ -57,7 +57,7 @@ unsafe impl TableMemory for Machine {
     }
 
     fn store64(&self, block: &ModelBlock, offset: u64, value: u64) {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         if let Some(address) = state.memory.in_block(&mut state.report, block, offset, Width::W64) {
             state.memory.store64(&mut state.report, here(), address, value);
         }
@@ -72,23 +72,23 @@ unsafe impl TableMemory for Machine {
     }
 
     fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         let (address, size) = state.memory.bytes_in_block(&mut state.report, block, bytes);
         state.memory.clean_invalidate(&mut state.report, here(), address, size);
     }
 
     fn invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         let (address, size) = state.memory.bytes_in_block(&mut state.report, block, bytes);
         state.memory.invalidate(&mut state.report, here(), address, size);
     }
 
     fn barrier(&self) {
-        let state = &mut *self.state();
+        let state = &mut *self.state_on(here());
         state.memory.barrier(&mut state.report, here());
     }
 
     fn load_barrier(&self) {
-        self.state().memory.load_barrier(here());
+        self.state_on(here()).memory.load_barrier(here());
     }
 }

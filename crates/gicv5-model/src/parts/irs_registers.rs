@@ -12,11 +12,14 @@ use crate::parts::software_errors::ErrorRecord;
 use crate::parts::vm_table::VmtRegisters;
 use crate::words::clock::Tick;
 use crate::words::fault::Fault;
+use crate::words::ids::PeIndex;
 use crate::words::owner::InMemory;
 
 /// A command that has not completed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct InFlight {
+    /// The PE that wrote it.
+    pub(crate) pe: Option<PeIndex>,
     /// The register that was written.
     pub(crate) register: IrsReg,
     /// What was written.

@@ -1,16 +1,20 @@
 //! Where every part of the machine reports to.
 
+use crate::words::basis::Basis;
 use crate::words::clock::{Clock, Tick};
 use crate::words::event::{Event, EventLog};
+use crate::words::ids::PeIndex;
 use crate::words::rules::{RemarkId, RuleId};
 use crate::words::violation::{Checker, Place, Remark, Violation};
 
-/// The clock, the checker and the event log of a machine: what every part of it is handed when it may have something to
-/// report.
+/// The clock, the checker and the event log of a machine, and for whom it acts: what every part of it is handed when it may have
+/// something to report.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Report {
     /// The time.
     pub clock: Clock,
+    /// The PE whose access, instruction or command is carried out; `None` for what no PE does.
+    pub actor: Option<PeIndex>,
     /// Broken rules, and what comes close.
     pub checker: Checker,
     /// What happened.
@@ -39,8 +43,7 @@ impl Report {
         if !self.checker.is_enabled() {
             return;
         }
-        let (rule, basis) = (rule.id(), rule.basis());
-        let violation = Violation { rule, basis, tick: self.clock.now(), place, old, new, what: what() };
+        let violation = self.complaint(rule.id(), rule.basis(), place, (old, new), what());
         self.event(|| Event::Violation(Box::new(violation.clone())));
         self.checker.take(violation);
     }
@@ -51,9 +54,19 @@ impl Report {
         if !self.checker.is_enabled() {
             return;
         }
-        let (rule, basis) = (rule.id(), rule.basis());
-        let remark = Remark(Violation { rule, basis, tick: self.clock.now(), place, old, new, what: what() });
+        let remark = Remark(self.complaint(rule.id(), rule.basis(), place, (old, new), what()));
         self.event(|| Event::Remark(Box::new(remark.clone())));
         self.checker.take_remark(remark);
+    }
+
+    fn complaint(
+        &self,
+        rule: &'static str,
+        basis: Option<Basis>,
+        place: Place,
+        (old, new): (u64, u64),
+        what: String,
+    ) -> Violation {
+        Violation { rule, basis, tick: self.clock.now(), pe: self.actor, place, old, new, what }
     }
 }

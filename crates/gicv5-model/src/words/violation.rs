@@ -1,13 +1,14 @@
 //! What the checker has to say, at two levels.
 //!
-//! A violation is a value: the rule that was broken and what that rule rests on, when, where, what stood there and what was about
-//! to, and why that is wrong. The model goes on after one, in the way the documentation of the method says, so that one run finds
+//! A violation is a value: the rule that was broken and what that rule rests on, when, by which PE, where, what stood there and what
+//! was about to, and why that is wrong. The model goes on after one, in the way the documentation of the method says, so that one run finds
 //! more than the first mistake.
 //!
 //! A remark is said in the same words about what no rule forbids and is almost surely wrong, or what nothing but a conclusion of
 //! this project forbids. It is counted apart.
 
 use core::fmt;
+use std::collections::VecDeque;
 
 use gicv5_arch::insn::GicInsn;
 use gicv5_arch::sysreg::SysReg;
@@ -42,6 +43,16 @@ pub enum Place {
     Machine,
 }
 
+impl Place {
+    /// The PE that the place is part of.
+    const fn pe(&self) -> Option<PeIndex> {
+        match self {
+            Place::SysReg(pe, _) | Place::Insn(pe, _) => Some(*pe),
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -69,6 +80,9 @@ pub struct Violation {
     pub basis: Option<Basis>,
     /// When.
     pub tick: Tick,
+    /// The PE that did it, by an access, an instruction or a command of its own; `None` if none did. What takes effect later is of
+    /// the PE that began it.
+    pub pe: Option<PeIndex>,
     /// Where.
     pub place: Place,
     /// What stood there; 0 where the rule is about no value.
@@ -89,7 +103,10 @@ impl fmt::Display for Violation {
         if self.old != 0 || self.new != 0 {
             write!(f, ", from {:#x} to {:#x}", self.old, self.new)?;
         }
-        write!(f, " ({})", self.tick)
+        match self.pe {
+            Some(pe) if self.place.pe() != Some(pe) => write!(f, " ({pe}, {})", self.tick),
+            _ => write!(f, " ({})", self.tick),
+        }
     }
 }
 
@@ -102,6 +119,24 @@ pub struct Remark(pub Violation);
 impl fmt::Display for Remark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// What the checker has to say, at either level.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Complaint {
+    /// A rule was broken.
+    Violation(Violation),
+    /// Something is allowed and almost surely wrong.
+    Remark(Remark),
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Complaint::Violation(violation) => fmt::Display::fmt(violation, f),
+            Complaint::Remark(remark) => write!(f, "remark: {remark}"),
+        }
     }
 }
 
@@ -140,6 +175,10 @@ pub struct Checker {
     remarks: First<Remark>,
     capacity: usize,
     enabled: bool,
+    /// Whether complaints are to be told to a listener.
+    listened: bool,
+    /// Complaints that the listener has not been told, oldest first.
+    untold: VecDeque<Complaint>,
 }
 
 impl Checker {
@@ -149,7 +188,14 @@ impl Checker {
     /// A checker that keeps this many violations, and as many remarks, and counts the rest.
     #[must_use]
     pub const fn new(capacity: usize) -> Checker {
-        Checker { violations: First::NONE, remarks: First::NONE, capacity, enabled: true }
+        Checker {
+            violations: First::NONE,
+            remarks: First::NONE,
+            capacity,
+            enabled: true,
+            listened: false,
+            untold: VecDeque::new(),
+        }
     }
 
     /// Whether it takes anything. It does at first.
@@ -166,6 +212,9 @@ impl Checker {
     /// Takes a violation. True if it was kept or counted, so if the checker is enabled.
     pub fn take(&mut self, violation: Violation) -> bool {
         if self.enabled {
+            if self.listened {
+                self.untold.push_back(Complaint::Violation(violation.clone()));
+            }
             self.violations.take(violation, self.capacity);
         }
         self.enabled
@@ -174,9 +223,29 @@ impl Checker {
     /// Takes a remark, likewise.
     pub fn take_remark(&mut self, remark: Remark) -> bool {
         if self.enabled {
+            if self.listened {
+                self.untold.push_back(Complaint::Remark(remark.clone()));
+            }
             self.remarks.take(remark, self.capacity);
         }
         self.enabled
+    }
+
+    /// From now on keeps complaints for a listener, or does not. What is kept for an earlier one is forgotten.
+    pub(crate) fn set_listened(&mut self, listened: bool) {
+        self.listened = listened;
+        self.untold.clear();
+    }
+
+    /// Whether a complaint waits for the listener.
+    #[inline]
+    pub(crate) fn has_untold(&self) -> bool {
+        !self.untold.is_empty()
+    }
+
+    /// The oldest complaint that the listener has not been told, which it is now.
+    pub(crate) fn next_untold(&mut self) -> Option<Complaint> {
+        self.untold.pop_front()
     }
 
     /// The violations it has kept, oldest first.

@@ -330,10 +330,10 @@ fn an_observer_is_told_accesses_instructions_barriers_and_wires() {
     assert_eq!(
         events,
         [
-            Event::FrameWrite { frame, offset: 0x84, width: Width::W32, value: 0 },
-            Event::FrameRead { frame, offset: 0x84, width: Width::W32, value: 0 },
-            Event::FrameWrite { frame, offset: 0x184, width: Width::W64, value: 1 },
-            Event::FrameRead { frame, offset: 0x184, width: Width::W64, value: 0 },
+            Event::FrameWrite { pe: PE0, frame, offset: 0x84, width: Width::W32, value: 0 },
+            Event::FrameRead { pe: PE0, frame, offset: 0x84, width: Width::W32, value: 0 },
+            Event::FrameWrite { pe: PE0, frame, offset: 0x184, width: Width::W64, value: 1 },
+            Event::FrameRead { pe: PE0, frame, offset: 0x184, width: Width::W64, value: 0 },
             Event::SysRegWrite { pe: PE0, register: SysReg::ICC_PCR_EL1, value: 31 },
             Event::SysRegRead { pe: PE0, register: SysReg::ICC_PCR_EL1, value: 31 },
             Event::Instruction { pe: PE0, insn: GicInsn::GIC_CDEN, xt, result: 0 },

@@ -6,6 +6,7 @@ use gicv5_arch::{IrsIntId, Lpi, Priority};
 use gicv5_hal::{Cookie, CurrentPe, HostLpis, LpiError, NotReleased, Route};
 
 use crate::engine::state::MachineState;
+use crate::handles::here::here;
 use crate::instruments::host::ModelHost;
 use crate::parts::lpi_books::ModelLpi;
 use crate::words::fault::Request;
@@ -21,7 +22,7 @@ const REST: u32 = 1_000;
 impl ModelHost {
     /// Whether the caller holds an LPI. Reports if it does not.
     fn holds(&self, lpi: &ModelLpi, rule: RuleId, what: &str) -> bool {
-        let state = &mut *self.machine.state();
+        let state = &mut *self.machine.state_on(here());
         if state.lpis.held(lpi).is_some() {
             return true;
         }
@@ -67,7 +68,7 @@ impl HostLpis for ModelHost {
 
     fn allocate(&self, cookie: Cookie) -> Result<ModelLpi, LpiError> {
         let owned = {
-            let state = &mut *self.machine.state();
+            let state = &mut *self.machine.state_on(here());
             if state.faults.pass(&mut state.report, Request::Lpi { cookie }).is_some() {
                 return Err(LpiError::NoneFree);
             }
@@ -121,7 +122,7 @@ impl HostLpis for ModelHost {
         if !self.bring_to_rest(&lpi) || refused {
             return Err(NotReleased { lpi });
         }
-        let state = &mut *self.machine.state();
+        let state = &mut *self.machine.state_on(here());
         state.judge_release(lpi.lpi);
         state.judge_named_lpi(lpi.lpi);
         state.judge_released(lpi.lpi);

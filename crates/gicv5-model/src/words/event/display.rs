@@ -186,13 +186,18 @@ impl fmt::Display for Event {
     /// One line, without the time.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Event::FrameRead { frame, offset, width, value } => {
+            Event::FrameRead { pe, frame, offset, width, value } => {
                 let fields = Fields::accessed(*frame, *offset, *width, *value);
-                write!(f, "{} of {} reads {value:#x}{fields}", RegisterName(*frame, *offset), frame.irs)
+                write!(f, "{} of {}, from {pe}, reads {value:#x}{fields}", RegisterName(*frame, *offset), frame.irs)
             }
-            Event::FrameWrite { frame, offset, width, value } => {
+            Event::FrameWrite { pe, frame, offset, width, value } => {
                 let fields = Fields::accessed(*frame, *offset, *width, *value);
-                write!(f, "{} of {} is written {value:#x}{fields}", RegisterName(*frame, *offset), frame.irs)
+                write!(
+                    f,
+                    "{} of {}, from {pe}, is written {value:#x}{fields}",
+                    RegisterName(*frame, *offset),
+                    frame.irs
+                )
             }
             Event::SysRegRead { pe, register, value } => {
                 write!(f, "{register} of {pe} reads {value:#x}{}", Fields::whole(register.info().fields, *value))
@@ -322,7 +327,7 @@ mod tests {
     }
 
     fn written(frame: Frame, offset: u16, width: Width, value: u64) -> Event {
-        Event::FrameWrite { frame, offset, width, value }
+        Event::FrameWrite { pe: PE, frame, offset, width, value }
     }
 
     #[test]
@@ -331,30 +336,33 @@ mod tests {
         let (vmap, status) = (IrsReg::IRS_VMAP_VMR.offset(), IrsReg::IRS_VPE_STATUSR.offset());
         let (baser, dbr) = (IrsReg::IRS_VMT_BASER.offset(), IrsReg::IRS_VPE_DBR.offset());
         let vistr = IrsReg::IRS_VMAP_L2_VISTR.offset();
-        let selected = Event::FrameRead { frame, offset: status, width: Width::W32, value: 3 };
+        let selected = Event::FrameRead { pe: PE, frame, offset: status, width: Width::W32, value: 3 };
         reads(&[
-            (selected, "IRS_VPE_STATUSR of IRS 1 reads 0x3 V=1 IDLE=1"),
+            (selected, "IRS_VPE_STATUSR of IRS 1, from PE 2, reads 0x3 V=1 IDLE=1"),
             (
                 written(frame, vmap, Width::W64, 1 << 63 | 7),
-                "IRS_VMAP_VMR of IRS 1 is written 0x8000000000000007 M=1 VM_ID=7",
+                "IRS_VMAP_VMR of IRS 1, from PE 2, is written 0x8000000000000007 M=1 VM_ID=7",
             ),
-            (written(frame, vmap + 4, Width::W32, 1 << 31), "IRS_VMAP_VMR[63:32] of IRS 1 is written 0x80000000 M=1"),
-            (written(frame, dbr, Width::W32, 9), "IRS_VPE_DBR of IRS 1 is written 0x9 INTID=9"),
+            (
+                written(frame, vmap + 4, Width::W32, 1 << 31),
+                "IRS_VMAP_VMR[63:32] of IRS 1, from PE 2, is written 0x80000000 M=1",
+            ),
+            (written(frame, dbr, Width::W32, 9), "IRS_VPE_DBR of IRS 1, from PE 2, is written 0x9 INTID=9"),
             (
                 written(frame, baser, Width::W64, 0x8000_0001),
-                "IRS_VMT_BASER of IRS 1 is written 0x80000001 ADDR=0x80000000 VALID=1",
+                "IRS_VMT_BASER of IRS 1, from PE 2, is written 0x80000001 ADDR=0x80000000 VALID=1",
             ),
             (
                 written(frame, vistr, Width::W64, 1 << 63 | 3 << 32 | 2 << 29 | 5),
-                "IRS_VMAP_L2_VISTR of IRS 1 is written 0x8000000340000005 LPI 5 M=1 VM_ID=3",
+                "IRS_VMAP_L2_VISTR of IRS 1, from PE 2, is written 0x8000000340000005 LPI 5 M=1 VM_ID=3",
             ),
             (
                 written(frame, 0x8ff0, Width::W32, 0),
-                "reserved offset 0x8ff0 of the configuration frame of IRS 1 is written 0x0",
+                "reserved offset 0x8ff0 of the configuration frame of IRS 1, from PE 2, is written 0x0",
             ),
             (
                 written(Frame::set_lpi(IRS), SetLpiReg::IRS_SETLPIR.offset(), Width::W32, 6),
-                "IRS_SETLPIR of IRS 1 is written 0x6 ID=6",
+                "IRS_SETLPIR of IRS 1, from PE 2, is written 0x6 ID=6",
             ),
             (
                 Event::SysRegRead { pe: PE, register: SysReg::ICC_PPI_ENABLER0_EL1, value: 0x11 },
@@ -466,6 +474,7 @@ mod tests {
             rule: "VMT-15",
             basis: Some(Basis::Architecture),
             tick: Tick(7),
+            pe: None,
             place: Place::Vm(VM),
             old: 0,
             new: 0,

@@ -119,11 +119,13 @@ pub enum Outcome {
 /// Something that happened.
 ///
 /// Memory events carry addresses; nothing is said of loads, which change nothing. An event prints as one line for people, in
-/// the terms of the specification: `IRS_VMAP_VMR of IRS 0 is written 0x8000000000000003 M=1 VM_ID=3`.
+/// the terms of the specification: `IRS_VMAP_VMR of IRS 0, from PE 2, is written 0x8000000000000003 M=1 VM_ID=3`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// Software read a register of an IRS.
     FrameRead {
+        /// On which PE.
+        pe: PeIndex,
         /// Which frame.
         frame: Frame,
         /// Where in the frame.
@@ -135,6 +137,8 @@ pub enum Event {
     },
     /// Software wrote a register of an IRS.
     FrameWrite {
+        /// On which PE.
+        pe: PeIndex,
         /// Which frame.
         frame: Frame,
         /// Where in the frame.
