@@ -59,6 +59,8 @@
 //! - *To put a library on it that is written over `gicv5-hal`*: [`ModelHost`] is its
 //!   [`Platform`](gicv5_hal::Platform) and its supply of LPIs. [`Machine`], a handle that is cheap to clone, is its registers,
 //!   its memory and its clock; [`ModelPe`] is what it executes instructions on.
+//! - *To put software on it that is not written over `gicv5-hal`*: [`Machine::on_pe`] for accesses to registers of an IRS,
+//!   [`Machine::physical_memory`] for memory.
 //! - *To see what it did wrong*: [`Machine::take_violations`]; [`Machine::listen`] tells at once. To see whether it cleaned up: [`account`]. To see all that
 //!   happened: [`Machine::observe`], and [`event`].
 //! - *To let something go wrong*: [`fault`].
@@ -80,6 +82,7 @@ mod words;
 pub use engine::state::MachineState;
 pub use handles::machine::Machine;
 pub use handles::pe::ModelPe;
+pub use handles::physical_memory::PhysicalMemory;
 pub use instruments::host::ModelHost;
 pub use instruments::{account, hand, host, isolation, meddle};
 pub use words::cpu::{Contenders, CpuConfig, Fate, Level, Signals};

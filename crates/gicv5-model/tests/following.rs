@@ -70,7 +70,7 @@ fn software_can_store_where_it_has_allocated_nothing() {
     let lpi = Lpi::new(1024).unwrap();
     assert_eq!(machine.interrupt(lpi.into()), None);
     let table = Addr55_12::new(at(0x10_0000)).unwrap();
-    machine.store_anywhere(at(8), L1_ISTE::ZERO.with_l2_addr(table).raw_value());
+    machine.physical_memory().store64(at(8), L1_ISTE::ZERO.with_l2_addr(table).raw_value());
     machine.barrier();
     machine.write(IRS, IRS_MAP_L2_ISTR::ZERO.with_id(lpi));
     assert_eq!(machine.interrupt(lpi.into()), Some(L2_ISTE::ZERO));

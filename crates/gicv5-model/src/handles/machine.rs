@@ -220,13 +220,6 @@ impl Machine {
         self.state().pes.get(usize::from(pe.0)).map_or(Contenders::default(), |pe| pe.cpu.if_ppi_wire(ppi, high))
     }
 
-    /// Stores 64 bits anywhere in RAM as software does that owns the memory without having got it from this machine's
-    /// allocator ([`MemoryConfig::reserved`](crate::config::MemoryConfig::reserved)). The address is a multiple of 8.
-    pub fn store_anywhere(&self, address: PhysAddr, value: u64) {
-        let state = &mut *self.state();
-        state.memory.store64(&mut state.report, here(), address, value);
-    }
-
     /// The state of an LPI or SPI, in the layout of an IST entry; `None` if it cannot be reached. Looking changes nothing.
     #[must_use]
     pub fn interrupt(&self, id: IrsIntId) -> Option<L2_ISTE> {

@@ -6,4 +6,5 @@ pub(crate) mod here;
 pub(crate) mod locked;
 pub(crate) mod machine;
 pub(crate) mod pe;
+pub(crate) mod physical_memory;
 mod table_memory;

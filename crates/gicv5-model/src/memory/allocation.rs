@@ -5,11 +5,12 @@ use core::ops::Range;
 use gicv5_arch::PhysAddr;
 use gicv5_hal::{AllocError, Block, BlockLayout};
 
-use super::heap::{Accounts, BlockRecord, ModelBlock};
+use super::heap::{Accounts, BlockRecord, HoldError, ModelBlock};
 use super::names::Holder;
 use super::units::GRANULES;
 use super::{Memory, Part, parts};
 use crate::words::event::{Event, Width};
+use crate::words::ids::BlockId;
 use crate::words::owner::Owner;
 use crate::words::report::Report;
 use crate::words::rules;
@@ -29,31 +30,73 @@ impl Memory {
         let block = ModelBlock { id, address: self.address(offset), size: layout.size() };
         report.event(|| Event::Allocated { block: id, address: block.address, size: block.size });
         let bytes = offset..offset + layout.size();
-        if let Some(Holder { offset, owner, rule, reason }) = self.holder(bytes.clone()) {
-            report.violate(rule, Place::Structure(self.address(offset), owner), 0, 0, || {
-                format!("memory was allocated again, as {id}, while {reason}")
-            });
-        }
+        self.judge_allocated(report, bytes.clone(), id);
         self.zero(bytes);
         Ok(block)
     }
 
+    /// What the checker has to say about memory that becomes a block.
+    fn judge_allocated(&self, report: &mut Report, bytes: Range<u64>, id: BlockId) {
+        if let Some(Holder { offset, owner, rule, reason }) = self.holder(bytes) {
+            report.violate(rule, Place::Structure(self.address(offset), owner), 0, 0, || {
+                format!("memory was allocated again, as {id}, while {reason}")
+            });
+        }
+    }
+
     /// Gives a block back. If any of it is the IRS's, the rule of its structure is reported; if the block is not live, MEM-2.
     pub fn free(&mut self, report: &mut Report, block: ModelBlock) {
-        let ModelBlock { id, address, size } = block;
-        let record = self.offset(address, 1).and_then(|offset| Some((offset, self.heap.free(offset, id)?)));
-        let Some((offset, record)) = record else {
-            report.violate(rules::MEM_2, Place::Block(id, 0), 0, 0, || "a block was freed that is not live".into());
-            return;
-        };
-        report.event(|| Event::Freed { block: id, address, size });
-        let bytes = offset..offset + record.layout.size();
-        if let Some(Holder { offset, owner, rule, reason }) = self.holder(bytes.clone()) {
+        let ModelBlock { id, address, .. } = block;
+        match self.offset(address, 1).and_then(|offset| self.heap.free(offset, id)) {
+            Some(record) => {
+                self.judge_freed(report, &record);
+                if let Some(bytes) = self.range(record.address, record.layout.size()) {
+                    self.forget(bytes);
+                }
+            }
+            None => {
+                report.violate(rules::MEM_2, Place::Block(id, 0), 0, 0, || "a block was freed that is not live".into());
+            }
+        }
+    }
+
+    /// Tells that a block was freed, and what the checker has to say about it.
+    fn judge_freed(&self, report: &mut Report, record: &BlockRecord) {
+        let BlockRecord { id, address, layout } = *record;
+        report.event(|| Event::Freed { block: id, address, size: layout.size() });
+        let Some(bytes) = self.range(address, layout.size()) else { return };
+        if let Some(Holder { offset, owner, rule, reason }) = self.holder(bytes) {
             report.violate(rule, Place::Structure(self.address(offset), owner), 0, 0, || {
                 format!("memory was freed, as part of {id}, while {reason}")
             });
         }
-        self.forget(bytes);
+    }
+
+    /// Software takes memory of its own choice: it is a block from now on, with its contents as they are. What
+    /// [`allocate`](Self::allocate) reports is reported.
+    ///
+    /// # Errors
+    ///
+    /// [`HoldError`] if it is not memory that is free.
+    pub fn hold(&mut self, report: &mut Report, address: PhysAddr, size: u64) -> Result<BlockId, HoldError> {
+        let error = HoldError { address, size };
+        let bytes = self.range(address, size).ok_or(error)?;
+        let layout = BlockLayout::new(size, 8, self.address(bytes.end - u64::from(size != 0))).map_err(|_| error)?;
+        let id = self.heap.hold(bytes.start, BlockRecord { id: BlockId(0), address, layout }).ok_or(error)?;
+        report.event(|| Event::Allocated { block: id, address, size });
+        self.judge_allocated(report, bytes, id);
+        Ok(id)
+    }
+
+    /// Software gives memory back that it has [taken](Self::hold), by its first byte; its contents stay. What [`free`](Self::free)
+    /// reports is reported.
+    pub fn release(&mut self, report: &mut Report, address: PhysAddr) {
+        match self.offset(address, 1).and_then(|offset| self.heap.release(offset)) {
+            Some(record) => self.judge_freed(report, &record),
+            None => report.violate(rules::MEM_2, Place::Memory(address), 0, 0, || {
+                "memory was freed at whose first byte no live block starts".into()
+            }),
+        }
     }
 
     /// Makes words zero on both sides, except those that are the IRS's.

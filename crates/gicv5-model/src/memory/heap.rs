@@ -35,6 +35,16 @@ impl gicv5_hal::Block for ModelBlock {
     }
 }
 
+/// Software cannot take memory: not all of it is free, or it starts or ends within 8 bytes, or the allocator leaves it alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{size:#x} bytes at {address} are not free memory in whole words")]
+pub struct HoldError {
+    /// The first byte.
+    pub address: PhysAddr,
+    /// How many bytes.
+    pub size: u64,
+}
+
 /// What the books say about a live block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BlockRecord {
@@ -115,6 +125,15 @@ impl Heap {
                 (start, first + rng.below(steps + 1) * alignment)
             }
         };
+        // The end of RAM is an address, so this one is too.
+        let address = PhysAddr::new(base + offset).ok()?;
+        let id = self.cut(start, offset, BlockRecord { id: BlockId(self.next), address, layout })?;
+        Some((offset, id))
+    }
+
+    /// Makes a block of part of the free range that starts at `start`.
+    fn cut(&mut self, start: u64, offset: u64, record: BlockRecord) -> Option<BlockId> {
+        let size = rounded(record.layout.size())?;
         let length = self.free.remove(&start)?;
         if offset > start {
             self.free.insert(start, offset - start);
@@ -124,10 +143,21 @@ impl Heap {
         }
         let id = BlockId(self.next);
         self.next += 1;
-        // The end of RAM is an address, so this one is too.
-        let address = PhysAddr::new(base + offset).ok()?;
-        self.live.insert(offset, BlockRecord { id, address, layout });
-        Some((offset, id))
+        self.live.insert(offset, BlockRecord { id, ..record });
+        Some(id)
+    }
+
+    /// Takes this very range out of what is free. `None` if not all of it is free, or it does not start at a word.
+    pub(super) fn hold(&mut self, offset: u64, record: BlockRecord) -> Option<BlockId> {
+        let end = offset.checked_add(rounded(record.layout.size())?)?;
+        let (&start, &length) = self.free.range(..=offset).next_back()?;
+        (offset.is_multiple_of(8) && end <= start + length).then(|| self.cut(start, offset, record)).flatten()
+    }
+
+    /// Puts the block back that starts here. `None` if there is no such block.
+    pub(super) fn release(&mut self, offset: u64) -> Option<BlockRecord> {
+        let id = self.live.get(&offset)?.id;
+        self.free(offset, id)
     }
 
     /// Puts a block back. `None` if there is no such block.

@@ -80,7 +80,7 @@ use gicv5_arch::PhysAddr;
 use gicv5_hal::{Coherency, IrsIndex};
 
 pub use claims::Claim;
-pub use heap::{Accounts, BlockRecord, ModelBlock};
+pub use heap::{Accounts, BlockRecord, HoldError, ModelBlock};
 
 use gicv5_random::Rng;
 use heap::Heap;

@@ -1,6 +1,7 @@
 //! Strict memory, written down byte by byte from the module's documentation, as slowly as it takes to be obvious; and the
 //! property that [`Memory`] does the same.
 
+use crate::words::event::Maintenance;
 use crate::words::ids::PeIndex;
 use crate::words::owner::Owner;
 use crate::words::owner::{StructureKind, StructureRules};
@@ -25,6 +26,7 @@ enum Op {
     Store { pe: usize, at: usize, width: usize, value: u64 },
     IrsStore { at: usize, width: usize, value: u64 },
     Clean { pe: usize, at: usize, size: usize },
+    CleanInvalidate { pe: usize, at: usize, size: usize },
     Invalidate { pe: usize, at: usize, size: usize },
     Barrier { pe: usize },
     LoadBarrier { pe: usize },
@@ -51,7 +53,7 @@ struct Naive {
     /// Not coherent: words of no structure in which a line written back has replaced what the IRS had left.
     overwritten: BTreeSet<usize>,
     /// Not coherent: lines to be cleaned (true) or invalidated at the next barrier of a PE.
-    outstanding: Vec<(usize, usize, bool)>,
+    outstanding: Vec<(usize, usize, Maintenance)>,
     broken: Vec<(&'static str, usize)>,
 }
 
@@ -157,11 +159,16 @@ impl Naive {
 
     fn finish(&mut self, line: usize) {
         while let Some(index) = self.outstanding.iter().position(|(_, at, _)| *at == line) {
-            let (_, _, clean) = self.outstanding.remove(index);
-            if clean {
+            let (_, _, op) = self.outstanding.remove(index);
+            if op != Maintenance::Invalidate {
                 self.write_line(line);
             }
-            self.fetch_line(line);
+            match op {
+                Maintenance::Clean => {
+                    (line * self.line..(line + 1) * self.line).for_each(|byte| self.dirty[byte] = false);
+                }
+                Maintenance::CleanInvalidate | Maintenance::Invalidate => self.fetch_line(line),
+            }
         }
     }
 
@@ -221,12 +228,12 @@ impl Naive {
         }
     }
 
-    fn maintain(&mut self, pe: usize, at: usize, size: usize, clean: bool) {
+    fn maintain(&mut self, pe: usize, at: usize, size: usize, op: Maintenance) {
         if self.coherent || size == 0 {
             return;
         }
         let whole = at / self.line * self.line..(at + size).next_multiple_of(self.line);
-        for pe in (0..PES).filter(|_| !clean) {
+        for pe in (0..PES).filter(|_| op == Maintenance::Invalidate) {
             let (leave, stay) =
                 std::mem::take(&mut self.buffer[pe]).into_iter().partition(|(at, _)| whole.contains(at));
             self.buffer[pe] = stay;
@@ -235,7 +242,7 @@ impl Naive {
         }
         for line in at / self.line..(at + size).div_ceil(self.line) {
             self.finish(line);
-            if !clean {
+            if op == Maintenance::Invalidate {
                 let mut lost = (line * self.line..(line + 1) * self.line)
                     .filter(|&byte| self.dirty[byte])
                     .filter(|&byte| byte < at / 8 * 8 || byte >= (at + size).next_multiple_of(8));
@@ -243,7 +250,7 @@ impl Naive {
                     self.broken.push(("COH-7", byte / 8 * 8));
                 }
             }
-            self.outstanding.push((pe, line, clean));
+            self.outstanding.push((pe, line, op));
         }
     }
 
@@ -287,11 +294,15 @@ impl Naive {
                 0
             }
             Op::Clean { pe, at, size } => {
-                self.maintain(pe, at, size, true);
+                self.maintain(pe, at, size, Maintenance::Clean);
+                0
+            }
+            Op::CleanInvalidate { pe, at, size } => {
+                self.maintain(pe, at, size, Maintenance::CleanInvalidate);
                 0
             }
             Op::Invalidate { pe, at, size } => {
-                self.maintain(pe, at, size, false);
+                self.maintain(pe, at, size, Maintenance::Invalidate);
                 0
             }
             Op::LoadBarrier { pe } => {
@@ -348,6 +359,10 @@ fn step(memory: &mut Memory, report: &mut Report, irs: IrsIndex, op: Op) -> u64 
             0
         }
         Op::Clean { pe, at, size } => {
+            memory.clean(report, on(pe), pa(at), size as u64);
+            0
+        }
+        Op::CleanInvalidate { pe, at, size } => {
             memory.clean_invalidate(report, on(pe), pa(at), size as u64);
             0
         }
@@ -413,7 +428,8 @@ fn op() -> impl Strategy<Value = Op> {
         4 => (pe(), access()).prop_map(|(pe, (at, width, _))| Op::Load { pe, at, width }),
         6 => (pe(), access()).prop_map(|(pe, (at, width, value))| Op::Store { pe, at, width, value }),
         3 => access().prop_map(|(at, width, value)| Op::IrsStore { at, width, value }),
-        3 => (pe(), range()).prop_map(|(pe, (at, size))| Op::Clean { pe, at, size }),
+        1 => (pe(), range()).prop_map(|(pe, (at, size))| Op::Clean { pe, at, size }),
+        3 => (pe(), range()).prop_map(|(pe, (at, size))| Op::CleanInvalidate { pe, at, size }),
         1 => (pe(), range()).prop_map(|(pe, (at, size))| Op::Invalidate { pe, at, size }),
         3 => pe().prop_map(|pe| Op::Barrier { pe }),
         1 => pe().prop_map(|pe| Op::LoadBarrier { pe }),
@@ -477,7 +493,7 @@ proptest! {
     ) {
         let alone = MemoryConfig { size: BYTES as u64, cache_line, ..MemoryConfig::default() };
         beside(alone, ops, |memory, op| match op {
-            Op::Clean { .. } | Op::Invalidate { .. } => false,
+            Op::Clean { .. } | Op::CleanInvalidate { .. } | Op::Invalidate { .. } => false,
             Op::Store { at, .. } => {
                 !matches!(memory.claim_on(memory.config().base.offset(at as u64).unwrap()), Some(Claim::Owned(_)))
             }

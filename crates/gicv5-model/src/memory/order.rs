@@ -25,6 +25,13 @@ impl Memory {
         self.maintain(report, pe, Maintenance::CleanInvalidate, address, size);
     }
 
+    /// Writes the dirty lines that these bytes lie in back to memory and keeps them (`DC CVAC`); done for certain at the next
+    /// barrier of the PE that does it. As for [`clean_invalidate`](Self::clean_invalidate), what the PE has stored since its last
+    /// barrier is not in them yet; and what an IRS writes afterwards software does not see in them before it invalidates (COH-4).
+    pub fn clean(&mut self, report: &mut Report, pe: PeIndex, address: PhysAddr, size: u64) {
+        self.maintain(report, pe, Maintenance::Clean, address, size);
+    }
+
     /// Drops the lines that these bytes lie in (`DC IVAC`); done for certain at the next barrier of the PE that does it.
     ///
     /// What software has stored in them is lost; if it has stored outside these bytes, COH-7 is reported. A random cache
@@ -47,7 +54,7 @@ impl Memory {
         }
         let lines = (bytes.end - 1) / self.config.cache_line - bytes.start / self.config.cache_line + 1;
         match op {
-            Maintenance::CleanInvalidate => self.counters.lines_cleaned += lines,
+            Maintenance::Clean | Maintenance::CleanInvalidate => self.counters.lines_cleaned += lines,
             Maintenance::Invalidate => self.counters.lines_invalidated += lines,
         }
         if !self.between.has_cache() {
@@ -71,9 +78,14 @@ impl Memory {
                 if op == Maintenance::Invalidate {
                     self.judge_invalidate(report, page, line, &granules);
                 }
-                let clean = op == Maintenance::CleanInvalidate
-                    || self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2);
-                self.maintained.insert(self.line_in_ram(page, line), Maintained { pe, clean });
+                // What an invalidate would lose may be written back all the same.
+                let op = match op {
+                    Maintenance::Invalidate if self.config.eagerness == Eagerness::Random && self.rng.chance(1, 2) => {
+                        Maintenance::CleanInvalidate
+                    }
+                    op => op,
+                };
+                self.maintained.insert(self.line_in_ram(page, line), Maintained { pe, op });
             }
         }
     }
@@ -147,9 +159,12 @@ impl Memory {
         if self.maintained.is_empty() {
             return;
         }
-        let Some(Maintained { clean, .. }) = self.maintained.remove(&self.line_in_ram(page, line)) else { return };
-        if clean {
+        let Some(Maintained { op, .. }) = self.maintained.remove(&self.line_in_ram(page, line)) else { return };
+        if matches!(op, Maintenance::Clean | Maintenance::CleanInvalidate) {
             self.write_line(report, page, line, true);
+        }
+        if op == Maintenance::Clean {
+            return;
         }
         let words = self.words(line);
         if let Some(cached) = self.cached_mut(page) {

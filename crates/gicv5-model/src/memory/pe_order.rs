@@ -4,6 +4,7 @@ use core::ops::Range;
 use std::collections::BTreeMap;
 
 use super::buffer::StoreBuffer;
+use crate::words::event::Maintenance;
 use crate::words::ids::PeIndex;
 
 /// What a PE has done that the others do not see yet, and what it may have seen before the others changed it.
@@ -33,6 +34,6 @@ impl PeOrder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Maintained {
     pub(super) pe: PeIndex,
-    /// Whether the line is written back if it is dirty.
-    pub(super) clean: bool,
+    /// What is done to the line.
+    pub(super) op: Maintenance,
 }

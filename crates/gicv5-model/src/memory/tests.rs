@@ -269,6 +269,25 @@ fn a_clean_does_not_carry_a_store_unless_a_barrier_is_between_them() {
     assert_eq!(bench.broken(), ["COH-2"]);
 }
 
+#[test]
+fn a_line_that_is_cleaned_stays_in_the_cache_as_it_is() {
+    // DC CVAC: the IRS sees the store, and software does not see what the IRS writes before it invalidates (COH-4).
+    let mut bench = Bench::new(NonCoherent);
+    let block = bench.allocate(64);
+    bench.store(at(&block, 0), 7);
+    bench.barrier();
+    bench.memory.clean(&mut bench.report, HERE, at(&block, 0), 8);
+    assert_eq!(bench.irs(at(&block, 0)), 0, "a clean that no barrier has completed");
+    bench.barrier();
+    assert_eq!(bench.irs(at(&block, 0)), 7);
+    bench.irs_store(at(&block, 0), 8);
+    assert_eq!(bench.load(at(&block, 0)), 7);
+    bench.memory.invalidate(&mut bench.report, HERE, at(&block, 0), 64);
+    bench.barrier();
+    assert_eq!(bench.load(at(&block, 0)), 8);
+    assert_eq!(bench.broken(), NO_RULE);
+}
+
 // Order among PEs.
 
 #[test]

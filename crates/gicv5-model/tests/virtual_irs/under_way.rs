@@ -147,7 +147,7 @@ fn the_entry_that_a_command_under_way_names_is_not_stored_to_without_a_report() 
             meanwhile(&case, fault);
             let Case { name, bench, entry, .. } = case;
             let Some((address, _)) = entry else { continue };
-            bench.machine.store_anywhere(address, 0);
+            bench.machine.physical_memory().store64(address, 0);
             assert_eq!(bench.rules(), ["LIFE-10"], "{name} {fault}");
         }
     }
@@ -180,7 +180,7 @@ fn a_command_that_has_completed_names_nothing_any_more() {
         case.bench.machine.advance(10);
         let Case { name, bench, entry, block, .. } = case;
         if let Some((address, value)) = entry {
-            bench.machine.store_anywhere(address, value);
+            bench.machine.physical_memory().store64(address, value);
         }
         bench.machine.free(block);
         assert_eq!(bench.said(), [], "{name}");
@@ -279,7 +279,7 @@ fn what_an_entry_said_when_the_command_was_given_or_when_it_completes_is_what_be
         bench.machine.fault_next(Fault::Late(100));
         give(&bench.machine);
         bench.machine.advance(10);
-        bench.machine.store_anywhere(address, linear(6).vmte_word(other.address()).unwrap().raw_value());
+        bench.machine.physical_memory().store64(address, linear(6).vmte_word(other.address()).unwrap().raw_value());
         let (table, offset) = bench.vms.entry(VM).unwrap();
         bench.machine.publish(IRS, table, offset..offset + 32);
         assert_eq!(bench.rules(), ["LIFE-10"]);

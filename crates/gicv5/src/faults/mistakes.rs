@@ -85,7 +85,7 @@ fn share_descriptor(machine: &Machine, register: IrsReg, value: u64) {
     let stores = events.iter().rev().filter_map(stored).skip(L2_VMTE::WORDS.len());
     let entries: Vec<_> = stores.take_while(|(_, descriptor)| *descriptor != 0).collect();
     if let Some(((_, first), others)) = entries.split_last() {
-        others.iter().for_each(|(address, _)| machine.store_anywhere(*address, *first));
+        others.iter().for_each(|(address, _)| machine.physical_memory().store64(*address, *first));
         machine.barrier();
     }
 }

@@ -156,6 +156,7 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Maintenance {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Maintenance::Clean => "clean",
             Maintenance::CleanInvalidate => "clean and invalidate",
             Maintenance::Invalidate => "invalidate",
         })

@@ -457,6 +457,8 @@ pub enum Event {
 /// What software asks the caches of the PEs to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Maintenance {
+    /// Write dirty lines back and keep the lines.
+    Clean,
     /// Write dirty lines back, then drop the lines.
     CleanInvalidate,
     /// Drop the lines.

@@ -212,7 +212,7 @@ impl Engine {
             return;
         };
         if let Ok(address) = Addr55_12::new(block.address()) {
-            self.machine.store_anywhere(entry, L1_ISTE::ZERO.with_l2_addr(address).raw_value());
+            self.machine.physical_memory().store64(entry, L1_ISTE::ZERO.with_l2_addr(address).raw_value());
             self.machine.barrier();
         }
         self.invented.push((entry, block));
@@ -227,7 +227,7 @@ impl Engine {
                 self.take();
                 self.judge_domain(line, domain);
                 for (entry, block) in std::mem::take(&mut self.invented) {
-                    self.machine.store_anywhere(entry, 0);
+                    self.machine.physical_memory().store64(entry, 0);
                     self.machine.free(block);
                 }
                 self.machine.barrier();
