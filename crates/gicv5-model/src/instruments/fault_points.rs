@@ -1,7 +1,7 @@
 //! Fault points of a machine: recorded, planned, struck. What they are, [`fault`](crate::fault) says.
 
 use crate::handles::machine::Machine;
-use crate::words::fault::{Fault, FaultPoint, Request};
+use crate::words::fault::{Aim, Fault, FaultPoint, Request};
 
 impl Machine {
     /// How many fault points the machine has passed: the number of the next.
@@ -35,6 +35,17 @@ impl Machine {
         state.faults.planned.push((next, fault));
     }
 
+    /// Plans a fault for a request by what it asks for. One that is [planned](Self::plan_fault) for the same request goes first.
+    pub fn aim_fault(&self, aim: Aim, fault: Fault) {
+        self.state().faults.aimed.push((aim, fault));
+    }
+
+    /// The faults planned by what is asked for that have not struck, each with the number of others that it still lets go first.
+    #[must_use]
+    pub fn aimed_faults(&self) -> Vec<(Aim, Fault)> {
+        self.state().faults.aimed.clone()
+    }
+
     /// The planned faults that have not struck.
     #[must_use]
     pub fn planned_faults(&self) -> Vec<(u64, Fault)> {
@@ -59,6 +70,7 @@ impl Machine {
     pub fn recover(&self) {
         let mut state = self.state();
         state.faults.planned.clear();
+        state.faults.aimed.clear();
         state.recover();
     }
 }

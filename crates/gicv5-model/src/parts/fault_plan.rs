@@ -1,7 +1,7 @@
 //! The fault plan: which points have been passed, and which faults are still to strike. `words/fault.rs` says what a fault is.
 
 use crate::words::event::Event;
-use crate::words::fault::{Fault, FaultPoint, Request};
+use crate::words::fault::{Aim, Fault, FaultPoint, Request};
 use crate::words::report::Report;
 
 /// The points passed and the faults to come.
@@ -10,6 +10,8 @@ pub(crate) struct FaultPlan {
     pub(crate) passed: u64,
     /// What shall strike, and from which point on, in the order in which it was planned.
     pub(crate) planned: Vec<(u64, Fault)>,
+    /// What shall strike, and at which requests, likewise.
+    pub(crate) aimed: Vec<(Aim, Fault)>,
     pub(crate) struck: Vec<(FaultPoint, Fault)>,
     pub(crate) recorded: Option<Vec<FaultPoint>>,
 }
@@ -22,12 +24,25 @@ impl FaultPlan {
         if let Some(recorded) = &mut self.recorded {
             recorded.push(point);
         }
-        let kind = request.kind();
-        let n = self.planned.iter().position(|(from, fault)| *from <= point.index && kind.can_have(*fault))?;
-        let (_, fault) = self.planned.remove(n);
+        let fault = self.take(point)?;
         self.struck.push((point, fault));
         report.event(|| Event::Fault { point, fault });
         Some(fault)
+    }
+
+    /// Takes the fault that strikes at a point: one that is planned by number before one that is by what is asked for.
+    fn take(&mut self, FaultPoint { index, request }: FaultPoint) -> Option<Fault> {
+        let kind = request.kind();
+        let planned = self.planned.iter().position(|(from, fault)| *from <= index && kind.can_have(*fault));
+        if let Some(n) = planned {
+            self.aimed.iter_mut().for_each(|(aim, _)| aim.pass_by(&request));
+            return Some(self.planned.remove(n).1);
+        }
+        let mut aimed = self.aimed.iter_mut().enumerate().filter(|(_, (_, fault))| kind.can_have(*fault));
+        // Each of them counts the request, also after one that strikes.
+        let strikes = aimed.by_ref().find_map(|(n, (aim, _))| aim.strikes(&request).then_some(n))?;
+        aimed.for_each(|(_, (aim, _))| aim.pass_by(&request));
+        Some(self.aimed.remove(strikes).1)
     }
 }
 

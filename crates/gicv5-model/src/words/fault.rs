@@ -47,6 +47,9 @@
 //! [`fault_next`](crate::Machine::fault_next) can ask for "the next command" without knowing what is in between. Which faults have
 //! struck, and where, can be looked up; so can those that wait still.
 //!
+//! A fault can be meant for a request by what it asks for, not by its number ([`aim_fault`](crate::Machine::aim_fault)): the second
+//! IRS_VMAP_VPER of VM 0 is `Aim::command(IrsReg::IRS_VMAP_VPER).of_vm(VmId::new(0)).after(1)`.
+//!
 //! # Requests the machine does not see
 //!
 //! The host's heap is not the machine's, nor is an LPI that comes from a driver above it. Whoever stands between software and
@@ -56,8 +59,8 @@
 use core::fmt;
 
 use gicv5_arch::irs::{
-    IRS_IST_BASER, IRS_MAP_L2_ISTR, IRS_PE_SELR, IRS_SAVE_VMR, IRS_SPI_SELR, IRS_VMAP_L2_VISTR, IRS_VMAP_L2_VMTR,
-    IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VPE_SELR, IrsReg,
+    IRS_IST_BASER, IRS_MAP_L2_ISTR, IRS_PE_SELR, IRS_SAVE_VMR, IRS_SPI_SELR, IRS_SPI_VMR, IRS_VMAP_L2_VISTR,
+    IRS_VMAP_L2_VMTR, IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VPE_SELR, IrsReg,
 };
 use gicv5_arch::values::MapAction;
 use gicv5_arch::{IrsIntType, Lpi, Spi, VmId, VpeId};
@@ -208,6 +211,129 @@ impl Request {
         [Fault::Refused, Fault::Never, Fault::Late(late), Fault::Ignored, Fault::Invalid]
             .into_iter()
             .filter(move |fault| kind.can_have(*fault))
+    }
+}
+
+impl Request {
+    /// The VM that it names, and the VPE.
+    const fn vm_and_vpe(&self) -> (Option<VmId>, Option<VpeId>) {
+        let (register, value, selected) = match *self {
+            Request::Command { register, value, selected, .. } => (register, value, selected),
+            Request::Residency { vm, vpe, .. } => return (Some(vm), Some(vpe)),
+            _ => return (None, None),
+        };
+        match register {
+            IrsReg::IRS_VPE_SELR => {
+                let selection = IRS_VPE_SELR::new_with_raw_value(value);
+                (Some(selection.vm_id()), Some(selection.vpe_id()))
+            }
+            IrsReg::IRS_VMAP_VPER => {
+                let command = IRS_VMAP_VPER::new_with_raw_value(value);
+                (Some(command.vm_id()), Some(command.vpe_id()))
+            }
+            IrsReg::IRS_VMAP_L2_VMTR => (Some(IRS_VMAP_L2_VMTR::new_with_raw_value(value).vm_id()), None),
+            IrsReg::IRS_VMAP_VMR => (Some(IRS_VMAP_VMR::new_with_raw_value(value).vm_id()), None),
+            IrsReg::IRS_VMAP_VISTR => (Some(IRS_VMAP_VISTR::new_with_raw_value(value).vm_id()), None),
+            IrsReg::IRS_VMAP_L2_VISTR => (Some(IRS_VMAP_L2_VISTR::new_with_raw_value(value).vm_id()), None),
+            IrsReg::IRS_SAVE_VMR => (Some(IRS_SAVE_VMR::new_with_raw_value(value).vm_id()), None),
+            IrsReg::IRS_SPI_VMR => (Some(IRS_SPI_VMR::new_with_raw_value(value).vm_id()), None),
+            _ => match selected {
+                Selected::Vpe(vm, vpe) => (Some(vm), Some(vpe)),
+                Selected::Nothing | Selected::Spi(_) => (None, None),
+            },
+        }
+    }
+}
+
+/// The requests that a fault is meant for, by what they ask for. It strikes at the first of them that can have it, unless it lets
+/// [some others](Aim::after) go first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Aim {
+    what: Aimed,
+    irs: Option<IrsIndex>,
+    vm: Option<VmId>,
+    vpe: Option<VpeId>,
+    others: u64,
+}
+
+/// What an [`Aim`] looks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Aimed {
+    /// Writes of this register.
+    Command(IrsReg),
+    /// Requests for residency.
+    Residency,
+}
+
+impl Aim {
+    const fn at(what: Aimed) -> Aim {
+        Aim { what, irs: None, vm: None, vpe: None, others: 0 }
+    }
+
+    /// A command that is started by a write of this register.
+    #[must_use]
+    pub const fn command(register: IrsReg) -> Aim {
+        Aim::at(Aimed::Command(register))
+    }
+
+    /// A request for residency.
+    #[must_use]
+    pub const fn residency() -> Aim {
+        Aim::at(Aimed::Residency)
+    }
+
+    /// Only one that is written to this IRS.
+    #[must_use]
+    pub const fn on_irs(self, irs: IrsIndex) -> Aim {
+        Aim { irs: Some(irs), ..self }
+    }
+
+    /// Only one that names this VM, or acts on a VPE of it that is selected.
+    #[must_use]
+    pub const fn of_vm(self, vm: VmId) -> Aim {
+        Aim { vm: Some(vm), ..self }
+    }
+
+    /// Only one that names a VPE with this ID, or acts on one that is selected.
+    #[must_use]
+    pub const fn of_vpe(self, vpe: VpeId) -> Aim {
+        Aim { vpe: Some(vpe), ..self }
+    }
+
+    /// Not the first one, but the one after so many others.
+    #[must_use]
+    pub const fn after(self, others: u64) -> Aim {
+        Aim { others, ..self }
+    }
+
+    /// Whether this is one of the requests that it looks for.
+    fn meets(&self, request: &Request) -> bool {
+        let is_it = match (self.what, *request) {
+            (Aimed::Command(wanted), Request::Command { irs, register, .. }) => {
+                register == wanted && self.irs.is_none_or(|wanted| wanted == irs)
+            }
+            (Aimed::Residency, Request::Residency { .. }) => true,
+            _ => false,
+        };
+        let (vm, vpe) = request.vm_and_vpe();
+        is_it && (self.vm.is_none() || self.vm == vm) && (self.vpe.is_none() || self.vpe == vpe)
+    }
+
+    /// A request is made. True if the fault strikes there, and not later.
+    pub(crate) fn strikes(&mut self, request: &Request) -> bool {
+        if !self.meets(request) {
+            return false;
+        }
+        let strikes = self.others == 0;
+        self.pass_by(request);
+        strikes
+    }
+
+    /// A request is made at which the fault does not strike.
+    pub(crate) fn pass_by(&mut self, request: &Request) {
+        if self.meets(request) {
+            self.others = self.others.saturating_sub(1);
+        }
     }
 }
 
