@@ -60,7 +60,7 @@
 //!   [`Platform`](gicv5_hal::Platform) and its supply of LPIs. [`Machine`], a handle that is cheap to clone, is its registers,
 //!   its memory and its clock; [`ModelPe`] is what it executes instructions on.
 //! - *To put software on it that is not written over `gicv5-hal`*: [`Machine::on_pe`] for accesses to registers of an IRS,
-//!   [`Machine::physical_memory`] for memory.
+//!   [`Machine::physical_memory`] for memory, [`ModelPe::execute`] for instruction words, and [`ModelLpis`] for books about its LPIs.
 //! - *To see what it did wrong*: [`Machine::take_violations`]; [`Machine::listen`] tells at once. To see whether it cleaned up: [`account`]. To see all that
 //!   happened: [`Machine::observe`], and [`event`].
 //! - *To let something go wrong*: [`fault`].
@@ -84,7 +84,8 @@ pub use handles::machine::Machine;
 pub use handles::pe::ModelPe;
 pub use handles::physical_memory::PhysicalMemory;
 pub use instruments::host::ModelHost;
-pub use instruments::{account, hand, host, isolation, meddle};
+pub use instruments::lpis::ModelLpis;
+pub use instruments::{account, hand, host, isolation, lpis, meddle};
 pub use words::cpu::{Contenders, CpuConfig, Fate, Level, Signals};
 pub use words::ids::{BlockId, PeIndex, RegisterName};
 pub use words::owner::{Owner, StructureKind, StructureRules};

@@ -5,4 +5,5 @@ mod fault_points;
 pub mod hand;
 pub mod host;
 pub mod isolation;
+pub mod lpis;
 pub mod meddle;

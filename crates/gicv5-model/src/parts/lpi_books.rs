@@ -43,6 +43,14 @@ pub(crate) struct LpiBooks {
     pub(crate) allocations: u64,
 }
 
+impl ModelLpi {
+    /// The LPI.
+    #[must_use]
+    pub const fn lpi(&self) -> Lpi {
+        self.lpi
+    }
+}
+
 impl LpiBooks {
     pub(crate) fn new(range: Range<u32>) -> LpiBooks {
         LpiBooks { fresh: range.start, range, ..LpiBooks::default() }
@@ -55,7 +63,22 @@ impl LpiBooks {
             self.fresh += 1;
             Some(fresh)
         })?;
-        let lpi = Lpi::new(number).ok()?;
+        self.hand_out(Lpi::new(number).ok()?, cookie)
+    }
+
+    /// Takes this LPI, if it is free.
+    pub(crate) fn take_this(&mut self, lpi: Lpi, cookie: Cookie) -> Option<ModelLpi> {
+        let number = lpi.id();
+        if !self.range.contains(&number) || self.live.contains_key(&lpi) {
+            return None;
+        }
+        self.free.extend(self.fresh..number);
+        self.fresh = self.fresh.max(number + 1);
+        self.free.remove(&number);
+        self.hand_out(lpi, cookie)
+    }
+
+    fn hand_out(&mut self, lpi: Lpi, cookie: Cookie) -> Option<ModelLpi> {
         let id = self.allocations;
         self.allocations += 1;
         self.live.insert(lpi, LpiRecord { id, cookie, handlers: 0 });

@@ -5,13 +5,10 @@ use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{IrsIntId, Lpi, Priority};
 use gicv5_hal::{Cookie, CurrentPe, HostLpis, LpiError, NotReleased, Route};
 
-use crate::engine::state::MachineState;
-use crate::handles::here::here;
 use crate::instruments::host::ModelHost;
 use crate::parts::lpi_books::ModelLpi;
 use crate::words::fault::Request;
-use crate::words::rules::{self, RuleId};
-use crate::words::violation::Place;
+use crate::words::rules;
 
 /// The priority of an LPI that nobody has given another: in the middle.
 const PRIORITY: u32 = 16;
@@ -20,17 +17,6 @@ const PRIORITY: u32 = 16;
 const REST: u32 = 1_000;
 
 impl ModelHost {
-    /// Whether the caller holds an LPI. Reports if it does not.
-    fn holds(&self, lpi: &ModelLpi, rule: RuleId, what: &str) -> bool {
-        let state = &mut *self.machine.state_on(here());
-        if state.lpis.held(lpi).is_some() {
-            return true;
-        }
-        let lpi = lpi.lpi;
-        state.report.violate(rule, Place::Lpi(lpi), 0, 0, || format!("software that does not hold the LPI {what} it"));
-        false
-    }
-
     /// Takes an LPI out of the PEs' reach. True once it is neither pending nor active and no handler runs.
     fn bring_to_rest(&self, lpi: &ModelLpi) -> bool {
         let id = IrsIntId::from(lpi.lpi);
@@ -47,7 +33,7 @@ impl ModelHost {
                 let found: ICC_ICSR_EL1 = pe.read();
                 found.f() || !(found.enabled() || found.pending() || found.active())
             });
-            if quiet && self.machine.state().lpis.held(lpi).is_none_or(|record| record.handlers == 0) {
+            if quiet && self.lpis().handlers(lpi).is_none_or(|handlers| handlers == 0) {
                 return true;
             }
             self.machine.advance(1);
@@ -67,13 +53,7 @@ impl HostLpis for ModelHost {
     type Lpi = ModelLpi;
 
     fn allocate(&self, cookie: Cookie) -> Result<ModelLpi, LpiError> {
-        let owned = {
-            let state = &mut *self.machine.state_on(here());
-            if state.faults.pass(&mut state.report, Request::Lpi { cookie }).is_some() {
-                return Err(LpiError::NoneFree);
-            }
-            state.lpis.take(cookie).ok_or(LpiError::NoneFree)?
-        };
+        let owned = self.lpis().allocate(cookie)?;
         let id = IrsIntId::from(owned.lpi);
         self.on_this_pe(|pe| {
             pe.cddis(id);
@@ -93,7 +73,7 @@ impl HostLpis for ModelHost {
     }
 
     fn enable(&self, lpi: &ModelLpi) {
-        if self.holds(lpi, rules::POOL_2, "enables") {
+        if self.lpis().holds(lpi, rules::POOL_2, "enables") {
             self.on_this_pe(|pe| {
                 pe.cden(lpi.lpi.into());
                 pe.gsb_sys();
@@ -102,7 +82,7 @@ impl HostLpis for ModelHost {
     }
 
     fn route(&self, lpi: &ModelLpi, to: Route) {
-        if self.holds(lpi, rules::POOL_2, "routes") {
+        if self.lpis().holds(lpi, rules::POOL_2, "routes") {
             self.on_this_pe(|pe| {
                 let target = match to {
                     Route::To(target) => target,
@@ -115,29 +95,14 @@ impl HostLpis for ModelHost {
     }
 
     fn release(&self, lpi: ModelLpi) -> Result<(), NotReleased<ModelLpi>> {
-        if !self.holds(&lpi, rules::POOL_1, "releases") {
+        if !self.lpis().holds(&lpi, rules::POOL_1, "releases") {
             return Ok(());
         }
         let refused = self.machine.pass_fault_point(Request::LpiRelease { lpi: lpi.lpi }).is_some();
         if !self.bring_to_rest(&lpi) || refused {
             return Err(NotReleased { lpi });
         }
-        let state = &mut *self.machine.state_on(here());
-        state.judge_release(lpi.lpi);
-        state.judge_named_lpi(lpi.lpi);
-        state.judge_released(lpi.lpi);
-        state.lpis.give(lpi.lpi);
+        self.lpis().release(lpi);
         Ok(())
-    }
-}
-
-impl MachineState {
-    /// Reports an LPI that is given back while a VPE may still ring it (DB-25).
-    fn judge_release(&mut self, lpi: Lpi) {
-        if let Some((vm, vpe)) = self.virt.doorbells.rung_by(lpi).next() {
-            self.report.violate(rules::DB_25, Place::Lpi(lpi), 0, 0, || {
-                format!("the LPI was released while {vm} is valid and {vpe} of it may still ring it")
-            });
-        }
     }
 }

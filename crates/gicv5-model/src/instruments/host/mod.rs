@@ -10,12 +10,8 @@
 //! What it does on a PE, it does with that PE's instructions, so that what takes time takes time: an LPI is enabled some
 //! ticks after [`enable`](gicv5_hal::HostLpis::enable) (SYN-4). Which PE a thread is on, [`on_pe`](ModelHost::on_pe) says.
 //!
-//! # The books
-//!
-//! The books about LPIs are part of the machine's state. They hold software to what it owes: an LPI belongs to one owner
-//! and one VPE (DB-14), nobody uses one that it has given back, and nobody gives one back that a VPE may still ring
-//! (DB-25). Released numbers are handed out again at once, the lowest first, so that whoever remembers one too long meets
-//! its next owner.
+//! The books about its LPIs are those of [`ModelLpis`], which a driver with instructions of its own can have without this host.
+//! Released numbers are handed out again at once, the lowest first, so that whoever remembers one too long meets its next owner.
 
 mod lpi_supply;
 mod std_locks;
@@ -36,8 +32,7 @@ use gicv5_hal::{
 use crate::handles::here::here;
 use crate::handles::machine::Machine;
 use crate::handles::pe::ModelPe;
-use crate::parts::lpi_books::LpiBooks;
-pub use crate::parts::lpi_books::{LpiRecord, ModelLpi};
+pub use crate::instruments::lpis::{LpiRecord, ModelLpi, ModelLpis};
 use crate::words::fault::Request;
 use crate::words::ids::PeIndex;
 pub use std_locks::{StdLocks, StdMutex};
@@ -115,7 +110,7 @@ impl ModelHost {
         let host = ModelHost::on(machine);
         host.make_ist(IstGeometry::linear(id_bits, limits.entry_size(id_bits))?)?;
         host.switch_on()?;
-        machine.state().lpis = LpiBooks::new(lpis);
+        let _ = ModelLpis::start(machine, lpis);
         Ok(host)
     }
 
@@ -181,6 +176,12 @@ impl ModelHost {
         &self.machine
     }
 
+    /// The books about its LPIs.
+    #[must_use]
+    pub fn lpis(&self) -> ModelLpis {
+        ModelLpis::of(&self.machine)
+    }
+
     /// Writes a register of the first IRS and waits until the write has finished. Returns what the status register reads
     /// then. It is for tests that make tables by hand.
     ///
@@ -231,18 +232,13 @@ impl ModelHost {
     /// A handler starts.
     fn enter(&self, interrupt: IntId) -> Option<LpiRecord> {
         let IntId::Lpi(lpi) = interrupt else { return None };
-        let mut state = self.machine.state();
-        let record = state.lpis.live.get_mut(&lpi)?;
-        record.handlers += 1;
-        Some(*record)
+        self.lpis().enter(lpi)
     }
 
     /// A handler ends.
     fn leave(&self, interrupt: IntId, entered: LpiRecord) {
-        let IntId::Lpi(lpi) = interrupt else { return };
-        let mut state = self.machine.state();
-        if let Some(record) = state.lpis.live.get_mut(&lpi).filter(|record| record.id == entered.id) {
-            record.handlers = record.handlers.saturating_sub(1);
+        if let IntId::Lpi(lpi) = interrupt {
+            self.lpis().leave(lpi, entered);
         }
     }
 }
