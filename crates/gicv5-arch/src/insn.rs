@@ -12,6 +12,7 @@ use arbitrary_int::u24;
 
 use crate::id::reports_interrupt;
 use crate::layout::{FieldInfo, layout};
+use crate::sysreg::SysRegEncoding;
 use crate::values::{HandlingMode, RoutingMode};
 use crate::{Iaffid, IntId, IntType, IrsIntId, IrsIntType, Priority, VmId};
 
@@ -332,6 +333,32 @@ impl GicInsn {
             Form::Result => (0xd528_0000, t & 31),
         };
         base | (info.op1 as u32) << 16 | CRN << 12 | (info.crm as u32) << 8 | (info.op2 as u32) << 5 | t
+    }
+
+    /// Its fields, as a trap to EL2 reports them.
+    #[must_use]
+    pub const fn encoding(self) -> SysRegEncoding {
+        let info = self.info();
+        SysRegEncoding { op0: 1, op1: info.op1, crn: CRN as u8, crm: info.crm, op2: info.op2 }
+    }
+
+    /// The instruction with these fields. They tell all of them apart: no two differ in nothing but whether they read Xt or write it.
+    #[must_use]
+    pub const fn with_encoding(encoding: SysRegEncoding) -> Option<GicInsn> {
+        let mut rest = GicInsn::ALL;
+        while let [insn, others @ ..] = rest {
+            let own = insn.encoding();
+            if own.op0 == encoding.op0
+                && own.op1 == encoding.op1
+                && own.crn == encoding.crn
+                && own.crm == encoding.crm
+                && own.op2 == encoding.op2
+            {
+                return Some(*insn);
+            }
+            rest = others;
+        }
+        None
     }
 
     /// The instruction that this word encodes, and its register.

@@ -595,10 +595,11 @@ layout! {
     }
 }
 
-/// Where an instruction finds a system register: the fields of MRS and MSR.
+/// Where an instruction finds a system register: the fields of MRS and MSR. The fields of a system instruction, with op0 1, are the
+/// same ones ([`GicInsn::with_encoding`](crate::insn::GicInsn::with_encoding)).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SysRegEncoding {
-    /// 2 or 3.
+    /// 2 or 3; 1 for an instruction.
     pub op0: u8,
     /// 0 to 7.
     pub op1: u8,

@@ -698,6 +698,9 @@ fn instructions_are_encoded_as_the_facts_say() {
                     decoded,
                 );
             }
+            report.same(name, "what its fields decode to", Some(*insn), GicInsn::with_encoding(insn.encoding()));
+            let SysRegEncoding { op0, op1, crn, crm, op2 } = insn.encoding();
+            report.same(name, "fields", (at.op0, at.op1, at.crn, at.crm, at.op2), (op0, op1, crn, crm, op2));
             let word = insn.word(31);
             let system = (word >> 19 & 3, word >> 16 & 7, word >> 12 & 15, word >> 8 & 15, word >> 5 & 7);
             let numbers = (at.op0.into(), at.op1.into(), at.crn.into(), at.crm.into(), at.op2.into());
@@ -705,6 +708,11 @@ fn instructions_are_encoded_as_the_facts_say() {
         }
     }
     drop(report);
+    for nobody in [(3, 0, 12, 1, 1), (1, 0, 11, 1, 1), (1, 7, 12, 1, 1), (u8::MAX, u8::MAX, u8::MAX, u8::MAX, u8::MAX)]
+    {
+        let (op0, op1, crn, crm, op2) = nobody;
+        assert_eq!(GicInsn::with_encoding(SysRegEncoding { op0, op1, crn, crm, op2 }), None, "{nobody:?}");
+    }
     // NOP, `dsb sy`, `tlbi vmalle1` and the GIC space with a CRm that nobody uses.
     for word in [0xd503_201f, 0xd503_3f9f, 0xd508_871f, 0xd508_cf1f, 0, u32::MAX] {
         assert_eq!(GicInsn::of_word(word), None, "{word:#x}");

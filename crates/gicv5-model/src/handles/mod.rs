@@ -8,3 +8,4 @@ pub(crate) mod machine;
 pub(crate) mod pe;
 pub(crate) mod physical_memory;
 mod table_memory;
+mod words;
