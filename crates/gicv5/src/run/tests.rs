@@ -59,6 +59,38 @@ fn every_scenario_of_the_project_holds() {
     }
 }
 
+/// A VM with one vCPU, whose handler of SPI 5 takes 200 microseconds, and what happens to it.
+fn restarted(moments: &[(&str, &str)]) -> String {
+    let moments = moments.iter().map(|(time, action)| format!("[[at]]\ntime = \"{time}\"\ndo = [\"{action}\"]\n"));
+    let vm = "[[vm]]\nname = \"vm0\"\nspis = 8\nprogram = [\"wait\", \"again\"]\n[[vm.interrupt]]\nid = \"SPI 5\"\nhandler = [\"run 200us\"]\n";
+    format!(
+        "title = \"a guest begins anew\"\nduration = \"1ms\"\n[machine]\npes = 1\n{vm}{}",
+        moments.collect::<String>()
+    )
+}
+
+#[test]
+fn a_guest_that_begins_anew_while_an_spi_is_active_never_takes_it_again_and_the_judge_says_so() {
+    // ISM-7: nothing deactivates the SPI, whose handler is gone.
+    let raise = "raise vm0 SPI 5";
+    let cases = [
+        (vec![("100us", raise), ("200us", "reset vm0 vcpu 0"), ("400us", raise)], true),
+        (vec![("100us", raise), ("400us", "reset vm0 vcpu 0"), ("600us", raise)], false),
+        (vec![("100us", raise), ("200us", "reset vm0 vcpu 0")], false),
+    ];
+    for (moments, expected) in cases {
+        let text = restarted(&moments);
+        let scenario = scenario::read(&text, None).unwrap_or_else(|problem| panic!("{}", problem.render("", &text)));
+        let summary = run("", &scenario);
+        let not_held: Vec<_> = not_held(&summary).iter().map(|verdict| verdict.found.clone()).collect();
+        let says = "ISM-7: SPI 5 of VM 0 is pending, and active: VPE 0 took it, and has begun anew since";
+        match expected {
+            true => assert!(not_held.len() == 1 && not_held[0].starts_with(says), "{not_held:#?}"),
+            false => assert!(not_held.is_empty(), "{moments:?}: {not_held:#?}"),
+        }
+    }
+}
+
 /// What the report of a wrong twin says, as its first line promises.
 fn promised(text: &str) -> &str {
     text.lines().next().and_then(|line| line.split('"').nth(1)).unwrap_or_default()

@@ -3,6 +3,7 @@
 use gicv5_arch::values::HandlingMode;
 use gicv5_arch::{ActivePriorities, Priority, VpeId};
 use gicv5_model::PeIndex;
+use gicv5_model::clock::Tick;
 
 /// More effects of instructions than this are not in flight: the oldest has come.
 const IN_FLIGHT: usize = 8;
@@ -69,6 +70,8 @@ pub(super) struct Interrupt {
     pub(super) mode: Doubt<HandlingMode>,
     pub(super) priority: Doubt<Priority>,
     pub(super) target: Doubt<VpeId>,
+    /// When it was taken last, and by which VPE.
+    pub(super) taken: Option<(Tick, VpeId)>,
     pub(super) injected: u64,
     pub(super) delivered: u64,
     /// Only edges, and none withdrawn: then what was injected and not delivered was merged.
@@ -86,6 +89,7 @@ impl Interrupt {
             mode: Doubt::new(HandlingMode::Edge),
             priority: Doubt::new(Priority::MOST_URGENT),
             target: Doubt::new(VpeId::new(0)),
+            taken: None,
             injected: 0,
             delivered: 0,
             edges: true,
@@ -135,9 +139,10 @@ impl Interrupt {
         self.pend != Pend::No || self.events.iter().any(|event| event.pending)
     }
 
-    /// It has been acknowledged.
-    pub(super) fn take(&mut self) {
+    /// A VPE has acknowledged it.
+    pub(super) fn take(&mut self, tick: Tick, by: VpeId) {
         self.delivered += 1;
+        self.taken = Some((tick, by));
         self.active = Doubt::new(true);
         // Of a level the source keeps it pending (ISM-4).
         if self.mode.may(|mode| mode == HandlingMode::Edge) {
@@ -171,6 +176,8 @@ pub(super) struct Vpe {
     pub(super) enabled: bool,
     pub(super) mask: Option<Priority>,
     pub(super) active: Option<ActivePriorities>,
+    /// When its guest began last.
+    pub(super) begun: Option<Tick>,
 }
 
 impl Vpe {
@@ -178,10 +185,13 @@ impl Vpe {
         self.active.unwrap_or(ActivePriorities::new_with_raw_value(0))
     }
 
-    /// Whether the guest lets an interrupt of this priority through.
+    /// Whether the guest wants interrupts of this priority.
+    pub(super) fn is_open_to(&self, priority: Priority) -> bool {
+        self.enabled && self.mask.is_some_and(|mask| priority.passes(mask))
+    }
+
+    /// Whether an interrupt of this priority comes through now.
     pub(super) fn lets(&self, priority: Priority) -> bool {
-        self.enabled
-            && self.mask.is_some_and(|mask| priority.passes(mask))
-            && priority.preempts(self.active().running())
+        self.is_open_to(priority) && priority.preempts(self.active().running())
     }
 }

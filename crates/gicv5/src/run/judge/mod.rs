@@ -23,7 +23,10 @@
 //! - a guest drops a priority and deactivates an interrupt only if it has taken one (PRI-6, ISM-6), and the host takes no LPI
 //!   that neither a doorbell nor an IPI made pending (ISM-12);
 //! - when nothing happens any more ([`Judge::quiet`]), nothing is left that should have been delivered: no edge, no level
-//!   that is still high, and no VPE sleeps that has something to be woken for (DB-3, ISM-4).
+//!   that is still high, and no VPE sleeps that has something to be woken for (DB-3, ISM-4); and nothing is left that no VPE can
+//!   ever take: because its interrupt is active and no handler will deactivate it (ISM-7), because it is routed to a VPE that
+//!   its VM does not have (RTE-4), or because a priority holds it back that no handler will drop (PRI-4). What the guest
+//!   itself holds back, by a mask, a disabled interrupt or a disabled CPU interface, is left as it wants.
 
 mod known;
 #[cfg(test)]
@@ -35,7 +38,7 @@ use gicv5_arch::insn::{
     AcknowledgeResult, AffinityOperand, DeactivateOperand, GicInsn, HandlingModeOperand, IntIdOperand, PendingOperand,
     PriorityOperand, VmPendingOperand,
 };
-use gicv5_arch::irs::{IRS_VMAP_VMR, IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR, IrsReg};
+use gicv5_arch::irs::{IRS_VMAP_VMR, IRS_VMAP_VPER, IRS_VMT_BASER, IRS_VPE_DBR, IRS_VPE_SELR, IrsReg};
 use gicv5_arch::sysreg::{APR, ICC_CR0_EL1, ICH_CONTEXTR_EL2, PCR, SysReg};
 use gicv5_arch::values::{HandlingMode, MapAction};
 use gicv5_arch::{IntId, IrsIntId, Lpi, VmId, VpeId};
@@ -71,6 +74,46 @@ pub(crate) struct Finding {
     pub(crate) tick: Tick,
     pub(crate) rule: &'static str,
     pub(crate) what: String,
+}
+
+/// Why an interrupt is pending though nothing happens any more.
+#[derive(Clone, Copy, Debug)]
+enum Left {
+    /// Its target could take it, and has not.
+    NotTaken,
+    /// It is active, and no handler runs that would deactivate it.
+    NeverDeactivated {
+        /// Who took it.
+        by: VpeId,
+        /// Whether that VPE has begun anew since.
+        begun: bool,
+    },
+    /// It is routed to a VPE that is not there.
+    NoTarget,
+    /// The running priority of its target holds it back, and no handler runs that would drop it.
+    NeverDropped,
+}
+
+impl Left {
+    /// `None` if it is not pending, or the guest holds it back.
+    fn of(interrupt: &Interrupt, vpes: &BTreeMap<VpeId, Vpe>) -> Option<Left> {
+        if interrupt.pend != Pend::Yes || !interrupt.enabled.settled {
+            return None;
+        }
+        let target = interrupt.target.settled;
+        if interrupt.active.settled {
+            let (when, by) = interrupt.taken.unwrap_or((Tick(0), target));
+            let begun = vpes.get(&by).and_then(|vpe| vpe.begun).is_some_and(|begun| begun > when);
+            return Some(Left::NeverDeactivated { by, begun });
+        }
+        let Some(vpe) = vpes.get(&target) else { return Some(Left::NoTarget) };
+        let priority = interrupt.priority.settled;
+        match (vpe.is_open_to(priority), vpe.lets(priority)) {
+            (_, true) => Some(Left::NotTaken),
+            (true, false) => Some(Left::NeverDropped),
+            (false, false) => None,
+        }
+    }
 }
 
 /// The judge.
@@ -161,7 +204,7 @@ impl Judge {
         match *event {
             Event::Level { pe, level } => self.pe(pe).level = level,
             Event::Residency { pe, vm, vpe, resident } => self.residency(tick, pe, vm, vpe, resident),
-            Event::SysRegWrite { pe, register, value } => self.sysreg(pe, register, value),
+            Event::SysRegWrite { pe, register, value } => self.sysreg(tick, pe, register, value),
             Event::Instruction { pe, insn, xt, result } => self.instruction(tick, pe, insn, xt, result),
             Event::Doorbell { vm, vpe, lpi } => {
                 self.rung.insert(lpi);
@@ -191,6 +234,12 @@ impl Judge {
             IrsReg::IRS_VMT_BASER if !IRS_VMT_BASER::new_with_raw_value(value).valid() => {
                 for vm in std::mem::take(&mut self.vms).into_values() {
                     self.discard(&vm);
+                }
+            }
+            IrsReg::IRS_VMAP_VPER => {
+                let command = IRS_VMAP_VPER::new_with_raw_value(value);
+                if let Some(vm) = self.vms.get_mut(&command.vm_id()) {
+                    vm.vpes.entry(command.vpe_id()).or_default();
                 }
             }
             IrsReg::IRS_VPE_DBR => {
@@ -235,14 +284,18 @@ impl Judge {
         }
     }
 
-    fn sysreg(&mut self, pe: PeIndex, register: SysReg, value: u64) {
+    fn sysreg(&mut self, tick: Tick, pe: PeIndex, register: SysReg, value: u64) {
         let Pe { level, resident, .. } = self.pe(pe);
         let (level, Some((vm, vpe))) = (*level, *resident) else { return };
         let Some(vm) = self.vms.get_mut(&vm) else { return };
         let vpe = vm.vpes.entry(vpe).or_default();
         match (level, register) {
             (Level::Guest, SysReg::ICC_CR0_EL1) => vpe.enabled = ICC_CR0_EL1::new_with_raw_value(value).en(),
-            (Level::Guest, SysReg::ICC_APR_EL1) => vpe.active = Some(APR::new_with_raw_value(value).p()),
+            (Level::Guest, SysReg::ICC_APR_EL1) => {
+                vpe.active = Some(APR::new_with_raw_value(value).p());
+                // Only a guest that begins does so.
+                vpe.begun = Some(tick);
+            }
             (Level::Guest, SysReg::ICC_PCR_EL1) => vpe.mask = Some(PCR::new_with_raw_value(value).priority()),
             (Level::Host, SysReg::ICH_CONTEXTR_EL2) => {
                 let context = ICH_CONTEXTR_EL2::new_with_raw_value(value);
@@ -418,7 +471,7 @@ impl Judge {
         } else {
             None
         };
-        interrupt.take();
+        interrupt.take(tick, vpe);
         guest.active =
             Some(guest.active().activate(
                 interrupt.priority.flying.last().map_or(interrupt.priority.settled, |(_, priority)| *priority),
@@ -461,33 +514,39 @@ impl Judge {
         #[cfg(test)]
         self.heard.push(Heard::Quiet(tick));
         let resident: Vec<(VmId, VpeId)> = self.pes.values().filter_map(|pe| pe.resident).collect();
-        let mut lost = Vec::new();
+        let mut left = Vec::new();
         let mut vms: Vec<_> = self.vms.iter_mut().collect();
         vms.sort_by_key(|(id, _)| **id);
         for (vm, state) in vms {
             for (id, interrupt) in &mut state.interrupts {
                 interrupt.settle(|_| true);
-                let vpe = interrupt.target.settled;
-                let due = interrupt.pend == Pend::Yes && interrupt.enabled.settled && !interrupt.active.settled;
-                let lets = state.vpes.get(&vpe).is_some_and(|guest| guest.lets(interrupt.priority.settled));
-                if due && lets {
-                    lost.push((*vm, vpe, *id, resident.contains(&(*vm, vpe))));
+                if let Some(why) = Left::of(interrupt, &state.vpes) {
+                    left.push((*vm, interrupt.target.settled, *id, why));
                 }
             }
         }
         for pe in self.pes.values_mut() {
             pe.touched.clear();
         }
-        for (vm, vpe, id, resident) in lost {
+        for (vm, vpe, id, why) in left {
             self.counts.undelivered += 1;
-            match resident {
-                true => self.find(tick, "HPPI-1", || {
-                    format!("{id} of {vm} is pending, and {vpe}, which runs, has not taken it")
-                }),
-                false => {
-                    self.find(tick, "DB-3", || format!("{id} of {vm} is pending, and {vpe} sleeps: a wake-up was lost"))
+            let (rule, because) = match why {
+                Left::NotTaken if resident.contains(&(vm, vpe)) => {
+                    ("HPPI-1", format!("{vpe}, which runs, has not taken it"))
                 }
-            }
+                Left::NotTaken => ("DB-3", format!("{vpe} sleeps: a wake-up was lost")),
+                Left::NeverDeactivated { by, begun: false } => (
+                    "ISM-7",
+                    format!("active: {by} took it and never deactivated it, so that no VPE can take it again"),
+                ),
+                Left::NeverDeactivated { by, begun: true } => {
+                    let what = "has begun anew since without deactivating it, so that no VPE can take it again";
+                    ("ISM-7", format!("active: {by} took it, and {what}"))
+                }
+                Left::NoTarget => ("RTE-4", format!("routed to {vpe}, which the VM does not have")),
+                Left::NeverDropped => ("PRI-4", format!("held back by a priority that {vpe} never dropped")),
+            };
+            self.find(tick, rule, || format!("{id} of {vm} is pending, and {because}"));
         }
     }
 }

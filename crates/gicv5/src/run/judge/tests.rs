@@ -120,6 +120,63 @@ fn an_event_that_is_never_taken_is_lost() {
 }
 
 #[test]
+fn an_event_of_an_interrupt_that_no_handler_will_deactivate_is_reported() {
+    // ISM-7.
+    let gsb = || insn(GicInsn::GSB_SYS, 0);
+    let drop = || insn(GicInsn::GIC_CDEOI, 0);
+    let set = || pend(vm(3), lpi(1), true);
+    let taken = || [set(), gsb(), takes(lpi(1)), drop()];
+    assert!(then(taken()).is_empty(), "no event is lost yet");
+    assert_eq!(then(taken().into_iter().chain([set()])), ["ISM-7"]);
+    let withdrawn = [set(), pend(vm(3), lpi(1), false)];
+    assert!(then(taken().into_iter().chain(withdrawn)).is_empty());
+    let late = [set()].into_iter().chain(handled(lpi(1)).into_iter().skip(1)).chain([gsb(), takes(lpi(1)), drop()]);
+    assert!(then(taken().into_iter().chain(late)).is_empty(), "the handler was slow");
+}
+
+#[test]
+fn a_guest_that_begins_anew_without_deactivating_is_named() {
+    let anew = || Event::SysRegWrite { pe: PE, register: SysReg::ICC_APR_EL1, value: 0 };
+    let taken = [pend(vm(3), lpi(1), true), insn(GicInsn::GSB_SYS, 0), takes(lpi(1)), insn(GicInsn::GIC_CDEOI, 0)];
+    for (anew, says) in [(vec![anew()], "VPE 0 took it, and has begun anew since"), (vec![], "never deactivated it")] {
+        let mut judge = Judge::default();
+        let story = booted().into_iter().chain(taken.clone()).chain(anew).chain([pend(vm(3), lpi(1), true)]);
+        for (tick, event) in story.enumerate() {
+            judge.event(Tick(tick as u64), &event);
+        }
+        judge.quiet(Tick::NEVER);
+        let what = &judge.findings().0[0].what;
+        assert!(what.starts_with("LPI 1 of VM 3 is pending, and active") && what.contains(says), "{what}");
+        assert_eq!(judge.counts().undelivered, 1);
+    }
+}
+
+#[test]
+fn an_event_for_a_vpe_that_the_vm_does_not_have_is_reported() {
+    // RTE-4.
+    let route = |to| insn(GicInsn::GIC_CDAFF, AffinityOperand::naming(lpi(1)).with_iaffid(Iaffid::new(to)).raw_value());
+    let made = |id| Event::CommandDone {
+        irs: IrsIndex(0),
+        register: IrsReg::IRS_VMAP_VPER,
+        value: IRS_VMAP_VPER::ZERO.with_m(true).with_vm_id(vm(3)).with_vpe_id(vpe(id)).raw_value(),
+        outcome: Outcome::Done,
+    };
+    let story = || [route(1), insn(GicInsn::GSB_SYS, 0), pend(vm(3), lpi(1), true)];
+    assert_eq!(then(story()), ["RTE-4"]);
+    assert!(then([made(1)].into_iter().chain(story())).is_empty(), "a VPE that has not enabled its CPU interface yet");
+    assert!(then(story().into_iter().chain([route(0), insn(GicInsn::GSB_SYS, 0), takes(lpi(1))])).is_empty());
+}
+
+#[test]
+fn an_event_behind_a_priority_that_is_never_dropped_is_reported() {
+    // PRI-4.
+    let deactivate = || insn(GicInsn::GIC_CDDI, DeactivateOperand::naming(lpi(1).into()).raw_value());
+    let gsb = || insn(GicInsn::GSB_SYS, 0);
+    let story = [pend(vm(3), lpi(1), true), gsb(), takes(lpi(1)), deactivate(), gsb(), pend(vm(3), lpi(1), true)];
+    assert_eq!(then(story), ["PRI-4"]);
+}
+
+#[test]
 fn an_interrupt_of_another_vm_is_nobodys_business() {
     let events = [valid(vm(4), MapAction::MakeValid), pend(vm(4), lpi(1), true), takes(lpi(1))];
     assert_eq!(then(events), ["ISM-12"]);
