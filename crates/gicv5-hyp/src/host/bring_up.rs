@@ -228,7 +228,6 @@ impl<H: Hypervisor> Host<H> {
         drop(port);
         let table = VmTable::allocate(&self.machine.domain, self.table.geometry)?;
         self.draft_table(change, table).map_err(lost)?;
-        change.leads_to(Phase::Partial).map_err(lost)?;
         let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
         change.goes_on().map_err(lost)?;
         self.table.make_valid(&self.machine, &mut port).await?;
@@ -301,12 +300,20 @@ impl<H: Hypervisor> Host<H> {
         Ok(settled.map_err(|unsettled| unsettled.first))
     }
 
-    /// Whether VMs without a handle can be torn down, hardware apart.
+    /// Whether VMs without a handle can be torn down, hardware apart (LIFE-22). One of which another caller is just doing a step
+    /// cannot be looked at.
     pub(crate) fn all_can_go(&self) -> Result<(), TearDownCause> {
         let mut last = None;
-        while let Some(key) = self.books.with(|books| books.parked.next(last, |_| true)) {
+        let next = |last| {
+            self.books.with(|books| match books.settling.vms() {
+                0 => Ok(books.parked.next(last, |_| true)),
+                _ => Err(TearDownCause::OthersRun),
+            })
+        };
+        while let Some(key) = next(last)? {
             last = Some(key);
-            if let Some(Some(cause)) = WithoutHandle(key).with(self, |record| self.cannot_go(record)) {
+            let cause = WithoutHandle(key).with(self, |record| self.cannot_go(record));
+            if let Some(cause) = cause.ok_or(TearDownCause::OthersRun)? {
                 return Err(cause);
             }
         }
@@ -321,6 +328,11 @@ impl<H: Hypervisor> Host<H> {
     }
 
     /// The VM table, if no IRS has it any more.
+    ///
+    /// # Errors
+    ///
+    /// [`TearDownCause::OthersRun`] if another has taken over, or if the one that this has taken over from had the port already and
+    /// has given the table to an IRS.
     pub(crate) fn take_table(
         &self,
         change: &Change<'_, H>,
@@ -328,17 +340,21 @@ impl<H: Hypervisor> Host<H> {
     ) -> Result<Option<VmTable<BlockOf<H>>>, TearDownCause> {
         let taken = change.with(|_| {
             self.table.part.with(|part| match proof {
-                Some(proof) => part.end(proof),
-                None => part.take_draft(),
+                Some(proof) => Some(part.end(proof)),
+                None if part.is_lent() => None,
+                None => Some(part.take_draft()),
             })
         });
-        taken.ok_or(TearDownCause::OthersRun)
+        taken.flatten().ok_or(TearDownCause::OthersRun)
     }
 
-    /// A VM table that an IRS may be given.
+    /// A VM table that an IRS may be given. If the change ends now, the host is partly up.
     pub(crate) fn draft_table(&self, change: &Change<'_, H>, table: VmTable<BlockOf<H>>) -> Result<(), TearDownCause> {
         let mut table = Some(table);
-        change.with(|_| self.table.part.with(|part| *part = table.take().map_or(Part::Absent, Part::Draft)));
+        change.with(|books| {
+            books.changing.then = Phase::Partial;
+            self.table.part.with(|part| *part = table.take().map_or(Part::Absent, Part::Draft));
+        });
         match table {
             None => Ok(()),
             Some(table) => {
