@@ -63,7 +63,7 @@ impl Ppis {
     }
 
     /// The most urgent of these PPIs that are enabled and not active; of equals the one with the lowest number.
-    #[inline]
+    #[inline(always)]
     fn best(&self, pending: &Bits) -> Option<(Ppi, Priority)> {
         let candidates =
             [pending[0] & self.enabled[0] & !self.active[0], pending[1] & self.enabled[1] & !self.active[1]];
@@ -71,6 +71,7 @@ impl Ppis {
         if candidates == [0; 2] { None } else { self.most_urgent_of(&candidates) }
     }
 
+    #[cold]
     fn most_urgent_of(&self, candidates: &Bits) -> Option<(Ppi, Priority)> {
         let mut best: Option<(Ppi, Priority)> = None;
         for of in PpiBank::ALL {

@@ -134,12 +134,19 @@ impl MachineState {
         if let (Ok(id), Some(space)) = (IrsIntId::try_from(id), on.space()) {
             // Active is set and an edge cleared in one step (INS-3). The interrupt was a candidate a moment ago, so it can be
             // reached.
-            self.change_in(index, space, id, |entry| match entry.hm() {
-                HandlingMode::Edge => entry.with_active(true).with_pending(false),
-                HandlingMode::Level => entry.with_active(true),
+            let mut changed = false;
+            self.change_in(index, space, id, |entry| {
+                let after = match entry.hm() {
+                    HandlingMode::Edge => entry.with_active(true).with_pending(false),
+                    HandlingMode::Level => entry.with_active(true),
+                };
+                changed = after != entry;
+                after
             });
             match on {
                 Acted::Virtual(Some((vm, vpe))) => self.forward(vm, vpe),
+                // The change has offered the next one.
+                _ if changed => {}
                 _ => {
                     if let Some(iaffid) = self.pes.get(index).map(|state| state.cpu.config().iaffid) {
                         self.offer(iaffid);

@@ -59,11 +59,15 @@ impl MachineState {
     }
 
     /// Tells what has changed about an interrupt.
-    pub(super) fn tell(&mut self, space: Space, id: IrsIntId, Change { before, after, .. }: Change) {
+    #[inline]
+    pub(super) fn tell(&mut self, space: Space, id: IrsIntId, change: Change) {
         // This is on the path of every event, and mostly nobody observes.
-        if !self.report.log.is_observed() {
-            return;
+        if self.report.log.is_observed() {
+            self.describe(space, id, change);
         }
+    }
+
+    fn describe(&mut self, space: Space, id: IrsIntId, Change { before, after, .. }: Change) {
         let mut tell = |change: Option<Changed>| {
             if let Some(change) = change {
                 let interrupt = IntId::from(id);

@@ -64,11 +64,11 @@ unsafe impl TableMemory for Machine {
     }
 
     fn coherency(&self, irs: IrsIndex) -> Coherency {
-        self.state().memory.coherency(irs)
+        self.kept().state.memory.coherency(irs)
     }
 
     fn cache_line(&self) -> u64 {
-        self.state().memory.config().cache_line
+        self.kept().state.memory.config().cache_line
     }
 
     fn clean_invalidate(&self, block: &ModelBlock, bytes: Range<u64>) {

@@ -118,7 +118,7 @@ impl Claims {
             Claims::Each(each) => each,
         };
         let codes = each.codes.get_mut(granules).unwrap_or_default();
-        each.used -= codes.iter().filter(|code| !code.is_free()).count();
+        each.used -= codes.iter().map(|code| u32::from(!code.is_free())).sum::<u32>() as usize;
         codes.fill(code);
         each.used += if code.is_free() { 0 } else { codes.len() };
         if each.used != 0 {
