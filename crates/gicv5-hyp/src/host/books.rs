@@ -34,11 +34,13 @@ pub(crate) struct Changing {
     pub(crate) then: Phase,
     /// When it has had its time, if it does not get on.
     pub(crate) until: Duration,
+    /// An earlier one ended because it did not get on: whoever does it may be on its way, with the port of the VM table.
+    pub(crate) late: bool,
 }
 
 impl Changing {
     /// The first change has another number.
-    pub(crate) const NONE: Changing = Changing { number: 0, then: Phase::Down, until: Duration::ZERO };
+    pub(crate) const NONE: Changing = Changing { number: 0, then: Phase::Down, until: Duration::ZERO, late: false };
 }
 
 /// What one lock protects: the accounting of VM IDs and of VMs without a handle.
@@ -67,6 +69,7 @@ impl<H: Hypervisor> Books<H> {
     pub(crate) fn end_forgotten_change(&mut self, now: Duration) {
         if self.phase == Phase::Changing && now >= self.changing.until {
             self.phase = self.changing.then;
+            self.changing.late = true;
         }
     }
 }

@@ -6,6 +6,7 @@ use core::fmt;
 use gicv5_arch::irs::{IRS_CR0, IRS_VMT_BASER};
 use gicv5_hal::{IrsExt, IrsIndex, Lock};
 
+use crate::Hypervisor;
 use crate::config::LiveTable;
 use crate::host::books::Phase;
 use crate::host::change::Change;
@@ -13,12 +14,10 @@ use crate::host::holdings::Holdings;
 use crate::host::host::Host;
 use crate::host::quarantine::WithoutHandle;
 use crate::tables::vm_table::VmTable;
-use crate::vm::make_invalid::TableWithdrawn;
 use crate::vm::record::Record;
 use crate::vm::tear_down::{Held, TearDownCause};
-use crate::{BlockOf, Hypervisor};
 use gicv5_irs::command::{Command, CommandError, Fault};
-use gicv5_irs::command_port::PortKind;
+use gicv5_irs::command_port::{Port, PortKind};
 use gicv5_irs::drive::fused;
 use gicv5_irs::lease::{Part, Structure, TableError};
 
@@ -225,11 +224,9 @@ impl<H: Hypervisor> Host<H> {
                 self.table.withdraw(&self.machine, &mut port).await?;
             }
         }
-        drop(port);
+        change.leads_to(Phase::Partial).map_err(lost)?;
         let table = VmTable::allocate(&self.machine.domain, self.table.geometry)?;
-        self.draft_table(change, table).map_err(lost)?;
-        let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
-        change.goes_on().map_err(lost)?;
+        self.table.part.with(|part| *part = Part::Draft(table));
         self.table.make_valid(&self.machine, &mut port).await?;
         change.leads_to(Phase::Up).map_err(lost)
     }
@@ -288,14 +285,14 @@ impl<H: Hypervisor> Host<H> {
         those: impl Fn(&Record<H>) -> bool,
     ) -> Result<Result<(), TearDownCause>, TearDownCause> {
         self.all_can_go()?;
-        let proof = match self.table.part.with(|part| part.is_lent()) {
-            true => Some(self.withdraw(change).await?),
-            false => None,
-        };
-        let settled = self.settle(those, || change.goes_on()).await;
-        if let Some(table) = self.take_table(change, proof.as_ref())? {
-            table.free(self.machine.domain.memory());
+        let has_table = self.table.part.with(|part| part.content().is_some());
+        if has_table || change.with(|books| books.changing.late).unwrap_or(true) {
+            let _port = self.withdraw(change).await?;
+            if let Some(table) = self.table.part.with(Part::take_draft) {
+                table.free(self.machine.domain.memory());
+            }
         }
+        let settled = self.settle(those, || change.goes_on()).await;
         change.leads_to_rest()?;
         Ok(settled.map_err(|unsettled| unsettled.first))
     }
@@ -320,47 +317,27 @@ impl<H: Hypervisor> Host<H> {
         Ok(())
     }
 
-    pub(crate) async fn withdraw(&self, change: &Change<'_, H>) -> Result<TableWithdrawn, TearDownCause> {
-        let mut port = self.machine.port(PortKind::Vmt, Command::WithdrawTable).await?;
-        // Up to here nothing was written, and everything is as it was.
-        change.leads_to(Phase::Partial)?;
-        Ok(self.table.withdraw(&self.machine, &mut port).await?)
-    }
-
-    /// The VM table, if no IRS has it any more.
-    ///
-    /// # Errors
-    ///
-    /// [`TearDownCause::OthersRun`] if another has taken over, or if the one that this has taken over from had the port already and
-    /// has given the table to an IRS.
-    pub(crate) fn take_table(
+    /// Takes the port of the VM table, with which whoever changes the host is alone at it.
+    pub(crate) async fn table_port(
         &self,
         change: &Change<'_, H>,
-        proof: Option<&TableWithdrawn>,
-    ) -> Result<Option<VmTable<BlockOf<H>>>, TearDownCause> {
-        let taken = change.with(|_| {
-            self.table.part.with(|part| match proof {
-                Some(proof) => Some(part.end(proof)),
-                None if part.is_lent() => None,
-                None => Some(part.take_draft()),
-            })
-        });
-        taken.flatten().ok_or(TearDownCause::OthersRun)
+        command: Command,
+    ) -> Result<Port<'_, H>, TearDownCause> {
+        let port = self.machine.port(PortKind::Vmt, command).await?;
+        // Who had it before and came too late has left it.
+        change.with(|books| books.changing.late = false).ok_or(TearDownCause::OthersRun)?;
+        Ok(port)
     }
 
-    /// A VM table that an IRS may be given. If the change ends now, the host is partly up.
-    pub(crate) fn draft_table(&self, change: &Change<'_, H>, table: VmTable<BlockOf<H>>) -> Result<(), TearDownCause> {
-        let mut table = Some(table);
-        change.with(|books| {
-            books.changing.then = Phase::Partial;
-            self.table.part.with(|part| *part = table.take().map_or(Part::Absent, Part::Draft));
-        });
-        match table {
-            None => Ok(()),
-            Some(table) => {
-                table.free(self.machine.domain.memory());
-                Err(TearDownCause::OthersRun)
-            }
+    /// Withdraws the VM table, if an IRS has heard of it. Returns the port, with which the table may be freed or given to the IRSs
+    /// again.
+    pub(crate) async fn withdraw(&self, change: &Change<'_, H>) -> Result<Port<'_, H>, TearDownCause> {
+        let mut port = self.table_port(change, Command::WithdrawTable).await?;
+        // Up to here nothing was written, and everything is as it was.
+        if self.table.part.with(|part| part.is_lent()) {
+            change.leads_to(Phase::Partial)?;
+            self.table.withdraw(&self.machine, &mut port).await?;
         }
+        Ok(port)
     }
 }

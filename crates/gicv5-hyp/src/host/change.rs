@@ -36,7 +36,8 @@ impl<H: Hypervisor> Host<H> {
             books.end_forgotten_change(now);
             check(books)?;
             let number = books.changing.number.wrapping_add(1);
-            books.changing = Changing { number, then: books.phase, until: self.has_time_until(now) };
+            let Changing { late, .. } = books.changing;
+            books.changing = Changing { number, then: books.phase, until: self.has_time_until(now), late };
             books.phase = Phase::Changing;
             Ok(Change { host: self, number })
         })

@@ -10,9 +10,9 @@ use crate::ids::VmKey;
 use crate::vm::record::{Parked, Record};
 use crate::vm::tear_down::{Held, TearDownCause};
 use gicv5_irs::command::{Command, CommandError, CommandErrorKind, Fault};
-use gicv5_irs::command_port::PortKind;
 use gicv5_irs::drive::fused;
 use gicv5_irs::heap::Boxed;
+use gicv5_irs::lease::Part;
 
 /// Some VMs without a handle could not be torn down yet.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -223,14 +223,14 @@ impl<H: Hypervisor> Host<H> {
 
     async fn make_table_anew_as(&self, change: &Change<'_, H>) -> Result<(), TearDownCause> {
         self.all_can_go()?;
-        let proof = self.withdraw(change).await?;
-        let settled = self.settle(|_| true, || change.goes_on()).await;
-        if let Some(mut table) = self.take_table(change, Some(&proof))? {
+        let port = self.withdraw(change).await?;
+        if let Some(mut table) = self.table.part.with(Part::take_draft) {
             table.clear(self.machine.domain.memory(), self.machine.domain.publish_for);
-            self.draft_table(change, table)?;
+            self.table.part.with(|part| *part = Part::Draft(table));
         }
-        let mut port = self.machine.port(PortKind::Vmt, Command::MakeTableValid).await?;
-        change.goes_on()?;
+        drop(port);
+        let settled = self.settle(|_| true, || change.goes_on()).await;
+        let mut port = self.table_port(change, Command::MakeTableValid).await?;
         self.table.make_valid(&self.machine, &mut port).await?;
         change.leads_to(Phase::Up)?;
         settled.map_err(|unsettled| unsettled.first)

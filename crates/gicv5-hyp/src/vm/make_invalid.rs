@@ -17,6 +17,7 @@ use gicv5_arch::IrsIntType;
 use gicv5_arch::entry::L2_VMTE;
 use gicv5_arch::irs::{IRS_VMAP_VISTR, IRS_VMAP_VMR, IRS_VMT_BASER, IrsReg};
 use gicv5_arch::values::MapAction;
+use gicv5_hal::Lock;
 
 use crate::Hypervisor;
 use crate::ids::VmKey;
@@ -27,7 +28,7 @@ use crate::tables::vpe_table::Tables;
 use gicv5_irs::command::{Command, CommandError, Place};
 use gicv5_irs::command_port::Port;
 use gicv5_irs::heap::Boxed;
-use gicv5_irs::lease::Proof;
+use gicv5_irs::lease::{Part, Proof};
 
 /// Proof that a VM is invalid: no IRS touches anything of it (VM-6).
 pub(crate) struct VmInvalid(VmKey);
@@ -55,7 +56,7 @@ impl<B> Proof<Boxed<Ist<B>>> for IstInvalid<'_> {
 }
 
 /// Proof that the VM table is invalid, and everything behind it (VMT-6, VMT-7).
-pub(crate) struct TableWithdrawn(());
+struct TableWithdrawn;
 
 impl<B> Proof<VmTable<B>> for TableWithdrawn {
     fn covers(&self, _: &VmTable<B>) -> bool {
@@ -105,14 +106,12 @@ impl<H: Hypervisor> SharedVmTable<H> {
 
     /// Makes the VM table invalid, with everything behind it (VMT-6), in every IRS that may have been given it.
     ///
+    /// The table is software's then, and yet a draft: to be freed, or given to the IRSs once more.
+    ///
     /// The write is harmless where it is not valid, and not left out there: what a register reads is no better proof than
     /// what the IRS says when it has finished. No VM may become valid meanwhile; the caller has seen to it that none is
     /// being initialised.
-    pub(crate) async fn withdraw(
-        &self,
-        machine: &Machine<H>,
-        port: &mut Port<'_, H>,
-    ) -> Result<TableWithdrawn, CommandError> {
+    pub(crate) async fn withdraw(&self, machine: &Machine<H>, port: &mut Port<'_, H>) -> Result<(), CommandError> {
         let command = Command::WithdrawTable;
         for irs in machine.irss() {
             port.turn_to(irs, command).await?;
@@ -124,7 +123,12 @@ impl<H: Hypervisor> SharedVmTable<H> {
         }
         // VMs of this generation and later may become valid again.
         self.withdrawn_before.store(self.next_generation(), Ordering::Release);
-        Ok(TableWithdrawn(()))
+        self.part.with(|part| {
+            if let Some(table) = part.end(&TableWithdrawn) {
+                *part = Part::Draft(table);
+            }
+        });
+        Ok(())
     }
 
     /// Proof that a VM is invalid, if the table has been withdrawn since the VM was named.
