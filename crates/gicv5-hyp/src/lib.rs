@@ -263,7 +263,7 @@ pub use hypervisor::{Hypervisor, WithLpis};
 pub use ids::VcpuIndex;
 pub use probe::ProbeError;
 pub use vcpu::error::{InjectError, PpiError, RunError};
-pub use vcpu::pe::{EvictError, reset_pe};
+pub use vcpu::pe::{EvictError, PeIsGoneError, reset_pe};
 pub use vcpu::ppi::PpiMask;
 pub use vcpu::reset::{ResetCause, ResetError};
 pub use vcpu::run::{Idle, Injecting, Pending};

@@ -11,7 +11,8 @@ use std::thread;
 
 use common::board::{self, Access, Board, Watch};
 use common::{SHAPES, SPEC, open_traps};
-use gicv5_hal::{Lock, Locks};
+use gicv5_arch::Iaffid;
+use gicv5_hal::{Lock, Locks, Pe};
 use gicv5_hyp::{Host, Phase, VcpuIndex};
 use gicv5_model::account::Snapshot;
 use gicv5_model::fault::Fault;
@@ -25,6 +26,8 @@ thread_local! {
     static HELD: Cell<u32> = const { Cell::new(0) };
     /// How many points come before the other caller's.
     static LEFT: Cell<u32> = const { Cell::new(0) };
+    /// Whether the other caller has been told to try again, if it has come.
+    static AGAIN: Cell<Option<bool>> = const { Cell::new(None) };
     static OTHER: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
 }
 
@@ -118,6 +121,10 @@ fn at_each_point<T>(
     }
 }
 
+fn iaffid(machine: &Machine) -> Iaffid {
+    Pe::new(&machine.pe(PE0).unwrap()).iaffid()
+}
+
 /// A host with a VM without a handle, one of whose vCPUs is resident.
 fn with_resident_orphan(world: &World) {
     world.host.bring_up().unwrap();
@@ -206,6 +213,27 @@ fn a_host_that_is_down_has_no_table_whoever_goes_on_after_however_long() {
     {
         one_within_the_other(|host| drop(host.bring_up()), other, finish);
     }
+}
+
+/// RES-16.
+#[test]
+fn a_vcpu_whose_pe_is_gone_keeps_no_vm_although_another_caller_looks_at_it() {
+    let times = Cell::new(0);
+    at_each_point(
+        with_resident_orphan,
+        |world| drop(world.host.reap()),
+        |host| AGAIN.set(Some(host.pe_is_gone(iaffid(&host.hypervisor().machine)).is_err())),
+        |world, (), n| {
+            let again = AGAIN.take();
+            times.set(times.get() + u32::from(again == Some(true)));
+            if again != Some(false) {
+                world.host.pe_is_gone(iaffid(&world.machine)).unwrap();
+            }
+            world.here.host.on_pe(PE0, gicv5_hyp::reset_pe).unwrap();
+            assert!(world.host.reap().is_ok(), "at {n}");
+        },
+    );
+    assert!(times.get() > 0, "no other caller was ever in between");
 }
 
 /// LIFE-10.

@@ -174,7 +174,7 @@ fn a_vm_whose_vcpu_is_lost_with_its_pe_is_dead_and_can_be_torn_down() {
         if orphan {
             drop(vm);
             host.reap().unwrap_err();
-            host.pe_is_gone(gone);
+            host.pe_is_gone(gone).unwrap();
             host.reap().unwrap();
         } else {
             let mut woken = 0;

@@ -183,7 +183,7 @@ fn run(
     drop(injecting);
     let _ = (vm.put(pe, vcpu), vm.reset_vcpu(vcpu), vm.move_doorbells(pe, iaffid));
     let _ = (vm.pe_is_gone(iaffid, |_| {}), host.evict(pe), vm.state(), vm.id());
-    host.pe_is_gone(iaffid);
+    let _ = host.pe_is_gone(iaffid);
     let reference = vm.refer().ok()?;
     let _ = (reference.vm(), vm.vmm_ppis()?.and(PpiMask::EMPTY).contains(ppi));
     drop(reference);

@@ -75,6 +75,19 @@ impl EvictError {
     }
 }
 
+/// VMs without a handle are just being torn down, and vCPUs of them may have been on the PE that is gone. To be called again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("VMs without a handle are being torn down, which may have been on the PE that is gone: try again")]
+pub struct PeIsGoneError;
+
+impl PeIsGoneError {
+    /// Whose fault it is.
+    #[must_use]
+    pub const fn fault(&self) -> Fault {
+        Fault::Busy
+    }
+}
+
 impl<H: Hypervisor> Host<H> {
     /// Takes the resident VPE off this PE if no handle can put it: a vCPU of a VM whose handle was dropped, or a VPE of another
     /// host. Its state is lost. Returns the VPE that it has taken off, so that the VM can be [reaped](Self::reap).
@@ -123,8 +136,15 @@ impl<H: Hypervisor> Host<H> {
     /// be reaped. Of VMs that have one, [`Vm::pe_is_gone`] says so.
     ///
     /// Never waits; takes a lock, so not from an interrupt handler.
-    pub fn pe_is_gone(&self, gone: Iaffid) {
-        self.books.with(|books| books.parked.iter().for_each(|record| self.lose_all(record, gone)));
+    ///
+    /// # Errors
+    ///
+    /// [`PeIsGoneError`] if a VM could not be looked at, as another caller is just doing a step of its teardown.
+    pub fn pe_is_gone(&self, gone: Iaffid) -> Result<(), PeIsGoneError> {
+        self.books.with(|books| {
+            books.parked.iter().for_each(|record| self.lose_all(record, gone));
+            if books.settling.vms() == 0 { Ok(()) } else { Err(PeIsGoneError) }
+        })
     }
 
     fn lose_all(&self, record: &Record<H>, gone: Iaffid) {

@@ -181,10 +181,12 @@ impl<H: Hypervisor> Host<H> {
     async fn try_tear_down(&self, held: &mut impl Held<H>) -> Result<(), Stop> {
         let key = held.key();
         let is_valid = |record: &Record<H>| record.tables.is_lent() && self.table.went_with_table(key).is_none();
-        if self.step(held, |record| self.cannot_go(record).map_or(Ok(is_valid(record)), Err))? {
+        let mut valid = self.step(held, |record| self.cannot_go(record).map_or(Ok(is_valid(record)), Err))?;
+        if valid {
             let mut port = self.machine.port(PortKind::Vmt, Command::MakeVmInvalid(key.vm())).await?;
             // Whoever had the port until now may have been here.
-            if self.step(held, |record| self.end_vcpus(record).map(|()| is_valid(record)))? {
+            valid = self.step(held, |record| self.end_vcpus(record).map(|()| is_valid(record)))?;
+            if valid {
                 let invalid = self.table.make_vm_invalid(&self.machine, &mut port, key).await?;
                 self.step(held, |record| {
                     self.take_back(record, &invalid);
@@ -192,23 +194,26 @@ impl<H: Hypervisor> Host<H> {
                 })?;
             }
         }
-        self.step(held, |record| {
-            self.end_vcpus(record)?;
-            if let Some(invalid) = self.table.went_with_table(key) {
-                self.take_back(record, &invalid);
-            }
-            // No IRS has heard of these.
-            if let Some(tables) = record.tables.take_draft() {
-                tables.free(self.machine.domain.memory());
-            }
-            Ok(())
-        })?;
+        if !valid {
+            self.step(held, |record| {
+                self.end_vcpus(record)?;
+                if let Some(invalid) = self.table.went_with_table(key) {
+                    self.take_back(record, &invalid);
+                }
+                // No IRS has heard of these.
+                if let Some(tables) = record.tables.take_draft() {
+                    tables.free(self.machine.domain.memory());
+                }
+                Ok(())
+            })?;
+        }
         let named = self.machine.domain.unknown_of(&self.machine.ports, PortKind::Vpe, key.vm()).await;
         self.step(held, |record| self.release_doorbells(record, named))?;
         held.end(self);
         Ok(())
     }
 
+    #[inline]
     fn step<R>(
         &self,
         held: &mut impl Held<H>,
@@ -301,6 +306,7 @@ impl<H: Hypervisor> Held<H> for Record<H> {
         Record::key(self)
     }
 
+    #[inline]
     fn with<R>(&mut self, _: &Host<H>, step: impl FnOnce(&mut Record<H>) -> R) -> Option<R> {
         Some(step(self))
     }
