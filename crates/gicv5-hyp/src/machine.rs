@@ -1,7 +1,7 @@
 //! What stays the same from the probe to the end, and the way to the IRSs.
 
 use alloc::boxed::Box;
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use gicv5_hal::IrsIndex;
 
@@ -24,6 +24,8 @@ pub(crate) struct Machine<H: Hypervisor> {
     /// The VPE that is selected may be valid and have no doorbell yet, because its settings were not finished: a selection that
     /// has no effect would look as if it had one. The owner of the port of VPEs changes it.
     pub(crate) fresh_vpe_selected: AtomicBool,
+    /// VMs that are valid, or about to be, some of whose VPEs may have no doorbell yet.
+    pub(crate) fresh_vms: AtomicU32,
     pub(crate) limits: Limits,
     pub(crate) contiguous_bytes: u64,
     pub(crate) live_table: LiveTable,

@@ -215,6 +215,11 @@ impl<P: Platform> Domain<P> {
         taken_over.ok_or(CommandError { irs, command, place: Place::Register(status.register), value, kind })
     }
 
+    /// Whether nobody has a port and nothing is under way on it ([`Turn::is_free`]).
+    pub fn is_free(&self, ports: &Ports<P::Locks>, kind: PortKind) -> bool {
+        ports.state(kind).turn.is_free()
+    }
+
     /// The command on a port that was given up and is still under way.
     pub fn unknown(&self, ports: &Ports<P::Locks>, kind: PortKind) -> Option<Command> {
         self.unknown_now(ports, kind).map(|unknown| unknown.command)

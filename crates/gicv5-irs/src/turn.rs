@@ -5,7 +5,7 @@
 //! waits for something it has begun. The number of owners that come first is not limited, and they are not served in order
 //! of arrival.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU64, Ordering, fence};
 use core::time::Duration;
 
 use gicv5_hal::Wait;
@@ -95,6 +95,13 @@ impl Turn {
             }
             look_again().await;
         }
+    }
+
+    /// Whether nobody has the turn, and nothing has begun that was not seen to end. What the caller has made known before, an
+    /// owner of the turn sees that looks after a fence of its own, unless it had the turn already: then this is false.
+    pub fn is_free(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.0.load(Ordering::Acquire) & (ACTING | PENDING | 1) == 0
     }
 
     /// Whether something has begun and not been seen to end, whoever has the turn.

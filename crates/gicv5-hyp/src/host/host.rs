@@ -1,7 +1,7 @@
 //! What all VMs share.
 
 use alloc::vec::Vec;
-use core::sync::atomic::AtomicBool;
+use core::sync::atomic::{AtomicBool, AtomicU32};
 
 use gicv5_arch::geometry::VmTableGeometry;
 use gicv5_hal::{CurrentPe, Lock};
@@ -66,6 +66,7 @@ impl<H: Hypervisor> Host<H> {
             others,
             ports: Ports::default(),
             fresh_vpe_selected: AtomicBool::new(false),
+            fresh_vms: AtomicU32::new(0),
             limits,
             contiguous_bytes: config.contiguous_bytes,
             live_table: config.live_table,

@@ -1,6 +1,6 @@
 //! Who gives a VPE its settings.
 
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, fence};
 
 use gicv5_arch::irs::{IRS_VPE_CR0, IRS_VPE_DBR, IRS_VPE_SELR, IRS_VPE_STATUSR, IrsReg};
 use gicv5_arch::{Lpi, Priority, VmId, VpeId};
@@ -38,8 +38,11 @@ impl<H: Hypervisor> Machine<H> {
         let select = |vpe| IRS_VPE_SELR::ZERO.with_s(true).with_vm_id(vm).with_vpe_id(vpe);
         // V says that a VPE is selected, not which (GEN-17). A selection without effect leaves the one before. That VPE has a
         // doorbell, which a fresh one has not; or it is not valid any more, which the next write says (VPE-13). Where neither
-        // tells, nothing is selected first.
-        if self.fresh_vpe_selected.swap(true, Ordering::Relaxed) || before == Settings::Unknown {
+        // tells, nothing is selected first: the VPE before may be fresh too, of this VM or of another that is just being made. One
+        // that is made later waits for the port first.
+        fence(Ordering::SeqCst);
+        let others_are_fresh = self.fresh_vms.load(Ordering::Relaxed) > 1;
+        if self.fresh_vpe_selected.swap(true, Ordering::Relaxed) || others_are_fresh || before == Settings::Unknown {
             let status = port.issue(command, select(NO_VPE)).await?;
             if IRS_VPE_STATUSR::new_with_raw_value(status as u32).v() {
                 return Err(port.no_effect(command, Place::Register(IrsReg::IRS_VPE_STATUSR), status));

@@ -1,10 +1,11 @@
 //! How a VM is initialised.
 
+use core::sync::atomic::Ordering;
+
 use gicv5_arch::geometry::GeometryError;
 use gicv5_arch::{IrsIntType, VmId, VpeId};
 use gicv5_hal::{Lock, LpiError, Wait};
 
-use crate::Hypervisor;
 use crate::doorbell::error::DoorbellError;
 use crate::error::{Fate, fated};
 use crate::host::books::Phase;
@@ -18,7 +19,9 @@ use crate::vm::ist::IstCause;
 use crate::vm::record::{Parked, Record};
 use crate::vm::state::VmState;
 use crate::vm::tear_down::TearDownError;
-use gicv5_irs::command::{CommandError, Fault};
+use crate::{BlockOf, Hypervisor};
+use gicv5_irs::command::{Command, CommandError, Fault};
+use gicv5_irs::command_port::PortKind;
 use gicv5_irs::drive::fused;
 use gicv5_irs::heap::OutOfMemory;
 use gicv5_irs::lease::{Part, TableError};
@@ -234,6 +237,7 @@ impl<H: Hypervisor> Vm<'_, H> {
         };
         match host.build_vm(record, &plan).await {
             Ok(()) => {
+                host.is_fresh_no_more(record);
                 record.life.begin();
                 Ok(())
             }
@@ -309,7 +313,8 @@ impl<H: Hypervisor> Host<H> {
         }
         self.table.make_reachable(&self.machine, vm).await?;
         let vpes = record.vcpus.iter().map(|vcpu| vcpu.vpe);
-        record.tables = Part::Draft(Tables::allocate(&self.machine, record.key(), plan.vpe_table, vpes)?);
+        let tables = Tables::allocate(&self.machine, record.key(), plan.vpe_table, vpes)?;
+        self.begins_fresh(record, tables).await?;
         self.table.make_vm_valid(&self.machine, record).await?;
         for vcpu in &record.vcpus {
             let Some(doorbell) = &vcpu.doorbell else { continue };
@@ -321,5 +326,24 @@ impl<H: Hypervisor> Host<H> {
             self.make_ist(record, IrsIntType::Spi, id_bits).await.map_err(|error| error.cause)?;
         }
         Ok(())
+    }
+    /// The VM is about to be valid with VPEs that have no doorbell. Whoever is selecting a VPE just now does not know that, and is
+    /// waited for (GEN-17).
+    async fn begins_fresh(&self, record: &mut Record<H>, tables: Tables<BlockOf<H>>) -> Result<(), InitCause> {
+        record.tables = Part::Draft(tables);
+        self.machine.fresh_vms.fetch_add(1, Ordering::Relaxed);
+        if !self.machine.domain.is_free(&self.machine.ports, PortKind::Vpe)
+            && let Some(first) = record.vcpus.first()
+        {
+            drop(self.machine.port(PortKind::Vpe, Command::SelectVpe(record.vm(), first.vpe)).await?);
+        }
+        Ok(())
+    }
+
+    /// All its VPEs have their doorbells, or it is invalid and its tables are about to go.
+    pub(crate) fn is_fresh_no_more(&self, record: &Record<H>) {
+        if record.state() == VmState::Initialising && record.tables.content().is_some() {
+            self.machine.fresh_vms.fetch_sub(1, Ordering::Release);
+        }
     }
 }

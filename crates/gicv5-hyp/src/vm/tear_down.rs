@@ -189,6 +189,7 @@ impl<H: Hypervisor> Host<H> {
             if valid {
                 let invalid = self.table.make_vm_invalid(&self.machine, &mut port, key).await?;
                 self.step(held, |record| {
+                    self.is_fresh_no_more(record);
                     self.take_back(record, &invalid);
                     Ok(())
                 })?;
@@ -197,6 +198,7 @@ impl<H: Hypervisor> Host<H> {
         if !valid {
             self.step(held, |record| {
                 self.end_vcpus(record)?;
+                self.is_fresh_no_more(record);
                 if let Some(invalid) = self.table.went_with_table(key) {
                     self.take_back(record, &invalid);
                 }
