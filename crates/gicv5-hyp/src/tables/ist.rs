@@ -10,15 +10,14 @@ use gicv5_arch::IrsIntType;
 use gicv5_arch::geometry::IstGeometry;
 use gicv5_hal::{Block, TableMemory};
 
-use crate::ids::VmKey;
+use crate::ids::IstKey;
 use gicv5_irs::heap::Boxed;
 use gicv5_irs::lease::{Part, Structure};
 use gicv5_irs::levels::Levels;
 
 /// An IST.
 pub(crate) struct Ist<B> {
-    pub(crate) key: VmKey,
-    pub(crate) int_type: IrsIntType,
+    pub(crate) key: IstKey,
     /// Every interrupt in it is disabled, inactive and idle at first, which is what zero means (IST-24).
     pub(crate) levels: Levels<B, IstGeometry>,
 }

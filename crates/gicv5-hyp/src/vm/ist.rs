@@ -6,7 +6,7 @@ use gicv5_hal::{Block, Lock};
 
 use crate::error::{Fate, fated};
 use crate::host::host::Host;
-use crate::ids::VmKey;
+use crate::ids::{IstKey, VmKey};
 use crate::tables::ist::Ist;
 use crate::vm::handle::Vm;
 use crate::vm::record::Record;
@@ -204,10 +204,12 @@ impl<H: Hypervisor> Host<H> {
         };
         let geometry = limits.ist.choose(int_type, id_bits, self.machine.contiguous_bytes)?;
         let levels = Levels::allocate_whole(&self.machine.domain, geometry)?;
-        Boxed::new(&self.machine.domain.heap(), Ist { key, int_type, levels }).map_err(|(error, ist)| {
-            ist.free(self.machine.domain.memory());
-            TableError::from(error).into()
-        })
+        Boxed::new(&self.machine.domain.heap(), Ist { key: IstKey::new(key, int_type), levels }).map_err(
+            |(error, ist)| {
+                ist.free(self.machine.domain.memory());
+                TableError::from(error).into()
+            },
+        )
     }
 
     /// Takes an IST from a valid VM. If the IRS does not confirm, the IST stays lent until the VM is invalid (IST-8).

@@ -20,7 +20,7 @@ use gicv5_arch::values::MapAction;
 use gicv5_hal::Lock;
 
 use crate::Hypervisor;
-use crate::ids::VmKey;
+use crate::ids::{IstKey, VmKey};
 use crate::machine::Machine;
 use crate::tables::ist::Ist;
 use crate::tables::vm_table::{SharedVmTable, VmTable};
@@ -41,17 +41,17 @@ impl<B> Proof<Tables<B>> for VmInvalid {
 
 impl<B> Proof<Boxed<Ist<B>>> for VmInvalid {
     fn covers(&self, ist: &Boxed<Ist<B>>) -> bool {
-        ist.key == self.0
+        ist.key.vm() == self.0
     }
 }
 
 /// Proof that an IST of a VM is invalid (IST-7). It holds as long as the port is not given back: then the VM may get
 /// another IST, which it would cover as well.
-pub(crate) struct IstInvalid<'p>(VmKey, IrsIntType, PhantomData<&'p ()>);
+pub(crate) struct IstInvalid<'p>(IstKey, PhantomData<&'p ()>);
 
 impl<B> Proof<Boxed<Ist<B>>> for IstInvalid<'_> {
     fn covers(&self, ist: &Boxed<Ist<B>>) -> bool {
-        (ist.key, ist.int_type) == (self.0, self.1)
+        ist.key == self.0
     }
 }
 
@@ -101,7 +101,7 @@ impl<H: Hypervisor> SharedVmTable<H> {
         let at = L2_VMTE::ist_word(int_type);
         self.clear(machine, key.vm(), at..at + 1)
             .map_err(|(entry, found)| port.no_effect(command, Place::Entry(entry), found))?;
-        Ok(IstInvalid(key, int_type, PhantomData))
+        Ok(IstInvalid(IstKey::new(key, int_type), PhantomData))
     }
 
     /// Makes the VM table invalid, with everything behind it (VMT-6), in every IRS that may have been given it.
