@@ -134,10 +134,10 @@ impl Heap {
     /// Makes a block of part of the free range that starts at `start`.
     fn cut(&mut self, start: u64, offset: u64, record: BlockRecord) -> Option<BlockId> {
         let size = rounded(record.layout.size())?;
-        let length = self.free.remove(&start)?;
-        if offset > start {
-            self.free.insert(start, offset - start);
-        }
+        let length = match offset > start {
+            true => std::mem::replace(self.free.get_mut(&start)?, offset - start),
+            false => self.free.remove(&start)?,
+        };
         if offset + size < start + length {
             self.free.insert(offset + size, start + length - offset - size);
         }
@@ -162,8 +162,11 @@ impl Heap {
 
     /// Puts a block back. `None` if there is no such block.
     pub(super) fn free(&mut self, offset: u64, id: BlockId) -> Option<BlockRecord> {
-        let record = *self.live.get(&offset).filter(|record| record.id == id)?;
-        self.live.remove(&offset);
+        let record = self.live.remove(&offset)?;
+        if record.id != id {
+            self.live.insert(offset, record);
+            return None;
+        }
         let mut start = offset;
         let mut end = offset + rounded(record.layout.size())?;
         if let Some((&before, &length)) = self.free.range(..start).next_back()
@@ -181,6 +184,10 @@ impl Heap {
 
     /// The live block that this byte is in.
     pub(super) fn block_at(&self, offset: u64) -> Option<(u64, &BlockRecord)> {
+        // Mostly it is the first.
+        if let Some(record) = self.live.get(&offset) {
+            return Some((offset, record));
+        }
         let (&start, record) = self.live.range(..=offset).next_back()?;
         (offset - start < record.layout.size()).then_some((start, record))
     }

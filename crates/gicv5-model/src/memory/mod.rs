@@ -191,12 +191,18 @@ struct Part {
 }
 
 /// Cuts a range of bytes of RAM into its pages.
+#[inline]
 fn parts(bytes: Range<u64>) -> impl Iterator<Item = Part> {
-    let pages = if bytes.is_empty() { 0..0 } else { bytes.start / PAGE..(bytes.end - 1) / PAGE + 1 };
-    pages.map(move |page| {
-        let first = bytes.start.max(page * PAGE) - page * PAGE;
-        let last = bytes.end.min(page * PAGE + PAGE) - page * PAGE;
-        Part { page, granules: first as usize / 8..(last as usize).div_ceil(8) }
+    let Range { mut start, end } = bytes;
+    core::iter::from_fn(move || {
+        if start >= end {
+            return None;
+        }
+        let page = start / PAGE;
+        let last = end.min((page + 1) * PAGE);
+        let granules = (start % PAGE) as usize / 8..((last - page * PAGE) as usize).div_ceil(8);
+        start = last;
+        Some(Part { page, granules })
     })
 }
 
