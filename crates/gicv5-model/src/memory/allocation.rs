@@ -5,10 +5,11 @@ use core::ops::Range;
 use gicv5_arch::PhysAddr;
 use gicv5_hal::{AllocError, Block, BlockLayout};
 
+use super::Memory;
 use super::heap::{Accounts, BlockRecord, HoldError, ModelBlock};
 use super::names::Holder;
+use super::pages::{Part, parts};
 use super::units::GRANULES;
-use super::{Memory, Part, parts};
 use crate::words::event::{Event, Width};
 use crate::words::ids::BlockId;
 use crate::words::owner::Owner;

@@ -4,8 +4,9 @@ use gicv5_arch::PhysAddr;
 use gicv5_hal::IrsIndex;
 
 use super::page::Cached;
+use super::pages::Part;
 use super::units::{GRANULES, Halves, Lines, PAGE};
-use super::{Between, BusError, Memory, Part, make_page, parts};
+use super::{Between, BusError, Memory};
 use crate::words::config::Eagerness;
 
 impl Memory {
@@ -37,9 +38,9 @@ impl Memory {
     ) -> Option<(PhysAddr, u64, u64)> {
         let bytes = self.range(address, size)?;
         let (first, snoops) = (bytes.start / 8, self.snoops(irs));
-        parts(bytes).find_map(|Part { page, mut granules }| {
+        self.pages.unlike(bytes).find_map(|(Part { page, mut granules }, contents)| {
             // Memory in which nothing was stored is zero.
-            let contents = self.page(page).filter(|page| !page.is_zero(granules.clone()))?;
+            let contents = contents.filter(|page| !page.is_zero(granules.clone()))?;
             granules.find_map(|granule| {
                 let word = page * GRANULES as u64 + granule as u64;
                 let mask = masks.get((word - first) as usize % masks.len())?;
@@ -103,7 +104,7 @@ impl Memory {
             // The IRS's word goes to memory whole.
             self.clobbered.remove(&(offset & !7));
         }
-        if let Some(page) = make_page(&mut self.chunks, offset / PAGE) {
+        if let Some(page) = self.pages.make(offset / PAGE) {
             page.set(granule, halves, value);
             if snoops {
                 page.update_cached(granule, halves);
@@ -137,7 +138,7 @@ impl Memory {
             Eagerness::Random => Lines::random(&mut self.rng),
             Eagerness::Strict | Eagerness::Early => Lines::ALL,
         };
-        if let Some(page) = make_page(&mut self.chunks, page) {
+        if let Some(page) = self.pages.make(page) {
             let mut cached = Cached::new();
             cached.present = present;
             for granule in 0..GRANULES {

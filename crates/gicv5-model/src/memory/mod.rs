@@ -66,6 +66,7 @@ mod names;
 mod order;
 mod ownership;
 mod page;
+mod pages;
 mod pe_order;
 mod pe_side;
 mod units;
@@ -86,6 +87,7 @@ use gicv5_random::Rng;
 use heap::Heap;
 use names::Named;
 use page::{Clobbered, Page};
+use pages::Pages;
 use pe_order::{Maintained, PeOrder};
 use units::PAGE;
 
@@ -144,16 +146,12 @@ impl Between {
     }
 }
 
-/// Pages that follow each other in RAM.
-type Chunk = [Page; CHUNK];
-const CHUNK: usize = 512;
-
 /// The memory of a machine. See the [module's documentation](self).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Memory {
     config: MemoryConfig,
     between: Between,
-    chunks: Vec<Option<Box<Chunk>>>,
+    pages: Pages,
     /// What the PEs have done that others do not see yet, of each PE that has accessed memory.
     pes: Vec<PeOrder>,
     /// Lines that wait for a barrier, by their number in RAM.
@@ -173,37 +171,13 @@ pub struct Memory {
 impl fmt::Debug for Memory {
     /// Says how much there is, and not what is in it: that is too much to read.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pages = self.chunks.iter().flatten().flat_map(|chunk| chunk.iter()).filter(|page| page.is_backed()).count();
         f.debug_struct("Memory")
             .field("config", &self.config)
-            .field("pages", &pages)
+            .field("pages", &self.pages.backed())
             .field("live_blocks", &self.heap.len())
             .field("counters", &self.counters)
             .finish_non_exhaustive()
     }
-}
-
-/// The words of a page that a range of bytes touches.
-struct Part {
-    /// The number of the page in RAM.
-    page: u64,
-    granules: Range<usize>,
-}
-
-/// Cuts a range of bytes of RAM into its pages.
-#[inline]
-fn parts(bytes: Range<u64>) -> impl Iterator<Item = Part> {
-    let Range { mut start, end } = bytes;
-    core::iter::from_fn(move || {
-        if start >= end {
-            return None;
-        }
-        let page = start / PAGE;
-        let last = end.min((page + 1) * PAGE);
-        let granules = (start % PAGE) as usize / 8..((last - page * PAGE) as usize).div_ceil(8);
-        start = last;
-        Some(Part { page, granules })
-    })
 }
 
 impl Memory {
@@ -233,7 +207,7 @@ impl Memory {
         };
         Ok(Memory {
             between,
-            chunks: Vec::new(),
+            pages: Pages::default(),
             pes: Vec::new(),
             maintained: BTreeMap::new(),
             may_be_dirty: Vec::new(),
@@ -293,12 +267,12 @@ impl Memory {
 
     #[inline]
     fn page(&self, page: u64) -> Option<&Page> {
-        self.chunks.get(page as usize / CHUNK)?.as_deref()?.get(page as usize % CHUNK)
+        self.pages.page(page)
     }
 
     #[inline]
     fn page_mut(&mut self, page: u64) -> Option<&mut Page> {
-        page_mut(&mut self.chunks, page)
+        self.pages.page_mut(page)
     }
 
     /// The order of a PE, if it has accessed memory.
@@ -327,31 +301,6 @@ impl Memory {
         let granules = self.config.cache_line as usize / 8;
         line * granules..(line + 1) * granules
     }
-}
-
-/// The page, with its chunk made if it is not there. `None` is for pages outside RAM only.
-#[inline]
-fn make_page(chunks: &mut Vec<Option<Box<Chunk>>>, page: u64) -> Option<&mut Page> {
-    let chunk = page as usize / CHUNK;
-    if !matches!(chunks.get(chunk), Some(Some(_))) {
-        make_chunk(chunks, chunk);
-    }
-    page_mut(chunks, page)
-}
-
-#[cold]
-fn make_chunk(chunks: &mut Vec<Option<Box<Chunk>>>, chunk: usize) {
-    if chunks.len() <= chunk {
-        chunks.resize_with(chunk + 1, || None);
-    }
-    if let Some(chunk) = chunks.get_mut(chunk) {
-        *chunk = Some(Box::new(core::array::from_fn(|_| Page::default())));
-    }
-}
-
-#[inline]
-fn page_mut(chunks: &mut [Option<Box<Chunk>>], page: u64) -> Option<&mut Page> {
-    chunks.get_mut(page as usize / CHUNK)?.as_deref_mut()?.get_mut(page as usize % CHUNK)
 }
 
 #[cfg(test)]

@@ -4,11 +4,12 @@ use core::ops::Range;
 
 use gicv5_arch::PhysAddr;
 
+use super::Memory;
 use super::claims::Claim;
+use super::pages::{Part, parts};
 use super::pe_order::Maintained;
 use super::pe_side::no_memory;
 use super::units::{Halves, PAGE};
-use super::{Memory, Part, page_mut, parts};
 use crate::words::config::Eagerness;
 use crate::words::event::{Event, Maintenance};
 use crate::words::ids::PeIndex;
@@ -187,8 +188,8 @@ impl Memory {
     /// Fetches a line, which is not dirty, from memory.
     pub(super) fn fetch_line(&mut self, page: u64, line: usize) {
         let words = self.words(line);
-        let Memory { chunks, clobbered, .. } = self;
-        let Some(page_ref) = page_mut(chunks, page) else {
+        let Memory { pages, clobbered, .. } = self;
+        let Some(page_ref) = pages.page_mut(page) else {
             return;
         };
         let Some(mut cached) = page_ref.cached.take() else {
@@ -220,8 +221,8 @@ impl Memory {
     /// Writes a word of a dirty line back to memory.
     pub(super) fn write_word(&mut self, report: &mut Report, page: u64, granule: usize) {
         let offset = page * PAGE + granule as u64 * 8;
-        let Memory { chunks, clobbered, .. } = self;
-        let Some(page_ref) = page_mut(chunks, page) else {
+        let Memory { pages, clobbered, .. } = self;
+        let Some(page_ref) = pages.page_mut(page) else {
             return;
         };
         let now = page_ref.fetch(clobbered, page * PAGE, granule);

@@ -7,8 +7,9 @@ use gicv5_hal::IrsIndex;
 
 use super::buffer::Waiting;
 use super::claims::{Claim, Code};
+use super::pages::{Part, parts};
 use super::units::{Halves, PAGE};
-use super::{Between, BusError, Memory, Part, make_page, parts};
+use super::{Between, BusError, Memory};
 use crate::words::event::Event;
 use crate::words::owner::{Owner, StructureKind};
 use crate::words::report::Report;
@@ -125,11 +126,7 @@ impl Memory {
     /// [`BusError`] if not all of it is memory; then nothing changes.
     pub fn show(&mut self, irs: IrsIndex, address: PhysAddr, size: u64, shown: bool) -> Result<(), BusError> {
         let bytes = self.range(address, size).ok_or(BusError { address })?;
-        for Part { page, granules } in parts(bytes.clone()) {
-            if let Some(page) = self.page_mut(page) {
-                page.claims.show(granules, shown);
-            }
-        }
+        self.pages.change_claims(bytes.clone(), |claims, granules| claims.show(granules, shown));
         if shown && self.snoops(irs) {
             self.refresh(bytes);
         }
@@ -191,15 +188,7 @@ impl Memory {
     }
 
     fn set_claims(&mut self, bytes: Range<u64>, code: Code) {
-        for Part { page, granules } in parts(bytes.clone()) {
-            if code.is_free() {
-                if let Some(page) = self.page_mut(page) {
-                    page.claims.set(granules, code);
-                }
-            } else if let Some(page) = make_page(&mut self.chunks, page) {
-                page.claims.set(granules, code);
-            }
-        }
+        self.pages.change_claims(bytes.clone(), |claims, granules| claims.set(granules, code));
         if !code.is_owned() && !self.clobbered.is_empty() {
             // The IRS's word goes to memory.
             let gone: Vec<u64> = self.clobbered.range(bytes.start & !7..bytes.end).map(|(&offset, _)| offset).collect();
@@ -237,9 +226,9 @@ impl Memory {
         }
         let through_cache = self.reads_through_cache(irs);
         let waiting = self.pes.iter().find_map(|pe| pe.buffer.first(&bytes)).or_else(|| {
-            let mut parts = parts(bytes.clone()).filter(|_| through_cache);
-            parts.find_map(|Part { page, granules }| {
-                let cached = self.cached(page)?;
+            let mut parts = self.pages.unlike(bytes.clone()).filter(|_| through_cache);
+            parts.find_map(|(Part { page, granules }, contents)| {
+                let cached = contents?.cached.as_deref()?;
                 let granule = cached.first_dirty(granules)?;
                 let offset = page * PAGE + granule as u64 * 8;
                 Some(Waiting { offset, halves: cached.dirty(granule), value: cached.get(granule) })
@@ -288,8 +277,8 @@ impl Memory {
 
     /// The first word of a range that is not free.
     pub(super) fn first_claim(&self, bytes: Range<u64>) -> Option<(u64, Claim)> {
-        parts(bytes).find_map(|Part { page, granules }| {
-            let (granule, claim) = self.page(page)?.claims.first(granules)?;
+        self.pages.unlike(bytes).find_map(|(Part { page, granules }, contents)| {
+            let (granule, claim) = contents?.claims.first(granules)?;
             Some((page * PAGE + granule as u64 * 8, claim))
         })
     }

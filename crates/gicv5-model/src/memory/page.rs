@@ -93,6 +93,11 @@ pub(super) struct Page {
 pub(super) type Clobbered = BTreeMap<u64, u64>;
 
 impl Page {
+    /// A page in which nothing was stored.
+    pub(super) fn claimed(claims: Claims) -> Page {
+        Page { claims, ..Page::default() }
+    }
+
     /// What the IRS sees.
     #[inline]
     pub(super) fn get(&self, granule: usize) -> u64 {

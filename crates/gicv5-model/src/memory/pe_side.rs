@@ -7,7 +7,7 @@ use super::claims::{Claim, Code};
 use super::irs_side::half;
 use super::page::Cached;
 use super::units::{Halves, PAGE};
-use super::{Between, Memory, make_page};
+use super::{Between, Memory};
 use crate::words::config::Eagerness;
 use crate::words::event::{Event, Width};
 use crate::words::ids::PeIndex;
@@ -125,8 +125,8 @@ impl Memory {
 
     /// Stores what has arrived at memory.
     pub(super) fn store_in_memory(&mut self, offset: u64, halves: Halves, value: u64) {
-        let Memory { chunks, clobbered, .. } = self;
-        let Some(page) = make_page(chunks, offset / PAGE) else {
+        let Memory { pages, clobbered, .. } = self;
+        let Some(page) = pages.make(offset / PAGE) else {
             return;
         };
         let granule = (offset % PAGE) as usize / 8;
