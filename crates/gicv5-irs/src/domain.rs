@@ -7,7 +7,7 @@ use gicv5_arch::PhysAddr;
 use gicv5_arch::geometry::Footprint;
 use gicv5_hal::{IrsIndex, Locks, Platform, TableMemory};
 
-use crate::drive::block_on;
+use crate::drive::{Operation, block_on};
 use crate::lease::{TableError, allocate};
 
 /// A block of the platform's table memory.
@@ -65,6 +65,11 @@ impl<P: Platform> Domain<P> {
     /// [`TableError`].
     pub fn allocate(&self, piece: Footprint) -> Result<BlockOf<P>, TableError> {
         allocate(self.memory(), piece, self.highest)
+    }
+
+    /// What takes time, to be driven step by step or waited for.
+    pub fn operation<F: Future>(&self, future: F) -> Operation<'_, P::Wait, F> {
+        Operation::new(self.platform.wait(), future)
     }
 
     /// Drives a future to completion, pausing as the host pauses.

@@ -22,14 +22,42 @@ pub async fn look_again() {
 }
 
 pin_project! {
-    /// See [`fused`].
-    struct Fused<F> {
+    /// What takes time: nothing of it happens until it is driven. It has no other form.
+    ///
+    /// As a future it goes on with each poll until hardware has to be waited for, looks once whether the hardware is done, and
+    /// never waits itself; no executor is needed. [`wait`](Self::wait) drives it to its end, pausing in between as the host
+    /// pauses. Once it has completed, it is pending if it is polled again.
+    #[must_use = "nothing happens until it is awaited, polled, or waited for"]
+    pub struct Operation<'w, W: ?Sized, F> {
         #[pin]
         future: Option<F>,
+        wait: &'w W,
     }
 }
 
-impl<F: Future> Future for Fused<F> {
+impl<'w, W: Wait + ?Sized, F: Future> Operation<'w, W, F> {
+    /// A future, and how its driver's host waits. What the drivers await themselves they poll until it has completed, and not
+    /// once more; a future that they give away is one of these, because that of an `async fn` panics then.
+    pub const fn new(wait: &'w W, future: F) -> Operation<'w, W, F> {
+        Operation { future: Some(future), wait }
+    }
+
+    /// Drives it to its end, with [`Wait::relax`] after each poll that did not end it. Not from an interrupt handler, nor with a
+    /// lock held that one takes.
+    pub fn wait(self) -> F::Output {
+        let wait = self.wait;
+        let mut operation = pin!(self);
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            if let Poll::Ready(value) = operation.as_mut().poll(&mut context) {
+                return value;
+            }
+            wait.relax();
+        }
+    }
+}
+
+impl<W: ?Sized, F: Future> Future for Operation<'_, W, F> {
     type Output = F::Output;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
@@ -43,11 +71,9 @@ impl<F: Future> Future for Fused<F> {
     }
 }
 
-/// A future that may be polled again when it has completed, and is pending from then on. That of an `async fn` panics:
-/// every future that the drivers give away is one of these. What the drivers await themselves they poll until it has
-/// completed, and not once more.
+/// A future that may be polled again when it has completed, and is pending from then on.
 pub fn fused<F: Future>(future: F) -> impl Future<Output = F::Output> {
-    Fused { future: Some(future) }
+    Operation { future: Some(future), wait: &() }
 }
 
 /// Drives a future to completion, pausing as the host pauses.
