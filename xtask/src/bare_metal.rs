@@ -14,6 +14,7 @@ use xshell::{Cmd, Shell, cmd};
 
 /// The packages that must build without an operating system.
 const PACKAGES: &[&str] = &[
+    "gicv5-aarch64",
     "gicv5-arch",
     "gicv5-conformance",
     "gicv5-conformance-drivers",

@@ -10,12 +10,12 @@ use core::panic::PanicInfo;
 use core::pin::pin;
 use core::task::{Context, Waker};
 
+use gicv5_aarch64::frames::Frames;
+use gicv5_aarch64::host::{Counter, SpinLocks};
+use gicv5_aarch64::memory::Pool;
 use gicv5_arch::values::{HandlingMode, TriggerMode};
 use gicv5_arch::{Iaffid, Lpi, Ppi, Priority, Spi, VpeId};
-use gicv5_bare_metal::frames::Frames;
 use gicv5_bare_metal::heap;
-use gicv5_bare_metal::host::{Counter, SpinLocks};
-use gicv5_bare_metal::memory::Pool;
 use gicv5_bare_metal::pe::{self, ThisPe};
 use gicv5_hal::{Coherency, Cookie, HostLpis, IrsIndex, Pe, Platform, Route};
 use gicv5_hyp::{Host, Pending, PpiMask, VcpuIndex, Vm, VmSpec, WithLpis};

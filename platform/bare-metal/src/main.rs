@@ -41,8 +41,8 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarch64_rt::entry;
-use gicv5_bare_metal::frames::Frames;
-use gicv5_bare_metal::memory::Pool;
+use gicv5_aarch64::frames::Frames;
+use gicv5_aarch64::memory::Pool;
 use gicv5_bare_metal::{heap, pe};
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Profile, Stopped, Test, Verdict};

@@ -6,10 +6,10 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use arm_pl011_uart::{Interrupts, PL011Registers, Uart, UniqueMmioPointer};
+use gicv5_aarch64::frames::Frames;
+use gicv5_aarch64::host::{Counter, SpinLocks};
+use gicv5_aarch64::memory::Pool;
 use gicv5_arch::{Ppi, Spi};
-use gicv5_bare_metal::frames::Frames;
-use gicv5_bare_metal::host::{Counter, SpinLocks};
-use gicv5_bare_metal::memory::Pool;
 use gicv5_bare_metal::pe::{self, ThisPe};
 use gicv5_conformance::{Bench, BenchPe, Masked, Signals, Stopped};
 use gicv5_hal::{Pe, Platform};
