@@ -31,6 +31,9 @@ pub(crate) const CONFORMANCE: &str = "conformance";
 /// The image of both drivers, which is looked at and not run.
 const DRIVERS: &str = "drivers";
 
+/// The package most of which exists on this target alone.
+const HARDWARE: &str = "gicv5-aarch64";
+
 /// EL2 code that leaves the floating-point registers alone.
 const TARGET: &str = "aarch64-unknown-none-softfloat";
 
@@ -39,6 +42,9 @@ const DISTRIBUTION_RUSTC: &str = "/usr/bin/rustc";
 
 /// What links for the target where the compiler brings no linker along.
 const DISTRIBUTION_LINKER: &str = "aarch64-linux-gnu-ld";
+
+/// The writer of documentation that belongs to that compiler.
+const DISTRIBUTION_RUSTDOC: &str = "/usr/bin/rustdoc";
 
 /// The linter that belongs to that compiler: another one's reads no `core` of this one.
 const DISTRIBUTION_CLIPPY: &str = "/usr/bin/cargo-clippy";
@@ -54,7 +60,7 @@ const IMAGE: &str = "platform/bare-metal/Cargo.toml";
   cargo xtask bare-metal --lint
   cargo xtask bare-metal --panics")]
 pub(crate) struct Args {
-    /// Check the form of platform/bare-metal, which nothing on the host can compile, and lint it
+    /// Check the form of platform/bare-metal, which nothing on the host can compile, and lint it and gicv5-aarch64
     #[arg(long, conflicts_with = "panics")]
     lint: bool,
     /// Link an image of both drivers, list the panics in it with their callers and reasons, and print the sizes of its sections
@@ -94,7 +100,10 @@ fn lint(shell: &Shell, core: &Core) -> Result<()> {
         );
     }
     build_command(shell, core, "clippy").args(["--manifest-path", IMAGE, "--", "--deny", "warnings"]).run()?;
-    println!("bare metal: the images' code is clean");
+    build_command(shell, core, "clippy").args(["--package", HARDWARE, "--", "--deny", "warnings"]).run()?;
+    let doc = build_command(shell, core, "doc").env("RUSTDOCFLAGS", "-Dwarnings");
+    doc.args(["--no-deps", "--package", HARDWARE]).run()?;
+    println!("bare metal: the images' code and that of {HARDWARE} is clean");
     Ok(())
 }
 
@@ -159,6 +168,7 @@ fn build_command<'a>(shell: &'a Shell, core: &Core, command: &str) -> Cmd<'a> {
         // warnings about the distribution's library to itself, which nobody here can act on.
         Core::FromSource(rustc) => build
             .env("RUSTC", rustc)
+            .env("RUSTDOC", DISTRIBUTION_RUSTDOC)
             .env("RUSTC_BOOTSTRAP", "1")
             .env("CARGO_FUTURE_INCOMPAT_REPORT_FREQUENCY", "never")
             .arg("-Zbuild-std=core,alloc"),

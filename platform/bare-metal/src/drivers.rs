@@ -10,57 +10,32 @@ use core::panic::PanicInfo;
 use core::pin::pin;
 use core::task::{Context, Waker};
 
-use gicv5_aarch64::frames::Frames;
-use gicv5_aarch64::host::{Counter, SpinLocks};
-use gicv5_aarch64::memory::Pool;
-use gicv5_arch::values::{HandlingMode, TriggerMode};
+use gicv5_aarch64::{Counter, Frames, Hardware, IrsFrames, Pause, TableRam, ThisPe};
+use gicv5_arch::values::{HandlingMode, Shareability, TriggerMode};
 use gicv5_arch::{Iaffid, Lpi, Ppi, Priority, Spi, VpeId};
 use gicv5_bare_metal::heap;
-use gicv5_bare_metal::pe::{self, ThisPe};
-use gicv5_hal::{Coherency, Cookie, HostLpis, IrsIndex, Pe, Platform, Route};
+use gicv5_bare_metal::pe;
+use gicv5_hal::{Coherency, Cookie, HostLpis, IrsIndex, Pe, Route};
 use gicv5_hyp::{Host, Pending, PpiMask, VcpuIndex, Vm, VmSpec, WithLpis};
 use gicv5_phys::{Acknowledged, IpiKind, PeIndex, Phys, memory_attributes, ppi};
 
-struct Board {
-    frames: Frames,
-    pool: Pool,
-}
-
-impl Platform for Board {
-    type Irs = Frames;
-    type Memory = Pool;
-    type CurrentPe = ThisPe;
-    type Wait = Counter;
-    type Locks = SpinLocks;
-
-    fn irs(&self) -> &Frames {
-        &self.frames
-    }
-
-    fn memory(&self) -> &Pool {
-        &self.pool
-    }
-
-    fn current_pe(&self) -> &ThisPe {
-        &ThisPe
-    }
-
-    fn wait(&self) -> &Counter {
-        &Counter
-    }
-}
-
 /// What the host has: a hypervisor whose LPIs are the physical driver's.
-type Hypervisor<'b, 'p> = WithLpis<&'b Board, &'p Phys<&'b Board>>;
+type Hypervisor<'b, 'p> = WithLpis<&'b Hardware, &'p Phys<&'b Hardware>>;
 
 /// Where the linker begins: with numbers that the compiler cannot know.
 #[unsafe(no_mangle)]
-extern "C" fn entry(frame: u64, ram: u64, end: u64, number: u64) -> ! {
+extern "C" fn entry(frame: usize, ram: u64, end: u64, number: u64) -> ! {
     heap::init();
     // SAFETY: the image is never run. A host that ran it would say where its IRS and its free RAM lie.
-    let (frames, pool) = unsafe { (Frames::new(frame, None), Pool::new(ram..end, Coherency::NonCoherent)) };
-    let board = Board { frames, pool };
-    let pe = Pe::new(&ThisPe);
+    let board = unsafe {
+        Hardware {
+            frames: Frames::new([IrsFrames { config: frame, set_lpi: None }]),
+            memory: TableRam::new(ram..end, 0, Coherency::NonCoherent, Shareability::Inner),
+            pe: ThisPe::new(),
+            counter: Counter::new(Pause::Yield),
+        }
+    };
+    let pe = Pe::new(&board.pe);
     let _ = physical(&board, &pe, number);
     loop {
         pe::relax();
@@ -73,7 +48,7 @@ fn step(future: impl Future) {
 }
 
 /// gicv5-phys from its making to its end. What fails ends it.
-fn physical(board: &Board, pe: &Pe<'_, ThisPe>, number: u64) -> Option<()> {
+fn physical(board: &Hardware, pe: &Pe<'_, ThisPe>, number: u64) -> Option<()> {
     let irss = [IrsIndex(0), IrsIndex(1)];
     let attributes = Some(memory_attributes(Coherency::NonCoherent));
     let config =
@@ -91,7 +66,7 @@ fn physical(board: &Board, pe: &Pe<'_, ThisPe>, number: u64) -> Option<()> {
 }
 
 /// Interrupts that the host names by their numbers.
-fn by_number(phys: &Phys<&Board>, pe: &Pe<'_, ThisPe>, number: u32) -> Option<()> {
+fn by_number(phys: &Phys<&Hardware>, pe: &Pe<'_, ThisPe>, number: u32) -> Option<()> {
     let (lpi, spi, ppi) = (Lpi::new(number).ok()?, Spi::new(number).ok()?, Ppi::new(number).ok()?);
     let priority = Priority::new(number).ok()?;
     let _ = phys.enable_interrupt(pe, lpi);
@@ -117,7 +92,7 @@ fn by_number(phys: &Phys<&Board>, pe: &Pe<'_, ThisPe>, number: u32) -> Option<()
 }
 
 /// LPIs and IPIs of the host, and the handler of interrupts.
-fn own_interrupts(phys: &Phys<&Board>, pe: &Pe<'_, ThisPe>, index: PeIndex, number: u64) -> Option<()> {
+fn own_interrupts(phys: &Phys<&Hardware>, pe: &Pe<'_, ThisPe>, index: PeIndex, number: u64) -> Option<()> {
     let owned = phys.allocate(Cookie(number)).ok()?;
     phys.enable(&owned);
     phys.route(&owned, Route::To(Iaffid::new(number as u16)));
@@ -139,7 +114,7 @@ fn own_interrupts(phys: &Phys<&Board>, pe: &Pe<'_, ThisPe>, index: PeIndex, numb
 }
 
 /// gicv5-hyp from its making to its end.
-fn virtualise<'b>(board: &'b Board, phys: &Phys<&'b Board>, pe: &Pe<'_, ThisPe>, number: u64) -> Option<()> {
+fn virtualise<'b>(board: &'b Hardware, phys: &Phys<&'b Hardware>, pe: &Pe<'_, ThisPe>, number: u64) -> Option<()> {
     let others = [IrsIndex(1)];
     let config =
         gicv5_hyp::Config { others: &others, ..gicv5_hyp::Config::new(IrsIndex(0), number as u32, number as u32) };

@@ -41,8 +41,8 @@ use core::fmt;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use aarch64_rt::entry;
-use gicv5_aarch64::frames::Frames;
-use gicv5_aarch64::memory::Pool;
+use gicv5_aarch64::{Counter, Frames, Hardware, IrsFrames, Pause, TableRam, ThisPe};
+use gicv5_arch::values::Shareability;
 use gicv5_bare_metal::{heap, pe};
 use gicv5_conformance::random::{Avoid, Program, Programs, list_has};
 use gicv5_conformance::{Bench, MAX_PES, Observer, Profile, Stopped, Test, Verdict};
@@ -105,17 +105,19 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
     };
     let coherency = if irs.coherent { gicv5_hal::Coherency::Coherent } else { gicv5_hal::Coherency::NonCoherent };
     // SAFETY: RAM by the device tree, behind the image and beside the tree, that nothing else in this image uses.
-    let pool = unsafe { Pool::new(found.ram.clone(), coherency) };
-    if pool.size() < TABLE_BYTES {
-        console.print(format_args!("there are {} KiB of free RAM behind the image\n", pool.size() >> 10));
+    let memory = unsafe { TableRam::new(found.ram.clone(), 0, coherency, Shareability::Inner) };
+    if memory.size() < TABLE_BYTES {
+        console.print(format_args!("there are {} KiB of free RAM behind the image\n", memory.size() >> 10));
         refuse(&console, "too little RAM: 4 MiB are needed behind the image");
     }
     heap::init();
     let pes = start_pes();
     let wire = Board::wire(&console, found.uart);
-    // SAFETY: the device tree names an IRS there; the suite gives it no memory but the pool's.
-    let frames = unsafe { Frames::new(irs.config, irs.set_lpi) };
-    let board = Board { frames, pool, console, wire, pes };
+    let frames = IrsFrames { config: irs.config as usize, set_lpi: irs.set_lpi.map(|frame| frame as usize) };
+    // SAFETY: the device tree names an IRS there; the suite gives it no memory but the tables'. What is true of `pe::THIS_PE`.
+    let (frames, pe) = unsafe { (Frames::new([frames]), ThisPe::new()) };
+    let hardware = Hardware { frames, memory, pe, counter: Counter::new(Pause::Yield) };
+    let board = Board { hardware, console, wire, pes };
     let wire = wire.map_or(-1, |spi| i64::from(spi.id()));
     board.console.print(format_args!(
         "PEs {pes}, IRS at {:#x}, {}, wired SPI {wire}\n",
@@ -154,7 +156,7 @@ fn main(tree: u64, _: u64, _: u64, _: u64) -> ! {
         Some(profile) => profile,
         None => refuse(&board.console, "profile= names no profile of docs/conformance.md"),
     });
-    let summary = gicv5_conformance::run(&board, &Pe::new(&pe::ThisPe), profile, chosen, &mut Lines(&board.console));
+    let summary = gicv5_conformance::run(&board, &Pe::new(&pe::THIS_PE), profile, chosen, &mut Lines(&board.console));
     board.console.print(format_args!(
         "{} passed, {} failed, {} open, {} not applicable\n",
         summary.passed, summary.failed, summary.open, summary.not_applicable
@@ -201,7 +203,7 @@ fn run_drivers(board: &Board) -> ! {
     watchdog::started("the drivers");
     let mut outcome = Ok(());
     let ended = board.attempt(&mut || {
-        outcome = gicv5_conformance_drivers::run(board, &Pe::new(&pe::ThisPe), &mut |line| {
+        outcome = gicv5_conformance_drivers::run(board, &Pe::new(&pe::THIS_PE), &mut |line| {
             watchdog::started("the drivers");
             board.console.print(format_args!("{line}\n"));
         });
@@ -223,7 +225,7 @@ fn programs(board: &Board, list: &str, keep: Option<&str>, everything: bool) {
     let (Some(seed), Some(count), Some(length)) = (numbers.next(), numbers.next(), numbers.next()) else {
         refuse(&board.console, "random= wants SEED,COUNT,LENGTH");
     };
-    let pe = Pe::new(&pe::ThisPe);
+    let pe = Pe::new(&pe::THIS_PE);
     let programs = Programs::new(board, &pe);
     let avoid = Avoid { spi_disable_and_clear: !everything };
     for seed in (0..count).map(|n| seed.wrapping_add(n)) {

@@ -2,11 +2,22 @@
 
 use core::arch::asm;
 
-pub use gicv5_aarch64::pe::{ThisPe, exception_level, nanoseconds, relax};
+use gicv5_aarch64::now;
+pub use gicv5_aarch64::{ThisPe, exception_level, has_gicv5, has_nmi, relax, stream_events, wait_for_event};
 use gicv5_arch::Ppi;
 use gicv5_arch::sysreg::SysReg;
 use gicv5_conformance::Signals;
 use gicv5_hal::PeOps;
+
+/// The PE that the code runs on.
+// SAFETY: where an image has found a GICv5, or reaches for what the PE does not have, at most an exception follows, which ends what runs.
+// Interrupts are masked but where one is waited for, and nothing here moves between PEs.
+pub static THIS_PE: ThisPe = unsafe { ThisPe::new() };
+
+/// Time since start, in nanoseconds.
+pub fn nanoseconds() -> u64 {
+    now().as_nanos() as u64
+}
 
 /// What is pending at the interrupt inputs: ISR_EL1, in which the masks play no part.
 pub fn signals() -> Signals {
@@ -33,14 +44,6 @@ pub const ALLINT: u64 = 1 << 13;
 
 /// SCTLR_ELx.NMI.
 pub const NMI: u64 = 1 << 61;
-
-/// Whether the PE has NMIs (ID_AA64PFR1_EL1.NMI).
-pub fn has_nmi() -> bool {
-    let features: u64;
-    // SAFETY: a read without an effect.
-    unsafe { asm!("mrs {features}, id_aa64pfr1_el1", features = out(reg) features, options(nomem, nostack)) }
-    features >> 36 & 0xf != 0
-}
 
 /// Whether interrupts of priority 0 are NMIs at the exception level that the code runs at.
 pub fn is_nmi_on() -> bool {
@@ -114,24 +117,19 @@ pub fn syndrome() -> (u64, u64) {
     (esr, far)
 }
 
-/// Whether the PE has a GICv5 CPU interface (ID_AA64PFR2_EL1.GCIE).
-pub fn has_gicv5() -> bool {
-    ThisPe.read_sysreg(SysReg::ID_AA64PFR2_EL1) >> 12 & 0xf != 0
-}
-
 /// Switches the physical CPU interface off, so that no interrupt is signalled, and returns what it was.
 ///
 /// Where the interrupt controller is a GICv3, which no test runs on, that is ICC_IGRPEN1_EL1.
 pub fn switch_interface_off() -> u64 {
     let before;
     if has_gicv5() {
-        before = ThisPe.read_sysreg(SysReg::ICC_CR0_EL1);
-        ThisPe.write_sysreg(SysReg::ICC_CR0_EL1, 0);
+        before = THIS_PE.read_sysreg(SysReg::ICC_CR0_EL1);
+        THIS_PE.write_sysreg(SysReg::ICC_CR0_EL1, 0);
     } else {
         // SAFETY: the register acts on interrupts, which are masked.
         unsafe { asm!("mrs {before}, s3_0_c12_c12_7", "msr s3_0_c12_c12_7, xzr", before = out(reg) before) }
     }
-    ThisPe.isb();
+    THIS_PE.isb();
     // The signal follows the register, and may take a moment.
     let start = nanoseconds();
     while signals().irq && nanoseconds() - start < 1_000_000 {
@@ -143,33 +141,12 @@ pub fn switch_interface_off() -> u64 {
 /// Makes the physical CPU interface what it was.
 pub fn switch_interface_on(before: u64) {
     if has_gicv5() {
-        ThisPe.write_sysreg(SysReg::ICC_CR0_EL1, before);
+        THIS_PE.write_sysreg(SysReg::ICC_CR0_EL1, before);
     } else {
         // SAFETY: the register acts on interrupts, which are masked.
         unsafe { asm!("msr s3_0_c12_c12_7, {before}", before = in(reg) before) }
     }
-    ThisPe.isb();
-}
-
-/// Waits until another PE has something to say; may return without that.
-pub fn wait_for_event() {
-    // SAFETY: a hint.
-    unsafe { asm!("wfe", options(nostack)) }
-}
-
-/// Has the counter wake this PE from [`wait_for_event`] every now and then, so that it can look at the time.
-pub fn stream_events() {
-    // An event whenever bit 15 of the counter changes: EVNTI is 15, EVNTEN is 1.
-    const EVENTS: u64 = 15 << 4 | 1 << 2;
-    // SAFETY: events wake a PE from WFE, and nothing else follows from them. At EL2 the register of EL1 would do nothing.
-    unsafe {
-        match exception_level() {
-            2 => asm!("mrs {c}, cnthctl_el2", "orr {c}, {c}, {events}", "msr cnthctl_el2, {c}", "isb",
-                c = out(reg) _, events = in(reg) EVENTS, options(nostack)),
-            _ => asm!("mrs {c}, cntkctl_el1", "orr {c}, {c}, {events}", "msr cntkctl_el1, {c}", "isb",
-                c = out(reg) _, events = in(reg) EVENTS, options(nostack)),
-        }
-    }
+    THIS_PE.isb();
 }
 
 /// Makes the other PEs look, after all stores before it.

@@ -4,7 +4,7 @@ use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use aarch64_rt::{Stack, start_core};
-use gicv5_bare_metal::pe::{self, ThisPe};
+use gicv5_bare_metal::pe;
 use gicv5_conformance::{BenchPe, MAX_PES, Stopped};
 use gicv5_hal::Pe;
 use smccc::{Hvc, Smc};
@@ -98,7 +98,7 @@ fn serve(index: usize) {
             let work = (*mailbox.work.get()).map(|work| &*work);
             guard::attempt(&mut || {
                 if let Some(work) = work {
-                    work(&Pe::new(&ThisPe));
+                    work(&Pe::new(&pe::THIS_PE));
                 }
             })
         };

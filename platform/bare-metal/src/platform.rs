@@ -6,11 +6,9 @@ use core::ptr::NonNull;
 use core::time::Duration;
 
 use arm_pl011_uart::{Interrupts, PL011Registers, Uart, UniqueMmioPointer};
-use gicv5_aarch64::frames::Frames;
-use gicv5_aarch64::host::{Counter, SpinLocks};
-use gicv5_aarch64::memory::Pool;
+use gicv5_aarch64::{Counter, Frames, Hardware, SpinLocks, TableRam, ThisPe};
 use gicv5_arch::{Ppi, Spi};
-use gicv5_bare_metal::pe::{self, ThisPe};
+use gicv5_bare_metal::pe;
 use gicv5_conformance::{Bench, BenchPe, Masked, Signals, Stopped};
 use gicv5_hal::{Pe, Platform};
 
@@ -67,8 +65,7 @@ impl Console {
 
 /// The board.
 pub(crate) struct Board {
-    pub(crate) frames: Frames,
-    pub(crate) pool: Pool,
+    pub(crate) hardware: Hardware,
     pub(crate) console: Console,
     pub(crate) wire: Option<Spi>,
     pub(crate) pes: usize,
@@ -83,25 +80,25 @@ impl Board {
 
 impl Platform for Board {
     type Irs = Frames;
-    type Memory = Pool;
+    type Memory = TableRam;
     type CurrentPe = ThisPe;
     type Wait = Counter;
     type Locks = SpinLocks;
 
     fn irs(&self) -> &Frames {
-        &self.frames
+        self.hardware.irs()
     }
 
-    fn memory(&self) -> &Pool {
-        &self.pool
+    fn memory(&self) -> &TableRam {
+        self.hardware.memory()
     }
 
     fn current_pe(&self) -> &ThisPe {
-        &ThisPe
+        self.hardware.current_pe()
     }
 
     fn wait(&self) -> &Counter {
-        &Counter
+        self.hardware.wait()
     }
 }
 
@@ -188,7 +185,7 @@ impl Bench for Board {
     }
 
     fn as_guest(&self, _: &BenchPe<'_, Self>, work: &mut dyn FnMut(&BenchPe<'_, Self>)) {
-        guest::run(&mut || work(&Pe::new(&ThisPe)));
+        guest::run(&mut || work(&Pe::new(&pe::THIS_PE)));
     }
 
     fn virtual_signals(&self, _: &BenchPe<'_, Self>) -> Signals {

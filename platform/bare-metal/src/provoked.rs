@@ -66,11 +66,11 @@ pub(crate) fn provoke(board: &Board, what: &str) -> ! {
 pub(crate) fn reset_once(board: &Board, ram: Range<u64>) {
     const MARK: u64 = u64::from_be_bytes(*b"in reset");
     let address = ram.end.min(MAPPED).saturating_sub(8) & !7;
-    if address < ram.start + board.pool.size() + (4 << 10) {
+    if address < ram.start + board.hardware.memory.size() + (4 << 10) {
         refuse(&board.console, "too little RAM for a word that outlives a reset");
     }
     let word = address as *mut u64;
-    // SAFETY: RAM by the device tree, behind the pool, that nothing else uses.
+    // SAFETY: RAM by the device tree, behind that of the tables, that nothing else uses.
     if unsafe { core::ptr::read_volatile(word) } == MARK {
         // SAFETY: as above.
         unsafe { core::ptr::write_volatile(word, 0) }
@@ -80,7 +80,7 @@ pub(crate) fn reset_once(board: &Board, ram: Range<u64>) {
     // SAFETY: as above.
     unsafe { core::ptr::write_volatile(word, MARK) }
     pe::clean(address);
-    if let Err(failure) = gicv5_conformance::disorder(board, &Pe::new(&pe::ThisPe)) {
+    if let Err(failure) = gicv5_conformance::disorder(board, &Pe::new(&pe::THIS_PE)) {
         board.console.print(format_args!("the disorder before the reset: {failure}\n"));
         end(BROKEN);
     }

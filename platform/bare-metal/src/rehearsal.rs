@@ -255,7 +255,7 @@ enum Source {
 impl Source {
     fn new(older: Option<GicV3>) -> Option<Source> {
         if pe::has_gicv5() {
-            let pe = Pe::new(&pe::ThisPe);
+            let pe = Pe::new(&pe::THIS_PE);
             pe.write_raw(SysReg::icc_ppi_enabler(Ppi::CNTP.bank()), Ppi::CNTP.mask());
             pe.write_raw(SysReg::ICC_PCR_EL1, 31);
             pe.write_raw(SysReg::ICC_CR0_EL1, 1);
@@ -286,7 +286,7 @@ impl Source {
     fn end(self) {
         pe::switch_interface_off();
         if let Source::GicV5 = self {
-            let pe = Pe::new(&pe::ThisPe);
+            let pe = Pe::new(&pe::THIS_PE);
             pe.write_raw(SysReg::icc_ppi_enabler(Ppi::CNTP.bank()), 0);
             pe.write_raw(SysReg::ICC_PCR_EL1, 0);
             pe.isb();
