@@ -20,6 +20,7 @@ const PACKAGES: &[&str] = &[
     "gicv5-conformance-drivers",
     "gicv5-guest",
     "gicv5-hal",
+    "gicv5-hal-check",
     "gicv5-hyp",
     "gicv5-irs",
     "gicv5-phys",
