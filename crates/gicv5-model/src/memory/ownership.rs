@@ -225,8 +225,9 @@ impl Memory {
             return;
         }
         let through_cache = self.reads_through_cache(irs);
-        let waiting = self.pes.iter().find_map(|pe| pe.buffer.first(&bytes)).or_else(|| {
-            let mut parts = self.pages.unlike(bytes.clone()).filter(|_| through_cache);
+        let in_buffer = self.pes.iter().find_map(|pe| pe.buffer.first(&bytes));
+        let waiting = in_buffer.or_else(|| {
+            let mut parts = through_cache.then(|| self.pages.unlike(bytes.clone())).into_iter().flatten();
             parts.find_map(|(Part { page, granules }, contents)| {
                 let cached = contents?.cached.as_deref()?;
                 let granule = cached.first_dirty(granules)?;

@@ -115,50 +115,72 @@ impl Pages {
     }
 
     /// Changes the claims on a range: those of pages that are all alike at once.
+    #[inline]
     pub(super) fn change_claims(&mut self, bytes: Range<u64>, change: impl Fn(&mut Claims, Range<usize>)) {
         let Range { mut start, end } = bytes;
-        while let Some((Part { page, granules }, next)) = first_part(start, end) {
-            let whole = start.is_multiple_of(CHUNK_BYTES) && end - start >= CHUNK_BYTES;
-            let claims = match self.chunk(page as usize / CHUNK) {
-                None | Some(Chunk::Each(_)) => None,
-                Some(Chunk::Untouched) => Some(Claims::Free),
-                Some(Chunk::Alike(page)) => Some(page.claims.clone()),
-            };
-            let changed = claims.map(|before| {
-                let mut after = before.clone();
-                change(&mut after, granules.clone());
-                (before != after, after)
-            });
-            start = match changed {
-                // Pages that are alike stay so.
-                Some((is_new, claims)) if whole => {
-                    if let Some(chunk) = self.chunk(page as usize / CHUNK).filter(|_| is_new) {
-                        *chunk = Chunk::alike(claims);
-                    }
+        while let Some((part, next)) = first_part(start, end) {
+            start = match self.page_mut(part.page) {
+                Some(page) => {
+                    change(&mut page.claims, part.granules);
+                    next
+                }
+                None if start.is_multiple_of(CHUNK_BYTES) && end - start >= CHUNK_BYTES => {
+                    self.change_chunk(part, &change);
                     start + CHUNK_BYTES
                 }
-                Some((false, _)) => next,
-                _ => {
-                    if let Some(page) = self.make(page) {
-                        change(&mut page.claims, granules);
-                    }
+                None => {
+                    self.change_one(part, &change);
                     next
                 }
             };
         }
     }
 
+    /// The claims on a page that is like its neighbours.
+    fn claims_alike(&self, page: u64) -> Claims {
+        self.page(page).map_or(Claims::Free, |page| page.claims.clone())
+    }
+
+    /// Changes the claims on all of a chunk whose pages are alike, and stay so.
+    #[cold]
+    fn change_chunk(&mut self, Part { page, granules }: Part, change: impl Fn(&mut Claims, Range<usize>)) {
+        let before = self.claims_alike(page);
+        let mut after = before.clone();
+        change(&mut after, granules);
+        if before != after
+            && let Some(chunk) = self.chunk(page as usize / CHUNK)
+        {
+            *chunk = Chunk::alike(after);
+        }
+    }
+
+    /// Changes the claims on a page like its neighbours, which it may not be any more.
+    #[cold]
+    fn change_one(&mut self, Part { page, granules }: Part, change: impl Fn(&mut Claims, Range<usize>)) {
+        let before = self.claims_alike(page);
+        let mut after = before.clone();
+        change(&mut after, granules);
+        if before != after
+            && let Some(page) = self.make(page)
+        {
+            page.claims = after;
+        }
+    }
+
     /// Cuts a range of bytes of RAM into its pages, of which those that are all alike are looked at once: the first of them.
+    #[inline]
     pub(super) fn unlike(&self, bytes: Range<u64>) -> impl Iterator<Item = (Part, Option<&Page>)> {
         let Range { mut start, end } = bytes;
         core::iter::from_fn(move || {
             let (part, next) = first_part(start, end)?;
-            start = match self.0.get(part.page as usize / CHUNK) {
-                Some(Chunk::Each(_)) => next,
-                Some(Chunk::Untouched | Chunk::Alike(_)) => (start / CHUNK_BYTES + 1) * CHUNK_BYTES,
-                None => end,
+            let after_chunk = |start: u64| (start / CHUNK_BYTES + 1) * CHUNK_BYTES;
+            let page;
+            (page, start) = match self.0.get(part.page as usize / CHUNK) {
+                Some(Chunk::Each(pages)) => (pages.get(part.page as usize % CHUNK), next),
+                Some(Chunk::Alike(page)) => (Some(&**page), after_chunk(start)),
+                Some(Chunk::Untouched) => (None, after_chunk(start)),
+                None => (None, end),
             };
-            let page = self.page(part.page);
             Some((part, page))
         })
     }
