@@ -45,15 +45,7 @@ impl<'w, W: Wait + ?Sized, F: Future> Operation<'w, W, F> {
     /// Drives it to its end, with [`Wait::relax`] after each poll that did not end it. Not from an interrupt handler, nor with a
     /// lock held that one takes.
     pub fn wait(self) -> F::Output {
-        let wait = self.wait;
-        let mut operation = pin!(self);
-        let mut context = Context::from_waker(Waker::noop());
-        loop {
-            if let Poll::Ready(value) = operation.as_mut().poll(&mut context) {
-                return value;
-            }
-            wait.relax();
-        }
+        block_on(self.wait, self)
     }
 }
 
