@@ -45,7 +45,7 @@ where
 fn take<H: HostLpis + ?Sized>(host: &H, most: usize) -> (Vec<H::Lpi>, Result<(), Broken>) {
     let mut held = Vec::new();
     for n in 0..most {
-        match allocate(host, Cookie(n as u64)) {
+        match host.allocate(Cookie(n as u64)) {
             Ok(lpi) => held.push(lpi),
             Err(LpiError::NoneFree | LpiError::NoMemory) => break,
             Err(error) => {
@@ -55,10 +55,6 @@ fn take<H: HostLpis + ?Sized>(host: &H, most: usize) -> (Vec<H::Lpi>, Result<(),
         }
     }
     (held, Ok(()))
-}
-
-fn allocate<H: HostLpis + ?Sized>(host: &H, cookie: Cookie) -> Result<H::Lpi, LpiError> {
-    host.allocate(cookie)
 }
 
 fn release<H: HostLpis + ?Sized>(host: &H, owned: H::Lpi) -> Result<(), Broken> {
