@@ -226,15 +226,7 @@ impl Memory {
         }
         let through_cache = self.reads_through_cache(irs);
         let in_buffer = self.pes.iter().find_map(|pe| pe.buffer.first(&bytes));
-        let waiting = in_buffer.or_else(|| {
-            let mut parts = through_cache.then(|| self.pages.unlike(bytes.clone())).into_iter().flatten();
-            parts.find_map(|(Part { page, granules }, contents)| {
-                let cached = contents?.cached.as_deref()?;
-                let granule = cached.first_dirty(granules)?;
-                let offset = page * PAGE + granule as u64 * 8;
-                Some(Waiting { offset, halves: cached.dirty(granule), value: cached.get(granule) })
-            })
-        });
+        let waiting = in_buffer.or_else(|| if through_cache { self.first_dirty(bytes) } else { None });
         if let Some(Waiting { offset, halves, value }) = waiting {
             let old = self.page(offset / PAGE).map_or(0, |page| page.get((offset % PAGE) as usize / 8));
             let new = halves.merge(old, value);
@@ -274,6 +266,16 @@ impl Memory {
     fn is_free_or(&self, bytes: Range<u64>, kind: StructureKind) -> bool {
         let mut words = (bytes.start..bytes.end).step_by(8);
         words.all(|offset| self.claim_at(offset).is_none_or(|claim| claim.owner().structure == kind))
+    }
+
+    /// The first word of a range that is in the cache of the PEs and not in memory.
+    fn first_dirty(&self, bytes: Range<u64>) -> Option<Waiting> {
+        self.pages.unlike(bytes).find_map(|(Part { page, granules }, contents)| {
+            let cached = contents?.cached.as_deref()?;
+            let granule = cached.first_dirty(granules)?;
+            let offset = page * PAGE + granule as u64 * 8;
+            Some(Waiting { offset, halves: cached.dirty(granule), value: cached.get(granule) })
+        })
     }
 
     /// The first word of a range that is not free.

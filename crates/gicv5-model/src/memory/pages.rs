@@ -124,47 +124,39 @@ impl Pages {
                     change(&mut page.claims, part.granules);
                     next
                 }
-                None if start.is_multiple_of(CHUNK_BYTES) && end - start >= CHUNK_BYTES => {
-                    self.change_chunk(part, &change);
-                    start + CHUNK_BYTES
-                }
                 None => {
-                    self.change_one(part, &change);
-                    next
+                    let whole = start.is_multiple_of(CHUNK_BYTES) && end - start >= CHUNK_BYTES;
+                    let page = part.page;
+                    match self.changed_alike(part, &change) {
+                        None => {}
+                        Some(claims) if whole => {
+                            if let Some(chunk) = self.chunk(page as usize / CHUNK) {
+                                *chunk = Chunk::alike(claims);
+                            }
+                        }
+                        Some(claims) => {
+                            if let Some(page) = self.make(page) {
+                                page.claims = claims;
+                            }
+                        }
+                    }
+                    if whole { start + CHUNK_BYTES } else { next }
                 }
             };
         }
     }
 
-    /// The claims on a page that is like its neighbours.
-    fn claims_alike(&self, page: u64) -> Claims {
-        self.page(page).map_or(Claims::Free, |page| page.claims.clone())
-    }
-
-    /// Changes the claims on all of a chunk whose pages are alike, and stay so.
+    /// What the claims on a page that is like its neighbours become, if they change.
     #[cold]
-    fn change_chunk(&mut self, Part { page, granules }: Part, change: impl Fn(&mut Claims, Range<usize>)) {
-        let before = self.claims_alike(page);
+    fn changed_alike(
+        &self,
+        Part { page, granules }: Part,
+        change: impl Fn(&mut Claims, Range<usize>),
+    ) -> Option<Claims> {
+        let before = self.page(page).map_or(Claims::Free, |page| page.claims.clone());
         let mut after = before.clone();
         change(&mut after, granules);
-        if before != after
-            && let Some(chunk) = self.chunk(page as usize / CHUNK)
-        {
-            *chunk = Chunk::alike(after);
-        }
-    }
-
-    /// Changes the claims on a page like its neighbours, which it may not be any more.
-    #[cold]
-    fn change_one(&mut self, Part { page, granules }: Part, change: impl Fn(&mut Claims, Range<usize>)) {
-        let before = self.claims_alike(page);
-        let mut after = before.clone();
-        change(&mut after, granules);
-        if before != after
-            && let Some(page) = self.make(page)
-        {
-            page.claims = after;
-        }
+        (before != after).then_some(after)
     }
 
     /// Cuts a range of bytes of RAM into its pages, of which those that are all alike are looked at once: the first of them.
